@@ -1,0 +1,55 @@
+# Everything a person or CI runs. `make demo` and `make test` work on a machine with Python 3.11, git and make.
+SHELL := bash
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format up down lock schema screenshot clean
+
+help: ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
+
+# Bytecode is compiled once here, because Prefect and the Azure SDK start in half the time with it.
+.venv/ready: requirements.lock pyproject.toml
+	@echo "· installing into .venv"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r <(sed -n '/^uv==/,/[^\\]$$/p' requirements.lock)
+	@$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python requirements.lock
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@touch $@
+
+demo: .venv/ready ## train a model, roll it out, roll out a second version under load, find nothing to do
+	@$(BIN)/rollway local demo
+
+test: .venv/ready ## all checks and all tests
+	@$(MAKE) --no-print-directory check
+	$(BIN)/pytest -n 2 tests/contract tests/e2e tests/browser
+
+check: .venv/ready ## format, lint, types, import rules, unit tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n 2 tests/unit
+
+format: .venv/ready ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+up: .venv/ready ## local Azure ML, Prefect server and a worker, to explore in the browser
+	@$(BIN)/rollway local up
+
+down: .venv/ready ## stop what `make up` started
+	@$(BIN)/rollway local down
+
+lock: .venv/ready ## resolve pyproject.toml again into requirements.lock
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --no-annotate --group dev --extra emulator pyproject.toml --output-file requirements.lock
+
+schema: .venv/ready ## generate deployments/schema/rollout.schema.json
+	$(BIN)/rollway schema > deployments/schema/rollout.schema.json
+
+screenshot: .venv/ready ## the pictures in docs/, from a real run in the Prefect UI
+	ROLLWAY_SCREENSHOTS=docs $(BIN)/pytest tests/browser
+
+clean: ## remove the virtual environment and all local state
+	rm -rf .venv .rollway

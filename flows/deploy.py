@@ -1,0 +1,43 @@
+"""The rollout of one folder of deployments/, from reading it to retiring what it replaced."""
+
+from prefect import flow
+
+from rollway.report import RolloutReport
+from tasks.prepare import connect, ensure_endpoint, read_rollout, register_environment, resolve_model
+from tasks.promote import abort_rollout, move_traffic, retire_replaced, smoke_test
+from tasks.provision import create_online_deployment, make_plan, wait_until_ready
+from tasks.report import write_report
+from tasks.step import together
+
+
+@flow(name="deploy-endpoint", flow_run_name="{rollout}")
+async def deploy_endpoint(rollout: str, model_version: str | None = None, dry_run: bool = False) -> RolloutReport:
+    """Puts a model behind an Azure ML online endpoint, safely: traffic moves only to what has answered.
+
+    Args:
+        rollout: The folder to roll out, by its name under deployments/ or by its path.
+        model_version: The model version to roll out instead of the one that deployment.yml names.
+        dry_run: Only decide and report what would be done; write nothing to Azure.
+    """
+    spec = await read_rollout(rollout)
+    connected = await connect()
+    try:
+        model, environment, endpoint = await together(
+            resolve_model(connected, spec, model_version, dry_run),
+            register_environment(connected, spec, dry_run),
+            ensure_endpoint(connected, spec, dry_run),
+        )
+        plan = await make_plan(spec, model, environment, endpoint)
+        if dry_run or plan.is_no_op:
+            return await write_report(spec, plan, endpoint, is_dry_run=dry_run)
+
+        await create_online_deployment(connected, spec, plan)
+        await wait_until_ready(connected, spec, plan)
+        pinned = await smoke_test(connected, spec, plan, "pinned")
+        after = await move_traffic(connected, plan)
+        live = await smoke_test(connected, spec, plan, "by traffic")
+    except BaseException as error:  # cancelling a run raises no Exception
+        await abort_rollout(connected, spec, str(error) or type(error).__name__)
+        raise
+    retired = await retire_replaced(connected, spec, plan)
+    return await write_report(spec, plan, endpoint, traffic_after=after, smoke_tests=(pinned, live), retired=retired)

@@ -1,0 +1,1 @@
+"""Puts machine-learning models behind Azure ML online endpoints."""

@@ -1,0 +1,5 @@
+"""`python -m rollway`."""
+
+from rollway.cli import main
+
+main()

@@ -1,0 +1,20 @@
+"""The only place that imports azure.* or httpx. Functions are async; the SDK's blocking calls run in threads."""
+
+import os
+
+from azure.core.exceptions import AzureError
+
+from rollway.errors import AzureUnavailable
+
+try:
+    # Importing the SDK reads the metadata of a private cloud, azure/ai/ml/_azure_environments.py, and fails where it
+    # cannot be reached: here, once, for every module of this package.
+    import azure.ai.ml  # noqa: F401
+except AzureError as error:
+    raise AzureUnavailable(
+        "the cloud that the environment names cannot be reached",
+        where=f"ARM_CLOUD_METADATA_URL={os.environ.get('ARM_CLOUD_METADATA_URL')}",
+        why=str(error),
+        hint="is the local Azure ML running? Start it with `rollway emulator up` and load its variables again; "
+        "for public Azure unset ARM_CLOUD_METADATA_URL and AZUREML_CURRENT_CLOUD",
+    ) from error

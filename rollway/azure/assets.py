@@ -1,0 +1,162 @@
+"""Models and environments: which version a rollout means, registering what is defined inline."""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from azure.ai.ml._utils._asset_utils import get_ignore_file, get_object_hash  # no public names; uploads use them
+from azure.ai.ml.entities import Environment, Model
+from azure.core.exceptions import ResourceNotFoundError
+
+from rollway.azure.failures import azure_errors, in_thread
+from rollway.azure.folder import load_online_deployment_entity
+from rollway.azure.session import Session
+from rollway.errors import ConfigurationError, NotFound, RequestRefused
+from rollway.rollout.state import ResolvedAsset
+from rollway.spec import RolloutSpec, did_you_mean
+
+# /subscriptions/…/models/<name>/versions/<version> and azureml://registries/<registry>/models/<name>/versions/<version>
+_FULL_ID = re.compile(r"^(?P<head>.*/(models|environments)/(?P<name>[^/]+)/)versions/(?P<version>[^/]+)$")
+
+
+async def resolve_model(
+    session: Session, spec: RolloutSpec, version: str | None = None, *, is_dry_run: bool = False
+) -> ResolvedAsset | None:
+    """The model version to roll out, pinned; `version` overrides the one in deployment.yml.
+
+    `@latest` is the version created last. A model given by `path` is registered, or recognised by its content.
+    None when deployment.yml names no model. Raises NotFound, and ConfigurationError when there is no version to choose.
+    """
+    wanted = spec.online_deployment.model
+    if wanted is None or wanted.reference is None:
+        if version is not None:
+            raise ConfigurationError(
+                f"model version {version!r} cannot be chosen",
+                where=f"{spec.folder}/deployment.yml: model",
+                why="the model is given by a path, or not at all, so there are no versions to choose from",
+                hint="register the model and name it as azureml:<name>@latest",
+            )
+        if wanted is None:
+            return None
+        entity = await in_thread(load_online_deployment_entity, spec.folder)
+        return await _register(session.ml.models, entity.model, _is_same_model, is_dry_run, "model")
+    return await _resolve(session.ml.models, wanted.reference, version, "model")
+
+
+async def register_environment(
+    session: Session, spec: RolloutSpec, *, is_dry_run: bool = False
+) -> ResolvedAsset | None:
+    """The environment version to run in; an inline definition is registered unless an identical version exists.
+
+    None when deployment.yml names none. Raises NotFound, and RequestRefused when the named version exists with
+    other content.
+    """
+    wanted = spec.online_deployment.environment
+    if wanted is None:
+        return None
+    if wanted.reference is not None:
+        return await _resolve(session.ml.environments, wanted.reference, None, "environment")
+    entity = await in_thread(load_online_deployment_entity, spec.folder)
+    return await _register(session.ml.environments, entity.environment, _is_same_environment, is_dry_run, "environment")
+
+
+async def register_model(session: Session, path: str, name: str, version: str | None = None) -> ResolvedAsset:
+    """Uploads a file or folder as a new version of a model (or finds it there), as `az ml model create` does."""
+    model = Model(path=path, name=name, version=version, type="custom_model")
+    return await _register(session.ml.models, model, _is_same_model, False, "model")
+
+
+async def _resolve(operations: Any, reference: str, version: str | None, kind: str) -> ResolvedAsset:
+    if match := _FULL_ID.match(reference):
+        pinned = version or match["version"]
+        return ResolvedAsset(id=f"{match['head']}versions/{pinned}", name=match["name"], version=pinned)
+    if reference.startswith("azureml://"):  # a label in a registry, which Azure itself resolves
+        parts = reference.split("/")
+        return ResolvedAsset(id=reference, name=parts[-3], version=parts[-1])
+    name, label, pinned = _split(reference, version)
+    what = f"there is no {kind} {name}:{pinned}" if pinned else f"there is no {kind} {name!r}"
+    try:
+        with azure_errors(what, where=f"{kind} {reference}"):
+            found = await in_thread(operations.get, name, **({"version": pinned} if pinned else {"label": label}))
+    except (NotFound, RequestRefused) as error:  # an empty list of versions is a validation error in the SDK
+        raise NotFound(
+            what,
+            where=f"{kind} {reference}",
+            hint=await _what_there_is(operations, name, kind),
+            request_id=error.request_id,
+        ) from error
+    return ResolvedAsset(id=found.id, name=found.name, version=str(found.version))
+
+
+def _split(reference: str, version: str | None) -> tuple[str, str, str | None]:
+    name, _, label = reference.partition("@")
+    name, _, pinned = name.partition(":")
+    return name, label or "latest", version or pinned or None
+
+
+async def _what_there_is(operations: Any, name: str, kind: str) -> str:
+    versions = [str(one.version) for one in await _versions(operations, name)]
+    if versions:
+        return f"it has the versions {', '.join(versions[:10])}"
+    with azure_errors(f"cannot list {kind}s", where=name):
+        names = [str(one.name) for one in await in_thread(lambda: list(operations.list()))]
+    if not names:
+        return f"the workspace has no {kind}s yet: register one, for example with `az ml {kind} create`"
+    return f"the workspace has {', '.join(sorted(names)[:10])}{did_you_mean(name, names)}"
+
+
+async def _versions(operations: Any, name: str) -> list[Any]:
+    """Every active version, newest first; empty when the name is unknown."""
+    try:
+        found: Iterable[Any] = await in_thread(lambda: list(operations.list(name)))
+    except ResourceNotFoundError:
+        return []
+    return sorted(
+        found, key=lambda one: str(one.creation_context.created_at if one.creation_context else ""), reverse=True
+    )
+
+
+async def _register(
+    operations: Any, entity: Any, is_same: Callable[[Any, Any], bool], is_dry_run: bool, kind: str
+) -> ResolvedAsset:
+    """Reuses a version with the same content; else registers the next one, or the one that the definition names."""
+    with azure_errors(
+        f"cannot register the {kind} {entity.name!r}", where=f"{kind} {entity.name}:{entity.version or 'next'}"
+    ):
+        known = await _versions(operations, entity.name)
+        if entity.version is not None:
+            known = [one for one in known if str(one.version) == str(entity.version)]
+        same = next((one for one in known if is_same(one, entity)), None)
+        if same is not None:
+            return ResolvedAsset(id=same.id, name=same.name, version=str(same.version))
+        if known and entity.version is not None:
+            raise RequestRefused(
+                f"the {kind} {entity.name}:{entity.version} exists with other content",
+                where=known[0].id,
+                why="a version never changes once it is registered",
+                hint="give it another version, or none to let Rollway take the next one",
+            )
+        if is_dry_run:
+            return ResolvedAsset(id=None, name=entity.name, version=entity.version, is_new=True)
+        created = await in_thread(operations.create_or_update, entity)
+    return ResolvedAsset(id=created.id, name=created.name, version=str(created.version), is_new=True)
+
+
+def _is_same_model(known: Any, wanted: Model) -> bool:
+    # An upload's folder is named by the hash of its content: azure/ai/ml/_artifacts/_artifact_utilities.py.
+    return f"/LocalUpload/{_upload_hash(wanted.path)}/" in f"{known.path}/" and known.type == wanted.type
+
+
+def _is_same_environment(known: Any, wanted: Environment) -> bool:
+    if wanted.build is not None and wanted.build.path is not None:
+        known_path = (known.build.path if known.build else None) or ""
+        return f"/LocalUpload/{_upload_hash(wanted.build.path)}/" in f"{known_path}/"
+    return (known.image, known.conda_file or None, known.inference_config or None) == (
+        wanted.image,
+        wanted.conda_file or None,
+        wanted.inference_config or None,
+    )
+
+
+def _upload_hash(path: Any) -> str:
+    return str(get_object_hash(path, get_ignore_file(path)))

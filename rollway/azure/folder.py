@@ -1,0 +1,321 @@
+"""Reads a rollout folder: Azure's YAML through the SDK's own loaders, rollout.yml through our models.
+
+Nothing here touches the network. All problems of all files are collected and raised together.
+"""
+
+import inspect
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from azure.ai.ml import load_online_deployment, load_online_endpoint
+from azure.ai.ml._utils._asset_utils import get_content_hash, get_ignore_file  # no public names; uploads use them
+from azure.ai.ml.entities import (
+    BuildContext,
+    CodeConfiguration,
+    Environment,
+    ManagedOnlineDeployment,
+    Model,
+    OnlineDeployment,
+    OnlineEndpoint,
+    OnlineRequestSettings,
+    ProbeSettings,
+)
+from azure.ai.ml.exceptions import MlException
+from marshmallow import ValidationError
+from pydantic import JsonValue
+
+from rollway.errors import InvalidRollout
+from rollway.spec import (
+    AssetSpec,
+    EndpointSpec,
+    OnlineDeploymentSpec,
+    Problem,
+    RolloutFile,
+    RolloutSpec,
+    check_name,
+    check_online_deployment,
+    did_you_mean,
+    parse_rollout_file,
+)
+
+ENDPOINT_FILE, ONLINE_DEPLOYMENT_FILE, ROLLOUT_FILE = "endpoint.yml", "deployment.yml", "rollout.yml"
+
+# Which SDK class describes which part of deployment.yml: its constructor's parameters are the keys people may mean.
+_SHAPES: Mapping[str, type] = {
+    "": ManagedOnlineDeployment,
+    "request_settings": OnlineRequestSettings,
+    "liveness_probe": ProbeSettings,
+    "readiness_probe": ProbeSettings,
+    "code_configuration": CodeConfiguration,
+    "environment": Environment,
+    "environment.build": BuildContext,
+    "model": Model,
+}
+# Keys of deployment.yml that do not decide what the online deployment is, or are resolved to ids of their own.
+_NOT_SETTINGS = frozenset(
+    {"name", "endpoint_name", "model", "environment", "instance_count", "tags", "properties", "description", "id"}
+)
+
+
+def load_folder(folder: str) -> RolloutSpec:
+    """The rollout that a folder describes; raises InvalidRollout with every problem of every file."""
+    root = Path(folder)
+    if not root.is_dir():
+        raise InvalidRollout(f"there is no folder {folder!r}", hint=_other_folders(root))
+    problems: list[Problem] = []
+    raw = {name: _read_yaml(root / name, problems) for name in (ENDPOINT_FILE, ONLINE_DEPLOYMENT_FILE, ROLLOUT_FILE)}
+    endpoint = _endpoint(root / ENDPOINT_FILE, raw[ENDPOINT_FILE], problems)
+    endpoint_name = _nested(raw[ENDPOINT_FILE], "name")
+    deployment = _online_deployment(root / ONLINE_DEPLOYMENT_FILE, raw[ONLINE_DEPLOYMENT_FILE], endpoint_name, problems)
+    rollout, request = _rollout(root / ROLLOUT_FILE, raw[ROLLOUT_FILE], problems)
+    if problems or endpoint is None or deployment is None or rollout is None:
+        count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
+        raise InvalidRollout(f"{folder} does not describe a rollout: {count}", problems)
+    return RolloutSpec(
+        folder=folder, endpoint=endpoint, online_deployment=deployment, rollout=rollout, smoke_request=request
+    )
+
+
+def load_endpoint_entity(folder: str) -> OnlineEndpoint:
+    """The SDK's own value for endpoint.yml, for creating the endpoint with everything the file says."""
+    return load_online_endpoint(Path(folder) / ENDPOINT_FILE)
+
+
+def load_online_deployment_entity(folder: str) -> OnlineDeployment:
+    """The SDK's own value for deployment.yml, for creating the online deployment with everything the file says."""
+    return load_online_deployment(Path(folder) / ONLINE_DEPLOYMENT_FILE)
+
+
+def settings_of(entity: OnlineDeployment) -> dict[str, JsonValue]:
+    """What decides what an online deployment is, except its assets and code, with the names of Azure's YAML."""
+    text = io.StringIO()
+    entity.dump(text)
+    settings: dict[str, Any] = {
+        key: value for key, value in yaml.safe_load(text.getvalue()).items() if key not in _NOT_SETTINGS
+    }
+    if "code_configuration" in settings:
+        settings["code_configuration"] = {"scoring_script": settings["code_configuration"].get("scoring_script")}
+    if "environment_variables" in settings:  # Azure keeps text, whatever the YAML says
+        settings["environment_variables"] = {
+            key: str(value) for key, value in settings["environment_variables"].items()
+        }
+    return settings
+
+
+def _other_folders(root: Path) -> str:
+    known = sorted(path.parent.name for path in root.parent.glob(f"*/{ROLLOUT_FILE}")) if root.parent.is_dir() else []
+    if not known:
+        return f"make one with {ENDPOINT_FILE}, {ONLINE_DEPLOYMENT_FILE} and {ROLLOUT_FILE}, or name another"
+    return f"{root.parent} has {', '.join(known)}{did_you_mean(root.name, known)}"
+
+
+def _read_yaml(path: Path, problems: list[Problem]) -> object:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        problems.append(Problem(file=str(path), message="the file is missing"))
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(Problem(file=str(path), message=f"cannot be read: {error}"))
+    except yaml.YAMLError as error:
+        problems.append(Problem(file=str(path), message=_yaml_fault(error)))
+    return None
+
+
+def _yaml_fault(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+    return f"is not valid YAML: {getattr(error, 'problem', None) or error}{place}"
+
+
+def _endpoint(path: Path, raw: object, problems: list[Problem]) -> EndpointSpec | None:
+    if not _is_mapping(path, raw, problems):
+        return None
+    document = cast(dict[str, Any], raw)
+    found = list(check_name(document.get("name"), str(path), "name"))
+    for key in ("traffic", "mirror_traffic"):
+        if document.get(key):
+            message = "is for Rollway to set, when an online deployment has passed its smoke test: remove it"
+            found.append(Problem(file=str(path), field=key, message=message))
+    entity = _load(load_online_endpoint, path, raw, found, {"": OnlineEndpoint})
+    problems += found
+    if entity is None or found:
+        return None
+    return EndpointSpec(
+        name=entity.name,
+        auth_mode=entity.auth_mode,
+        # Kubernetes online endpoints have none.
+        public_network_access=(getattr(entity, "public_network_access", None) or "enabled").lower(),
+        description=entity.description,
+        tags={str(key): str(value) for key, value in (entity.tags or {}).items()},
+    )
+
+
+def _online_deployment(
+    path: Path, raw: object, endpoint_name: object, problems: list[Problem]
+) -> OnlineDeploymentSpec | None:
+    if not _is_mapping(path, raw, problems):
+        return None
+    document = cast(dict[str, Any], raw)
+    found = [*check_online_deployment(document, endpoint_name, str(path)), *_missing_files(path, document)]
+    entity = _load(load_online_deployment, path, document, found, _SHAPES)
+    problems += found
+    if entity is None or found:
+        return None
+    code = entity.code_configuration.code if entity.code_configuration else None
+    return OnlineDeploymentSpec(
+        name=entity.name,
+        model=_asset(entity.model),
+        environment=_asset(entity.environment),
+        code_sha256=_code_sha256(path.parent / code) if code else None,
+        instance_count=entity.instance_count or 1,
+        tags={str(key): str(value) for key, value in (entity.tags or {}).items()},
+        settings=settings_of(entity),
+    )
+
+
+def _rollout(path: Path, raw: object, problems: list[Problem]) -> tuple[RolloutFile | None, JsonValue]:
+    if raw is None and problems and problems[-1].file == str(path):  # it could not be read, which has been said
+        return None, None
+    parsed = parse_rollout_file(raw, str(path))
+    if isinstance(parsed, list):
+        problems += parsed
+        return None, None
+    request_path = path.parent / parsed.smoke_test.request_file
+    try:
+        return parsed, json.loads(request_path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except OSError:
+        message = f"there is no file {request_path}"
+    except ValueError as error:
+        message = f"{request_path} is not JSON: {error}"
+    problems.append(Problem(file=str(path), field="smoke_test.request_file", message=message))
+    return None, None
+
+
+def _refuse_constant(name: str) -> None:
+    # Python reads NaN and Infinity, and would send them; JSON has neither.
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _is_mapping(path: Path, raw: object, problems: list[Problem]) -> bool:
+    if raw is None and any(problem.file == str(path) for problem in problems):
+        return False
+    if not isinstance(raw, dict):
+        problems.append(Problem(file=str(path), message="must be a YAML mapping, as `az ml … create --file` takes it"))
+        return False
+    return True
+
+
+def _missing_files(path: Path, raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """Local files that deployment.yml names and that cannot be used; paths are relative to the file, as for the CLI."""
+    code = _nested(raw, "code_configuration.code")
+    script = _nested(raw, "code_configuration.scoring_script")
+    candidates = [
+        (field, _nested(raw, field)) for field in ("model.path", "environment.build.path", "code_configuration.code")
+    ]
+    conda_file = _nested(raw, "environment.conda_file")
+    if isinstance(conda_file, str):
+        candidates.append(("environment.conda_file", conda_file))
+    for field, value in candidates:
+        if (
+            isinstance(value, str)
+            and not value.startswith(("azureml:", "http:", "https:"))
+            and not (path.parent / value).exists()
+        ):
+            yield Problem(file=str(path), field=field, message=f"there is no {path.parent / value}")
+    if isinstance(conda_file, str) and (path.parent / conda_file).is_file():
+        try:
+            yaml.safe_load((path.parent / conda_file).read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            message = f"{path.parent / conda_file} {_yaml_fault(error)}"
+            yield Problem(file=str(path), field="environment.conda_file", message=message)
+    if isinstance(code, str) and isinstance(script, str):
+        root = path.parent / code
+        if root.is_dir() and not (root / script).is_file():
+            scripts = [str(found.relative_to(root)) for found in root.rglob("*.py")]
+            message = f"there is no {script} in {root}{did_you_mean(script, scripts)}"
+            yield Problem(file=str(path), field="code_configuration.scoring_script", message=message)
+
+
+def _load(loader: Any, path: Path, raw: object, found: list[Problem], shapes: Mapping[str, type]) -> Any:
+    """The SDK's entity, or None after adding to `found` what its schema says of fields that we have not judged."""
+    judged = tuple(f"{problem.field}." for problem in found)
+    try:
+        return loader(path)
+    except ValidationError as error:
+        # azure/ai/ml/entities/_util.py raises a decorated text from the ValidationError that holds the structure.
+        messages = error.__context__.messages if isinstance(error.__context__, ValidationError) else error.messages
+        for field, message in _leaves(messages, raw, shapes):
+            if not field or not any(one.startswith(f"{field}.") for one in judged):
+                found.append(Problem(file=str(path), field=field, message=message))
+        if not found:
+            found.append(Problem(file=str(path), message=str(error).strip().splitlines()[0]))
+    except MlException as error:
+        if not found:
+            found.append(Problem(file=str(path), message=str(error.message)))
+    return None
+
+
+def _leaves(messages: Any, raw: Any, shapes: Mapping[str, type], field: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(messages, dict):
+        for key, value in messages.items():
+            inner = field if key == "_schema" else f"{field}.{key}".lstrip(".")
+            yield from _leaves(value, raw, shapes, inner)
+    elif field in ("model", "environment") and not isinstance(_nested(raw, field), dict):
+        yield (
+            field,
+            (
+                f"{_nested(raw, field)!r} is not a reference; write azureml:<name>:<version>, azureml:<name>@latest, "
+                "azureml:<ARM id>, azureml://registries/<registry>/…, or a definition with its own keys"
+            ),
+        )
+    elif field in ("model", "environment") and isinstance(messages, list) and not isinstance(messages[-1], str):
+        yield from _leaves(messages[-1], raw, shapes, field)  # of the alternatives, the last is the definition
+    else:
+        # A field that may be a reference or a definition reports every alternative; the first sensible words suffice.
+        texts = list(dict.fromkeys(_texts(messages)))
+        for text in texts[:1]:
+            yield field, text if text != "Unknown field." else _unknown(field, shapes)
+
+
+def _texts(messages: Any) -> Iterator[str]:
+    if isinstance(messages, str):
+        if not messages.startswith("In order to specify an existing"):
+            yield messages
+    elif isinstance(messages, dict):
+        for key, value in messages.items():
+            for text in _texts(value):
+                yield text if key == "_schema" else f"{key}: {text}"
+    else:
+        for message in messages:
+            yield from _texts(message)
+
+
+def _unknown(field: str, shapes: Mapping[str, type]) -> str:
+    parent, _, key = field.rpartition(".")
+    shape = shapes.get(parent)
+    known = [name for name in inspect.signature(shape).parameters if name != "kwargs"] if shape else []
+    return "unknown key" + did_you_mean(key, known)
+
+
+def _nested(raw: Any, field: str) -> Any:
+    for key in field.split("."):
+        raw = raw.get(key) if isinstance(raw, dict) else None
+    return raw
+
+
+def _asset(value: str | Model | Environment | None) -> AssetSpec | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return AssetSpec(reference=value)
+    return AssetSpec(name=value.name, version=value.version)
+
+
+def _code_sha256(code: Path) -> str:
+    # The same hash, over the same files, by which Azure recognises code that was uploaded before.
+    return str(get_content_hash(os.fspath(code), get_ignore_file(os.fspath(code))))

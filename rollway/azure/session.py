@@ -1,0 +1,98 @@
+"""One signed-in connection to one workspace, shared by the steps of a process and never passed between them."""
+
+import os
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from azure.ai.ml import MLClient
+from azure.core.credentials import TokenCredential
+from azure.core.pipeline.policies import BearerTokenCredentialPolicy, RetryPolicy
+from azure.core.rest import HttpRequest, HttpResponse
+from azure.identity import AzureAuthorityHosts, DefaultAzureCredential
+from azure.mgmt.core import ARMPipelineClient
+
+from rollway.azure.failures import azure_errors, in_thread, word
+from rollway.settings import Workspace
+from rollway.spec import Frozen
+
+READ_TIMEOUT_SECONDS = 120
+CONNECTION_TIMEOUT_SECONDS = 20
+# Data-plane tokens have this audience in every cloud: azure/ai/ml/_azure_environments.py.
+DATA_PLANE_SCOPE = "https://ml.azure.com/.default"
+
+
+class WorkspaceFacts(Frozen):
+    """What the workspace says of itself, proven by reading it with our identity."""
+
+    workspace: Workspace
+    region: str
+    public_network_access: str
+    isolation_mode: str
+
+
+class Session:
+    """The SDK's client and credential for one workspace; `open_session` gives the shared one."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.credential: TokenCredential = _credential()
+        self.ml = MLClient(
+            self.credential,
+            workspace.subscription_id,
+            workspace.resource_group,
+            workspace.name,
+            enable_telemetry=False,
+            connection_timeout=CONNECTION_TIMEOUT_SECONDS,
+            read_timeout=READ_TIMEOUT_SECONDS,
+        )
+        # For the few ARM documents that the SDK has no call for, such as the status of an operation.
+        base_url = self.ml._base_url  # the SDK has no public name for the cloud's resource manager
+        self._arm: ARMPipelineClient[HttpRequest, HttpResponse] = ARMPipelineClient(
+            base_url=base_url,
+            policies=[
+                RetryPolicy(),
+                BearerTokenCredentialPolicy(self.credential, f"{base_url.rstrip('/')}/.default"),
+            ],
+        )
+
+    def read_arm(self, url: str) -> dict[str, Any]:
+        """GET an absolute ARM URL and return its JSON document; raises HttpResponseError."""
+        response = self._arm.send_request(HttpRequest("GET", url))
+        response.raise_for_status()
+        document: dict[str, Any] = response.json()
+        return document
+
+
+def _credential() -> TokenCredential:
+    # Outside the public clouds there is no instance discovery to ask; azure-identity's own documentation says to
+    # disable it for private clouds, else it calls the public login host.
+    host = urlsplit(f"//{os.environ.get('AZURE_AUTHORITY_HOST', '').removeprefix('https://')}").hostname
+    is_public = host in (None, AzureAuthorityHosts.AZURE_PUBLIC_CLOUD, AzureAuthorityHosts.AZURE_CHINA) or host == (
+        AzureAuthorityHosts.AZURE_GOVERNMENT
+    )
+    return DefaultAzureCredential(disable_instance_discovery=not is_public)
+
+
+_cached = lru_cache(maxsize=8)(Session)
+
+
+async def open_session(workspace: Workspace) -> Session:
+    """The process's one session for a workspace."""
+    return await in_thread(_cached, workspace)
+
+
+async def connect(workspace: Workspace) -> WorkspaceFacts:
+    """Signs in and reads the workspace; raises CredentialsRejected, AccessDenied or NotFound."""
+    what = f"cannot reach the Azure ML workspace {workspace.name!r}"
+    hint = "check AZURE_SUBSCRIPTION_ID, AZURE_RESOURCE_GROUP and AZUREML_WORKSPACE"
+    with azure_errors(what, where=str(workspace), hint=hint):
+        opened = await open_session(workspace)
+        found = await in_thread(opened.ml.workspaces.get, workspace.name)
+    network = getattr(found, "managed_network", None)
+    return WorkspaceFacts(
+        workspace=workspace,
+        region=found.location,
+        public_network_access=word(found.public_network_access or "Enabled"),
+        isolation_mode=word(getattr(network, "isolation_mode", None) or "Disabled"),
+    )

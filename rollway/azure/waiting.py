@@ -1,0 +1,75 @@
+"""Waiting for Azure: by reading the resource's own state, with a deadline, and a clock that tests can move.
+
+Unlike the SDK's pollers this survives a lost process: whoever comes next reads the same state.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from rollway.errors import AzureUnavailable, DeadlineExceeded
+
+T = TypeVar("T")
+
+FIRST_INTERVAL_SECONDS = 0.5
+LONGEST_INTERVAL_SECONDS = 10.0
+
+
+class Clock(Protocol):
+    """Monotonic seconds, and a way to let them pass."""
+
+    def now(self) -> float: ...
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class SystemClock:
+    """The machine's own monotonic clock."""
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+SYSTEM_CLOCK = SystemClock()
+
+
+async def wait_for(
+    read: Callable[[], Awaitable[T]],
+    is_done: Callable[[T], bool],
+    *,
+    what: str,
+    timeout_seconds: float,
+    describe: Callable[[T], str] = str,
+    hint: str = "see in Azure what holds it up, and run it again",
+    on_read: Callable[[T, float], Awaitable[None]] | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> T:
+    """Reads again and again, at growing intervals, until `is_done`; returns that reading.
+
+    `on_read` gets every reading and the seconds waited so far. A moment in which Azure is unavailable does not end
+    the wait, only the deadline does: DeadlineExceeded, naming `what`, how it last looked (`describe`), and `hint`.
+    """
+    start, interval = clock.now(), FIRST_INTERVAL_SECONDS
+    last = "nothing was read"
+    while True:
+        try:
+            value = await read()
+            last = describe(value)
+            if on_read is not None:
+                await on_read(value, clock.now() - start)
+            if is_done(value):
+                return value
+        except AzureUnavailable as error:
+            last = error.what
+        waited = clock.now() - start
+        if waited >= timeout_seconds:
+            raise DeadlineExceeded(
+                f"{what} took longer than {timeout_seconds:g} s",
+                why=f"it was last seen as: {last}",
+                hint=hint,
+            )
+        await clock.sleep(min(interval, timeout_seconds - waited))
+        interval = min(interval * 1.5, LONGEST_INTERVAL_SECONDS)

@@ -1,0 +1,107 @@
+"""The command line: thin, every command is one call. stdout is the answer, stderr is talk."""
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from rollway.emulator.cli import app as emulator_app
+from rollway.errors import RollwayError
+from rollway.local.cli import app as local_app
+
+app = App(
+    name="rollway",
+    help="Puts machine-learning models behind Azure ML online endpoints.",
+    version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
+)
+app.command(emulator_app)
+app.command(local_app)
+
+Rollout = Annotated[str, Parameter(help="Folder with endpoint.yml, deployment.yml and rollout.yml.")]
+ModelVersion = Annotated[str | None, Parameter(help="Model version, instead of the one that deployment.yml names.")]
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
+
+
+@app.command
+def validate(rollout: Rollout, *, as_json: AsJson = False) -> None:
+    """Check a rollout folder; needs no network."""
+    # Importing the SDK would fetch the cloud's metadata, azure/ai/ml/_azure_environments.py.
+    for name in ("ARM_CLOUD_METADATA_URL", "AZUREML_CURRENT_CLOUD"):
+        os.environ.pop(name, None)
+    from rollway.azure.folder import load_folder
+
+    spec = load_folder(rollout.rstrip("/"))
+    _answer(spec.model_dump_json(indent=2) if as_json else f"{spec.folder} is valid")
+
+
+@app.command
+def plan(rollout: Rollout, *, model_version: ModelVersion = None, as_json: AsJson = False) -> None:
+    """Print what `deploy` would do, field by field; writes nothing."""
+    from rollway import report
+    from rollway.azure.planning import plan_rollout
+
+    made = asyncio.run(plan_rollout(rollout.rstrip("/"), model_version))
+    _answer(made.model_dump_json(indent=2) if as_json else report.plan_text(made))
+
+
+@app.command
+def deploy(
+    rollout: Rollout,
+    *,
+    model_version: ModelVersion = None,
+    dry_run: Annotated[bool, Parameter(negative="", help="Only plan; write nothing to Azure.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Roll a folder out with the Prefect flow, in this process."""
+    # Without a Prefect server a temporary one is started; its first start ever takes longer than Prefect waits.
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+    from flows.deploy import deploy_endpoint
+    from rollway import report
+
+    with _stdout_to_stderr():
+        result = asyncio.run(deploy_endpoint(rollout, model_version, dry_run))
+    _answer(result.model_dump_json(indent=2) if as_json else report.text(result))
+
+
+@app.command
+def schema() -> None:
+    """Print the JSON Schema of rollout.yml, for editors."""
+    from rollway.spec import RolloutFile
+
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **RolloutFile.model_json_schema()}
+    _answer(json.dumps(document, indent=2))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The `rollway` command; ends the process with the exit code that the error tree documents."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if "--debug" in arguments:
+        arguments = [argument for argument in arguments if argument != "--debug"]
+        os.environ["ROLLWAY_DEBUG"] = "1"
+    try:
+        app(arguments)
+    except RollwayError as error:
+        if os.environ.get("ROLLWAY_DEBUG"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+@contextlib.contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    # The SDK prints a dot per poll to stdout, azure/ai/ml/_utils/_azureml_polling.py.
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def _answer(text: str) -> None:
+    print(text)

@@ -1,0 +1,319 @@
+"""Every error the emulator answers, in Azure's own shape: one function per Azure error.
+
+EmulatedError               answered as it is; anything else is a bug and becomes Azure's InternalServerError
+├── ArmError                {"error": {"code", "message", "target", "details", "additionalInfo"}}
+├── LoginError              {"error", "error_description", "error_codes", ...} of the token endpoint
+├── StorageError            <Error><Code/><Message/></Error> plus x-ms-error-code
+└── GatewayError            what the scoring gateway answers itself: a text and `ms-azureml-model-*` headers
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from starlette.responses import JSONResponse, Response
+
+Document = dict[str, Any]
+
+
+class EmulatedError(Exception):
+    """An answer of Azure that is not a success."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(f"{status} {code}: {message}")
+        self.status, self.code, self.message = status, code, message
+
+    def response(self) -> Response:
+        """The answer on the wire."""
+        raise NotImplementedError
+
+
+class ArmError(EmulatedError):
+    """An error of Azure Resource Manager, or of Azure ML behind it (then it carries `additionalInfo`)."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        details: Sequence[Document] = (),
+        headers: Mapping[str, str] | None = None,
+        from_service: bool = True,
+    ) -> None:
+        super().__init__(status, code, message)
+        self.details, self.headers, self.from_service = details, headers, from_service
+
+    def response(self) -> Response:
+        error: Document = {"code": self.code, "message": self.message}
+        headers = {"x-ms-failure-cause": "service" if self.from_service else "gateway", **(self.headers or {})}
+        if self.from_service:
+            error |= {"target": None, "details": list(self.details), "innererror": None}
+            error["additionalInfo"] = additional_info()
+            headers |= {"x-ms-response-type": "error"}
+        return JSONResponse({"error": error}, self.status, headers)
+
+
+def additional_info() -> list[Document]:
+    """What Azure ML adds to each of its errors."""
+    return [
+        {"type": "ComponentName", "info": {"value": "managementfrontend"}},
+        {"type": "Correlation", "info": {"value": {"operation": uuid4().hex, "request": uuid4().hex[:16]}}},
+        {"type": "Environment", "info": {"value": "local"}},
+        {"type": "Time", "info": {"value": datetime.now(UTC).isoformat()}},
+    ]
+
+
+def _detail(code: str, message: str) -> Document:
+    return {"code": code, "message": message, "target": None, "details": [], "additionalInfo": []}
+
+
+# Azure Resource Manager itself
+
+
+def missing_token() -> ArmError:
+    message = "Authentication failed. The 'Authorization' header is missing."
+    return ArmError(401, "AuthenticationFailed", message, headers={"WWW-Authenticate": "Bearer"}, from_service=False)
+
+
+def invalid_token(reason: str) -> ArmError:
+    headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+    message = f"The access token is invalid: {reason}."
+    return ArmError(401, "InvalidAuthenticationToken", message, headers=headers, from_service=False)
+
+
+def expired_token(expired_at: str, now: str) -> ArmError:
+    headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+    message = f"The access token expiry UTC time '{expired_at}' is earlier than current UTC time '{now}'."
+    return ArmError(401, "ExpiredAuthenticationToken", message, headers=headers, from_service=False)
+
+
+def wrong_audience(found: str, allowed: Sequence[str]) -> ArmError:
+    message = (
+        f"The access token has been obtained for wrong audience or resource '{found}'. "
+        f"It should exactly match with one of the allowed audiences {', '.join(repr(one) for one in allowed)}."
+    )
+    return ArmError(401, "InvalidAuthenticationTokenAudience", message, from_service=False)
+
+
+def authorization_failed(client_id: str, action: str, scope: str) -> ArmError:
+    message = (
+        f"The client '{client_id}' with object id '{client_id}' does not have authorization to perform action "
+        f"'{action}' over scope '{scope}' or the scope is invalid. If access was recently granted, please refresh "
+        "your credentials."
+    )
+    return ArmError(403, "AuthorizationFailed", message, from_service=False)
+
+
+def subscription_not_found(subscription: str) -> ArmError:
+    message = f"The subscription '{subscription}' could not be found."
+    return ArmError(404, "SubscriptionNotFound", message, from_service=False)
+
+
+def resource_group_not_found(group: str) -> ArmError:
+    message = f"Resource group '{group}' could not be found."
+    return ArmError(404, "ResourceGroupNotFound", message, from_service=False)
+
+
+def workspace_not_found(group: str, workspace: str) -> ArmError:
+    message = (
+        f"The Resource 'Microsoft.MachineLearningServices/workspaces/{workspace}' under resource group '{group}' "
+        "was not found. For more details please go to https://aka.ms/ARMResourceNotFoundFix"
+    )
+    return ArmError(404, "ResourceNotFound", message, from_service=False)
+
+
+def missing_api_version() -> ArmError:
+    message = "The api-version query parameter (?api-version=) is required for all requests."
+    return ArmError(400, "MissingApiVersionParameter", message, from_service=False)
+
+
+def invalid_api_version(found: str) -> ArmError:
+    message = f"The api-version '{found}' is invalid. The versions have the form '2023-04-01' or '2023-04-01-preview'."
+    return ArmError(400, "InvalidApiVersionParameter", message, from_service=False)
+
+
+def invalid_content(reason: str) -> ArmError:
+    message = f"The request content was invalid and could not be deserialized: '{reason}'."
+    return ArmError(400, "InvalidRequestContent", message, from_service=False)
+
+
+def location_required() -> ArmError:
+    return ArmError(
+        400, "LocationRequired", "The location property is required for this definition.", from_service=False
+    )
+
+
+def not_emulated(method: str, path: str) -> ArmError:
+    """Not an error of Azure: the emulator has no such operation, and says so instead of guessing."""
+    message = f"The local Azure ML does not emulate {method} {path}. See docs/parity.md for what it does."
+    return ArmError(501, "NotEmulated", message, from_service=False)
+
+
+def too_large(limit_bytes: int) -> ArmError:
+    message = f"The request content is larger than the {limit_bytes} bytes allowed."
+    return ArmError(413, "RequestContentTooLarge", message, from_service=False)
+
+
+# Azure ML
+
+
+def internal_error() -> ArmError:
+    detail = _detail("InternalServerError", "See the emulator's own log.")
+    return ArmError(500, "ServiceError", "InternalServerError", details=[detail])
+
+
+def not_found(what: str, name: str) -> ArmError:
+    return ArmError(404, "UserError", f"{what} {name} not found.", details=[_detail("NotFound", f"{what} {name}")])
+
+
+def asset_not_found(kind: str, name: str) -> ArmError:
+    """A model, environment or code that no version of is registered; `kind` as in `ModelNotFound`."""
+    return ArmError(
+        404,
+        "UserError",
+        f"Could not find asset with ID or container: {kind.lower()} {name}.",
+        details=[_detail(f"{kind}NotFound", f"{kind} container with name: {name} not found.")],
+    )
+
+
+def asset_is_immutable(kind: str, name: str, version: str, what: str) -> ArmError:
+    message = (
+        f"{kind} {name}:{version} already exists with another {what}. The content of a registered version cannot "
+        "be changed: register a new version."
+    )
+    return ArmError(409, "Conflict", message, details=[_detail("VersionConflict", message)])
+
+
+def invalid_request(problems: Mapping[str, Sequence[str]]) -> ArmError:
+    """Validation of endpoints and online deployments: the fields' problems are JSON inside a string."""
+    inner = {"errors": problems, "title": "One or more validation errors occurred.", "status": 400}
+    detail = _detail("InferencingClientCallFailed", json.dumps(inner))
+    return ArmError(400, "BadRequest", "The request is invalid.", details=[detail])
+
+
+def invalid_asset(field: str, problem: str) -> ArmError:
+    return ArmError(400, "UserError", f"The request is invalid. {field}: {problem}", details=[_detail(field, problem)])
+
+
+def endpoint_name_taken(name: str, region: str) -> ArmError:
+    message = (
+        f"An endpoint with name {name} already exists in region {region}. Endpoint names are unique per region: "
+        "please choose another name."
+    )
+    return ArmError(400, "UserError", message, details=[_detail("BadArgument", message)])
+
+
+def endpoint_missing_for_deployment() -> ArmError:
+    return ArmError(
+        404,
+        "NotFound",
+        "Not Found",
+        details=[_detail("InferencingClientCallFailed", json.dumps({"title": "Not Found"}))],
+    )
+
+
+def endpoint_busy(method: str, name: str) -> ArmError:
+    message = (
+        f"Already running method {method} on endpoint {name}. Wait until the running operation has finished and "
+        "send the request again."
+    )
+    return ArmError(409, "Conflict", message, details=[_detail("InferencingClientCallFailed", message)])
+
+
+def endpoint_not_ready(name: str, state: str) -> ArmError:
+    text = (
+        f"The endpoint {name} is in state {state}: it has not been created successfully or is being deleted. "
+        "Please recreate the endpoint."
+    )
+    return invalid_request({"Endpoint": [text]})
+
+
+def endpoint_creation_failed(name: str) -> ArmError:
+    text = f"The endpoint {name} failed during initial provisioning and is unrecoverable. Delete and re-create it."
+    return invalid_request({"Endpoint": [text]})
+
+
+def deployment_creation_failed(name: str) -> ArmError:
+    text = f"Deployment {name} failed during initial provisioning and is unrecoverable. Delete and re-create it."
+    return invalid_request({"Deployment": [text]})
+
+
+def deployment_has_traffic(name: str, weight: int, kind: str) -> ArmError:
+    text = f"Deployment {name} receives {weight}% of the endpoint's {kind}. Set it to 0 before deleting."
+    return invalid_request({"Deployment": [text]})
+
+
+def failed_operation(code: str, text: str, details: Sequence[str] = ()) -> Document:
+    """The `error` of a failed operation: its `code` is null, the code is a prefix of the message."""
+    message = f"{code}: {text} For help, see https://aka.ms/oe-tsg#error-{code.lower()}"
+    return {
+        "code": None,
+        "message": message,
+        "target": None,
+        "details": [_detail(code, detail) for detail in details],
+        "additionalInfo": additional_info(),
+    }
+
+
+# The token endpoint
+
+
+class LoginError(EmulatedError):
+    """An error of Microsoft Entra ID's token endpoint."""
+
+    def __init__(self, status: int, error: str, number: int, message: str) -> None:
+        super().__init__(status, error, message)
+        self.number = number
+
+    def response(self) -> Response:
+        now, trace, correlation = datetime.now(UTC), str(uuid4()), str(uuid4())
+        ids = f"Trace ID: {trace} Correlation ID: {correlation} Timestamp: {now:%F %TZ}"
+        text = f"AADSTS{self.number}: {self.message} {ids}"
+        body = {
+            "error": self.code,
+            "error_description": text,
+            "error_codes": [self.number],
+            "timestamp": f"{now:%F %TZ}",
+            "trace_id": trace,
+            "correlation_id": correlation,
+            "error_uri": f"https://login.microsoftonline.com/error?code={self.number}",
+        }
+        return JSONResponse(body, self.status)
+
+
+def unknown_tenant(tenant: str) -> LoginError:
+    message = f"Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID."
+    return LoginError(400, "invalid_request", 90002, message)
+
+
+def unknown_application(client_id: str, tenant: str) -> LoginError:
+    message = f"Application with identifier '{client_id}' was not found in the directory '{tenant}'."
+    return LoginError(400, "unauthorized_client", 700016, message)
+
+
+def invalid_client_secret(client_id: str) -> LoginError:
+    message = (
+        "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, "
+        f"not the client secret ID, for a secret added to app '{client_id}'."
+    )
+    return LoginError(401, "invalid_client", 7000215, message)
+
+
+def missing_parameter(name: str) -> LoginError:
+    message = f"The request body must contain the following parameter: '{name}'."
+    return LoginError(400, "invalid_request", 900144, message)
+
+
+def unsupported_grant(grant: str) -> LoginError:
+    message = f"The app requested an unsupported grant type '{grant}'."
+    return LoginError(400, "unsupported_grant_type", 70003, message)
+
+
+def unknown_scope(scope: str) -> LoginError:
+    message = (
+        f"The resource principal named {scope} was not found in the tenant. Scopes have the form <resource>/.default."
+    )
+    return LoginError(400, "invalid_resource", 500011, message)

@@ -1,0 +1,174 @@
+"""Runs one emulator on a state directory: lock, port, TLS, signals; and tells other processes how to reach it."""
+
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import signal
+import socket
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from rollway.emulator.app import CLOUD, build_app
+from rollway.emulator.certificates import Certificates, provide_certificates
+from rollway.emulator.clock import Profile
+from rollway.emulator.seed import Seed, load_seed
+from rollway.emulator.state import assemble
+from rollway.emulator.store import Store
+
+log = logging.getLogger("rollway.emulator")
+
+HOST = "127.0.0.1"
+DATABASE, LOCK = "emulator.sqlite", "emulator.lock"
+CONNECTION = "connection"
+# Clients poll every few seconds and would find their connection closed just then.
+KEEP_ALIVE_SECONDS = 75
+GRACE_SECONDS = 10
+# Of a shell that points at an emulator: nothing that the emulator starts may talk to it by accident.
+CLIENT_PREFIXES = ("AZURE_", "AZUREML_CURRENT_CLOUD", "ARM_CLOUD_")
+
+
+class StateInUse(Exception):
+    """Another emulator runs on this state directory."""
+
+
+class NotRunning(Exception):
+    """No emulator runs on this state directory."""
+
+
+def run(
+    folder: Path,
+    *,
+    port: int,
+    profile: Profile,
+    seed: Path | None,
+    images: Path | None,
+    on_ready: Callable[[str], None],
+) -> None:
+    """Serve until SIGTERM or SIGINT, then stop all containers; calls `on_ready` with the URL when it answers.
+
+    Port 0 takes the port of the last start when it is free, else any. Raises StateInUse, SeedError, OSError.
+    """
+    roots = next((os.environ[name] for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE") if os.environ.get(name)), None)
+    for name in [name for name in os.environ if name.startswith(CLIENT_PREFIXES)]:
+        del os.environ[name]
+    folder = folder.resolve()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _locked(folder), closing(Store(folder / DATABASE)) as store:
+        loaded = load_seed(store, seed)
+        files = provide_certificates(store, folder / "tls", Path(roots) if roots else None)
+        with _bound(store, port) as listener:
+            url = f"https://localhost:{listener.getsockname()[1]}"
+            emulator = assemble(folder, store, loaded, url=url, profile=profile, images=images)
+            config = uvicorn.Config(
+                build_app(emulator),
+                ssl_keyfile=files.server,
+                ssl_certfile=files.server,
+                proxy_headers=False,
+                server_header=False,
+                access_log=False,
+                log_config=None,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=GRACE_SECONDS,
+            )
+
+            def ready() -> None:
+                store.set_setting("port", url.rpartition(":")[2])
+                store.set_setting(CONNECTION, json.dumps(client_environment(url, loaded, files)))
+                on_ready(url)
+
+            # uvicorn raises the signal that stopped it once more, for the handler that was there before.
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: sys.exit(0))
+            asyncio.run(_Server(config, ready).serve([listener]))
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop without waiting for clients that keep a connection open: TLS would wait for their goodbye."""
+        for connection in self.server_state.connections:
+            cycle = getattr(connection, "cycle", None)
+            transport = getattr(connection, "transport", None)
+            if transport is not None and (cycle is None or cycle.response_complete):
+                transport.abort()
+        await super().shutdown(sockets)
+
+
+def client_environment(url: str, seed: Seed, files: Certificates) -> dict[str, str]:
+    """The variables that point Azure's clients at the emulator, as its first principal in its first workspace."""
+    principal, workspace = seed.principals[0], seed.workspaces[0]
+    return {
+        "ARM_CLOUD_METADATA_URL": f"{url}/metadata/endpoints?api-version=2019-05-01",
+        "AZUREML_CURRENT_CLOUD": CLOUD,
+        "AZURE_AUTHORITY_HOST": url,
+        "REQUESTS_CA_BUNDLE": str(files.bundle),
+        "SSL_CERT_FILE": str(files.bundle),
+        "AZURE_TENANT_ID": seed.tenant_id,
+        "AZURE_CLIENT_ID": principal.client_id,
+        "AZURE_CLIENT_SECRET": principal.client_secret,
+        "AZURE_SUBSCRIPTION_ID": seed.subscription_id,
+        "AZURE_RESOURCE_GROUP": workspace.resource_group,
+        "AZUREML_WORKSPACE": workspace.name,
+    }
+
+
+def read_client_environment(folder: Path) -> dict[str, str]:
+    """The variables of the emulator that runs on a state directory; raises NotRunning."""
+    try:
+        with _locked(folder):
+            raise NotRunning(f"no emulator runs on {folder}")
+    except FileNotFoundError as exc:
+        raise NotRunning(f"no emulator runs on {folder}") from exc
+    except StateInUse:
+        pass
+    with closing(sqlite3.connect(f"file:{folder / DATABASE}?mode=ro", uri=True, timeout=5)) as connection:
+        row = connection.execute("SELECT value FROM settings WHERE name = ?", (CONNECTION,)).fetchone()
+    if row is None:
+        raise NotRunning(f"the emulator on {folder} is starting and not ready yet")
+    values: dict[str, str] = json.loads(row[0])
+    return values
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the state directory; the lock goes with the process, however it ends."""
+    with (folder / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise StateInUse(f"another emulator runs on {folder}") from exc
+        yield
+
+
+@contextmanager
+def _bound(store: Store, port: int) -> Iterator[socket.socket]:
+    wanted = [port] if port else [int(store.setting("port") or 0), 0]
+    for number in wanted:
+        # Said outright, because asyncio switches Nagle's delay off only for sockets that say TCP.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, number))
+        except OSError:
+            listener.close()
+            if number == wanted[-1]:
+                raise
+            continue
+        with listener:
+            yield listener
+        return

@@ -1,0 +1,98 @@
+"""What the emulator is made of: its parts, wired once for one state directory."""
+
+import asyncio
+import logging
+import os
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from secrets import token_hex
+
+from rollway.emulator.blobs import Blobs
+from rollway.emulator.clock import Clock, Profile
+from rollway.emulator.errors import Document
+from rollway.emulator.faults import Fault
+from rollway.emulator.fleet import Fleet
+from rollway.emulator.identity import Identity
+from rollway.emulator.operations import Operations
+from rollway.emulator.seed import Seed
+from rollway.emulator.store import Store
+
+log = logging.getLogger("rollway.emulator")
+
+REQUESTS_KEPT = 20_000
+
+
+@dataclass
+class Emulator:
+    """The parts that requests share."""
+
+    url: str
+    folder: Path
+    seed: Seed
+    profile: Profile
+    clock: Clock
+    store: Store
+    operations: Operations
+    identity: Identity
+    blobs: Blobs
+    fleet: Fleet
+    images: Path | None = None
+    requests: deque[Document] = field(default_factory=lambda: deque(maxlen=REQUESTS_KEPT))
+    faults: list[Fault] = field(default_factory=list)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        """Run `work` beside the requests; what it raises unexpectedly goes to the log."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_report)
+
+    async def stop_work(self) -> None:
+        """Cancel all work and stop all containers."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.fleet.stop_all()
+
+
+def assemble(folder: Path, store: Store, seed: Seed, *, url: str, profile: Profile, images: Path | None) -> Emulator:
+    """The emulator of a state directory, answering at `url`."""
+    clock = Clock()
+    return Emulator(
+        url=url,
+        folder=folder,
+        seed=seed,
+        profile=profile,
+        clock=clock,
+        store=store,
+        operations=Operations(store, clock),
+        identity=Identity(seed, kept_secret(store, "token signing key"), clock, url),
+        blobs=Blobs(store, folder / "blobs", kept_secret(store, "storage account key"), clock, url),
+        fleet=Fleet(folder / "online-deployments"),
+        images=images,
+    )
+
+
+def kept_secret(store: Store, name: str) -> str:
+    """A random secret, made on first use and the same ever after."""
+    value = store.setting(name)
+    if value is None:
+        value = token_hex(32)
+        store.set_setting(name, value)
+    return value
+
+
+def environment_cache() -> Path:
+    """The folder of built environments, shared by all emulators of this user; `ROLLWAY_CACHE` moves it."""
+    if own := os.environ.get("ROLLWAY_CACHE"):
+        return Path(own) / "environments"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rollway" / "environments"
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("%s ended with an unexpected error", task.get_name(), exc_info=error)

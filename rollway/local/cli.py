@@ -1,0 +1,56 @@
+"""`rollway local`: the demo, and a stack to explore in the browser."""
+
+import signal
+import sys
+from pathlib import Path
+
+from cyclopts import App
+
+app = App(name="local", help="A whole Rollway on this machine, without an Azure subscription.")
+
+FOLDER = Path(".rollway")
+
+
+@app.command
+def demo() -> None:
+    """Train, register and roll out two versions of a model, then show that a third run has nothing to do."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
+    from rollway.local.demo import run
+
+    run(FOLDER / "demo", _say)
+
+
+@app.command
+def up(*, port: int = 4200) -> None:
+    """Start the local Azure ML, a Prefect server (its UI on PORT) and a worker, in the background."""
+    from rollway.local.stack import Stack, stop_saved
+
+    stop_saved(FOLDER / "up", _say)
+    stack = Stack(FOLDER / "up", _say)
+    try:
+        _say("starting the local Azure ML and the Prefect server")
+        stack.start_emulator()
+        stack.start_prefect(port)
+        stack.wait_for_emulator()
+        stack.wait_for_prefect()
+        _say("creating the Prefect deployments and starting a worker")
+        stack.start_worker()
+    except BaseException:
+        stack.stop()
+        raise
+    stack.save()
+    print(f"Prefect UI: {stack.ui_url}")
+    print(f'point any Azure client here: eval "$(rollway emulator env --state {FOLDER}/up/emulator)"')
+    print("stop it all: make down")
+
+
+@app.command
+def down() -> None:
+    """Stop what `up` started; its state stays in .rollway/up."""
+    from rollway.local.stack import stop_saved
+
+    print("stopped" if stop_saved(FOLDER / "up", _say) else "nothing is running")
+
+
+def _say(text: str) -> None:
+    print(f"· {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,75 @@
+"""A client that scores an endpoint without pause, from a thread of its own."""
+
+import asyncio
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from pydantic import JsonValue
+
+from rollway.azure.control_plane import read_endpoint
+from rollway.azure.data_plane import Scorer
+from rollway.azure.failures import in_thread
+from rollway.azure.folder import load_folder
+from rollway.azure.session import open_session
+from rollway.errors import RollwayError
+from rollway.settings import workspace_from_environment
+
+PAUSE_SECONDS = 0.05  # leaves the rollout a part of a small machine
+
+
+class Load:
+    """Scores the rollout's own smoke-test request from `with` to the end of the block, and counts."""
+
+    def __init__(self, folder: str) -> None:
+        self.requests = 0
+        self.errors: list[str] = []
+        self.answers: list[JsonValue] = []  # each different answer once, in the order seen
+        self._folder = folder
+        self._is_stopping = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._score()), daemon=True)
+
+    @property
+    def failures(self) -> int:
+        """How many requests were not answered with 200."""
+        return len(self.errors)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.wait_for_answers(1)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._is_stopping.set()
+        self._thread.join()
+
+    def wait_for_answers(self, count: int, timeout_seconds: float = 60) -> JsonValue:
+        """Waits until that many different answers have been seen, and gives the last of them."""
+        deadline = time.monotonic() + timeout_seconds
+        while len(self.answers) < count:
+            if time.monotonic() > deadline or not self._thread.is_alive():
+                raise RollwayError(
+                    f"only {len(self.answers)} different answers came", details="\n".join(self.errors[:5])
+                )
+            time.sleep(0.05)
+        return self.answers[-1]
+
+    async def _score(self) -> None:
+        spec = await in_thread(load_folder, self._folder)
+        session = await open_session(workspace_from_environment())
+        async with Scorer(session, await read_endpoint(session, spec.endpoint.name)) as scorer:
+            while not self._is_stopping.is_set():
+                self.requests += 1
+                try:
+                    answer = await scorer.score(spec.smoke_request)
+                except RollwayError as error:
+                    self.errors.append(str(error))
+                    continue
+                if answer.status != 200:
+                    self.errors.append(f"{answer.status}: {answer.body}")
+                elif answer.body not in self.answers:
+                    self.answers.append(answer.body)
+                await asyncio.sleep(PAUSE_SECONDS)

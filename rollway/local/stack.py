@@ -1,0 +1,244 @@
+"""Starts and stops the processes of a local Rollway, each by its own process id, on loopback and free ports."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rollway.errors import RollwayError
+
+WORK_POOL = "rollway"
+START_TIMEOUT_SECONDS = 180
+STOP_TIMEOUT_SECONDS = 20
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of the stack; it leads its own group, so that stopping it stops its children."""
+
+    name: str
+    pid: int
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process exists and has not ended."""
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, os.WNOHANG)  # a child that has ended is not running, even before somebody waits for it
+        return Path(f"/proc/{self.pid}").exists() if sys.platform == "linux" else _exists(self.pid)
+
+    def stop(self) -> None:
+        """Asks it to end, and insists after a grace time."""
+        for signal_number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal_number)
+            deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+            while self.is_running and time.monotonic() < deadline:
+                time.sleep(0.05)
+            if not self.is_running:
+                return
+
+
+class Stack:
+    """The processes under one folder: logs, state and process ids live there, and nothing anywhere else."""
+
+    def __init__(self, folder: Path, say: Say) -> None:
+        self.folder = folder.resolve()
+        self.processes: list[Process] = []
+        self._say = say
+        self._prefect_port: int | None = None
+
+    def environment(self) -> dict[str, str]:
+        """What a client process needs to use this stack: variables only, nothing is patched."""
+        command = [
+            sys.executable,
+            "-m",
+            "rollway",
+            "emulator",
+            "env",
+            "--format",
+            "json",
+            "--state",
+            self._emulator_state,
+        ]
+        variables: dict[str, str] = json.loads(
+            subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        )
+        return {**os.environ, **variables, **self._prefect_variables()}
+
+    @property
+    def ui_url(self) -> str:
+        """Where the Prefect UI is."""
+        return f"http://127.0.0.1:{self._prefect_port}"
+
+    def azure_requests(self) -> list[dict[str, Any]]:
+        """What the local Azure ML has been asked so far, oldest first."""
+        variables = self.environment()
+        url = variables["ARM_CLOUD_METADATA_URL"].partition("/metadata")[0] + "/_emulator/requests"
+        trust = ssl.create_default_context(cafile=variables["SSL_CERT_FILE"])
+        with urllib.request.urlopen(url, context=trust, timeout=30) as response:  # noqa: S310
+            requests: list[dict[str, Any]] = json.load(response)
+        return requests
+
+    def start_emulator(self) -> Process:
+        """The local Azure ML; returns before it is ready, see `wait_for_emulator`."""
+        return self._start(
+            "emulator", [sys.executable, "-m", "rollway", "emulator", "up", "--state", self._emulator_state]
+        )
+
+    def wait_for_emulator(self) -> None:
+        """Until `rollway emulator env` answers."""
+
+        def is_ready() -> bool:
+            try:
+                self.environment()
+            except subprocess.CalledProcessError:
+                return False
+            return True
+
+        self._wait("emulator", is_ready)
+
+    def start_prefect(self, port: int | None = None) -> Process:
+        """A Prefect server with its own home; returns before it is ready, see `wait_for_prefect`."""
+        self._prefect_port = port or _free_port()
+        command = [
+            sys.executable,
+            "-m",
+            "prefect",
+            "server",
+            "start",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self._prefect_port),
+        ]
+        return self._start("prefect-server", command, {**os.environ, **self._prefect_variables()})
+
+    def wait_for_prefect(self) -> None:
+        """Until its API answers."""
+        self._wait("prefect-server", lambda: _answers(f"{self.ui_url}/api/health"))
+
+    def start_worker(self) -> Process:
+        """A work pool, the Prefect deployments of prefect.yaml and a worker that runs them."""
+        variables = self.environment()
+        prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
+        for arguments in (["work-pool", "create", WORK_POOL, "--type", "process", "--overwrite"], ["deploy", "--all"]):
+            done = subprocess.run([*prefect, *arguments], env=variables, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise RollwayError(f"`prefect {' '.join(arguments)}` failed", details=done.stdout + done.stderr)
+        return self._start("worker", [*prefect, "worker", "start", "--pool", WORK_POOL], variables)
+
+    def save(self) -> None:
+        """Remembers the process ids for `down`."""
+        record = {"ui": self.ui_url, "processes": {process.name: process.pid for process in self.processes}}
+        (self.folder / "stack.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
+
+    def stop(self) -> None:
+        """Stops what was started, last first."""
+        for process in reversed(self.processes):
+            self._say(f"stopping {process.name}")
+            process.stop()
+        self.processes.clear()
+        (self.folder / "stack.json").unlink(missing_ok=True)
+
+    @property
+    def _emulator_state(self) -> str:
+        return str(self.folder / "emulator")
+
+    def _prefect_variables(self) -> dict[str, str]:
+        home = self.folder / "prefect"
+        variables = {
+            "PREFECT_HOME": str(home),
+            "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_UI_API_URL": "/api",
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            "PREFECT_WORKER_QUERY_SECONDS": "2",
+            # In memory a server restart would leak held slots for good.
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        }
+        if self._prefect_port is not None:
+            variables |= {"PREFECT_API_URL": f"{self.ui_url}/api", "PREFECT_UI_URL": self.ui_url}
+        return variables
+
+    def _start(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> Process:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / f"{name}.log").open("w", encoding="utf-8") as log:
+            started = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=environment,
+            )
+        process = Process(name, started.pid)
+        self.processes.append(process)
+        return process
+
+    def _wait(self, name: str, is_ready: Callable[[], bool]) -> None:
+        process = next(one for one in self.processes if one.name == name)
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while not is_ready():
+            if not process.is_running or time.monotonic() > deadline:
+                log = (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+                why = "it took too long" if process.is_running else "it ended by itself"
+                raise RollwayError(f"{name} did not start", why=why, details="\n".join(log.splitlines()[-30:]))
+            time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def temporary_stack(folder: Path, say: Say) -> Iterator[Stack]:
+    """A stack in an emptied folder that is stopped however the block ends."""
+    shutil.rmtree(folder, ignore_errors=True)
+    stack = Stack(folder, say)
+    try:
+        yield stack
+    finally:
+        stack.stop()
+
+
+def stop_saved(folder: Path, say: Say) -> bool:
+    """Stops the stack that `save` remembered; False when there is none."""
+    record = folder / "stack.json"
+    if not record.is_file():
+        return False
+    stack = Stack(folder, say)
+    for name, pid in json.loads(record.read_text(encoding="utf-8"))["processes"].items():
+        stack.processes.append(Process(name, pid))
+    stack.stop()
+    return True
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 (a loopback address made above)
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

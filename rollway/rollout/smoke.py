@@ -1,0 +1,68 @@
+"""The judgement over one scored request."""
+
+from typing import Any
+
+from jsonschema.validators import validator_for
+from pydantic import JsonValue
+
+from rollway.spec import Expectation, Frozen
+
+EXCERPT_LENGTH = 500
+
+
+class Measurement(Frozen):
+    """One answer of the endpoint. `latency_seconds` is the round trip as the client saw it."""
+
+    status: int
+    latency_seconds: float
+    body: JsonValue  # parsed when it is JSON, else the text
+    served_by: str | None  # the online deployment that answered, as the gateway's header says
+    headers: dict[str, str] = {}  # only those that explain a failure
+
+
+class SmokeTestResult(Frozen):
+    """What was asked of whom, what came back and what is wrong with it (nothing when it passed)."""
+
+    online_deployment: str
+    is_pinned: bool
+    measurement: Measurement
+    problems: tuple[str, ...] = ()
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether the answer is as expected."""
+        return not self.problems
+
+
+def judge(measurement: Measurement, expectation: Expectation, online_deployment: str) -> tuple[str, ...]:
+    """Everything in which the answer is not as expected, in words; empty when it is."""
+    problems = []
+    if measurement.status != 200:
+        reasons = "".join(f", {name}: {value}" for name, value in sorted(measurement.headers.items()))
+        problems.append(f"status {measurement.status} instead of 200{reasons}; answer: {excerpt(measurement.body)}")
+    elif expectation.body is not None:
+        problems += [
+            f"body: {_place(error)}{error.message}"[:EXCERPT_LENGTH]
+            for error in _schema_errors(measurement, expectation.body)
+        ]
+    if measurement.latency_seconds > expectation.max_latency_seconds:
+        problems.append(f"took {measurement.latency_seconds:.2f} s, allowed are {expectation.max_latency_seconds:g} s")
+    if measurement.served_by is not None and measurement.served_by.lower() != online_deployment.lower():
+        problems.append(f"answered by {measurement.served_by!r} instead of {online_deployment!r}")
+    return tuple(problems)
+
+
+def excerpt(body: JsonValue) -> str:
+    """The start of an answer, short enough for a log line."""
+    text = str(body)
+    return text if len(text) <= EXCERPT_LENGTH else f"{text[:EXCERPT_LENGTH]} …"
+
+
+def _schema_errors(measurement: Measurement, schema: dict[str, JsonValue]) -> list[Any]:
+    return sorted(
+        validator_for(schema)(schema).iter_errors(measurement.body), key=lambda error: list(map(str, error.path))
+    )
+
+
+def _place(error: Any) -> str:
+    return f"{error.json_path}: " if error.path else ""

@@ -1,0 +1,46 @@
+"""Arithmetic on traffic maps: `{online deployment: percent}`, summing to 0 or 100."""
+
+from collections.abc import Mapping
+
+
+def all_to(name: str) -> dict[str, int]:
+    """The traffic map in which one online deployment serves everything."""
+    return {name: 100}
+
+
+def is_same(one: Mapping[str, int], other: Mapping[str, int]) -> bool:
+    """Whether two maps send the same requests to the same places; entries of weight 0 and letter case do not count."""
+    return _significant(one) == _significant(other)
+
+
+def served_by(traffic: Mapping[str, int]) -> tuple[str, ...]:
+    """The online deployments that get any traffic, heaviest first."""
+    weights = _significant(traffic)
+    return tuple(sorted(weights, key=lambda name: (-weights[name], name)))
+
+
+def encode(traffic: Mapping[str, int]) -> str:
+    """A map as the value of a tag (Azure allows 256 characters): `blue=90,green=10`; empty for no traffic."""
+    return ",".join(f"{name}={weight}" for name, weight in sorted(_significant(traffic).items()))
+
+
+def decode(text: str) -> dict[str, int]:
+    """The inverse of `encode`; raises ValueError for anything that `encode` does not write."""
+    traffic = {}
+    for entry in filter(None, text.split(",")):
+        name, _, weight = entry.partition("=")
+        traffic[name] = int(weight)
+    if encode(traffic) != text:
+        raise ValueError(f"{text!r} is not an encoded traffic map")
+    return traffic
+
+
+def describe(traffic: Mapping[str, int]) -> str:
+    """For people: `blue 90 %, green 10 %`, or `none`."""
+    weights = _significant(traffic)
+    return ", ".join(f"{name} {weights[name]} %" for name in served_by(traffic)) or "none"
+
+
+def _significant(traffic: Mapping[str, int]) -> dict[str, int]:
+    # The service lower-cases names in traffic maps and the SDK drops zeroes before it writes.
+    return {name.lower(): weight for name, weight in traffic.items() if weight}

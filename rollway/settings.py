@@ -1,0 +1,59 @@
+"""Which Azure ML workspace to talk to, read from the environment.
+
+Credentials are not here: `azure.identity.DefaultAzureCredential` reads its own variables (`AZURE_CLIENT_ID`, …,
+`AZURE_TOKEN_CREDENTIALS` to choose one kind).
+"""
+
+import os
+
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from rollway.errors import ConfigurationError
+from rollway.spec import Frozen
+
+
+class Workspace(Frozen):
+    """The address of an Azure ML workspace: plain strings, safe to store and to show."""
+
+    subscription_id: str
+    resource_group: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.resource_group}/{self.name} (subscription {self.subscription_id})"
+
+
+class _Environment(BaseSettings):
+    # The second names are those that Azure ML sets on its own compute.
+    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
+    subscription_id: str = Field(
+        min_length=1, validation_alias=AliasChoices("AZURE_SUBSCRIPTION_ID", "AZUREML_ARM_SUBSCRIPTION")
+    )
+    resource_group: str = Field(
+        min_length=1, validation_alias=AliasChoices("AZURE_RESOURCE_GROUP", "AZUREML_ARM_RESOURCEGROUP")
+    )
+    name: str = Field(min_length=1, validation_alias=AliasChoices("AZUREML_WORKSPACE", "AZUREML_ARM_WORKSPACE_NAME"))
+
+
+def workspace_from_environment() -> Workspace:
+    """The workspace that the environment variables name; raises ConfigurationError listing all missing ones."""
+    try:
+        settings = _Environment()
+    except ValidationError as error:
+        missing = ", ".join(str(details["loc"][0]) for details in error.errors())
+        raise ConfigurationError(
+            "no Azure ML workspace is configured",
+            where=f"environment variables {missing}",
+            why="they are not set",
+            hint="set them to your workspace, or start a local Azure ML with `rollway emulator up` and load "
+            '`eval "$(rollway emulator env)"`',
+        ) from error
+    return Workspace(
+        subscription_id=settings.subscription_id, resource_group=settings.resource_group, name=settings.name
+    )
+
+
+def is_debug() -> bool:
+    """Whether tracebacks are wanted (`rollway --debug`, or ROLLWAY_DEBUG=1)."""
+    return os.environ.get("ROLLWAY_DEBUG", "") not in ("", "0")

@@ -1,0 +1,200 @@
+"""What a rollout folder says, as frozen values, and the checks that need nothing but the files' text.
+
+A folder `deployments/<name>/` holds Azure's own `endpoint.yml` and `deployment.yml` (CLI v2 YAML) and our
+`rollout.yml`. `rollway.azure.folder` reads it and returns a `RolloutSpec`, or raises `InvalidRollout` with all problems
+at once.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+from jsonschema import SchemaError
+from jsonschema.validators import validator_for
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
+
+# Limits of managed online endpoints: learn.microsoft.com, "Manage and increase quotas", section online endpoints.
+NAME_RULE = re.compile(r"[a-zA-Z][-a-zA-Z0-9]{1,30}[a-zA-Z0-9]")
+MAX_INSTANCES = 50
+MAX_REQUEST_TIMEOUT_MS = 180_000
+
+
+class Frozen(BaseModel):
+    """Base of the values that pass between steps: immutable, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Problem(Frozen):
+    """One thing wrong in one file; `field` is the dotted path inside it, empty for the file as a whole."""
+
+    file: str
+    field: str = ""
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.field}: {self.message}" if self.field else f"{self.file}: {self.message}"
+
+
+class Expectation(Frozen):
+    """What a smoke test's answer must look like; the HTTP status must be 200 in any case."""
+
+    max_latency_seconds: float = Field(
+        default=5.0, gt=0, le=300, description="The slowest answer that passes, in seconds."
+    )
+    body: dict[str, JsonValue] | None = Field(
+        default=None, description="A JSON Schema that the answer's body must satisfy."
+    )
+
+    @field_validator("body")
+    @classmethod
+    def _is_json_schema(cls, body: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
+        if body is not None:
+            try:
+                validator_for(body).check_schema(body)
+            except SchemaError as error:
+                raise ValueError(f"not a valid JSON Schema: {error.message}") from error
+        return body
+
+
+class SmokeTest(Frozen):
+    """One real request that the online deployment must answer before, and again after, it gets traffic."""
+
+    request_file: str = Field(min_length=1, description="JSON file to POST, relative to this folder.")
+    expect: Expectation = Expectation()
+    warm_up_seconds: float = Field(
+        default=30.0,
+        ge=0,
+        le=600,
+        description="How long answers that mean 'not ready yet' are tried again, in seconds.",
+    )
+
+
+class RolloutFile(Frozen):
+    """rollout.yml: how the online deployment gets its traffic, and what happens to the one it replaces."""
+
+    strategy: Literal["blue_green"] = Field(
+        default="blue_green", description="blue_green: create at weight 0, smoke-test, then move all traffic at once."
+    )
+    smoke_test: SmokeTest
+    replaced: Literal["delete", "keep"] = Field(
+        default="delete", description="What to do with the online deployment whose traffic was taken over."
+    )
+    ready_timeout_seconds: int = Field(
+        default=1800, ge=1, le=7200, description="How long the online deployment may take to become ready, in seconds."
+    )
+
+
+class EndpointSpec(Frozen):
+    """endpoint.yml, as far as Rollway compares it with Azure; creation uses the file itself."""
+
+    name: str
+    auth_mode: Literal["key", "aml_token", "aad_token"] = "key"
+    public_network_access: Literal["enabled", "disabled"] = "enabled"
+    description: str | None = None
+    tags: dict[str, str] = {}
+
+
+class AssetSpec(Frozen):
+    """A model or an environment as deployment.yml gives it: a reference, or a definition next to the file."""
+
+    reference: str | None = None  # name:version, name@latest, ARM id or registry id; None: defined inline
+    name: str | None = None  # of an inline definition
+    version: str | None = None
+
+    def __str__(self) -> str:
+        return self.reference or f"{self.name or 'unnamed'}:{self.version or 'next version'}"
+
+
+class OnlineDeploymentSpec(Frozen):
+    """deployment.yml: what decides what the online deployment *is* (assets, code, `settings`), and the rest."""
+
+    name: str
+    model: AssetSpec | None
+    environment: AssetSpec | None
+    code_sha256: str | None
+    instance_count: int
+    tags: dict[str, str] = {}
+    settings: dict[str, JsonValue]  # everything else, with the names and units of Azure's YAML
+
+
+class RolloutSpec(Frozen):
+    """A whole folder, read and checked."""
+
+    folder: str
+    endpoint: EndpointSpec
+    online_deployment: OnlineDeploymentSpec
+    rollout: RolloutFile
+    smoke_request: JsonValue
+
+    @property
+    def name(self) -> str:
+        """The folder's own name, which is what people call the rollout."""
+        return self.folder.rstrip("/").rsplit("/", 1)[-1]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint such as ", did you mean 'instance_type'?", or nothing when no known word is close."""
+    close = difflib.get_close_matches(word, sorted(known), n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def check_name(value: object, file: str, field: str) -> Iterator[Problem]:
+    """The name rule that endpoints and online deployments share."""
+    if not isinstance(value, str) or not NAME_RULE.fullmatch(value):
+        fault = "is missing" if value is None else f"{value!r} is not a valid name"
+        rule = "3 to 32 letters, digits and '-', a letter first, no '-' last"
+        yield Problem(file=file, field=field, message=f"{fault}: {rule}")
+
+
+def check_range(raw: Mapping[str, Any], field: str, low: int, high: int, file: str) -> Iterator[Problem]:
+    """That a whole number under a dotted `field` lies in low..high; absent values and other types are not judged."""
+    value: Any = raw
+    for key in field.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    if isinstance(value, int) and not isinstance(value, bool) and not low <= value <= high:
+        yield Problem(file=file, field=field, message=f"{value} is out of range, allowed is {low} to {high}")
+
+
+def check_online_deployment(raw: Mapping[str, Any], endpoint_name: object, file: str) -> Iterator[Problem]:
+    """What the SDK's own schema lets pass and Azure refuses; `endpoint_name` is what endpoint.yml says, if anything."""
+    if "name" in raw:
+        yield from check_name(raw["name"], file, "name")
+    if isinstance(endpoint_name, str) and raw.get("endpoint_name") not in (None, endpoint_name):
+        message = f"{raw['endpoint_name']!r} is not the endpoint of endpoint.yml, {endpoint_name!r}"
+        yield Problem(file=file, field="endpoint_name", message=message)
+    code, environment = raw.get("code_configuration"), raw.get("environment")
+    if isinstance(code, Mapping) and code.get("code") and code.keys() == {"code"}:
+        message = "is missing: name the file in `code` that has init() and run()"
+        yield Problem(file=file, field="code_configuration.scoring_script", message=message)
+    if isinstance(environment, Mapping) and not environment.keys() & {"image", "build"}:
+        message = "has neither image nor build; a conda_file is installed on top of an image"
+        yield Problem(file=file, field="environment", message=message)
+    yield from check_range(raw, "instance_count", 1, MAX_INSTANCES, file)
+    yield from check_range(raw, "request_settings.request_timeout_ms", 1, MAX_REQUEST_TIMEOUT_MS, file)
+    yield from check_range(raw, "request_settings.max_concurrent_requests_per_instance", 1, 10_000, file)
+    for probe in ("liveness_probe", "readiness_probe"):
+        for field in ("period", "timeout", "success_threshold", "failure_threshold"):
+            yield from check_range(raw, f"{probe}.{field}", 1, 3600, file)
+
+
+def parse_rollout_file(raw: object, file: str) -> RolloutFile | list[Problem]:
+    """rollout.yml's content as a value, or all that is wrong with it."""
+    if not isinstance(raw, dict):
+        fault = "is empty" if raw is None else "is not a YAML mapping"
+        return [Problem(file=file, message=f"{fault}; it must hold at least smoke_test.request_file")]
+    try:
+        return RolloutFile.model_validate({key: value for key, value in raw.items() if key != "$schema"})
+    except ValidationError as error:
+        return [_problem_of(details, file) for details in error.errors()]
+
+
+def _problem_of(details: Any, file: str) -> Problem:
+    path = [str(part) for part in details["loc"]]
+    message = details["msg"].removeprefix("Value error, ")
+    if details["type"] == "extra_forbidden":
+        shapes: dict[str, type[BaseModel]] = {"smoke_test": SmokeTest, "expect": Expectation}
+        known = shapes.get("".join(path[-2:-1]), RolloutFile).model_fields
+        message = "unknown key" + did_you_mean(path[-1], known)
+    return Problem(file=file, field=".".join(path), message=message)

@@ -1,0 +1,74 @@
+"""The steps before anything is decided: read the folder, sign in, resolve what the rollout is made of."""
+
+from pathlib import Path
+
+from prefect.logging import get_run_logger
+
+from rollway.azure import assets, control_plane, session
+from rollway.azure.failures import in_thread
+from rollway.azure.folder import load_folder
+from rollway.azure.session import WorkspaceFacts, open_session
+from rollway.rollout.state import EndpointState, ResolvedAsset
+from rollway.settings import workspace_from_environment
+from rollway.spec import RolloutSpec
+from tasks.step import run_id, step
+
+FOLDERS = Path("deployments")
+
+
+@step("read rollout", run_name="read {rollout}", timeout_seconds=60)
+async def read_rollout(rollout: str) -> RolloutSpec:
+    """Reads and checks a folder; `rollout` is its path, or its name under deployments/."""
+    folder = rollout if "/" in rollout else str(FOLDERS / rollout)
+    return await in_thread(load_folder, folder.rstrip("/"))
+
+
+@step("connect", run_name="connect to Azure ML", timeout_seconds=120, tags=["azure"], retries=2)
+async def connect() -> WorkspaceFacts:
+    """Signs in and proves access to the workspace that the environment variables name."""
+    facts = await session.connect(workspace_from_environment())
+    get_run_logger().info(
+        "Workspace %s in %s, public network access %s, managed network isolation %s",
+        facts.workspace,
+        facts.region,
+        facts.public_network_access,
+        facts.isolation_mode,
+    )
+    return facts
+
+
+@step("resolve model", run_name="resolve model", timeout_seconds=900, tags=["azure"], retries=2, is_kept_for_retry=True)
+async def resolve_model(
+    connected: WorkspaceFacts, spec: RolloutSpec, version: str | None, is_dry_run: bool
+) -> ResolvedAsset | None:
+    """Pins the model version; kept for retries, so that a retry rolls out the same version."""
+    opened = await open_session(connected.workspace)
+    model = await assets.resolve_model(opened, spec, version, is_dry_run=is_dry_run)
+    get_run_logger().info("Model %s", model or "(none)")
+    return model
+
+
+@step(
+    "register environment",
+    run_name="register environment",
+    timeout_seconds=900,
+    tags=["azure"],
+    retries=2,
+    is_kept_for_retry=True,
+)
+async def register_environment(connected: WorkspaceFacts, spec: RolloutSpec, is_dry_run: bool) -> ResolvedAsset | None:
+    """Registers the environment, or recognises an identical registered version."""
+    opened = await open_session(connected.workspace)
+    environment = await assets.register_environment(opened, spec, is_dry_run=is_dry_run)
+    action = "registered" if environment and environment.is_new else "already registered"
+    get_run_logger().info("Environment %s %s", environment or "(none)", action if environment else "")
+    return environment
+
+
+@step("ensure endpoint", run_name="ensure endpoint", timeout_seconds=2400, tags=["azure"], retries=2)
+async def ensure_endpoint(connected: WorkspaceFacts, spec: RolloutSpec, is_dry_run: bool) -> EndpointState:
+    """Creates the endpoint, or brings it to what endpoint.yml says."""
+    opened = await open_session(connected.workspace)
+    endpoint = await control_plane.ensure_endpoint(opened, spec, run_id(), is_dry_run=is_dry_run)
+    get_run_logger().info("Endpoint %s: %s, %s", endpoint.name, endpoint.provisioning_state, endpoint.scoring_uri)
+    return endpoint

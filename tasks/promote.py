@@ -1,0 +1,102 @@
+"""The steps that touch live traffic: prove, move, retire, or undo everything."""
+
+from typing import Literal
+
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.logging import get_run_logger
+
+from rollway import report
+from rollway.azure import control_plane
+from rollway.azure.data_plane import Scorer
+from rollway.azure.session import WorkspaceFacts, open_session
+from rollway.errors import RollwayError, SmokeTestFailed, TrafficNotRestored
+from rollway.rollout import traffic
+from rollway.rollout.plan import Plan
+from rollway.rollout.smoke import SmokeTestResult, judge
+from rollway.spec import RolloutSpec
+from tasks.step import run_id, step
+
+Route = Literal["pinned", "by traffic"]
+
+
+@step("smoke test", run_name="smoke test {plan.online_deployment} ({route})", timeout_seconds=1200, tags=["scoring"])
+async def smoke_test(connected: WorkspaceFacts, spec: RolloutSpec, plan: Plan, route: Route) -> SmokeTestResult:
+    """One real request: pinned to the online deployment whatever its weight, or through the endpoint as users do."""
+    opened = await open_session(connected.workspace)
+    test, name = spec.rollout.smoke_test, plan.online_deployment
+    endpoint = await control_plane.read_endpoint(opened, plan.endpoint)
+    # Twice what passes, so that an answer which is merely too slow is seen and reported as such.
+    async with Scorer(opened, endpoint, timeout_seconds=max(10.0, 2 * test.expect.max_latency_seconds)) as scorer:
+        measurement = await scorer.score(
+            spec.smoke_request,
+            online_deployment=name if route == "pinned" else None,
+            warm_up_seconds=test.warm_up_seconds,
+        )
+    result = SmokeTestResult(
+        online_deployment=name,
+        is_pinned=route == "pinned",
+        measurement=measurement,
+        problems=judge(measurement, test.expect, name),
+    )
+    if not result.has_passed:
+        has_model_error = measurement.status != 200
+        raise SmokeTestFailed(
+            f"the smoke test of {name!r} failed: {'; '.join(result.problems)}",
+            where=f"{spec.folder}/rollout.yml: smoke_test, endpoint {plan.endpoint}",
+            hint="mend the scoring script or the expectation and run the rollout again",
+            details=await control_plane.read_logs(opened, plan.endpoint, name) if has_model_error else None,
+        )
+    get_run_logger().info("%s answered in %.2f s: %s", name, measurement.latency_seconds, measurement.body)
+    return result
+
+
+@step(
+    "move traffic", run_name="move traffic to {plan.online_deployment}", timeout_seconds=3600, tags=["azure"], retries=3
+)
+async def move_traffic(connected: WorkspaceFacts, plan: Plan) -> dict[str, int]:
+    """Sets the traffic map of the plan and reads it back."""
+    opened = await open_session(connected.workspace)
+    after = await control_plane.move_traffic(
+        opened, plan.endpoint, plan.traffic_after, expected=plan.traffic_before, run_id=run_id()
+    )
+    get_run_logger().info(
+        "Traffic of %s: %s, before: %s", plan.endpoint, traffic.describe(after), traffic.describe(plan.traffic_before)
+    )
+    return after
+
+
+@step("retire replaced", run_name="retire what was replaced", timeout_seconds=3600, tags=["azure"], retries=2)
+async def retire_replaced(connected: WorkspaceFacts, spec: RolloutSpec, plan: Plan) -> tuple[str, ...]:
+    """Deletes the online deployments whose traffic was taken over, unless rollout.yml keeps them; gives their names."""
+    if spec.rollout.replaced == "keep":
+        return ()
+    opened = await open_session(connected.workspace)
+    for name in plan.replaces:
+        outcome = await control_plane.delete_online_deployment(opened, plan.endpoint, name)
+        get_run_logger().info("%s %s", name, outcome)
+    return plan.replaces
+
+
+@step("abort", run_name="abort: back to what was before", timeout_seconds=7200, tags=["azure"], retries=3)
+async def abort_rollout(connected: WorkspaceFacts, spec: RolloutSpec, error: str) -> tuple[str, ...]:
+    """Brings traffic back, removes what this run created, and leaves an artifact that says what happened."""
+    endpoint = spec.endpoint.name
+    try:
+        done = await control_plane.abort(await open_session(connected.workspace), endpoint, run_id())
+    except RollwayError as failure:
+        if failure.retryable:
+            raise
+        raise TrafficNotRestored(
+            f"the rollout failed and {endpoint!r} could not be brought back to what it was",
+            where=f"endpoint {endpoint}",
+            why=f"{failure}\n  after: {error}",
+            hint=f"look at once: az ml online-endpoint show --name {endpoint} --query traffic",
+        ) from failure
+    for line in done:
+        get_run_logger().warning("%s", line)
+    await acreate_markdown_artifact(
+        report.failure_markdown(spec, error, done),
+        key=f"failure-{report.artifact_key(spec.name)}",
+        description=f"Why the rollout of {spec.name} was aborted",
+    )
+    return done

@@ -1,0 +1,196 @@
+"""One emulator per pytest process, and unmodified clients that reach it through environment variables alone."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from azure.ai.ml import MLClient
+from azure.ai.ml.entities import (
+    CodeConfiguration,
+    Environment,
+    ManagedOnlineDeployment,
+    ManagedOnlineEndpoint,
+    Model,
+)
+from azure.identity import ClientSecretCredential
+
+from tests.emulator_process import EmulatorProcess, running_emulator
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+TAKEN_NAME = "taken-by-others"
+SEED = f"""
+taken_endpoint_names: [{TAKEN_NAME}]
+principals:
+  - {{client_id: contributor, client_secret: contributor-secret}}
+  - {{client_id: reader, client_secret: reader-secret, role: reader}}
+  - {{client_id: stranger, client_secret: stranger-secret, role: none}}
+workspaces:
+  - {{resource_group: rollway, name: local}}
+  - {{resource_group: others, name: remote}}
+"""
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+    """The emulator that all contract tests of this process share; Azure's variables point at it."""
+    folder = tmp_path_factory.mktemp("emulator")
+    (folder / "seed.yaml").write_text(SEED)
+    with (
+        running_emulator(folder / "state", "--seed", str(folder / "seed.yaml")) as running,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in running.environment.items():
+            patch.setenv(name, value)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def connect(emulator: EmulatorProcess) -> Callable[..., MLClient]:
+    """Makes azure-ai-ml clients, as any principal for any workspace."""
+    variables = emulator.environment
+
+    def make(client_id: str = "contributor", secret: str = "", workspace: str = "local", **where: str) -> MLClient:
+        credential = ClientSecretCredential(
+            where.get("tenant", variables["AZURE_TENANT_ID"]),
+            client_id,
+            secret or f"{client_id}-secret",
+            authority=variables["AZURE_AUTHORITY_HOST"],
+            disable_instance_discovery=True,
+        )
+        subscription = where.get("subscription", variables["AZURE_SUBSCRIPTION_ID"])
+        group = where.get("group", variables["AZURE_RESOURCE_GROUP"])
+        return MLClient(credential, subscription, group, workspace, enable_telemetry=False, polling_interval=1)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def client(connect: Callable[..., MLClient]) -> MLClient:
+    """The contributor's client."""
+    return connect()
+
+
+@dataclass
+class Arm:
+    """Plain REST on the workspace, for what the SDK does not show."""
+
+    http: httpx.Client
+    url: str
+    root: str
+
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
+        """A request below the workspace."""
+        separator = "&" if "?" in path else "?"
+        url = f"{self.url}{self.root}{path}{separator}api-version=2023-04-01-preview"
+        return self.http.request(method, url, json=body, headers=headers)
+
+
+@pytest.fixture(scope="session")
+def token(emulator: EmulatorProcess) -> Callable[..., str]:
+    """Gets bearer tokens from the token endpoint."""
+
+    def get(scope: str = f"{emulator.url}/.default", client_id: str = "contributor") -> str:
+        form = {"grant_type": "client_credentials", "client_id": client_id, "scope": scope}
+        url = f"{emulator.url}/{emulator.environment['AZURE_TENANT_ID']}/oauth2/v2.0/token"
+        answer = emulator.http().post(url, data={**form, "client_secret": f"{client_id}-secret"})
+        return str(answer.raise_for_status().json()["access_token"])
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def arm(emulator: EmulatorProcess, token: Callable[..., str]) -> Arm:
+    """The contributor's REST access to the workspace."""
+    http = emulator.http()
+    http.headers["Authorization"] = f"Bearer {token()}"
+    subscription = emulator.environment["AZURE_SUBSCRIPTION_ID"]
+    group = f"/subscriptions/{subscription}/resourceGroups/rollway"
+    return Arm(http, emulator.url, f"{group}/providers/Microsoft.MachineLearningServices/workspaces/local")
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that no other test uses."""
+    return f"t-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def environment(client: MLClient) -> Environment:
+    """An environment with the inference server."""
+    wanted = Environment(
+        name="fixtures",
+        version="1",
+        image="mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04",
+        conda_file=str(FIXTURES / "conda.yaml"),
+    )
+    return client.environments.create_or_update(wanted)
+
+
+@pytest.fixture(scope="session")
+def model(client: MLClient, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A registered folder model."""
+    folder = tmp_path_factory.mktemp("model") / "weights"
+    folder.mkdir()
+    (folder / "weights.txt").write_text("1 2 3")
+    return client.models.create_or_update(Model(name="shared-model", path=str(folder)))
+
+
+def create_endpoint(client: MLClient, name: str, auth_mode: str = "key") -> ManagedOnlineEndpoint:
+    """A new endpoint without online deployments."""
+    return client.online_endpoints.begin_create_or_update(
+        ManagedOnlineEndpoint(name=name, auth_mode=auth_mode)
+    ).result()
+
+
+def describe(
+    endpoint: str, model: Model, environment: Environment, name: str = "blue", script: str = "good", **settings: Any
+) -> ManagedOnlineDeployment:
+    """An online deployment of one of the scoring scripts in tests/fixtures."""
+    wanted = {"instance_type": "Standard_DS3_v2", "instance_count": 1, **settings}
+    return ManagedOnlineDeployment(
+        name=name,
+        endpoint_name=endpoint,
+        model=model,
+        environment=environment,
+        code_configuration=CodeConfiguration(code=str(FIXTURES / script), scoring_script="score.py"),
+        **wanted,
+    )
+
+
+def set_traffic(client: MLClient, name: str, **weights: int) -> ManagedOnlineEndpoint:
+    """Give weights to online deployments."""
+    endpoint = client.online_endpoints.get(name)
+    endpoint.traffic = weights
+    return client.online_endpoints.begin_create_or_update(endpoint).result()
+
+
+@dataclass
+class Served:
+    """An endpoint that serves with the online deployment `blue`."""
+
+    name: str
+    uri: str
+    key: str
+    emulator: EmulatorProcess
+
+    def score(self, body: Any = None, key: str | None = None, **headers: str) -> httpx.Response:
+        """One scoring request; underscores in names of headers stand for hyphens."""
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        authorization = {"Authorization": f"Bearer {self.key if key is None else key}"}
+        with self.emulator.http() as http:
+            return http.post(self.uri, json=body, headers={**authorization, **given})
+
+
+@pytest.fixture(scope="session")
+def served(client: MLClient, model: Model, environment: Environment, emulator: EmulatorProcess) -> Served:
+    """Shared, for tests that only score it: two instances, all traffic."""
+    name = f"shared-{uuid.uuid4().hex[:8]}"
+    create_endpoint(client, name)
+    wanted = describe(name, model, environment, instance_count=2)
+    client.online_deployments.begin_create_or_update(wanted).result()
+    endpoint = set_traffic(client, name, blue=100)
+    return Served(name, endpoint.scoring_uri, client.online_endpoints.get_keys(name).primary_key, emulator)

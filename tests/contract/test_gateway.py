@@ -1,0 +1,135 @@
+"""Scoring through the gateway, with httpx."""
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from azure.ai.ml import MLClient
+from azure.ai.ml.entities import Environment, Model, OnlineRequestSettings
+
+from tests.contract.conftest import Served, create_endpoint, describe, set_traffic
+from tests.emulator_process import EmulatorProcess
+
+
+@pytest.fixture(scope="module")
+def troubled(client: MLClient, model: Model, environment: Environment, emulator: EmulatorProcess) -> Served:
+    """An endpoint with `raises` (weight 30), `other` (70) and `slow` (0), which answers too late."""
+    name = "troubled-endpoint"
+    create_endpoint(client, name)
+    for script, deployment, settings in (
+        ("raises", "raises", {}),
+        ("wrong_output", "other", {}),
+        ("slow", "slow", {"request_settings": OnlineRequestSettings(request_timeout_ms=500)}),
+    ):
+        wanted = describe(name, model, environment, deployment, script, **settings)
+        client.online_deployments.begin_create_or_update(wanted).result()
+    endpoint = set_traffic(client, name, raises=30, other=70)
+    return Served(name, endpoint.scoring_uri, client.online_endpoints.get_keys(name).primary_key, emulator)
+
+
+def test_an_answer_has_the_services_headers(served: Served) -> None:
+    answer = served.score({"x": 1}, x_request_id="mine", x_ms_client_request_id="my id/" + "7" * 50)
+
+    assert (answer.status_code, answer.json()["echo"]) == (200, {"x": 1})
+    assert answer.headers["azureml-model-deployment"] == "blue"
+    assert answer.headers["server"] == "azureml-frontdoor"
+    assert answer.headers["x-request-id"] != "mine"
+    assert answer.headers["x-ms-client-request-id"] == "myid" + "7" * 36
+    assert float(answer.headers["x-ms-run-fn-exec-ms"]) >= 0
+    assert answer.headers["x-ms-server-version"].startswith("azmlinfsrv/")
+
+
+@pytest.mark.parametrize("key", ["Bearer", "wrong"])
+def test_a_missing_or_wrong_key_is_a_401(served: Served, key: str) -> None:
+    assert served.score({}, key=key).status_code == 401
+
+
+def test_both_keys_work(client: MLClient, served: Served) -> None:
+    keys = client.online_endpoints.get_keys(served.name)
+
+    assert [served.score({}, key=key).status_code for key in (keys.primary_key, keys.secondary_key)] == [200, 200]
+
+
+def test_an_unknown_name_in_the_header_is_a_404(served: Served) -> None:
+    assert served.score({}, azureml_model_deployment="absent").status_code == 404
+
+
+def test_an_unknown_endpoint_is_a_404(served: Served) -> None:
+    elsewhere = Served("x", served.uri.replace(served.name, "absent"), served.key, served.emulator)
+
+    assert elsewhere.score({}).status_code == 404
+
+
+def test_an_endpoint_without_traffic_is_a_404(client: MLClient, emulator: EmulatorProcess, name: str) -> None:
+    uri = create_endpoint(client, name).scoring_uri
+    empty = Served(name, uri, client.online_endpoints.get_keys(name).primary_key, emulator)
+
+    answer = empty.score({})
+
+    assert (answer.status_code, "No valid deployments" in answer.text) == (404, True)
+
+
+def test_requests_are_spread_over_the_instances(client: MLClient, served: Served) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        codes = Counter(answer.status_code for answer in pool.map(lambda _: served.score({}), range(4)))
+
+    assert codes == {200: 4}
+
+
+def test_an_error_of_the_model_is_a_424_that_tells_its_status(troubled: Served) -> None:
+    answer = troubled.score({}, azureml_model_deployment="raises")
+
+    assert answer.status_code == 424
+    assert answer.headers["ms-azureml-model-error-statuscode"] == "500"
+    assert answer.headers["ms-azureml-model-error-reason"] == "model_error"
+    assert answer.headers["x-ms-run-function-failed"] == "True"
+
+
+def test_a_model_that_is_too_slow_is_a_408(troubled: Served) -> None:
+    assert troubled.score({}, azureml_model_deployment="slow").status_code == 408
+
+
+def test_more_pending_requests_than_allowed_are_429(troubled: Served) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: troubled.score({}, azureml_model_deployment="slow"), range(6)))
+
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert Counter(answer.status_code for answer in answers) == {408: 2, 429: 4}
+    assert {(one.headers["ms-azureml-model-error-reason"], one.text) for one in refused} == {
+        ("too_many_pending_request", "")
+    }
+
+
+def test_weights_decide_where_requests_go(troubled: Served) -> None:
+    with troubled.emulator.http() as http:
+        headers = {"Authorization": f"Bearer {troubled.key}"}
+        found = Counter(
+            http.post(troubled.uri, json={}, headers=headers).headers["azureml-model-deployment"] for _ in range(300)
+        )
+
+    # 300 draws at 30 %: the probability to leave this interval is below 1e-6
+    assert set(found) == {"raises", "other"}
+    assert 50 <= found["raises"] <= 135
+
+
+def test_an_aml_token_opens_its_endpoint_only(
+    client: MLClient, emulator: EmulatorProcess, name: str, token: Callable[..., str]
+) -> None:
+    uri = create_endpoint(client, name, auth_mode="aml_token").scoring_uri
+    endpoint = Served(name, uri, client.online_endpoints.get_keys(name).access_token, emulator)
+
+    assert endpoint.score({}).status_code == 404  # let in, and there is nothing to route to
+    assert endpoint.score({}, key=token("https://ml.azure.com/.default")).status_code == 401
+
+
+def test_an_entra_token_needs_the_right_to_score(
+    client: MLClient, emulator: EmulatorProcess, name: str, token: Callable[..., str]
+) -> None:
+    endpoint = Served(name, create_endpoint(client, name, auth_mode="aad_token").scoring_uri, "", emulator)
+    scope = "https://ml.azure.com/.default"
+
+    codes = [endpoint.score({}, key=token(scope, who)).status_code for who in ("contributor", "stranger")]
+
+    assert codes == [404, 403]
+    assert endpoint.score({}, key=token()).status_code == 401

@@ -1,0 +1,115 @@
+"""A witness of its own: reads Azure over plain REST and scores over plain HTTP, without any of our code or the SDK."""
+
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+API_VERSION = "2023-04-01-preview"
+
+
+class Rest:
+    """Talks to the cloud that a set of environment variables names."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
+        trust = ssl.create_default_context(cafile=variables["SSL_CERT_FILE"])
+        self.http = httpx.Client(verify=trust, timeout=30)
+        self._base = variables["ARM_CLOUD_METADATA_URL"].partition("/metadata")[0]
+        metadata = self.http.get(variables["ARM_CLOUD_METADATA_URL"]).json()
+        self._arm = (metadata[0] if isinstance(metadata, list) else metadata)["resourceManager"].rstrip("/")
+        authority = variables["AZURE_AUTHORITY_HOST"]
+        authority = authority if authority.startswith("https://") else f"https://{authority}"
+        answer = self.http.post(
+            f"{authority.rstrip('/')}/{variables['AZURE_TENANT_ID']}/oauth2/v2.0/token",
+            data={
+                "grant_type": "client_credentials",
+                "client_id": variables["AZURE_CLIENT_ID"],
+                "client_secret": variables["AZURE_CLIENT_SECRET"],
+                "scope": f"{self._arm}/.default",
+            },
+        )
+        self._headers = {"Authorization": f"Bearer {answer.raise_for_status().json()['access_token']}"}
+
+    def workspace(self, path: str, *, method: str = "GET", body: Any = None) -> httpx.Response:
+        """One ARM request below the workspace."""
+        root = (
+            f"{self._arm}/subscriptions/{self._variables['AZURE_SUBSCRIPTION_ID']}"
+            f"/resourceGroups/{self._variables['AZURE_RESOURCE_GROUP']}/providers"
+            f"/Microsoft.MachineLearningServices/workspaces/{self._variables['AZUREML_WORKSPACE']}"
+        )
+        url = f"{root}/{path}"
+        return self.http.request(method, url, params={"api-version": API_VERSION}, headers=self._headers, json=body)
+
+    def traffic(self, endpoint: str) -> dict[str, int] | None:
+        """The endpoint's traffic map, or None when there is no such endpoint."""
+        answer = self.workspace(f"onlineEndpoints/{endpoint}")
+        if answer.status_code == 404:
+            return None
+        traffic: dict[str, int] = answer.raise_for_status().json()["properties"]["traffic"]
+        return traffic
+
+    def online_deployments(self, endpoint: str) -> list[str]:
+        """The names of the online deployments behind an endpoint."""
+        answer = self.workspace(f"onlineEndpoints/{endpoint}/deployments")
+        return [] if answer.status_code == 404 else [one["name"] for one in answer.raise_for_status().json()["value"]]
+
+    def endpoints(self) -> list[str]:
+        """The names of all endpoints of the workspace."""
+        return [one["name"] for one in self.workspace("onlineEndpoints").raise_for_status().json()["value"]]
+
+    def score(self, endpoint: str, body: Any) -> httpx.Response:
+        """One request to the endpoint with its primary key."""
+        uri = self.workspace(f"onlineEndpoints/{endpoint}").json()["properties"]["scoringUri"]
+        key = self.workspace(f"onlineEndpoints/{endpoint}/listKeys", method="POST").json()["primaryKey"]
+        return self.http.post(uri, json=body, headers={"Authorization": f"Bearer {key}"})
+
+    def writes(self, *, to: str = "") -> list[str]:
+        """Every write the cloud has been asked for so far, `METHOD path`, whose path contains `to`."""
+        requests = self.http.get(f"{self._base}/_emulator/requests").json()
+        return [
+            f"{one['method']} {one['path']}"
+            for one in requests
+            if one["method"] not in ("GET", "HEAD") and to.lower() in one["path"].lower()
+        ]
+
+    def fault(self, **fault: Any) -> None:
+        """Makes the cloud misbehave, once or as often as told."""
+        self.http.post(f"{self._base}/_emulator/faults", json=fault).raise_for_status()
+
+
+class Client(threading.Thread):
+    """Scores an endpoint without pause until it is stopped; every answer's status and model version are kept."""
+
+    def __init__(self, rest: Rest, endpoint: str) -> None:
+        super().__init__(daemon=True)
+        self.statuses: list[int | str] = []
+        self.versions: list[str] = []
+        self._stopped = threading.Event()
+        self._http = rest.http
+        self._uri = rest.workspace(f"onlineEndpoints/{endpoint}").json()["properties"]["scoringUri"]
+        key = rest.workspace(f"onlineEndpoints/{endpoint}/listKeys", method="POST").json()["primaryKey"]
+        self._headers = {"Authorization": f"Bearer {key}"}
+
+    def run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                answer = self._http.post(self._uri, json={"data": [[1.0]]}, headers=self._headers)
+            except httpx.HTTPError as error:
+                self.statuses.append(repr(error))
+                continue
+            self.statuses.append(answer.status_code)
+            if answer.status_code == 200:
+                self.versions.append(answer.json()["model_version"])
+            self._stopped.wait(0.02)  # leaves the servers a part of a small machine
+
+    def stop_after(self, version: str, timeout_seconds: float = 60) -> None:
+        """Waits until that version has answered (or the time is over), then ends the client."""
+        deadline = time.monotonic() + timeout_seconds
+        while version not in self.versions and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self._stopped.set()
+        self.join()

@@ -1,0 +1,101 @@
+"""The main job, as a user sees it."""
+
+import json
+
+from tests.e2e.conftest import World
+from tests.e2e.rest import Client
+
+
+def test_second_version_takes_over_without_a_failed_request(world: World) -> None:
+    rollout = world.make_rollout()
+    model = world.tmp_path / "model.txt"
+    for version in ("1", "2"):
+        model.write_text(f"version {version} of {rollout.name}")
+        assert world.register_model(rollout.name, model) == version
+    rollout.online_deployment["model"] = f"azureml:{rollout.name}@latest"
+    first = world.deploy(rollout, "--model-version", "1")
+    assert first.returncode == 0, first.stderr
+    client = Client(world.rest, rollout.name)
+    client.start()
+
+    second = world.deploy(rollout)
+    client.stop_after("2")
+
+    assert second.returncode == 0, second.stderr
+    assert set(client.statuses) == {200}, [status for status in client.statuses if status != 200][:5]
+    assert list(dict.fromkeys(client.versions)) == ["1", "2"], "the answers change once, from version 1 to version 2"
+    assert len(world.rest.online_deployments(rollout.name)) == 1, "what was replaced is deleted"
+
+
+def test_unchanged_rollout_is_a_no_op_that_writes_nothing(world: World, live: tuple) -> None:
+    name, rollout = live
+    before = world.rest.writes(to=world.variables["AZUREML_WORKSPACE"])
+    traffic = world.rest.traffic(name)
+
+    again = world.deploy(rollout, "--json")
+
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["outcome"] == "nothing to do"
+    assert world.rest.writes(to=world.variables["AZUREML_WORKSPACE"])[len(before) :] == []
+    assert world.rest.traffic(name) == traffic
+
+
+def test_plan_and_dry_run_write_nothing_and_say_what_would_be_done(world: World) -> None:
+    rollout = world.make_rollout()
+    folder = rollout.write()
+    before = world.rest.writes(to=world.variables["AZUREML_WORKSPACE"])
+
+    plan = world.rollway("plan", folder)
+    dry_run = world.deploy(rollout, "--dry-run")
+
+    assert (plan.returncode, dry_run.returncode) == (0, 0), plan.stderr + dry_run.stderr
+    for output in (plan.stdout, dry_run.stdout):
+        assert "plan: new online deployment" in output
+        assert f"{rollout.name} (to be created)" in output
+        assert "online deployment: none serves traffic -> main-" in output
+    assert world.rest.writes(to=world.variables["AZUREML_WORKSPACE"])[len(before) :] == []
+    assert rollout.name not in world.rest.endpoints()
+
+
+def test_plan_names_each_field_that_differs(world: World, live: tuple) -> None:
+    name, rollout = live
+    changed = world.make_rollout(environment_variables={"GREETING": "hello"})
+    changed.endpoint = rollout.endpoint
+    changed.online_deployment |= {"endpoint_name": name, "model": rollout.online_deployment["model"]}
+
+    plan = world.rollway("plan", changed.write())
+
+    assert plan.returncode == 0, plan.stderr
+    assert "environment_variables.GREETING: (not set) -> hello" in plan.stdout
+    assert "model:" not in plan.stdout.split("why:")[1], "the model is the same, so it is no reason"
+
+
+def test_more_instances_is_a_change_in_place(world: World) -> None:
+    rollout = world.make_rollout()
+    assert world.deploy(rollout).returncode == 0
+    before = world.rest.online_deployments(rollout.name)
+    rollout.online_deployment |= {"instance_count": 2, "tags": {"team": "risk"}}
+
+    done = world.deploy(rollout)
+
+    assert done.returncode == 0, done.stderr
+    assert "updated in place" in done.stdout
+    assert world.rest.online_deployments(rollout.name) == before
+    today = world.rest.workspace(f"onlineEndpoints/{rollout.name}/deployments/{before[0]}").json()
+    assert (today["sku"]["capacity"], today["tags"]["team"]) == (2, "risk")
+
+
+def test_replaced_can_be_kept(world: World) -> None:
+    rollout = world.make_rollout()
+    rollout.rollout["replaced"] = "keep"
+    assert world.deploy(rollout).returncode == 0
+    rollout.online_deployment["environment_variables"] = {"A": "1"}
+
+    done = world.deploy(rollout)
+
+    assert done.returncode == 0, done.stderr
+    names = world.rest.online_deployments(rollout.name)
+    traffic = world.rest.traffic(rollout.name)
+    assert len(names) == 2
+    assert traffic is not None
+    assert sorted(traffic.values())[-1] == 100

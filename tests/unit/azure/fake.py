@@ -1,0 +1,120 @@
+"""One endpoint of Azure ML in memory, behind the few calls of `MLClient` that the control plane makes.
+
+It holds the SDK's own entities. A write to the endpoint is seen only after some reads, as in Azure, where the traffic
+map stays the old one until the operation has ended.
+"""
+
+import copy
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+from azure.ai.ml.entities import ManagedOnlineDeployment, ManagedOnlineEndpoint
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+
+from rollway.azure.session import Session
+
+READS_UNTIL_DONE = 3
+
+
+class FakeAzure:
+    """The endpoint `diabetes`, or none; `writes` tells every write in order."""
+
+    def __init__(self) -> None:
+        self.endpoint: ManagedOnlineEndpoint | None = None
+        self.online_deployments: dict[str, ManagedOnlineDeployment] = {}
+        self.writes: list[str] = []
+        self.operation: dict[str, Any] = {}  # what a failed online deployment's operation says
+        self.first_state = "Succeeded"  # of a new online deployment
+        self._running: tuple[int, Callable[[], None]] | None = None
+
+    @property
+    def session(self) -> Session:
+        """What the control plane takes."""
+        ml = SimpleNamespace(
+            online_endpoints=SimpleNamespace(
+                get=self._get_endpoint, begin_create_or_update=self._put_endpoint, begin_delete=self._delete_endpoint
+            ),
+            online_deployments=SimpleNamespace(
+                get=self._get,
+                list=lambda _: list(self.online_deployments.values()),
+                begin_create_or_update=self._put,
+                begin_delete=self._delete,
+                get_logs=lambda name, _, lines, container_type: f"{container_type} of {name}, {lines} lines\n",
+            ),
+        )
+        return cast(Session, SimpleNamespace(ml=ml, read_arm=lambda _: self.operation))
+
+    @property
+    def traffic(self) -> dict[str, int]:
+        """The live traffic, without entries of weight 0."""
+        assert self.endpoint is not None
+        return {name: weight for name, weight in (self.endpoint.traffic or {}).items() if weight}
+
+    def have_endpoint(self, state: str = "Succeeded", **values: Any) -> None:
+        """Puts an endpoint there."""
+        self.endpoint = ManagedOnlineEndpoint(name="diabetes", provisioning_state=state, **values)
+
+    def have(self, name: str, state: str = "Succeeded", **values: Any) -> None:
+        """Puts an online deployment there."""
+        self.online_deployments[name] = ManagedOnlineDeployment(
+            name=name, endpoint_name="diabetes", instance_type="x", provisioning_state=state, **values
+        )
+
+    def start_operation(self, change: Callable[[], None], reads: int = READS_UNTIL_DONE) -> None:
+        """Starts an operation on the endpoint: it takes effect, and lets others write, with the read of that number."""
+        self._running = (reads, change)
+
+    def set_traffic(self, **traffic: int) -> None:
+        """What somebody else does."""
+        assert self.endpoint is not None
+        self.endpoint.traffic = traffic
+
+    def _get_endpoint(self, name: str) -> ManagedOnlineEndpoint:
+        if self.endpoint is None:
+            raise ResourceNotFoundError(f"no endpoint {name}")
+        state = self.endpoint.provisioning_state
+        if self._running is not None:
+            reads, change = self._running
+            self._running = (reads - 1, change) if reads > 1 else None
+            if self._running is None:
+                change()
+            else:
+                state = "Updating"
+        found = copy.deepcopy(self.endpoint)
+        found._provisioning_state = state
+        found.traffic = {**dict.fromkeys(self.online_deployments, 0), **(found.traffic or {})}
+        return found
+
+    def _put_endpoint(self, entity: ManagedOnlineEndpoint) -> None:
+        if self._running is not None:
+            raise ResourceExistsError("Already running method")
+        self.writes.append(f"put endpoint {dict(entity.traffic or {})}")
+        wanted = copy.deepcopy(entity)
+        wanted._provisioning_state = "Succeeded"
+        if self.endpoint is None:
+            self.endpoint = copy.deepcopy(wanted)
+        self.start_operation(lambda: setattr(self, "endpoint", wanted))
+
+    def _delete_endpoint(self, name: str) -> None:
+        self.writes.append(f"delete endpoint {name}")
+        self.endpoint = None
+        self.online_deployments = {}
+
+    def _get(self, name: str, _: str) -> ManagedOnlineDeployment:
+        if name not in self.online_deployments:
+            raise ResourceNotFoundError(f"no online deployment {name}")
+        return copy.deepcopy(self.online_deployments[name])
+
+    def _put(self, entity: ManagedOnlineDeployment) -> None:
+        self.writes.append(f"put {entity.name}")
+        self.online_deployments[entity.name] = copy.deepcopy(entity)
+        self.online_deployments[entity.name]._provisioning_state = self.first_state
+
+    def _delete(self, name: str, _: str) -> None:
+        if name not in self.online_deployments:
+            raise ResourceNotFoundError(f"no online deployment {name}")
+        if self.traffic.get(name):
+            raise HttpResponseError("it has traffic")
+        self.writes.append(f"delete {name}")
+        del self.online_deployments[name]

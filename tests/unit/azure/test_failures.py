@@ -1,0 +1,263 @@
+"""Azure's exceptions as ours: the class, the reason in plain words, and what to do next."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from azure.ai.ml.exceptions import ErrorCategory, ErrorTarget, ValidationException
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+from azure.mgmt.core.exceptions import ARMErrorFormat
+
+from rollway.azure.failures import azure_errors, explain, in_thread, translate
+from rollway.errors import (
+    AccessDenied,
+    AzureUnavailable,
+    CredentialsRejected,
+    NotFound,
+    RequestRefused,
+    RollwayError,
+)
+
+NO_CREDENTIALS = """DefaultAzureCredential failed to retrieve a token from the included credentials.
+Attempted credentials:
+\tEnvironmentCredential: EnvironmentCredential authentication unavailable. Environment variables are not fully configured.
+Visit https://aka.ms/azsdk/python/identity/environmentcredential/troubleshoot to troubleshoot this issue.
+\tManagedIdentityCredential: ManagedIdentityCredential authentication unavailable.
+\tAzureCliCredential: Azure CLI not found on path
+\tAzurePowerShellCredential: PowerShell is not installed
+To mitigate this issue, please refer to the troubleshooting guidelines here at https://aka.ms/azsdk/troubleshoot."""  # noqa: E501
+
+
+class Answer:
+    """What azure.core reads of an HTTP answer."""
+
+    def __init__(self, status: int, body: object, headers: Mapping[str, str]) -> None:
+        self.status_code, self.reason, self.headers = status, "reason", dict(headers)
+        self._text = body if isinstance(body, str) else json.dumps(body)
+
+    def text(self, encoding: str | None = None) -> str:  # noqa: ARG002
+        """The body."""
+        return self._text
+
+    def body(self) -> bytes:
+        """The body."""
+        return self._text.encode()
+
+
+def http_error(status: int, body: object, **headers: str) -> HttpResponseError:
+    """The exception that the SDK raises for an answer of the service."""
+    kinds: dict[int, type[HttpResponseError]] = {
+        401: ClientAuthenticationError,
+        404: ResourceNotFoundError,
+        409: ResourceExistsError,
+    }
+    kind = kinds.get(status, HttpResponseError)
+    return kind(response=Answer(status, body, headers), error_format=ARMErrorFormat)  # type: ignore[arg-type]
+
+
+def arm(code: str | None, message: str, *details: Mapping[str, Any]) -> dict[str, Any]:
+    """An error body of Azure Resource Manager."""
+    return {"error": {"code": code, "message": message, "details": list(details)}}
+
+
+def translated(error: AzureError, hint: str | None = None) -> RollwayError:
+    return translate(error, "cannot do it", "endpoint diabetes", hint)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (400, "BadRequest", RequestRefused),
+        (401, "InvalidAuthenticationToken", CredentialsRejected),
+        (403, "AuthorizationFailed", AccessDenied),
+        (404, "ResourceNotFound", NotFound),
+        (408, "RequestTimeout", AzureUnavailable),
+        (409, "Conflict", AzureUnavailable),
+        (409, "EndpointAlreadyExists", RequestRefused),
+        (409, "ScopeLocked", RequestRefused),
+        (409, "MissingSubscriptionRegistration", RequestRefused),
+        (422, "Unprocessable", RequestRefused),
+        (429, "TooManyRequests", AzureUnavailable),
+        (500, "InternalServerError", AzureUnavailable),
+        (503, "ServiceUnavailable", AzureUnavailable),
+    ],
+)
+def test_the_status_decides_the_class_and_the_reason_is_azures_own(
+    status: int, code: str, kind: type[RollwayError]
+) -> None:
+    error = translated(http_error(status, arm(code, "The reason.")))
+
+    assert type(error) is kind
+    assert error.what == "cannot do it"
+    assert "The reason." in str(error)
+    assert code in str(error)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 429, 500])
+def test_where_and_azures_request_id_are_kept(status: int) -> None:
+    error = translated(http_error(status, arm("X", "y"), **{"x-ms-request-id": "abc-123"}))
+
+    assert (error.where, error.request_id) == ("endpoint diabetes", "abc-123")
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [
+        (403, "give the identity the role 'AzureML Data Scientist'"),
+        (404, "check the name"),
+        (409, "wait until it has ended and run it again"),
+        (429, "run it again in a few minutes"),
+        (503, "run it again in a few minutes"),
+    ],
+)
+def test_there_is_always_something_to_try(status: int, hint: str) -> None:
+    assert hint in str(translated(http_error(status, arm("X", "y"))).hint)
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_the_callers_own_hint_is_the_better_one(status: int) -> None:
+    assert translated(http_error(status, arm("X", "y")), hint="look there").hint == "look there"
+
+
+def test_validation_details_that_are_json_in_a_string_are_unfolded() -> None:
+    inner = json.dumps(
+        {
+            "errors": {"VmSize": ["Not enough quota available for x."], "Name": ["Too long.", "Too odd."]},
+            "title": "One or more validation errors occurred.",
+        }
+    )
+    detail = {"code": "InferencingClientCallFailed", "message": inner}
+
+    error = translated(http_error(400, arm("BadRequest", "The request is invalid.", detail)))
+
+    assert error.why == "BadRequest: VmSize: Not enough quota available for x.; Name: Too long.; Name: Too odd."
+
+
+def test_a_failed_operation_with_the_code_in_front_of_its_message_is_understood() -> None:
+    error = translated(http_error(200, arm(None, "ResourceNotReady: User container has crashed.")))
+
+    assert type(error) is RequestRefused
+    assert error.why == "ResourceNotReady: User container has crashed."
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"code": None, "message": "OutOfQuota: too small"}, ("OutOfQuota", "too small")),
+        ({"code": "BadArgument", "message": "no: prefix here"}, ("BadArgument", "no: prefix here")),
+        ({"code": None, "message": "no prefix"}, (None, "no prefix")),
+        ({"message": None, "details": None}, (None, "")),
+        ({"code": "A", "message": "b", "details": [{"message": "not JSON"}, {"message": "[]"}]}, ("A", "b")),
+        ({"code": "A", "message": "b", "details": [{"message": '{"errors": {}}'}]}, ("A", "b")),
+    ],
+)
+def test_code_and_message_are_found_wherever_the_service_put_them(
+    body: dict[str, Any], expected: tuple[str | None, str]
+) -> None:
+    assert explain(body) == expected
+
+
+def test_an_answer_that_is_no_arm_error_is_cut_to_its_first_line() -> None:
+    error = translated(http_error(502, "<html>\n<body>Bad Gateway</body></html>"))
+
+    assert type(error) is AzureUnavailable
+    assert error.why == "Operation returned an invalid status 'reason'"
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        ("AADSTS7000215", "check AZURE_CLIENT_SECRET (its value, not its id)"),
+        ("AADSTS7000222", "the client secret has expired"),
+        ("AADSTS700016", "check AZURE_CLIENT_ID and AZURE_TENANT_ID"),
+        ("AADSTS90002", "check AZURE_TENANT_ID"),
+    ],
+)
+def test_what_entra_says_is_picked_out_of_the_credentials_long_text(code: str, hint: str) -> None:
+    text = (
+        "DefaultAzureCredential failed to retrieve a token from the included credentials.\n"
+        "Attempted credentials:\n"
+        f"\tEnvironmentCredential: Authentication failed: {code}: That is wrong. Trace ID: 1 Correlation ID: 2\n"
+        "To mitigate this issue, please refer to the troubleshooting guidelines here at https://aka.ms/x."
+    )
+
+    error = translated(ClientAuthenticationError(message=text))
+
+    assert type(error) is CredentialsRejected
+    assert str(error.why).startswith(f"{code}: That is wrong.")
+    assert hint in str(error.hint)
+    assert "To mitigate" not in str(error)
+
+
+def test_missing_credentials_say_which_kinds_were_tried_and_what_to_set() -> None:
+    error = translated(ClientAuthenticationError(message=NO_CREDENTIALS))
+
+    assert type(error) is CredentialsRejected
+    assert str(error.why).startswith("EnvironmentCredential: EnvironmentCredential authentication unavailable.")
+    assert "Visit https" not in str(error)
+    assert "AZURE_CLIENT_SECRET" in str(error.hint)
+    assert "az login" in str(error.hint)
+
+
+@pytest.mark.parametrize(
+    "reason", ["Failed to establish a new connection: [Errno 111]", "Failed to resolve 'login.microsoftonline.com'"]
+)
+def test_a_sign_in_service_that_cannot_be_reached_is_not_a_wrong_secret(reason: str) -> None:
+    text = (
+        "DefaultAzureCredential failed to retrieve a token from the included credentials.\n"
+        f"Attempted credentials:\n\tEnvironmentCredential: Authentication failed: HTTPSConnection(...): {reason}"
+    )
+
+    error = translated(ClientAuthenticationError(message=text))
+
+    assert type(error) is AzureUnavailable
+    assert reason in str(error.why)
+    assert "check the network" in str(error.hint)
+
+
+@pytest.mark.parametrize("kind", [ServiceRequestError, ServiceResponseError])
+def test_no_connection_is_an_unavailable_azure(kind: type[AzureError]) -> None:
+    error = translated(kind("Connection refused\nmore"))
+
+    assert type(error) is AzureUnavailable
+    assert (error.why, error.hint) == ("no connection: Connection refused", "check the network and run it again")
+
+
+def test_the_sdks_own_validation_is_a_refused_request() -> None:
+    raised = ValidationException(
+        message="No value given.",
+        no_personal_data_message="",
+        target=ErrorTarget.MODEL,
+        error_category=ErrorCategory.USER_ERROR,
+    )
+
+    error = translated(raised, hint="give one")
+
+    assert type(error) is RequestRefused
+    assert (error.why, error.hint) == ("No value given.", "give one")
+
+
+def test_the_block_raises_ours_from_theirs() -> None:
+    with pytest.raises(NotFound, match="cannot do it") as caught, azure_errors("cannot do it", where="x"):
+        raise http_error(404, arm("ResourceNotFound", "Gone."))
+
+    assert isinstance(caught.value.__cause__, ResourceNotFoundError)
+
+
+def test_the_block_leaves_other_errors_alone() -> None:
+    with pytest.raises(KeyError), azure_errors("cannot do it", where="x"):
+        raise KeyError("mine")
+
+
+def test_a_blocking_call_gets_its_arguments_in_a_thread() -> None:
+    assert asyncio.run(in_thread(divmod, 7, 2)) == (3, 1)

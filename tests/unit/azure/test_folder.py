@@ -1,0 +1,428 @@
+"""Reading a rollout folder: every fault of every file at once, and every form that `az ml` takes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rollway.azure.folder import load_endpoint_entity, load_folder, load_online_deployment_entity
+from rollway.errors import InvalidRollout
+from rollway.spec import RolloutSpec
+from tests.unit.builders import WORKSPACE_ID, RolloutFolder
+
+ENDPOINT, DEPLOYMENT, ROLLOUT = "endpoint.yml", "deployment.yml", "rollout.yml"
+FILES = (ENDPOINT, DEPLOYMENT, ROLLOUT)
+MODEL_ID = f"{WORKSPACE_ID}/models/diabetes/versions/3"
+
+
+def load(folder: RolloutFolder) -> RolloutSpec:
+    return load_folder(str(folder.path))
+
+
+def problems_of(folder: RolloutFolder) -> list[str]:
+    """Each problem, with the folder's own path left out."""
+    with pytest.raises(InvalidRollout) as caught:
+        load(folder)
+    assert f"{len(caught.value.problems)} problem" in str(caught.value)
+    return [str(problem).replace(f"{folder.path}/", "") for problem in caught.value.problems]
+
+
+def changed(folder: RolloutFolder, **changes: Any) -> RolloutSpec:
+    folder.change(DEPLOYMENT, **changes)
+    return load(folder)
+
+
+def test_a_good_folder_is_read_whole(folder: RolloutFolder) -> None:
+    spec = load(folder)
+
+    assert (spec.name, spec.endpoint.name, spec.endpoint.auth_mode) == ("diabetes", "diabetes", "key")
+    assert (spec.online_deployment.name, str(spec.online_deployment.model)) == ("main", "diabetes:1")
+    assert spec.online_deployment.settings["instance_type"] == "Standard_DS3_v2"
+    assert spec.smoke_request == {"data": [[1.0]]}
+
+
+def test_a_missing_folder_is_an_error_that_names_the_others(folder: RolloutFolder) -> None:
+    with pytest.raises(InvalidRollout) as caught:
+        load_folder(f"{folder.path.parent}/diabete")
+
+    assert str(caught.value) == (
+        f"there is no folder '{folder.path.parent}/diabete'\n"
+        f"  try: {folder.path.parent} has diabetes, did you mean 'diabetes'?"
+    )
+
+
+def test_a_missing_folder_without_neighbours_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRollout, match=r"make one with endpoint\.yml, deployment\.yml and rollout\.yml"):
+        load_folder(str(tmp_path / "nowhere" / "at-all"))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_missing_file_is_the_only_problem(folder: RolloutFolder, file: str) -> None:
+    (folder.path / file).unlink()
+
+    assert problems_of(folder) == [f"{file}: the file is missing"]
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: x\n  bad: [1\n", "is not valid YAML: mapping values are not allowed here (line 2, column 6)"),
+        ("name:\n\tx: 1\n", "is not valid YAML: found character '\\t' that cannot start any token (line 2, column 1)"),
+        ("name: x\n---\nname: y\n", "is not valid YAML: but found another document (line 2, column 1)"),
+    ],
+    ids=["indentation", "tab", "two documents"],
+)
+def test_malformed_yaml_is_shown_with_its_line(folder: RolloutFolder, file: str, text: str, message: str) -> None:
+    folder.write(file, text)
+
+    assert problems_of(folder) == [f"{file}: {message}"]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_that_is_not_text_is_a_problem_not_a_crash(folder: RolloutFolder, file: str) -> None:
+    (folder.path / file).write_bytes(b"\xff\xfe\x00")
+
+    (problem,) = problems_of(folder)
+
+    assert problem.startswith(f"{file}: cannot be read: 'utf-8' codec can't decode")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        (ENDPOINT, "", "must be a YAML mapping"),
+        (ENDPOINT, "- a\n", "must be a YAML mapping"),
+        (DEPLOYMENT, "", "must be a YAML mapping"),
+        (DEPLOYMENT, "text", "must be a YAML mapping"),
+        (ROLLOUT, "", "is empty; it must hold at least smoke_test.request_file"),
+        (ROLLOUT, "- a\n", "is not a YAML mapping; it must hold at least smoke_test.request_file"),
+    ],
+)
+def test_a_file_that_is_empty_or_no_mapping_is_refused(
+    folder: RolloutFolder, file: str, text: str, message: str
+) -> None:
+    folder.write(file, text)
+
+    (problem,) = problems_of(folder)
+
+    assert problem.startswith(f"{file}: {message}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"name": None}, "name: is missing: 3 to 32 letters, digits and '-', a letter first, no '-' last"),
+        ({"auth_mod": "key"}, "auth_mod: unknown key, did you mean 'auth_mode'?"),
+        ({"auth_mode": "kee"}, "auth_mode: Value 'kee' passed is not in set ['aml_token', 'key', 'aad_token']"),
+        (
+            {"public_network_access": "maybe"},
+            "public_network_access: Value 'maybe' passed is not in set ['enabled', 'disabled']",
+        ),
+        ({"tags": ["a"]}, "tags: Not a valid mapping type."),
+        ({"identity": {"typ": "system_assigned"}}, "identity.typ: unknown key"),
+        (
+            {"traffic": {"blue": 100}},
+            "traffic: is for Rollway to set, when an online deployment has passed its smoke test: remove it",
+        ),
+    ],
+)
+def test_a_fault_in_endpoint_yml_is_named_with_its_field(
+    folder: RolloutFolder, changes: dict[str, Any], problem: str
+) -> None:
+    folder.change(ENDPOINT, **changes)
+
+    assert problems_of(folder) == [f"{ENDPOINT}: {problem}"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"name": None}, "name: Missing data for required field."),
+        (
+            {"name": "9x"},
+            "name: '9x' is not a valid name: 3 to 32 letters, digits and '-', a letter first, no '-' last",
+        ),
+        ({"endpoint_name": "other"}, "endpoint_name: 'other' is not the endpoint of endpoint.yml, 'diabetes'"),
+        ({"instance_type": None}, "instance_type: Missing data for required field."),
+        ({"instnce_type": "x"}, "instnce_type: unknown key, did you mean 'instance_type'?"),
+        ({"type": "manged"}, "type: Value 'manged' passed is not in set ['managed', 'kubernetes']"),
+        ({"instance_count": 0}, "instance_count: 0 is out of range, allowed is 1 to 50"),
+        ({"instance_count": "many"}, "instance_count: Not a valid integer."),
+        ({"liveness_probe": "x"}, "liveness_probe: Invalid input type."),
+        ({"environment_variables": ["A"]}, "environment_variables: Not a valid mapping type."),
+        (
+            {"egress_public_network_access": False},
+            "egress_public_network_access: Value False passed is not in set ['enabled', 'disabled']",
+        ),
+        (
+            {"request_settings": {"request_timeout": 1}},
+            "request_settings.request_timeout: unknown key, did you mean 'request_timeout_ms'?",
+        ),
+        ({"readiness_probe": {"perod": 1}}, "readiness_probe.perod: unknown key, did you mean 'period'?"),
+        (
+            {"code_configuration": {"code": "code", "scoring_scrip": "score.py", "scoring_script": "score.py"}},
+            "code_configuration.scoring_scrip: unknown key, did you mean 'scoring_script'?",
+        ),
+        (
+            {"code_configuration": {"code": "code", "scoring_script": "scor.py"}},
+            "code_configuration.scoring_script: there is no scor.py in code, did you mean 'score.py'?",
+        ),
+        (
+            {"code_configuration": {"code": "code"}},
+            "code_configuration.scoring_script: is missing: name the file in `code` that has init() and run()",
+        ),
+        (
+            {"code_configuration": {"code": "cod", "scoring_script": "score.py"}},
+            "code_configuration.code: there is no cod",
+        ),
+        (
+            {"environment": {"image": "x", "conda_fil": "conda.yaml"}},
+            "environment.conda_fil: unknown key, did you mean 'conda_file'?",
+        ),
+        (
+            {"environment": {"name": "a", "build": {"pth": "code"}}},
+            "environment.build.pth: unknown key, did you mean 'path'?",
+        ),
+        (
+            {"environment": {"name": "a", "image": "x", "conda_file": "nope.yaml"}},
+            "environment.conda_file: there is no nope.yaml",
+        ),
+        ({"environment": {"name": "a", "build": {"path": "nope"}}}, "environment.build.path: there is no nope"),
+        (
+            {"environment": {}},
+            "environment: has neither image nor build; a conda_file is installed on top of an image",
+        ),
+        ({"model": {"path": "nope.pkl"}}, "model.path: there is no nope.pkl"),
+        ({"model": {"pth": "m.pkl"}}, "model.pth: unknown key, did you mean 'path'?"),
+        (
+            {"model": {"path": "conda.yaml", "type": "custm"}},
+            "model.type: Value 'custm' passed is not in set ['custom_model', 'mlflow_model', 'triton_model']",
+        ),
+    ],
+)
+def test_a_fault_in_deployment_yml_is_named_with_its_field(
+    folder: RolloutFolder, changes: dict[str, Any], problem: str
+) -> None:
+    folder.change(DEPLOYMENT, **changes)
+
+    assert problems_of(folder) == [f"{DEPLOYMENT}: {problem}"]
+
+
+@pytest.mark.parametrize("field", ["model", "environment"])
+@pytest.mark.parametrize("reference", ["diabetes", "diabetes:1", MODEL_ID, "./model.pkl"])
+def test_a_reference_without_its_prefix_is_explained(folder: RolloutFolder, field: str, reference: str) -> None:
+    folder.change(DEPLOYMENT, **{field: reference})
+
+    (problem,) = problems_of(folder)
+
+    assert problem.startswith(
+        f"{DEPLOYMENT}: {field}: {reference!r} is not a reference; write azureml:<name>:<version>"
+    )
+    assert "azureml:<ARM id>" in problem
+
+
+def test_a_conda_file_that_is_not_yaml_is_shown_with_its_line(folder: RolloutFolder) -> None:
+    folder.write("conda.yaml", "dependencies: [1\n")
+
+    (problem,) = problems_of(folder)
+
+    assert problem == (
+        f"{DEPLOYMENT}: environment.conda_file: conda.yaml is not valid YAML: "
+        "expected ',' or ']', but got '<stream end>' (line 2, column 1)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("request_file", "text", "message"),
+    [
+        ("reqest.json", None, "there is no file reqest.json"),
+        ("request.json", "{", "request.json is not JSON: Expecting property name"),
+        ("request.json", "", "request.json is not JSON: Expecting value"),
+        ("request.json", '{"data": [NaN]}', "request.json is not JSON: NaN is not a JSON value"),
+    ],
+    ids=["missing", "cut off", "empty", "NaN"],
+)
+def test_the_smoke_tests_request_is_read_beforehand(
+    folder: RolloutFolder, request_file: str, text: str | None, message: str
+) -> None:
+    folder.change(ROLLOUT, smoke_test={"request_file": request_file})
+    if text is not None:
+        folder.write(request_file, text)
+
+    (problem,) = problems_of(folder)
+
+    assert problem.startswith(f"{ROLLOUT}: smoke_test.request_file: {message}")
+
+
+def test_all_problems_of_all_files_come_at_once(folder: RolloutFolder) -> None:
+    folder.write(ENDPOINT, "name: 9 lives\nauth_mode: kee\n")
+    folder.change(
+        DEPLOYMENT,
+        instnce_type="x",
+        instance_count=0,
+        request_settings={"request_timeout_ms": 999_999, "max_queue": 1},
+        liveness_probe={"perod": 1, "timeout": 0},
+        code_configuration={"code": "code", "scoring_script": "scor.py"},
+        model={"path": "nope"},
+    )
+    folder.change(ROLLOUT, smoke_tests={}, replaced="drop")
+
+    problems = [tuple(problem.split(": ")[:2]) for problem in problems_of(folder)]
+
+    assert sorted(problems) == [
+        (DEPLOYMENT, "code_configuration.scoring_script"),
+        (DEPLOYMENT, "endpoint_name"),
+        (DEPLOYMENT, "instance_count"),
+        (DEPLOYMENT, "instnce_type"),
+        (DEPLOYMENT, "liveness_probe.perod"),
+        (DEPLOYMENT, "liveness_probe.timeout"),
+        (DEPLOYMENT, "model.path"),
+        (DEPLOYMENT, "request_settings.max_queue"),
+        (DEPLOYMENT, "request_settings.request_timeout_ms"),
+        (ENDPOINT, "auth_mode"),
+        (ENDPOINT, "name"),
+        (ROLLOUT, "replaced"),
+        (ROLLOUT, "smoke_tests"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "reference"),
+    [
+        ("azureml:diabetes:1", "diabetes:1"),
+        ("azureml:diabetes@latest", "diabetes@latest"),
+        ("azureml://registries/shared/models/diabetes/versions/3",) * 2,
+        (f"azureml:{MODEL_ID}", MODEL_ID),
+    ],
+    ids=["name and version", "latest", "registry", "ARM id"],
+)
+def test_a_model_may_be_a_reference(folder: RolloutFolder, model: str, reference: str) -> None:
+    spec = changed(folder, model=model)
+
+    assert spec.online_deployment.model is not None
+    assert spec.online_deployment.model.reference == reference
+
+
+@pytest.mark.parametrize("path", ["model.pkl", "folder"])
+def test_a_model_may_be_a_path_with_a_name(folder: RolloutFolder, path: str) -> None:
+    (folder.path / "folder").mkdir()
+    folder.write("folder/weights", "1")
+    folder.write("model.pkl", "1")
+
+    spec = changed(folder, model={"name": "diabetes", "version": 3, "path": path})
+
+    assert str(spec.online_deployment.model) == "diabetes:3"
+    assert str(load_online_deployment_entity(spec.folder).model.path) == str(folder.path / path)
+
+
+def test_a_model_by_path_alone_is_named_by_its_content(folder: RolloutFolder) -> None:
+    folder.write("model.pkl", "1")
+    first = changed(folder, model={"path": "model.pkl"})
+    again = load(folder)
+    folder.write("model.pkl", "2")
+
+    assert first.online_deployment.model == again.online_deployment.model
+    assert load(folder).online_deployment.model != first.online_deployment.model
+
+
+def test_an_online_deployment_may_have_no_model(folder: RolloutFolder) -> None:
+    assert changed(folder, model=None).online_deployment.model is None
+
+
+INFERENCE_CONFIG = {
+    f"{kind}_route": {"port": 8080, "path": path}
+    for kind, path in (("liveness", "/live"), ("readiness", "/ready"), ("scoring", "/predict"))
+}
+
+
+@pytest.mark.parametrize(
+    ("environment", "text"),
+    [
+        ("azureml:inference:2", "inference:2"),
+        ("azureml:inference@latest", "inference@latest"),
+        ("azureml://registries/azureml/environments/base/versions/4",) * 2,
+        ({"name": "a", "image": "x", "conda_file": "conda.yaml"}, "a:next version"),
+        ({"name": "a", "version": 7, "image": "x", "conda_file": {"dependencies": ["python=3.11"]}}, "a:7"),
+        ({"name": "a", "image": "my.azurecr.io/x:1", "inference_config": INFERENCE_CONFIG}, "a:next version"),
+        ({"name": "a", "build": {"path": "code", "dockerfile_path": "Dockerfile"}}, "a:next version"),
+    ],
+    ids=["version", "latest", "registry", "image and conda file", "inline conda", "image only", "build context"],
+)
+def test_an_environment_may_be_given_in_every_form(folder: RolloutFolder, environment: Any, text: str) -> None:
+    assert str(changed(folder, environment=environment).online_deployment.environment) == text
+
+
+def test_a_kubernetes_online_deployment_is_read(folder: RolloutFolder) -> None:
+    folder.change(ENDPOINT, compute="azureml:cluster")
+    spec = changed(folder, type="kubernetes", instance_type=None, resources={"requests": {"cpu": "1", "memory": "1Gi"}})
+
+    assert spec.online_deployment.settings["type"] == "kubernetes"
+    assert spec.online_deployment.settings["resources"] == {"requests": {"cpu": "1", "memory": "1Gi"}}
+    assert load_endpoint_entity(spec.folder).compute == "cluster"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"egress_public_network_access": "disabled"},
+        {"app_insights_enabled": True},
+        {"model_mount_path": "/var/model"},
+        {"request_settings": {"request_timeout_ms": 9000, "max_concurrent_requests_per_instance": 4}},
+        {"liveness_probe": {"initial_delay": 9, "period": 8, "timeout": 7, "failure_threshold": 6}},
+        {"readiness_probe": {"success_threshold": 2}},
+        {"environment_variables": {"WORKER_COUNT": "2"}},
+    ],
+    ids=lambda setting: next(iter(setting)),
+)
+def test_every_setting_decides_what_the_online_deployment_is(folder: RolloutFolder, setting: dict[str, Any]) -> None:
+    spec = changed(folder, **setting)
+
+    ((key, value),) = setting.items()
+    read = spec.online_deployment.settings[key]
+    assert {**read, **value} == read if isinstance(read, dict) else read == value
+
+
+def test_environment_variables_are_text_as_in_azure(folder: RolloutFolder) -> None:
+    spec = changed(folder, environment_variables={"WORKER_COUNT": 2})
+
+    assert spec.online_deployment.settings["environment_variables"] == {"WORKER_COUNT": "2"}
+
+
+def test_tags_and_instance_count_are_read_and_are_no_settings(folder: RolloutFolder) -> None:
+    before = load(folder).online_deployment
+
+    spec = changed(folder, tags={"team": "ml", "cost": 42}, instance_count=3, description="new").online_deployment
+
+    assert (spec.tags, spec.instance_count) == ({"team": "ml", "cost": "42"}, 3)
+    assert spec.settings == before.settings
+
+
+def test_the_code_hash_follows_the_code(folder: RolloutFolder) -> None:
+    before = load(folder).online_deployment.code_sha256
+    folder.write("code/helper.py", "X = 1\n")
+
+    assert before is not None
+    assert load(folder).online_deployment.code_sha256 != before
+
+
+def test_what_the_upload_leaves_out_does_not_count_as_code(folder: RolloutFolder) -> None:
+    folder.write("code/.amlignore", "train.py\n.amlignore\n")
+    before = load(folder).online_deployment.code_sha256
+    folder.write("code/train.py", "X = 1\n")
+
+    assert load(folder).online_deployment.code_sha256 == before
+
+
+def test_the_endpoint_is_read_with_all_that_is_compared(folder: RolloutFolder) -> None:
+    folder.change(ENDPOINT, auth_mode="aad_token", public_network_access="disabled", description="d", tags={"a": 1})
+
+    endpoint = load(folder).endpoint
+
+    assert endpoint.model_dump() == {
+        "name": "diabetes",
+        "auth_mode": "aad_token",
+        "public_network_access": "disabled",
+        "description": "d",
+        "tags": {"a": "1"},
+    }

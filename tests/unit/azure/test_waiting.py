@@ -1,0 +1,129 @@
+"""Waiting by reading, under a deadline, on a clock that only moves when somebody sleeps."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+
+import pytest
+
+from rollway.azure.waiting import FIRST_INTERVAL_SECONDS, LONGEST_INTERVAL_SECONDS, wait_for
+from rollway.errors import AzureUnavailable, DeadlineExceeded, NotFound
+from tests.unit.builders import Clock
+
+
+class Readings:
+    """Gives one reading after the other, and the last one for ever; exceptions are raised."""
+
+    def __init__(self, values: Iterable[str | Exception]) -> None:
+        self._values: Iterator[str | Exception] = iter(values)
+        self._last: str | Exception = "never"
+        self.count = 0
+
+    async def __call__(self) -> str:
+        """The next reading."""
+        self.count += 1
+        self._last = next(self._values, self._last)
+        if isinstance(self._last, Exception):
+            raise self._last
+        return self._last
+
+
+def waited(readings: Readings, clock: Clock, timeout_seconds: float = 60.0) -> str:
+    return asyncio.run(
+        wait_for(readings, lambda one: one == "done", what="it", timeout_seconds=timeout_seconds, clock=clock)
+    )
+
+
+def test_what_is_done_already_is_not_waited_for() -> None:
+    clock = Clock()
+
+    assert waited(Readings(["done"]), clock) == "done"
+    assert clock.naps == []
+
+
+def test_the_interval_grows_up_to_its_limit() -> None:
+    clock = Clock()
+
+    waited(Readings([*["busy"] * 20, "done"]), clock, timeout_seconds=1000)
+
+    assert clock.naps[0] == FIRST_INTERVAL_SECONDS
+    assert clock.naps == sorted(clock.naps)
+    assert clock.naps[-1] == LONGEST_INTERVAL_SECONDS
+
+
+def test_the_deadline_ends_the_wait_to_the_second_and_says_what_was_seen_last() -> None:
+    clock = Clock()
+
+    with pytest.raises(DeadlineExceeded) as caught:
+        waited(Readings(["Creating", "Updating"]), clock, timeout_seconds=7.5)
+
+    assert clock.seconds == pytest.approx(7.5)
+    assert str(caught.value).startswith("it took longer than 7.5 s\n  why: it was last seen as: Updating\n")
+
+
+def test_a_last_look_is_taken_when_the_deadline_has_come() -> None:
+    clock = Clock()
+    readings = Readings(["busy", "done"])
+
+    assert waited(readings, clock, timeout_seconds=0.1) == "done"
+    assert readings.count == 2
+
+
+def test_a_deadline_of_nothing_still_looks_once() -> None:
+    assert waited(Readings(["done"]), Clock(), timeout_seconds=0) == "done"
+
+
+def test_a_moment_without_azure_does_not_end_the_wait() -> None:
+    assert (
+        waited(Readings([AzureUnavailable("throttled"), "busy", AzureUnavailable("gone"), "done"]), Clock()) == "done"
+    )
+
+
+def test_an_azure_that_stays_away_ends_with_the_deadline_and_its_reason() -> None:
+    with pytest.raises(DeadlineExceeded, match="last seen as: cannot read the endpoint"):
+        waited(Readings([AzureUnavailable("cannot read the endpoint")]), Clock())
+
+
+def test_any_other_error_ends_the_wait_at_once() -> None:
+    clock = Clock()
+
+    with pytest.raises(NotFound):
+        waited(Readings([NotFound("gone")]), clock)
+
+    assert clock.naps == []
+
+
+def test_every_reading_is_shown_with_the_seconds_so_far() -> None:
+    clock, seen = Clock(seconds=1000), []
+
+    async def on_read(value: str, seconds: float) -> None:
+        seen.append((value, seconds))
+
+    asyncio.run(
+        wait_for(
+            Readings(["a", AzureUnavailable("x"), "b", "done"]),
+            lambda one: one == "done",
+            what="it",
+            timeout_seconds=60,
+            on_read=on_read,
+            clock=clock,
+        )
+    )
+
+    assert seen == [("a", 0.0), ("b", 1.25), ("done", pytest.approx(2.375))]
+
+
+def test_the_last_reading_is_described_and_the_hint_is_the_callers() -> None:
+    with pytest.raises(DeadlineExceeded) as caught:
+        asyncio.run(
+            wait_for(
+                Readings(["abc"]),
+                lambda _: False,
+                what="it",
+                timeout_seconds=1,
+                describe=str.upper,
+                hint="be patient",
+                clock=Clock(),
+            )
+        )
+
+    assert (caught.value.why, caught.value.hint) == ("it was last seen as: ABC", "be patient")

@@ -1,0 +1,75 @@
+"""The fingerprint changes with what an online deployment is, and with nothing else."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollway.rollout.fingerprint import fingerprint, online_deployment_name
+from rollway.spec import NAME_RULE
+from tests.unit.builders import WORKSPACE_ID, online_deployment_spec
+
+MODEL = f"{WORKSPACE_ID}/models/diabetes/versions/1"
+ENVIRONMENT = f"{WORKSPACE_ID}/environments/inference/versions/1"
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def of(model: str | None = MODEL, environment: str | None = ENVIRONMENT, **changes: Any) -> str:
+    return fingerprint(online_deployment_spec(**changes), model, environment)
+
+
+@given(st.dictionaries(st.text(max_size=5), JSON, max_size=4))
+def test_the_order_of_keys_does_not_count(settings: dict[str, Any]) -> None:
+    assert of(settings=settings) == of(settings=dict(reversed(settings.items())))
+
+
+def test_the_case_of_ids_does_not_count() -> None:
+    assert of(MODEL.upper(), ENVIRONMENT.lower()) == of()
+
+
+@given(st.integers(1, 50), st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3))
+def test_instance_count_tags_and_name_do_not_count(instances: int, tags: dict[str, str]) -> None:
+    assert of(instance_count=instances, tags=tags, name="other") == of()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        of(MODEL.replace("versions/1", "versions/2")),
+        of(None),
+        of(environment=ENVIRONMENT.replace("versions/1", "versions/2")),
+        of(environment=None),
+        of(code_sha256="beef" * 16),
+        of(code_sha256=None),
+        of(settings={"instance_type": "Standard_DS4_v2"}),
+        of(settings={}),
+    ],
+    ids=["model", "no model", "environment", "no environment", "code", "no code", "instance type", "no settings"],
+)
+def test_everything_that_decides_what_runs_counts(other: str) -> None:
+    assert other != of()
+
+
+def test_a_fingerprint_is_64_hex_digits() -> None:
+    assert re.fullmatch("[0-9a-f]{64}", of())
+
+
+@given(st.from_regex(NAME_RULE, fullmatch=True), st.text("0123456789abcdef", min_size=64, max_size=64))
+def test_the_name_is_always_a_legal_azure_name_with_the_fingerprint_in_it(base: str, digest: str) -> None:
+    name = online_deployment_name(base, digest)
+
+    assert NAME_RULE.fullmatch(name)
+    assert len(name) <= 32
+    assert name == name.lower()
+    assert name.endswith(f"-{digest[:8]}")
+
+
+def test_a_long_name_is_cut_and_a_short_one_is_kept() -> None:
+    assert online_deployment_name("Main", "0123456789") == "main-01234567"
+    assert online_deployment_name("a" * 22 + "-bcdefghi", "0123456789") == "a" * 22 + "-01234567"

@@ -1,0 +1,67 @@
+"""Arithmetic on traffic maps."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollway.rollout import traffic
+
+NAMES = st.from_regex(r"[a-z][a-z0-9]{0,4}", fullmatch=True)
+MAPS = st.dictionaries(NAMES, st.integers(0, 100), max_size=6)
+
+
+@given(MAPS)
+def test_what_is_encoded_is_decoded_to_the_same_traffic(weights: dict[str, int]) -> None:
+    assert traffic.is_same(traffic.decode(traffic.encode(weights)), weights)
+
+
+@given(MAPS)
+def test_an_encoded_map_does_not_depend_on_the_order_of_its_entries(weights: dict[str, int]) -> None:
+    assert traffic.encode(dict(reversed(weights.items()))) == traffic.encode(weights)
+
+
+def test_no_traffic_is_the_empty_text() -> None:
+    assert traffic.encode({"blue": 0}) == ""
+    assert traffic.decode("") == {}
+
+
+@pytest.mark.parametrize("text", ["blue", "blue=", "blue=x", "blue=0", "blue=1,", "Blue=1", "b=1,a=2", "b= 1"])
+def test_text_that_encode_does_not_write_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        traffic.decode(text)
+
+
+@given(MAPS)
+def test_letter_case_and_entries_without_weight_do_not_count(weights: dict[str, int]) -> None:
+    other = {name.upper(): weight for name, weight in weights.items()} | {"absent": 0}
+
+    assert traffic.is_same(weights, other)
+
+
+@pytest.mark.parametrize("other", [{"blue": 90, "green": 10}, {"green": 100}, {}])
+def test_other_weights_or_names_are_other_traffic(other: dict[str, int]) -> None:
+    assert not traffic.is_same({"blue": 100}, other)
+
+
+@given(MAPS)
+def test_the_heaviest_comes_first_and_the_idle_not_at_all(weights: dict[str, int]) -> None:
+    served = traffic.served_by(weights)
+
+    assert [weights[name] for name in served] == sorted((one for one in weights.values() if one), reverse=True)
+
+
+@given(NAMES)
+def test_one_that_serves_everything_gets_a_hundred_percent(name: str) -> None:
+    assert sum(traffic.all_to(name).values()) == 100
+    assert traffic.served_by(traffic.all_to(name)) == (name,)
+
+
+@pytest.mark.parametrize(
+    ("weights", "text"), [({"blue": 10, "green": 90, "red": 0}, "green 90 %, blue 10 %"), ({}, "none")]
+)
+def test_people_read_names_and_percents(weights: dict[str, int], text: str) -> None:
+    assert traffic.describe(weights) == text
+
+
+def test_a_map_whose_names_have_capitals_can_be_described() -> None:
+    assert traffic.describe({"Blue": 100}) == "blue 100 %"

@@ -1,0 +1,186 @@
+"""The command line, in this process: stdout is the answer, stderr is talk, and the exit code tells what happened."""
+
+import json
+from typing import Any
+
+import pytest
+
+from rollway import cli
+from rollway.azure import planning
+from rollway.cli import main
+from rollway.errors import (
+    AzureUnavailable,
+    DeadlineExceeded,
+    NotFound,
+    RollwayError,
+    SmokeTestFailed,
+    TrafficNotRestored,
+)
+from rollway.rollout.plan import Plan
+from rollway.spec import RolloutFile, RolloutSpec
+from tests.unit.builders import RolloutFolder, a_plan
+
+
+def code_of(*arguments: str) -> int:
+    """How the process would end."""
+    try:
+        main(list(arguments))
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wide terminal without colours, and an environment that the command may change."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("ROLLWAY_DEBUG", "")
+
+
+def plan_gives(monkeypatch: pytest.MonkeyPatch, outcome: Plan | BaseException) -> list[tuple[Any, ...]]:
+    """Replaces what talks to Azure; gives the calls that reach it."""
+    calls: list[tuple[Any, ...]] = []
+
+    async def plan_rollout(*arguments: Any) -> Plan:
+        calls.append(arguments)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(planning, "plan_rollout", plan_rollout)
+    return calls
+
+
+def test_a_valid_folder_is_called_valid(folder: RolloutFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("validate", f"{folder.path}/") == 0
+    assert capsys.readouterr().out == f"{folder.path} is valid\n"
+
+
+def test_a_valid_folder_as_json_is_one_document(folder: RolloutFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("validate", str(folder.path), "--json") == 0
+    assert RolloutSpec.model_validate_json(capsys.readouterr().out).name == "diabetes"
+
+
+def test_an_invalid_folder_exits_2_with_every_problem_on_stderr(
+    folder: RolloutFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.change("deployment.yml", instance_count=0, instnce_type="x")
+
+    assert code_of("validate", str(folder.path)) == 2
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"error: {folder.path} does not describe a rollout: 2 problems\n")
+    assert "instance_count: 0 is out of range" in captured.err
+    assert "did you mean 'instance_type'?" in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_the_diabetes_folder_of_the_project_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("validate", "deployments/diabetes") == 0
+    assert capsys.readouterr().out == "deployments/diabetes is valid\n"
+
+
+def test_validate_works_where_the_cloud_cannot_be_reached(
+    folder: RolloutFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARM_CLOUD_METADATA_URL", "https://127.0.0.1:1/metadata")
+
+    assert code_of("validate", str(folder.path)) == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["validate"],
+        ["validat", "x"],
+        ["validate", "x", "--jsn"],
+        ["plan", "x", "--model-version"],
+        ["emulator", "upp"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_exits_2_and_answers_nothing(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of(*arguments) == 2
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["deploy", "--help"], ["--version"]], ids=" ".join)
+def test_help_and_version_are_answers(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of(*arguments) == 0
+    assert capsys.readouterr().out
+
+
+def test_a_plan_is_printed_for_people(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    calls = plan_gives(monkeypatch, a_plan())
+
+    assert code_of("plan", "deployments/diabetes/", "--model-version", "2") == 0
+    assert calls == [("deployments/diabetes", "2")]
+    assert capsys.readouterr().out.startswith("plan: new online deployment\n")
+
+
+def test_a_plan_as_json_is_one_document(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    plan_gives(monkeypatch, a_plan())
+
+    assert code_of("plan", "deployments/diabetes", "--json") == 0
+    assert Plan.model_validate_json(capsys.readouterr().out) == a_plan()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RollwayError("unexpected"), 1),
+        (AzureUnavailable("throttled"), 1),
+        (NotFound("no model"), 2),
+        (SmokeTestFailed("not 200"), 3),
+        (TrafficNotRestored("look"), 4),
+        (DeadlineExceeded("too long"), 5),
+        (KeyboardInterrupt(), 130),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else str(value),
+)
+def test_the_exit_code_is_the_errors_own_and_stdout_stays_empty(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException, code: int
+) -> None:
+    plan_gives(monkeypatch, error)
+
+    assert code_of("plan", "x") == code
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == (f"error: {error}\n" if isinstance(error, RollwayError) else "interrupted\n")
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "plan", "x"], ["plan", "x", "--debug"]], ids=" ".join)
+def test_debug_anywhere_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
+    plan_gives(monkeypatch, NotFound("no model"))
+
+    with pytest.raises(NotFound):
+        main(arguments)
+
+
+def test_plan_without_a_workspace_says_which_variables_are_missing(
+    folder: RolloutFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of("plan", str(folder.path)) == 2
+    assert "no Azure ML workspace is configured" in capsys.readouterr().err
+
+
+def test_the_schema_is_the_one_of_rollout_yml(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("schema") == 0
+
+    document = json.loads(capsys.readouterr().out)
+    assert document["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert set(document["properties"]) == set(RolloutFile.model_fields)
+    assert document["additionalProperties"] is False
+
+
+def test_what_libraries_print_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    with cli._stdout_to_stderr():
+        print("a dot")
+
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,55 @@
+"""Which workspace the environment variables name."""
+
+import pytest
+
+from rollway.errors import ConfigurationError
+from rollway.settings import is_debug, workspace_from_environment
+
+NAMES = ("AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP", "AZUREML_WORKSPACE")
+NAMES_ON_COMPUTE = ("AZUREML_ARM_SUBSCRIPTION", "AZUREML_ARM_RESOURCEGROUP", "AZUREML_ARM_WORKSPACE_NAME")
+
+
+@pytest.mark.parametrize("names", [NAMES, NAMES_ON_COMPUTE], ids=["ours", "Azure ML compute"])
+def test_the_workspace_is_read_from_either_set_of_names(
+    monkeypatch: pytest.MonkeyPatch, names: tuple[str, str, str]
+) -> None:
+    for name, value in zip(names, ("sub", "rg", "ws"), strict=True):
+        monkeypatch.setenv(name, value)
+
+    workspace = workspace_from_environment()
+
+    assert str(workspace) == "rg/ws (subscription sub)"
+
+
+def test_ours_win_over_those_of_the_compute(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*NAMES, *NAMES_ON_COMPUTE):
+        monkeypatch.setenv(name, name)
+
+    assert workspace_from_environment().name == "AZUREML_WORKSPACE"
+
+
+def test_all_missing_variables_are_named_at_once() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        workspace_from_environment()
+
+    assert str(caught.value).startswith("no Azure ML workspace is configured\n")
+    assert all(name in str(caught.value) for name in NAMES)
+    assert "rollway emulator up" in str(caught.value)
+
+
+def test_an_empty_variable_counts_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NAMES[:2]:
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("AZUREML_WORKSPACE", "")
+
+    with pytest.raises(ConfigurationError) as caught:
+        workspace_from_environment()
+
+    assert caught.value.where == "environment variables AZUREML_WORKSPACE"
+
+
+@pytest.mark.parametrize(("value", "expected"), [("1", True), ("yes", True), ("0", False), ("", False)])
+def test_debug_is_asked_for_by_a_variable(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool) -> None:
+    monkeypatch.setenv("ROLLWAY_DEBUG", value)
+
+    assert is_debug() is expected
