@@ -7,10 +7,10 @@ from tasks.prepare import connect, ensure_endpoint, read_rollout, register_envir
 from tasks.promote import abort_rollout, move_traffic, retire_replaced, smoke_test
 from tasks.provision import create_online_deployment, make_plan, wait_until_ready
 from tasks.report import write_report
-from tasks.step import together
+from tasks.step import rollout_name, together
 
 
-@flow(name="deploy-endpoint", flow_run_name="{rollout}")
+@flow(name="deploy-endpoint", flow_run_name=rollout_name)
 async def deploy_endpoint(rollout: str, model_version: str | None = None, dry_run: bool = False) -> RolloutReport:
     """Puts a model behind an Azure ML online endpoint, safely: traffic moves only to what has answered.
 

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -13,6 +14,7 @@ from cyclopts import App, Parameter
 from rollway.emulator.cli import app as emulator_app
 from rollway.errors import RollwayError
 from rollway.local.cli import app as local_app
+from rollway.settings import is_debug
 
 app = App(
     name="rollway",
@@ -64,7 +66,7 @@ def deploy(
     from flows.deploy import deploy_endpoint
     from rollway import report
 
-    with _stdout_to_stderr():
+    with _quiet_stdout():
         result = asyncio.run(deploy_endpoint(rollout, model_version, dry_run))
     _answer(result.model_dump_json(indent=2) if as_json else report.text(result))
 
@@ -87,7 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app(arguments)
     except RollwayError as error:
-        if os.environ.get("ROLLWAY_DEBUG"):
+        if is_debug():
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -97,9 +99,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 @contextlib.contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
-    # The SDK prints a dot per poll to stdout, azure/ai/ml/_utils/_azureml_polling.py.
-    with contextlib.redirect_stdout(sys.stderr):
+def _quiet_stdout() -> Iterator[None]:
+    # The SDK prints a dot per poll, azure/ai/ml/_utils/_azureml_polling.py; steps log what they wait for themselves.
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
         yield
 
 

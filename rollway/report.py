@@ -27,7 +27,7 @@ class StepTime(Frozen):
     name: str
     started: datetime
     ended: datetime
-    state: str
+    is_completed: bool = True
 
     @property
     def seconds(self) -> float:
@@ -144,7 +144,7 @@ def timeline_svg(timeline: Sequence[StepTime]) -> str:
     for index, step in enumerate(sorted(timeline, key=lambda step: step.started)):
         offset = (step.started - start).total_seconds()
         x, length = label + width * offset / total, max(2.0, width * step.seconds / total)
-        colour = "#2a9d6f" if step.state == "Completed" else "#8d99ae" if step.state == "Cached" else "#d1495b"
+        colour = "#2a9d6f" if step.is_completed else "#d1495b"
         y = index * row
         bars.append(
             f'<text x="{label - 8}" y="{y + 16}" text-anchor="end">{html.escape(step.name[:44])}</text>'

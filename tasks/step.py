@@ -1,6 +1,7 @@
 """What all steps have in common: how they are retried, timed and how their errors are logged."""
 
 import asyncio
+import functools
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -10,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 from prefect import Task, task
 from prefect.cache_policies import DEFAULT, NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.runtime import flow_run
+from prefect.runtime import flow_run, task_run
 
 from rollway.errors import RollwayError
 from rollway.report import StepTime
@@ -36,20 +37,22 @@ def step(
     retrying). `is_kept_for_retry` stores the result, so that a retry of the same flow run skips the step; steps that an
     abort undoes must run again and leave it off.
     """
-    return task(
-        name=name,
-        task_run_name=run_name,
-        tags=["rollway", *tags],
-        timeout_seconds=timeout_seconds,
-        retries=retries,
-        retry_delay_seconds=[10.0, 30.0, 60.0][:retries] or None,
-        retry_condition_fn=_is_retryable,
-        persist_result=is_kept_for_retry,
-        cache_policy=DEFAULT if is_kept_for_retry else NO_CACHE,
-        result_serializer="json",
-        on_completion=[_record],
-        on_failure=[_record],
-    )
+
+    def decorate(act: Callable[P, Coroutine[Any, Any, R]]) -> Task[P, Coroutine[Any, Any, R]]:
+        return task(
+            name=name,
+            task_run_name=run_name,
+            tags=["rollway", *tags],
+            timeout_seconds=timeout_seconds,
+            retries=retries,
+            retry_delay_seconds=[10.0, 30.0, 60.0][:retries] or None,
+            retry_condition_fn=_is_retryable,
+            persist_result=is_kept_for_retry,
+            cache_policy=DEFAULT if is_kept_for_retry else NO_CACHE,
+            result_serializer="json",
+        )(_timed(act))
+
+    return decorate
 
 
 async def together(*steps: Awaitable[Any]) -> list[Any]:
@@ -77,11 +80,25 @@ def timeline() -> tuple[StepTime, ...]:
     return tuple(_timeline[run_id()])
 
 
-def _record(_task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> None:
-    started = task_run.start_time or state.timestamp
-    _timeline[str(task_run.flow_run_id)].append(
-        StepTime(name=task_run.name, started=started, ended=datetime.now(UTC), state=state.name or state.type.value)
-    )
+def rollout_name() -> str:
+    """What people call the rollout: the last part of the folder that the flow was given."""
+    return str(flow_run.parameters["rollout"]).rstrip("/").rpartition("/")[2]
+
+
+def _timed(act: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
+    @functools.wraps(act)
+    async def timed(*args: P.args, **kwargs: P.kwargs) -> R:
+        started, is_completed = datetime.now(UTC), False
+        try:
+            result = await act(*args, **kwargs)
+            is_completed = True
+        finally:
+            _timeline[run_id()].append(
+                StepTime(name=str(task_run.name), started=started, ended=datetime.now(UTC), is_completed=is_completed)
+            )
+        return result
+
+    return timed
 
 
 async def _is_retryable(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:

@@ -1,5 +1,6 @@
 """The only place that imports azure.* or httpx. Functions are async; the SDK's blocking calls run in threads."""
 
+import logging
 import os
 
 from azure.core.exceptions import AzureError
@@ -18,3 +19,6 @@ except AzureError as error:
         hint="is the local Azure ML running? Start it with `rollway emulator up` and load its variables again; "
         "for public Azure unset ARM_CLOUD_METADATA_URL and AZUREML_CURRENT_CLOUD",
     ) from error
+
+# The SDK writes its progress to stderr by itself, azure/ai/ml/_utils/_logger_utils.py; the steps' own log says more.
+logging.getLogger("azure.ai.ml").setLevel(logging.WARNING)

@@ -1,6 +1,7 @@
 """One signed-in connection to one workspace, shared by the steps of a process and never passed between them."""
 
 import os
+import sys
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,6 +44,7 @@ class Session:
             workspace.resource_group,
             workspace.name,
             enable_telemetry=False,
+            show_progress=sys.stderr.isatty(),  # of uploads; a log file has no use for a moving bar
             connection_timeout=CONNECTION_TIMEOUT_SECONDS,
             read_timeout=READ_TIMEOUT_SECONDS,
         )

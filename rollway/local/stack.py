@@ -92,11 +92,10 @@ class Stack:
             requests: list[dict[str, Any]] = json.load(response)
         return requests
 
-    def start_emulator(self) -> Process:
-        """The local Azure ML; returns before it is ready, see `wait_for_emulator`."""
-        return self._start(
-            "emulator", [sys.executable, "-m", "rollway", "emulator", "up", "--state", self._emulator_state]
-        )
+    def start_emulator(self, *options: str) -> Process:
+        """The local Azure ML, with options of `emulator up`; returns before it is ready, see `wait_for_emulator`."""
+        command = [sys.executable, "-m", "rollway", "emulator", "up", "--state", self._emulator_state, *options]
+        return self._start("emulator", command)
 
     def wait_for_emulator(self) -> None:
         """Until `rollway emulator env` answers."""

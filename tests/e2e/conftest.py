@@ -15,6 +15,13 @@ from rollway.local.stack import Stack, temporary_stack
 from tests.e2e.rest import Rest
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
+SEED = {
+    "principals": [
+        {"client_id": "deployer", "client_secret": "deployer-secret", "role": "contributor"},
+        {"client_id": "visitor", "client_secret": "visitor-secret", "role": "none"},
+    ],
+    "taken_endpoint_names": ["taken"],
+}
 REGISTER_MODEL = """
 import os
 import sys
@@ -125,8 +132,10 @@ class World:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The local Azure ML and a Prefect server."""
-    with temporary_stack(tmp_path_factory.mktemp("stack") / "state", lambda _: None) as running:
-        running.start_emulator()
+    folder = tmp_path_factory.mktemp("stack")
+    (folder / "seed.yml").write_text(json.dumps(SEED))
+    with temporary_stack(folder / "state", lambda _: None) as running:
+        running.start_emulator("--seed", str(folder / "seed.yml"))
         running.start_prefect()
         running.wait_for_emulator()
         running.wait_for_prefect()

@@ -78,7 +78,7 @@ class Rest:
 
     def fault(self, **fault: Any) -> None:
         """Makes the cloud misbehave, once or as often as told."""
-        self.http.post(f"{self._base}/_emulator/faults", json=fault).raise_for_status()
+        self.http.post(f"{self._base}/_emulator/faults", json=[fault]).raise_for_status()
 
 
 class Client(threading.Thread):

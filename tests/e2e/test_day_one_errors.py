@@ -38,7 +38,7 @@ def before(world: World, live: tuple[str, Rollout]) -> tuple[dict[str, int] | No
 
 
 @pytest.mark.parametrize(
-    ("variables", "texts"),
+    ("settings", "texts"),
     [
         (
             {"AZURE_CLIENT_SECRET": "wrong"},
@@ -57,20 +57,16 @@ def before(world: World, live: tuple[str, Rollout]) -> tuple[dict[str, int] | No
     ids=["wrong secret", "no secret", "unknown workspace", "no workspace named"],
 )
 def test_who_and_where(
-    world: World, live: tuple[str, Rollout], before: tuple, variables: dict[str, str], texts: tuple[str, ...]
+    world: World, live: tuple[str, Rollout], before: tuple, settings: dict[str, str], texts: tuple[str, ...]
 ) -> None:
-    done = world.deploy(aimed_at(world, live), **variables)
+    done = world.deploy(aimed_at(world, live), **settings)
 
     assert_refused(done, 2, *texts)
     assert_untouched(world, live, *before)
 
 
 def test_no_access_to_the_workspace(world: World, live: tuple[str, Rollout], before: tuple) -> None:
-    name = world.variables["AZUREML_WORKSPACE"]
-    error = {"error": {"code": "AuthorizationFailed", "message": "The client does not have authorization."}}
-    world.rest.fault(method="GET", path=f"/workspaces/{name}$", count=1, status=403, body=error)
-
-    done = world.deploy(aimed_at(world, live))
+    done = world.deploy(aimed_at(world, live), AZURE_CLIENT_ID="visitor", AZURE_CLIENT_SECRET="visitor-secret")
 
     assert_refused(done, 2, "AuthorizationFailed", "AzureML Data Scientist")
     assert_untouched(world, live, *before)

@@ -1,11 +1,13 @@
 """The command line, in this process: stdout is the answer, stderr is talk, and the exit code tells what happened."""
 
 import json
+import sys
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from rollway import cli
 from rollway.azure import planning
 from rollway.cli import main
 from rollway.errors import (
@@ -16,6 +18,7 @@ from rollway.errors import (
     SmokeTestFailed,
     TrafficNotRestored,
 )
+from rollway.report import Outcome, RolloutReport
 from rollway.rollout.plan import Plan
 from rollway.spec import RolloutFile, RolloutSpec
 from tests.unit.builders import RolloutFolder, a_plan
@@ -77,7 +80,11 @@ def test_an_invalid_folder_exits_2_with_every_problem_on_stderr(
     assert "Traceback" not in captured.err
 
 
-def test_the_diabetes_folder_of_the_project_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_diabetes_folder_of_the_project_is_valid(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+
     assert code_of("validate", "deployments/diabetes") == 0
     assert capsys.readouterr().out == "deployments/diabetes is valid\n"
 
@@ -179,8 +186,43 @@ def test_the_schema_is_the_one_of_rollout_yml(capsys: pytest.CaptureFixture[str]
     assert document["additionalProperties"] is False
 
 
-def test_what_libraries_print_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    with cli._stdout_to_stderr():
-        print("a dot")
+@pytest.fixture
+def flow(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Stands in for the Prefect flow, and prints as the SDK does; gives the calls that reach it."""
+    calls: list[tuple[Any, ...]] = []
 
-    assert capsys.readouterr().out == ""
+    async def deploy_endpoint(*arguments: Any) -> RolloutReport:
+        calls.append(arguments)
+        print("....", end="")
+        return RolloutReport(
+            rollout="diabetes", outcome=Outcome.PROMOTED, plan=a_plan(), scoring_uri=None, traffic_after={}
+        )
+
+    module = ModuleType("flows.deploy")
+    module.deploy_endpoint = deploy_endpoint  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "flows.deploy", module)
+    return calls
+
+
+def test_deploy_hands_over_what_was_asked_and_answers_with_the_report_alone(
+    flow: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of("deploy", "deployments/diabetes", "--model-version", "2", "--dry-run") == 0
+    assert flow == [("deployments/diabetes", "2", True)]
+    assert capsys.readouterr().out.startswith("diabetes: promoted\n")
+
+
+def test_deploy_as_json_is_one_document_whatever_libraries_print(
+    flow: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of("deploy", "deployments/diabetes", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["outcome"] == "promoted"
+
+
+def test_debug_switched_off_by_its_variable_shows_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ROLLWAY_DEBUG", "0")
+    plan_gives(monkeypatch, NotFound("no model"))
+
+    assert code_of("plan", "x") == 2

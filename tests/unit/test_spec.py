@@ -185,7 +185,7 @@ def test_a_rollout_is_called_like_its_folder(folder: str, name: str) -> None:
 
 def test_values_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        Problem(file="a", message="b").message = "c"
+        Problem(file="a", message="b").message = "c"  # type: ignore[misc]
 
 
 def test_a_schema_of_any_supported_draft_is_accepted() -> None:

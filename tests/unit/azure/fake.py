@@ -108,8 +108,8 @@ class FakeAzure:
 
     def _put(self, entity: ManagedOnlineDeployment) -> None:
         self.writes.append(f"put {entity.name}")
-        self.online_deployments[entity.name] = copy.deepcopy(entity)
-        self.online_deployments[entity.name]._provisioning_state = self.first_state
+        self.online_deployments[str(entity.name)] = copy.deepcopy(entity)
+        self.online_deployments[str(entity.name)]._provisioning_state = self.first_state
 
     def _delete(self, name: str, _: str) -> None:
         if name not in self.online_deployments:

@@ -234,11 +234,11 @@ def test_no_connection_is_an_unavailable_azure(kind: type[AzureError]) -> None:
 
 
 def test_the_sdks_own_validation_is_a_refused_request() -> None:
-    raised = ValidationException(
+    raised = ValidationException(  # the SDK's enums are classes of plain strings
         message="No value given.",
         no_personal_data_message="",
-        target=ErrorTarget.MODEL,
-        error_category=ErrorCategory.USER_ERROR,
+        target=ErrorTarget.MODEL,  # type: ignore[arg-type]
+        error_category=ErrorCategory.USER_ERROR,  # type: ignore[arg-type]
     )
 
     error = translated(raised, hint="give one")

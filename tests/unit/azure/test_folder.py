@@ -1,11 +1,11 @@
-"""Reading a rollout folder: every fault of every file at once, and every form that `az ml` takes."""
+"""Reading a rollout folder: every fault of every file, all at once."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rollway.azure.folder import load_endpoint_entity, load_folder, load_online_deployment_entity
+from rollway.azure.folder import load_folder
 from rollway.errors import InvalidRollout
 from rollway.spec import RolloutSpec
 from tests.unit.builders import WORKSPACE_ID, RolloutFolder
@@ -25,11 +25,6 @@ def problems_of(folder: RolloutFolder) -> list[str]:
         load(folder)
     assert f"{len(caught.value.problems)} problem" in str(caught.value)
     return [str(problem).replace(f"{folder.path}/", "") for problem in caught.value.problems]
-
-
-def changed(folder: RolloutFolder, **changes: Any) -> RolloutSpec:
-    folder.change(DEPLOYMENT, **changes)
-    return load(folder)
 
 
 def test_a_good_folder_is_read_whole(folder: RolloutFolder) -> None:
@@ -285,144 +280,3 @@ def test_all_problems_of_all_files_come_at_once(folder: RolloutFolder) -> None:
         (ROLLOUT, "replaced"),
         (ROLLOUT, "smoke_tests"),
     ]
-
-
-@pytest.mark.parametrize(
-    ("model", "reference"),
-    [
-        ("azureml:diabetes:1", "diabetes:1"),
-        ("azureml:diabetes@latest", "diabetes@latest"),
-        ("azureml://registries/shared/models/diabetes/versions/3",) * 2,
-        (f"azureml:{MODEL_ID}", MODEL_ID),
-    ],
-    ids=["name and version", "latest", "registry", "ARM id"],
-)
-def test_a_model_may_be_a_reference(folder: RolloutFolder, model: str, reference: str) -> None:
-    spec = changed(folder, model=model)
-
-    assert spec.online_deployment.model is not None
-    assert spec.online_deployment.model.reference == reference
-
-
-@pytest.mark.parametrize("path", ["model.pkl", "folder"])
-def test_a_model_may_be_a_path_with_a_name(folder: RolloutFolder, path: str) -> None:
-    (folder.path / "folder").mkdir()
-    folder.write("folder/weights", "1")
-    folder.write("model.pkl", "1")
-
-    spec = changed(folder, model={"name": "diabetes", "version": 3, "path": path})
-
-    assert str(spec.online_deployment.model) == "diabetes:3"
-    assert str(load_online_deployment_entity(spec.folder).model.path) == str(folder.path / path)
-
-
-def test_a_model_by_path_alone_is_named_by_its_content(folder: RolloutFolder) -> None:
-    folder.write("model.pkl", "1")
-    first = changed(folder, model={"path": "model.pkl"})
-    again = load(folder)
-    folder.write("model.pkl", "2")
-
-    assert first.online_deployment.model == again.online_deployment.model
-    assert load(folder).online_deployment.model != first.online_deployment.model
-
-
-def test_an_online_deployment_may_have_no_model(folder: RolloutFolder) -> None:
-    assert changed(folder, model=None).online_deployment.model is None
-
-
-INFERENCE_CONFIG = {
-    f"{kind}_route": {"port": 8080, "path": path}
-    for kind, path in (("liveness", "/live"), ("readiness", "/ready"), ("scoring", "/predict"))
-}
-
-
-@pytest.mark.parametrize(
-    ("environment", "text"),
-    [
-        ("azureml:inference:2", "inference:2"),
-        ("azureml:inference@latest", "inference@latest"),
-        ("azureml://registries/azureml/environments/base/versions/4",) * 2,
-        ({"name": "a", "image": "x", "conda_file": "conda.yaml"}, "a:next version"),
-        ({"name": "a", "version": 7, "image": "x", "conda_file": {"dependencies": ["python=3.11"]}}, "a:7"),
-        ({"name": "a", "image": "my.azurecr.io/x:1", "inference_config": INFERENCE_CONFIG}, "a:next version"),
-        ({"name": "a", "build": {"path": "code", "dockerfile_path": "Dockerfile"}}, "a:next version"),
-    ],
-    ids=["version", "latest", "registry", "image and conda file", "inline conda", "image only", "build context"],
-)
-def test_an_environment_may_be_given_in_every_form(folder: RolloutFolder, environment: Any, text: str) -> None:
-    assert str(changed(folder, environment=environment).online_deployment.environment) == text
-
-
-def test_a_kubernetes_online_deployment_is_read(folder: RolloutFolder) -> None:
-    folder.change(ENDPOINT, compute="azureml:cluster")
-    spec = changed(folder, type="kubernetes", instance_type=None, resources={"requests": {"cpu": "1", "memory": "1Gi"}})
-
-    assert spec.online_deployment.settings["type"] == "kubernetes"
-    assert spec.online_deployment.settings["resources"] == {"requests": {"cpu": "1", "memory": "1Gi"}}
-    assert load_endpoint_entity(spec.folder).compute == "cluster"
-
-
-@pytest.mark.parametrize(
-    "setting",
-    [
-        {"egress_public_network_access": "disabled"},
-        {"app_insights_enabled": True},
-        {"model_mount_path": "/var/model"},
-        {"request_settings": {"request_timeout_ms": 9000, "max_concurrent_requests_per_instance": 4}},
-        {"liveness_probe": {"initial_delay": 9, "period": 8, "timeout": 7, "failure_threshold": 6}},
-        {"readiness_probe": {"success_threshold": 2}},
-        {"environment_variables": {"WORKER_COUNT": "2"}},
-    ],
-    ids=lambda setting: next(iter(setting)),
-)
-def test_every_setting_decides_what_the_online_deployment_is(folder: RolloutFolder, setting: dict[str, Any]) -> None:
-    spec = changed(folder, **setting)
-
-    ((key, value),) = setting.items()
-    read = spec.online_deployment.settings[key]
-    assert {**read, **value} == read if isinstance(read, dict) else read == value
-
-
-def test_environment_variables_are_text_as_in_azure(folder: RolloutFolder) -> None:
-    spec = changed(folder, environment_variables={"WORKER_COUNT": 2})
-
-    assert spec.online_deployment.settings["environment_variables"] == {"WORKER_COUNT": "2"}
-
-
-def test_tags_and_instance_count_are_read_and_are_no_settings(folder: RolloutFolder) -> None:
-    before = load(folder).online_deployment
-
-    spec = changed(folder, tags={"team": "ml", "cost": 42}, instance_count=3, description="new").online_deployment
-
-    assert (spec.tags, spec.instance_count) == ({"team": "ml", "cost": "42"}, 3)
-    assert spec.settings == before.settings
-
-
-def test_the_code_hash_follows_the_code(folder: RolloutFolder) -> None:
-    before = load(folder).online_deployment.code_sha256
-    folder.write("code/helper.py", "X = 1\n")
-
-    assert before is not None
-    assert load(folder).online_deployment.code_sha256 != before
-
-
-def test_what_the_upload_leaves_out_does_not_count_as_code(folder: RolloutFolder) -> None:
-    folder.write("code/.amlignore", "train.py\n.amlignore\n")
-    before = load(folder).online_deployment.code_sha256
-    folder.write("code/train.py", "X = 1\n")
-
-    assert load(folder).online_deployment.code_sha256 == before
-
-
-def test_the_endpoint_is_read_with_all_that_is_compared(folder: RolloutFolder) -> None:
-    folder.change(ENDPOINT, auth_mode="aad_token", public_network_access="disabled", description="d", tags={"a": 1})
-
-    endpoint = load(folder).endpoint
-
-    assert endpoint.model_dump() == {
-        "name": "diabetes",
-        "auth_mode": "aad_token",
-        "public_network_access": "disabled",
-        "description": "d",
-        "tags": {"a": "1"},
-    }
