@@ -16,6 +16,7 @@ Each class says how a process that ends with it exits, and whether the same call
     ├── DeadlineExceeded       exit 5   a wait took longer than allowed
     ├── TrafficNotRestored     exit 4   a person must look: traffic may not be where it was
     └── AzureUnavailable       exit 1   429, 5xx or no connection, after the client's own retries (retryable)
+        └── Busy               exit 1   another operation holds the resource (retryable)
 """
 
 from collections.abc import Sequence
@@ -127,3 +128,7 @@ class AzureUnavailable(RollwayError):
     """Azure throttled, failed or could not be reached, although the client repeated the call."""
 
     retryable = True
+
+
+class Busy(AzureUnavailable):
+    """Another operation is running on the resource; the same call works once that has ended."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from prefect.logging import get_run_logger
 
-from rollway.azure import assets, control_plane, session
+from rollway.azure import assets, endpoints, session
 from rollway.azure.failures import in_thread
 from rollway.azure.folder import load_folder
 from rollway.azure.session import WorkspaceFacts, open_session
@@ -69,6 +69,6 @@ async def register_environment(connected: WorkspaceFacts, spec: RolloutSpec, is_
 async def ensure_endpoint(connected: WorkspaceFacts, spec: RolloutSpec, is_dry_run: bool) -> EndpointState:
     """Creates the endpoint, or brings it to what endpoint.yml says."""
     opened = await open_session(connected.workspace)
-    endpoint = await control_plane.ensure_endpoint(opened, spec, run_id(), is_dry_run=is_dry_run)
+    endpoint = await endpoints.ensure_endpoint(opened, spec, run_id(), is_dry_run=is_dry_run)
     get_run_logger().info("Endpoint %s: %s, %s", endpoint.name, endpoint.provisioning_state, endpoint.scoring_uri)
     return endpoint

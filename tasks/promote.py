@@ -6,7 +6,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
 from rollway import report
-from rollway.azure import control_plane
+from rollway.azure import endpoints, online_deployments, undo
 from rollway.azure.data_plane import Scorer
 from rollway.azure.session import WorkspaceFacts, open_session
 from rollway.errors import RollwayError, SmokeTestFailed, TrafficNotRestored
@@ -24,7 +24,7 @@ async def smoke_test(connected: WorkspaceFacts, spec: RolloutSpec, plan: Plan, r
     """One real request: pinned to the online deployment whatever its weight, or through the endpoint as users do."""
     opened = await open_session(connected.workspace)
     test, name = spec.rollout.smoke_test, plan.online_deployment
-    endpoint = await control_plane.read_endpoint(opened, plan.endpoint)
+    endpoint = await endpoints.read_endpoint(opened, plan.endpoint)
     # Twice what passes, so that an answer which is merely too slow is seen and reported as such.
     async with Scorer(opened, endpoint, timeout_seconds=max(10.0, 2 * test.expect.max_latency_seconds)) as scorer:
         measurement = await scorer.score(
@@ -44,7 +44,7 @@ async def smoke_test(connected: WorkspaceFacts, spec: RolloutSpec, plan: Plan, r
             f"the smoke test of {name!r} failed: {'; '.join(result.problems)}",
             where=f"{spec.folder}/rollout.yml: smoke_test, endpoint {plan.endpoint}",
             hint="mend the scoring script or the expectation and run the rollout again",
-            details=await control_plane.read_logs(opened, plan.endpoint, name) if has_model_error else None,
+            details=await online_deployments.read_logs(opened, plan.endpoint, name) if has_model_error else None,
         )
     get_run_logger().info("%s answered in %.2f s: %s", name, measurement.latency_seconds, measurement.body)
     return result
@@ -56,7 +56,7 @@ async def smoke_test(connected: WorkspaceFacts, spec: RolloutSpec, plan: Plan, r
 async def move_traffic(connected: WorkspaceFacts, plan: Plan) -> dict[str, int]:
     """Sets the traffic map of the plan and reads it back."""
     opened = await open_session(connected.workspace)
-    after = await control_plane.move_traffic(
+    after = await endpoints.move_traffic(
         opened, plan.endpoint, plan.traffic_after, expected=plan.traffic_before, run_id=run_id()
     )
     get_run_logger().info(
@@ -72,8 +72,8 @@ async def retire_replaced(connected: WorkspaceFacts, spec: RolloutSpec, plan: Pl
         return ()
     opened = await open_session(connected.workspace)
     for name in plan.replaces:
-        outcome = await control_plane.delete_online_deployment(opened, plan.endpoint, name)
-        get_run_logger().info("%s %s", name, outcome)
+        await online_deployments.delete_online_deployment(opened, plan.endpoint, name)
+        get_run_logger().info("%s deleted", name)
     return plan.replaces
 
 
@@ -82,7 +82,7 @@ async def abort_rollout(connected: WorkspaceFacts, spec: RolloutSpec, error: str
     """Brings traffic back, removes what this run created, and leaves an artifact that says what happened."""
     endpoint = spec.endpoint.name
     try:
-        done = await control_plane.abort(await open_session(connected.workspace), endpoint, run_id())
+        done = await undo.abort(await open_session(connected.workspace), endpoint, run_id())
     except RollwayError as failure:
         if failure.retryable:
             raise

@@ -6,7 +6,7 @@ from prefect.artifacts import acreate_markdown_artifact, acreate_progress_artifa
 from prefect.logging import get_run_logger
 
 from rollway import report
-from rollway.azure import control_plane
+from rollway.azure import online_deployments
 from rollway.azure.session import WorkspaceFacts, open_session
 from rollway.rollout import plan as planning
 from rollway.rollout.plan import Action, Plan
@@ -43,9 +43,9 @@ async def create_online_deployment(
     """Starts creating the online deployment at weight 0 (or changing the live one in place)."""
     opened = await open_session(connected.workspace)
     if plan.action is Action.IN_PLACE:
-        await control_plane.update_online_deployment(opened, plan, run_id())
+        await online_deployments.update_online_deployment(opened, plan, run_id())
         return None
-    return await control_plane.create_online_deployment(opened, spec, plan, run_id())
+    return await online_deployments.create_online_deployment(opened, spec, plan, run_id())
 
 
 @step("wait until ready", run_name="wait until {plan.online_deployment} is ready", timeout_seconds=7800, tags=["azure"])
@@ -64,7 +64,7 @@ async def wait_until_ready(connected: WorkspaceFacts, spec: RolloutSpec, plan: P
             await aupdate_progress_artifact(artifact, progress=min(99.0, 100 * waited / allowed), description=text)
             last_state, next_update = state, waited + PROGRESS_INTERVAL_SECONDS
 
-    ready = await control_plane.wait_until_ready(
+    ready = await online_deployments.wait_until_ready(
         await open_session(connected.workspace),
         plan.endpoint,
         plan.online_deployment,

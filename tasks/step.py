@@ -71,8 +71,11 @@ async def together(*steps: Awaitable[Any]) -> list[Any]:
 
 
 def run_id() -> str:
-    """The id of the flow run, which is what tags in Azure call the run."""
-    return str(flow_run.id)
+    """What tags in Azure call the run: the flow run's id and its attempt.
+
+    An abort undoes what its own attempt did, so a retry after the promotion never takes the promotion back.
+    """
+    return f"{flow_run.id}/{flow_run.run_count}"
 
 
 def timeline() -> tuple[StepTime, ...]:

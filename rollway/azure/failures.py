@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, ParamSpec, TypeVar
 
@@ -20,6 +21,7 @@ from azure.core.exceptions import (
 from rollway.errors import (
     AccessDenied,
     AzureUnavailable,
+    Busy,
     CredentialsRejected,
     NotFound,
     RequestRefused,
@@ -44,6 +46,11 @@ _HINTS = {
 async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """A blocking SDK call without blocking the event loop."""
     return await asyncio.to_thread(call, *args, **kwargs)
+
+
+def now() -> str:
+    """The time for a tag, in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def word(value: object) -> str:
@@ -90,7 +97,7 @@ def translate(error: AzureError, what: str, where: str, hint: str | None = None)
     if status in (408, 429) or status >= 500:
         return AzureUnavailable(what, **known, hint="Azure is busy or has a fault: run it again in a few minutes")
     if status == 409 and not any(one in (code or "") for one in _PERMANENT_CONFLICTS):
-        return AzureUnavailable(
+        return Busy(
             what, **known, hint="another operation is running on the resource: wait until it has ended and run it again"
         )
     return RequestRefused(what, **known, hint=hint)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from rollway.azure import assets, control_plane, session
+from rollway.azure import assets, endpoints, session
 from rollway.azure.failures import in_thread
 from rollway.azure.folder import load_folder
 from rollway.rollout.plan import Plan, plan
@@ -17,6 +17,6 @@ async def plan_rollout(folder: str, model_version: str | None = None) -> Plan:
     model, environment, endpoint = await asyncio.gather(
         assets.resolve_model(opened, spec, model_version, is_dry_run=True),
         assets.register_environment(opened, spec, is_dry_run=True),
-        control_plane.read_endpoint(opened, spec.endpoint.name),
+        endpoints.read_endpoint(opened, spec.endpoint.name),
     )
     return plan(spec, model, environment, endpoint)

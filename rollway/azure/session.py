@@ -14,6 +14,7 @@ from azure.identity import AzureAuthorityHosts, DefaultAzureCredential
 from azure.mgmt.core import ARMPipelineClient
 
 from rollway.azure.failures import azure_errors, in_thread, word
+from rollway.errors import CredentialsRejected
 from rollway.settings import Workspace
 from rollway.spec import Frozen
 
@@ -73,7 +74,15 @@ def _credential() -> TokenCredential:
     is_public = host in (None, AzureAuthorityHosts.AZURE_PUBLIC_CLOUD, AzureAuthorityHosts.AZURE_CHINA) or host == (
         AzureAuthorityHosts.AZURE_GOVERNMENT
     )
-    return DefaultAzureCredential(disable_instance_discovery=not is_public)
+    try:
+        return DefaultAzureCredential(disable_instance_discovery=not is_public)
+    except ValueError as error:  # a variable that is there but empty or malformed
+        raise CredentialsRejected(
+            "the credentials in the environment cannot be used",
+            where="environment variables AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET",
+            why=str(error),
+            hint="set all three, or none of them and sign in with `az login`",
+        ) from error
 
 
 _cached = lru_cache(maxsize=8)(Session)

@@ -8,12 +8,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
-from rollway.errors import AzureUnavailable, DeadlineExceeded
+from rollway.errors import AzureUnavailable, Busy, DeadlineExceeded
 
 T = TypeVar("T")
 
-FIRST_INTERVAL_SECONDS = 0.5
+FIRST_INTERVAL_SECONDS = 0.25
 LONGEST_INTERVAL_SECONDS = 10.0
+BUSY_TIMEOUT_SECONDS = 1800  # x-ms-async-operation-timeout of the service is PT30M
 
 
 class Clock(Protocol):
@@ -73,3 +74,26 @@ async def wait_for(
             )
         await clock.sleep(min(interval, timeout_seconds - waited))
         interval = min(interval * 1.5, LONGEST_INTERVAL_SECONDS)
+
+
+async def when_free(write: Callable[[], Awaitable[None]], *, what: str, clock: Clock = SYSTEM_CLOCK) -> None:
+    """Makes a write, again and again while another operation holds the resource (Busy); every other error ends it.
+
+    `write` starts from a fresh reading each time, because the other operation may have changed what it builds on.
+    """
+
+    async def attempt() -> bool:
+        try:
+            await write()
+        except Busy:
+            return False
+        return True
+
+    await wait_for(
+        attempt,
+        bool,
+        what=f"another operation on the {what}",
+        timeout_seconds=BUSY_TIMEOUT_SECONDS,
+        describe=lambda is_written: "ended" if is_written else "still running",
+        clock=clock,
+    )

@@ -12,7 +12,8 @@ CODE = "rollway:code"
 RUN = "rollway:run"  # the run that wrote last
 CREATED_BY = "rollway:created-by"  # the run that created it
 CREATED_AT = "rollway:created-at"
-PREVIOUS_TRAFFIC = "rollway:previous-traffic"
+PREVIOUS_TRAFFIC = "rollway:previous-traffic"  # what the run that wrote last found
+WRITTEN_TRAFFIC = "rollway:traffic"  # what it wrote
 
 
 class ResolvedAsset(Frozen):
@@ -42,6 +43,11 @@ class OnlineDeploymentState(Frozen):
     def is_succeeded(self) -> bool:
         """Whether Azure says that it is ready to serve."""
         return self.provisioning_state.lower() == "succeeded"
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no operation is running on it."""
+        return self.is_succeeded or self.is_failed
 
     @property
     def is_failed(self) -> bool:

@@ -77,18 +77,20 @@ class World:
     rest: Rest
     tmp_path: Path
 
-    def rollway(self, *arguments: str, variables: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        """Runs `rollway …` in a process of its own, as a user does."""
+    def rollway(
+        self, *arguments: str, variables: Mapping[str, str | None] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs `rollway …` in a process of its own, as a user does; a variable that is None is taken away."""
         return subprocess.run(
             [sys.executable, "-m", "rollway", *arguments],
-            env={**self.variables, **(variables or {})},
+            env={name: value for name, value in {**self.variables, **(variables or {})}.items() if value is not None},
             capture_output=True,
             text=True,
             timeout=300,
             check=False,
         )
 
-    def deploy(self, rollout: Rollout, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def deploy(self, rollout: Rollout, *arguments: str, **variables: str | None) -> subprocess.CompletedProcess[str]:
         """`rollway deploy` for a folder."""
         return self.rollway("deploy", rollout.write(), *arguments, variables=variables)
 

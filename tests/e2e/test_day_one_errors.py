@@ -46,6 +46,10 @@ def before(world: World, live: tuple[str, Rollout]) -> tuple[dict[str, int] | No
         ),
         (
             {"AZURE_CLIENT_SECRET": ""},
+            ("the credentials in the environment cannot be used", "AZURE_CLIENT_SECRET"),
+        ),
+        (
+            {"AZURE_TENANT_ID": None, "AZURE_CLIENT_ID": None, "AZURE_CLIENT_SECRET": None},
             ("EnvironmentCredential", "set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET"),
         ),
         (
@@ -54,10 +58,10 @@ def before(world: World, live: tuple[str, Rollout]) -> tuple[dict[str, int] | No
         ),
         ({"AZUREML_WORKSPACE": ""}, ("no Azure ML workspace is configured", "AZUREML_WORKSPACE")),
     ],
-    ids=["wrong secret", "no secret", "unknown workspace", "no workspace named"],
+    ids=["wrong secret", "empty secret", "no credentials", "unknown workspace", "no workspace named"],
 )
 def test_who_and_where(
-    world: World, live: tuple[str, Rollout], before: tuple, settings: dict[str, str], texts: tuple[str, ...]
+    world: World, live: tuple[str, Rollout], before: tuple, settings: dict[str, str | None], texts: tuple[str, ...]
 ) -> None:
     done = world.deploy(aimed_at(world, live), **settings)
 

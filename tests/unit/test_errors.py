@@ -10,6 +10,7 @@ from rollway import errors
 from rollway.errors import (
     AccessDenied,
     AzureUnavailable,
+    Busy,
     ConfigurationError,
     DeadlineExceeded,
     ForeignChange,
@@ -48,7 +49,7 @@ def test_the_exit_code_tells_what_happened(kind: type[RollwayError], code: int) 
 
 
 def test_only_an_unavailable_azure_is_worth_another_try() -> None:
-    assert [one for one in TREE if one.retryable] == [AzureUnavailable]
+    assert [one for one in TREE if one.retryable] == [AzureUnavailable, Busy]
 
 
 def test_the_tree_in_the_documentation_is_the_tree_in_the_code() -> None:

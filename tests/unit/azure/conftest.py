@@ -1,9 +1,12 @@
-"""The fake Azure that the tests of the control plane start from."""
+"""The fake Azure, and the plan, that the tests of the control plane start from."""
 
 import pytest
 
+from rollway.rollout.plan import Plan
 from rollway.rollout.state import CREATED_BY
+from rollway.spec import RolloutSpec
 from tests.unit.azure.fake import FakeAzure
+from tests.unit.builders import RolloutFolder, a_plan, rollout_spec
 
 
 @pytest.fixture
@@ -14,3 +17,10 @@ def azure() -> FakeAzure:
     azure.have("blue")
     azure.have("green", tags={CREATED_BY: "this run"})
     return azure
+
+
+@pytest.fixture
+def made(folder: RolloutFolder) -> tuple[RolloutSpec, Plan]:
+    """A folder on disk, and the plan of its first rollout."""
+    spec = rollout_spec().model_copy(update={"folder": str(folder.path)})
+    return spec, a_plan(spec)

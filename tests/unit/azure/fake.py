@@ -4,10 +4,11 @@ It holds the SDK's own entities. A write to the endpoint is seen only after some
 map stays the old one until the operation has ended.
 """
 
+import asyncio
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from azure.ai.ml.entities import ManagedOnlineDeployment, ManagedOnlineEndpoint
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
@@ -15,6 +16,12 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from rollway.azure.session import Session
 
 READS_UNTIL_DONE = 3
+T = TypeVar("T")
+
+
+def run(call: Coroutine[Any, Any, T]) -> T:
+    """The result of one call of the adapter."""
+    return asyncio.run(call)
 
 
 class FakeAzure:
@@ -88,7 +95,9 @@ class FakeAzure:
 
     def _put_endpoint(self, entity: ManagedOnlineEndpoint) -> None:
         if self._running is not None:
-            raise ResourceExistsError("Already running method")
+            error = ResourceExistsError("Already running method")
+            error.status_code = 409
+            raise error
         self.writes.append(f"put endpoint {dict(entity.traffic or {})}")
         wanted = copy.deepcopy(entity)
         wanted._provisioning_state = "Succeeded"

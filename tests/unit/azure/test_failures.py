@@ -22,6 +22,7 @@ from rollway.azure.failures import azure_errors, explain, in_thread, translate
 from rollway.errors import (
     AccessDenied,
     AzureUnavailable,
+    Busy,
     CredentialsRejected,
     NotFound,
     RequestRefused,
@@ -82,7 +83,7 @@ def translated(error: AzureError, hint: str | None = None) -> RollwayError:
         (403, "AuthorizationFailed", AccessDenied),
         (404, "ResourceNotFound", NotFound),
         (408, "RequestTimeout", AzureUnavailable),
-        (409, "Conflict", AzureUnavailable),
+        (409, "Conflict", Busy),
         (409, "EndpointAlreadyExists", RequestRefused),
         (409, "ScopeLocked", RequestRefused),
         (409, "MissingSubscriptionRegistration", RequestRefused),

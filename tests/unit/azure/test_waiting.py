@@ -109,7 +109,7 @@ def test_every_reading_is_shown_with_the_seconds_so_far() -> None:
         )
     )
 
-    assert seen == [("a", 0.0), ("b", 1.25), ("done", pytest.approx(2.375))]
+    assert seen == [("a", 0.0), ("b", 0.625), ("done", pytest.approx(1.1875))]
 
 
 def test_the_last_reading_is_described_and_the_hint_is_the_callers() -> None:

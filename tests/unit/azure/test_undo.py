@@ -1,119 +1,29 @@
-"""Moving traffic without overwriting anybody, and undoing exactly what this run did."""
+"""An abort undoes exactly what its own run did, and is safe to repeat."""
 
-import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError
 
-from rollway.azure import control_plane
-from rollway.errors import DeadlineExceeded, ForeignChange, RequestRefused
-from rollway.rollout.state import CREATED_BY, PREVIOUS_TRAFFIC, RUN
-from tests.unit.azure.fake import FakeAzure
+from rollway.azure import undo
+from rollway.azure.endpoints import move_traffic
+from rollway.errors import ForeignChange, RequestRefused
+from rollway.rollout.state import CREATED_BY, PREVIOUS_TRAFFIC, RUN, WRITTEN_TRAFFIC
+from tests.unit.azure.fake import FakeAzure, run
 from tests.unit.builders import Clock
 
-T = TypeVar("T")
 OURS = {CREATED_BY: "this run"}
 THEIRS = {CREATED_BY: "another run"}
-
-
-def run(call: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(call)
 
 
 def move(
     azure: FakeAzure, wanted: dict[str, int], expected: dict[str, int], run_id: str = "this run"
 ) -> dict[str, int]:
-    return run(
-        control_plane.move_traffic(azure.session, "diabetes", wanted, expected=expected, run_id=run_id, clock=Clock())
-    )
+    return run(move_traffic(azure.session, "diabetes", wanted, expected=expected, run_id=run_id, clock=Clock()))
 
 
 def abort(azure: FakeAzure, run_id: str = "this run") -> tuple[str, ...]:
-    return run(control_plane.abort(azure.session, "diabetes", run_id, clock=Clock()))
-
-
-def test_traffic_moves_and_the_map_before_is_kept_in_the_same_write(azure: FakeAzure) -> None:
-    after = move(azure, {"green": 100}, expected={"blue": 100})
-
-    assert after == azure.traffic == {"green": 100}
-    assert azure.writes == ["put endpoint {'green': 100}"]
-    assert azure.endpoint is not None
-    assert azure.endpoint.tags == {"team": "ml", PREVIOUS_TRAFFIC: "blue=100", RUN: "this run"}
-
-
-def test_traffic_that_is_there_already_is_not_written_again(azure: FakeAzure) -> None:
-    assert move(azure, {"blue": 100}, expected={}) == {"blue": 100}
-    assert azure.writes == []
-
-
-def test_traffic_that_somebody_else_changed_is_reported_and_not_overwritten(azure: FakeAzure) -> None:
-    azure.set_traffic(blue=50, red=50)
-
-    with pytest.raises(ForeignChange) as caught:
-        move(azure, {"green": 100}, expected={"blue": 100})
-
-    assert str(caught.value.why) == "expected blue 100 %, found blue 50 %, red 50 %"
-    assert azure.writes == []
-
-
-def test_what_another_operation_does_while_it_holds_the_endpoint_is_not_overwritten(azure: FakeAzure) -> None:
-    azure.start_operation(lambda: azure.set_traffic(red=100))
-
-    with pytest.raises(ForeignChange, match="changed by somebody else"):
-        move(azure, {"green": 100}, expected={"blue": 100})
-
-    assert azure.traffic == {"red": 100}
-
-
-def test_an_endpoint_that_is_busy_is_tried_again_until_it_is_free(azure: FakeAzure) -> None:
-    azure.start_operation(lambda: None)
-
-    assert move(azure, {"green": 100}, expected={"blue": 100}) == {"green": 100}
-
-
-def test_an_endpoint_that_stays_busy_ends_with_the_deadline(azure: FakeAzure) -> None:
-    azure.start_operation(lambda: None, reads=1000)
-
-    with pytest.raises(DeadlineExceeded, match="another operation on the endpoint diabetes took longer than 1800 s"):
-        move(azure, {"green": 100}, expected={"blue": 100})
-
-    assert azure.traffic == {"blue": 100}
-
-
-def test_one_that_gets_live_traffic_gets_no_mirror_traffic_any_more(azure: FakeAzure) -> None:
-    assert azure.endpoint is not None
-    azure.endpoint.mirror_traffic = {"green": 20}
-
-    move(azure, {"green": 100}, expected={"blue": 100})
-
-    assert azure.endpoint.mirror_traffic == {}
-
-
-def test_mirror_traffic_of_others_stays(azure: FakeAzure) -> None:
-    assert azure.endpoint is not None
-    azure.endpoint.mirror_traffic = {"red": 20}
-
-    move(azure, {"green": 100}, expected={"blue": 100})
-
-    assert azure.endpoint.mirror_traffic == {"red": 20}
-
-
-def test_what_is_read_back_must_be_what_was_written(azure: FakeAzure) -> None:
-    put = azure._put_endpoint
-
-    def put_and_meddle(entity: Any) -> None:
-        put(entity)
-        azure.start_operation(lambda: azure.set_traffic(red=100))
-
-    azure._put_endpoint = put_and_meddle  # type: ignore[method-assign]
-
-    with pytest.raises(ForeignChange, match=r"is not what was written") as caught:
-        move(azure, {"green": 100}, expected={"blue": 100})
-
-    assert caught.value.why == "wrote green 100 %, read back red 100 %"
-    assert caught.value.hint
+    return run(undo.abort(azure.session, "diabetes", run_id, clock=Clock()))
 
 
 def test_abort_restores_traffic_and_then_deletes_what_this_run_created(azure: FakeAzure) -> None:
@@ -149,7 +59,7 @@ def test_an_abort_that_was_cut_off_after_restoring_goes_on_where_it_stopped(azur
 
 def test_abort_waits_for_the_traffic_change_that_is_still_under_way(azure: FakeAzure) -> None:
     assert azure.endpoint is not None
-    tags = {PREVIOUS_TRAFFIC: "blue=100", RUN: "this run"}
+    tags = {PREVIOUS_TRAFFIC: "blue=100", WRITTEN_TRAFFIC: "green=100", RUN: "this run"}
 
     def land() -> None:
         azure.have_endpoint(traffic={"green": 100}, tags=tags)
@@ -167,6 +77,17 @@ def test_abort_leaves_another_runs_traffic_and_online_deployments_alone(azure: F
     assert abort(azure) == ("online deployment green deleted",)
     assert azure.traffic == {"red": 100}
     assert set(azure.online_deployments) == {"blue", "red"}
+
+
+def test_abort_does_not_overwrite_traffic_that_somebody_else_set_after_this_run(azure: FakeAzure) -> None:
+    azure.have("red", tags=dict(THEIRS))
+    move(azure, {"green": 100}, expected={"blue": 100})
+    azure.set_traffic(red=100)
+
+    with pytest.raises(ForeignChange, match="changed by somebody else"):
+        abort(azure)
+
+    assert azure.traffic == {"red": 100}
 
 
 def test_abort_never_deletes_what_serves(azure: FakeAzure) -> None:

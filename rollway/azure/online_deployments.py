@@ -1,0 +1,191 @@
+"""Online deployments through the SDK: creating, waiting for, reading the logs of and deleting them.
+
+Every function reads first, then acts, so running it twice is safe.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from azure.ai.ml.entities import OnlineDeployment
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
+
+from rollway.azure.failures import azure_errors, explain, in_thread, now, word
+from rollway.azure.folder import load_online_deployment_entity, settings_of
+from rollway.azure.session import Session
+from rollway.azure.waiting import SYSTEM_CLOCK, Clock, wait_for, when_free
+from rollway.errors import ForeignChange, ProvisioningFailed
+from rollway.rollout.plan import Plan
+from rollway.rollout.state import CREATED_AT, CREATED_BY, RUN, OnlineDeploymentState
+from rollway.spec import RolloutSpec
+
+DELETE_TIMEOUT_SECONDS = 1800
+LOG_LINES = 100
+
+OnProgress = Callable[[str, float], Awaitable[None]]  # state, seconds so far
+
+
+async def list_online_deployments(session: Session, endpoint: str) -> tuple[OnlineDeploymentState, ...]:
+    """All online deployments behind an endpoint; raises what the SDK raises."""
+    return tuple(_state(one) for one in await in_thread(lambda: list(session.ml.online_deployments.list(endpoint))))
+
+
+async def read_online_deployment(session: Session, endpoint: str, name: str) -> OnlineDeploymentState | None:
+    """One online deployment, or None when there is none of that name."""
+    with azure_errors(f"cannot read the online deployment {name!r}", where=f"endpoint {endpoint}"):
+        try:
+            return _state(await in_thread(session.ml.online_deployments.get, name, endpoint))
+        except ResourceNotFoundError:
+            return None
+
+
+async def create_online_deployment(
+    session: Session, spec: RolloutSpec, plan: Plan, run_id: str, *, clock: Clock = SYSTEM_CLOCK
+) -> OnlineDeploymentState:
+    """Starts creating the online deployment of the plan at weight 0 and returns without waiting until it is ready.
+
+    One that is there already, or on its way, is adopted; one that failed is deleted first, because Azure cannot
+    repair a failed first provisioning.
+    """
+    name = plan.online_deployment
+    existing = await read_online_deployment(session, plan.endpoint, name)
+    if existing is not None and existing.is_failed:
+        await delete_online_deployment(session, plan.endpoint, name, clock=clock)
+    elif existing is not None:
+        return existing
+
+    async def put() -> None:
+        where = f"endpoint {plan.endpoint}, {spec.folder}/deployment.yml"
+        with azure_errors(f"cannot create the online deployment {name!r}", where=where):
+            entity = await in_thread(load_online_deployment_entity, spec.folder)
+            entity.name = name
+            entity.endpoint_name = plan.endpoint
+            entity.model = plan.model.id if plan.model else None
+            entity.environment = plan.environment.id if plan.environment else None
+            entity.tags = {**plan.tags, RUN: run_id, CREATED_BY: run_id, CREATED_AT: now()}
+            await in_thread(session.ml.online_deployments.begin_create_or_update, entity)
+
+    await when_free(put, what=f"endpoint {plan.endpoint}", clock=clock)
+    created = await read_online_deployment(session, plan.endpoint, name)
+    if created is None:
+        raise ForeignChange(
+            f"the online deployment {name!r} has disappeared",
+            where=f"endpoint {plan.endpoint}",
+            hint="somebody deleted it: find out who, and run the rollout again",
+        )
+    return created
+
+
+async def update_online_deployment(session: Session, plan: Plan, run_id: str, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    """Starts the in-place change of the plan: instance count and tags; what it runs stays as it is."""
+
+    async def put() -> None:
+        with azure_errors(f"cannot change {plan.online_deployment!r}", where=f"endpoint {plan.endpoint}"):
+            entity = await in_thread(session.ml.online_deployments.get, plan.online_deployment, plan.endpoint)
+            entity.instance_count = plan.instance_count
+            entity.tags = {**(entity.tags or {}), **plan.tags, RUN: run_id}
+            await in_thread(session.ml.online_deployments.begin_create_or_update, entity)
+
+    await when_free(put, what=f"endpoint {plan.endpoint}", clock=clock)
+
+
+async def wait_until_ready(
+    session: Session,
+    endpoint: str,
+    name: str,
+    *,
+    timeout_seconds: float,
+    on_progress: OnProgress | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> OnlineDeploymentState:
+    """Waits until Azure says the online deployment is ready.
+
+    Raises ProvisioningFailed with Azure's own reason and the containers' logs, or DeadlineExceeded.
+    """
+
+    async def read() -> OnlineDeployment:
+        with azure_errors(f"cannot read the online deployment {name!r}", where=f"endpoint {endpoint}"):
+            return await in_thread(session.ml.online_deployments.get, name, endpoint)
+
+    async def on_read(entity: OnlineDeployment, waited: float) -> None:
+        if on_progress is not None:
+            await on_progress(word(entity.provisioning_state), waited)
+
+    entity = await wait_for(
+        read,
+        lambda entity: _state(entity).is_settled,
+        what=f"the provisioning of {name}",
+        timeout_seconds=timeout_seconds,
+        describe=lambda entity: word(entity.provisioning_state),
+        hint="allow more time (ready_timeout_seconds in rollout.yml), or see in Azure what holds it up",
+        on_read=on_read,
+        clock=clock,
+    )
+    state = _state(entity)
+    if state.is_succeeded:
+        return state
+    code, reason = await _why_it_failed(session, entity)
+    logs = await read_logs(session, endpoint, name)
+    raise ProvisioningFailed(
+        f"the online deployment {name!r} did not become ready",
+        where=f"endpoint {endpoint}",
+        why=f"{code}: {reason}" if code else reason,
+        hint="read the log below, mend what it complains about and run the rollout again",
+        details=logs,
+    )
+
+
+async def read_logs(session: Session, endpoint: str, name: str, lines: int = LOG_LINES) -> str:
+    """The last lines of both containers' logs under headings; says so when Azure has none."""
+    parts = []
+    for title, container in (("inference server", "inference-server"), ("storage initializer", "storage-initializer")):
+        try:
+            text = await in_thread(
+                session.ml.online_deployments.get_logs, name, endpoint, lines, container_type=container
+            )
+        except AzureError as error:
+            text = f"(no log: {str(error).splitlines()[0]})"
+        parts.append(f"--- log of the {title} container, last {lines} lines ---\n{text.strip() or '(empty)'}")
+    return "\n".join(parts)
+
+
+async def delete_online_deployment(session: Session, endpoint: str, name: str, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    """Deletes an online deployment, if it is there, and waits until it is gone; Azure refuses one that has traffic."""
+
+    async def delete() -> None:
+        with azure_errors(f"cannot delete the online deployment {name!r}", where=f"endpoint {endpoint}"):
+            await in_thread(session.ml.online_deployments.begin_delete, name, endpoint)
+
+    if await read_online_deployment(session, endpoint, name) is None:
+        return
+    await when_free(delete, what=f"endpoint {endpoint}", clock=clock)
+    await wait_for(
+        lambda: read_online_deployment(session, endpoint, name),
+        lambda state: state is None,
+        what=f"deleting {name}",
+        timeout_seconds=DELETE_TIMEOUT_SECONDS,
+        describe=lambda state: state.provisioning_state if state else "gone",
+        clock=clock,
+    )
+
+
+async def _why_it_failed(session: Session, entity: OnlineDeployment) -> tuple[str | None, str]:
+    # The resource only says "Failed"; its operation knows why, and the service leaves the address among the properties.
+    url = (entity.properties or {}).get("AzureAsyncOperationUri")
+    try:
+        operation: dict[str, Any] = await in_thread(session.read_arm, str(url)) if url else {}
+    except HttpResponseError:
+        operation = {}
+    error = operation.get("error")
+    return explain(error) if error else (None, f"Azure gives no reason; the state is {entity.provisioning_state}")
+
+
+def _state(entity: OnlineDeployment) -> OnlineDeploymentState:
+    return OnlineDeploymentState(
+        name=str(entity.name),
+        provisioning_state=word(entity.provisioning_state),
+        instance_count=int(entity.instance_count or 1),
+        tags={str(key): str(value) for key, value in (entity.tags or {}).items()},
+        model=str(entity.model) if entity.model else None,
+        environment=str(entity.environment) if entity.environment else None,
+        settings=settings_of(entity),
+    )
