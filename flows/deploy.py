@@ -27,17 +27,17 @@ async def deploy_endpoint(rollout: str, model_version: str | None = None, dry_ru
             register_environment(connected, spec, dry_run),
             ensure_endpoint(connected, spec, dry_run),
         )
-        plan = await make_plan(spec, model, environment, endpoint)
-        if dry_run or plan.is_no_op:
-            return await write_report(spec, plan, endpoint, is_dry_run=dry_run)
+        planned = await make_plan(connected, spec, model, environment, endpoint, dry_run)
+        if dry_run or planned.plan.is_no_op:
+            return await write_report(planned)
 
-        await create_online_deployment(connected, spec, plan)
-        await wait_until_ready(connected, spec, plan)
-        pinned = await smoke_test(connected, spec, plan, "pinned")
-        after = await move_traffic(connected, plan)
-        live = await smoke_test(connected, spec, plan, "by traffic")
+        await create_online_deployment(planned)
+        await wait_until_ready(planned)
+        pinned = await smoke_test(planned, "pinned")
+        after = await move_traffic(planned)
+        live = await smoke_test(planned, "by traffic")
     except BaseException as error:  # cancelling a run raises no Exception
         await abort_rollout(connected, spec, str(error) or type(error).__name__)
         raise
-    retired = await retire_replaced(connected, spec, plan)
-    return await write_report(spec, plan, endpoint, traffic_after=after, smoke_tests=(pinned, live), retired=retired)
+    retired = await retire_replaced(planned)
+    return await write_report(planned, traffic_after=after, smoke_tests=(pinned, live), retired=retired)

@@ -11,24 +11,24 @@ from rollway.azure.data_plane import Scorer
 from rollway.azure.session import WorkspaceFacts, open_session
 from rollway.errors import RollwayError, SmokeTestFailed, TrafficNotRestored
 from rollway.rollout import traffic
-from rollway.rollout.plan import Plan
 from rollway.rollout.smoke import SmokeTestResult, judge
 from rollway.spec import RolloutSpec
+from tasks.provision import PlannedRollout
 from tasks.step import run_id, step
 
 Route = Literal["pinned", "by traffic"]
 
 
-@step("smoke test", run_name="smoke test {plan.online_deployment} ({route})", timeout_seconds=1200, tags=["scoring"])
-async def smoke_test(connected: WorkspaceFacts, spec: RolloutSpec, plan: Plan, route: Route) -> SmokeTestResult:
+@step("smoke test", run_name="smoke test {rollout.name} ({route})", timeout_seconds=1200, tags=["scoring"])
+async def smoke_test(rollout: PlannedRollout, route: Route) -> SmokeTestResult:
     """One real request: pinned to the online deployment whatever its weight, or through the endpoint as users do."""
-    opened = await open_session(connected.workspace)
-    test, name = spec.rollout.smoke_test, plan.online_deployment
-    endpoint = await endpoints.read_endpoint(opened, plan.endpoint)
+    session = await open_session(rollout.workspace)
+    test, name = rollout.spec.rollout.smoke_test, rollout.name
+    endpoint = await endpoints.read_endpoint(session, rollout.plan.endpoint)
     # Twice what passes, so that an answer which is merely too slow is seen and reported as such.
-    async with Scorer(opened, endpoint, timeout_seconds=max(10.0, 2 * test.expect.max_latency_seconds)) as scorer:
+    async with Scorer(session, endpoint, timeout_seconds=max(10.0, 2 * test.expect.max_latency_seconds)) as scorer:
         measurement = await scorer.score(
-            spec.smoke_request,
+            rollout.spec.smoke_request,
             online_deployment=name if route == "pinned" else None,
             warm_up_seconds=test.warm_up_seconds,
         )
@@ -42,22 +42,20 @@ async def smoke_test(connected: WorkspaceFacts, spec: RolloutSpec, plan: Plan, r
         has_model_error = measurement.status != 200
         raise SmokeTestFailed(
             f"the smoke test of {name!r} failed: {'; '.join(result.problems)}",
-            where=f"{spec.folder}/rollout.yml: smoke_test, endpoint {plan.endpoint}",
+            where=f"{rollout.spec.folder}/rollout.yml: smoke_test, endpoint {endpoint.name}",
             hint="mend the scoring script or the expectation and run the rollout again",
-            details=await online_deployments.read_logs(opened, plan.endpoint, name) if has_model_error else None,
+            details=await online_deployments.read_logs(session, endpoint.name, name) if has_model_error else None,
         )
     get_run_logger().info("%s answered in %.2f s: %s", name, measurement.latency_seconds, measurement.body)
     return result
 
 
-@step(
-    "move traffic", run_name="move traffic to {plan.online_deployment}", timeout_seconds=3600, tags=["azure"], retries=3
-)
-async def move_traffic(connected: WorkspaceFacts, plan: Plan) -> dict[str, int]:
+@step("move traffic", run_name="move traffic to {rollout.name}", timeout_seconds=3600, tags=["azure"], retries=3)
+async def move_traffic(rollout: PlannedRollout) -> dict[str, int]:
     """Sets the traffic map of the plan and reads it back."""
-    opened = await open_session(connected.workspace)
+    session, plan = await open_session(rollout.workspace), rollout.plan
     after = await endpoints.move_traffic(
-        opened, plan.endpoint, plan.traffic_after, expected=plan.traffic_before, run_id=run_id()
+        session, plan.endpoint, plan.traffic_after, expected=plan.traffic_before, run_id=run_id()
     )
     get_run_logger().info(
         "Traffic of %s: %s, before: %s", plan.endpoint, traffic.describe(after), traffic.describe(plan.traffic_before)
@@ -66,13 +64,13 @@ async def move_traffic(connected: WorkspaceFacts, plan: Plan) -> dict[str, int]:
 
 
 @step("retire replaced", run_name="retire what was replaced", timeout_seconds=3600, tags=["azure"], retries=2)
-async def retire_replaced(connected: WorkspaceFacts, spec: RolloutSpec, plan: Plan) -> tuple[str, ...]:
+async def retire_replaced(rollout: PlannedRollout) -> tuple[str, ...]:
     """Deletes the online deployments whose traffic was taken over, unless rollout.yml keeps them; gives their names."""
-    if spec.rollout.replaced == "keep":
+    if rollout.spec.rollout.replaced == "keep":
         return ()
-    opened = await open_session(connected.workspace)
+    session, plan = await open_session(rollout.workspace), rollout.plan
     for name in plan.replaces:
-        await online_deployments.delete_online_deployment(opened, plan.endpoint, name)
+        await online_deployments.delete_online_deployment(session, plan.endpoint, name)
         get_run_logger().info("%s deleted", name)
     return plan.replaces
 

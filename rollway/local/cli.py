@@ -1,5 +1,6 @@
 """`rollway local`: the demo, and a stack to explore in the browser."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -22,7 +23,8 @@ def demo() -> None:
 
 @app.command
 def up(*, port: int = 4200) -> None:
-    """Start the local Azure ML, a Prefect server (its UI on PORT) and a worker, in the background."""
+    """Start the local Azure ML, a Prefect server (its UI on PORT) and a worker in the background, with two models."""
+    from rollway.local.example import register, train
     from rollway.local.stack import Stack, stop_saved
 
     stop_saved(FOLDER / "up", _say)
@@ -31,15 +33,19 @@ def up(*, port: int = 4200) -> None:
         _say("starting the local Azure ML and the Prefect server")
         stack.start_emulator()
         stack.start_prefect(port)
+        models = {version: train(stack.folder, version, _say) for version in ("1", "2")}
         stack.wait_for_emulator()
         stack.wait_for_prefect()
+        os.environ.update(stack.environment())
+        for version, model in models.items():
+            register(model, version, _say)
         _say("creating the Prefect deployments and starting a worker")
         stack.start_worker()
     except BaseException:
         stack.stop()
         raise
     stack.save()
-    print(f"Prefect UI: {stack.ui_url}")
+    print(f"Prefect UI: {stack.ui_url}/deployments (run deploy-endpoint > diabetes)")
     print(f'point any Azure client here: eval "$(rollway emulator env --state {FOLDER}/up/emulator)"')
     print("stop it all: make down")
 

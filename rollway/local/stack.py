@@ -221,6 +221,15 @@ def stop_saved(folder: Path, say: Say) -> bool:
     return True
 
 
+def run_or_raise(
+    command: Sequence[str], environment: Mapping[str, str] | None = None, *, hint: str | None = None
+) -> None:
+    """Runs a command that talks to the terminal itself; raises RollwayError when it fails."""
+    done = subprocess.run(command, env=environment, check=False)
+    if done.returncode:
+        raise RollwayError(f"`{' '.join(command)}` ended with exit code {done.returncode}", hint=hint)
+
+
 def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 (a loopback address made above)

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tests.e2e.conftest import FIXTURES, Rollout, World
+from tests.world import FIXTURES, Rollout, World
 
 
 def assert_refused(done: subprocess.CompletedProcess[str], code: int, *texts: str) -> None:

@@ -2,8 +2,8 @@
 
 import json
 
-from tests.e2e.conftest import World
-from tests.e2e.rest import Client
+from tests.rest import Client
+from tests.world import World
 
 
 def test_second_version_takes_over_without_a_failed_request(world: World) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from rollway.local.stack import Stack, temporary_stack
-from tests.e2e.rest import Rest
+from tests.rest import Rest
 
-FIXTURES = Path(__file__).parent.parent / "fixtures"
+FIXTURES = Path(__file__).parent / "fixtures"
 SEED = {
     "principals": [
         {"client_id": "deployer", "client_secret": "deployer-secret", "role": "contributor"},

@@ -1,0 +1,92 @@
+"""What a person sees in the Prefect UI after the shipped example has been rolled out."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from rollway.local.example import MODEL, ROLLOUT, train
+from rollway.local.stack import Stack
+from tests.rest import Rest
+from tests.world import World
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+LOAD_TIMEOUT_MS = 60_000
+STEPS = ["read diabetes", "connect to Azure ML", "resolve model", "register environment", "ensure endpoint", "plan"]
+
+if CHROMIUM is None and os.environ.get("CI"):
+    pytest.fail("CI must install a Chromium: apt-get install chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium on the PATH, such as Debian's `chromium`")
+
+
+@pytest.fixture(scope="module")
+def run(stack: Stack, variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The flow run of a rollout of deployments/diabetes, and its artifacts by key, as Prefect's API gives them."""
+    world = World(stack, variables, Rest(variables), tmp_path_factory.mktemp("browser"))
+    world.register_model(MODEL, train(world.tmp_path, "1", lambda _: None))
+    done = world.rollway("deploy", Path(ROLLOUT).name)
+    assert done.returncode == 0, done.stderr
+    api = f"{stack.ui_url}/api"
+    by_name = {"flow_runs": {"name": {"any_": [MODEL]}}}
+    flow_run = httpx.post(f"{api}/flow_runs/filter", json=by_name).json()[0]
+    of_run = {"flow_runs": {"id": {"any_": [flow_run["id"]]}}}
+    artifacts = httpx.post(f"{api}/artifacts/filter", json=of_run).json()
+    return {"id": flow_run["id"], "artifacts": {one["key"]: one["id"] for one in artifacts}}
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """An empty page of a headless Chromium."""
+    switches = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=switches)
+        page = browser.new_page(viewport={"width": 1400, "height": 820}, device_scale_factor=1)
+        page.set_default_timeout(LOAD_TIMEOUT_MS)
+        yield page
+        browser.close()
+
+
+def keep_picture(page: Page, name: str) -> None:
+    """Writes a screenshot where `make screenshot` wants it."""
+    folder = os.environ.get("ROLLWAY_SCREENSHOTS")
+    if folder:
+        page.wait_for_timeout(3000)  # the graph is drawn on a canvas that nothing in the page tells about
+        page.screenshot(path=Path(folder) / name)
+
+
+def test_the_run_page_shows_each_step_by_its_name(page: Page, stack: Stack, run: dict[str, Any]) -> None:
+    page.goto(f"{stack.ui_url}/v2/runs/flow-run/{run['id']}")
+    expect(page.get_by_text("Completed").first).to_be_visible(timeout=LOAD_TIMEOUT_MS)
+    keep_picture(page, "flow-run.png")
+
+    page.get_by_role("tab", name="Task Runs").click()
+
+    expect(page.get_by_text("13 Task runs").first).to_be_visible()
+    page.get_by_placeholder("Search by run name").fill("smoke test")
+    expect(page.get_by_text("(pinned)").first).to_be_visible()
+    expect(page.get_by_text("(by traffic)").first).to_be_visible()
+    for name in STEPS:
+        page.get_by_placeholder("Search by run name").fill(name)
+        expect(page.get_by_role("link", name=name, exact=True).first).to_be_visible()
+
+
+def test_the_report_is_an_artifact_with_a_timeline(page: Page, stack: Stack, run: dict[str, Any]) -> None:
+    page.goto(f"{stack.ui_url}/v2/artifacts/artifact/{run['artifacts']['rollout-diabetes']}")
+
+    expect(page.get_by_role("heading", name="diabetes: promoted")).to_be_visible(timeout=LOAD_TIMEOUT_MS)
+    timeline = page.get_by_role("img", name="timeline")
+    expect(timeline).to_be_visible()
+    assert timeline.evaluate("image => image.naturalWidth") > 0, "the picture is drawn, not a broken link"
+    timeline.scroll_into_view_if_needed()
+    keep_picture(page, "report.png")
+
+
+def test_the_plan_is_an_artifact(page: Page, stack: Stack, run: dict[str, Any]) -> None:
+    page.goto(f"{stack.ui_url}/v2/artifacts/artifact/{run['artifacts']['plan-diabetes']}")
+
+    expect(page.get_by_role("cell", name="none serves traffic")).to_be_visible(timeout=LOAD_TIMEOUT_MS)

@@ -1,0 +1,68 @@
+"""What Prefect remembers of a rollout."""
+
+from typing import Any
+
+import httpx
+
+from tests.world import World
+
+STEPS = {
+    "read rollout",
+    "connect",
+    "resolve model",
+    "register environment",
+    "ensure endpoint",
+    "plan",
+    "create online deployment",
+    "wait until ready",
+    "smoke test",
+    "move traffic",
+    "retire replaced",
+    "report",
+}
+
+
+def ask(world: World, what: str, **filters: Any) -> list[dict[str, Any]]:
+    answer = httpx.post(f"{world.stack.ui_url}/api/{what}/filter", json=filters).raise_for_status()
+    result: list[dict[str, Any]] = answer.json()
+    return result
+
+
+def flow_run_of(world: World, folder: str) -> dict[str, Any]:
+    runs = ask(world, "flow_runs", flow_runs={"name": {"any_": [folder]}})
+    return runs[0]
+
+
+def test_each_step_is_a_task_run_with_its_own_name_and_state(world: World) -> None:
+    rollout = world.make_rollout()
+    rollout.folder = rollout.folder.with_name(rollout.name)
+    assert world.deploy(rollout).returncode == 0
+
+    run = flow_run_of(world, rollout.name)
+    of_run = {"flow_runs": {"id": {"any_": [run["id"]]}}}
+    task_runs = ask(world, "task_runs", **of_run)
+    names = {one["name"] for one in task_runs}
+
+    assert run["state_name"] == "Completed"
+    assert len(task_runs) == len(STEPS) + 1, f"one task run per step, and two smoke tests: {sorted(names)}"
+    assert {one["state_name"] for one in task_runs} == {"Completed"}
+    assert all("rollway" in one["tags"] for one in task_runs)
+
+
+def test_a_failed_rollout_shows_the_abort_and_leaves_its_reason_as_an_artifact(world: World) -> None:
+    rollout = world.make_rollout("broken_init")
+    rollout.folder = rollout.folder.with_name(rollout.name)
+    assert world.deploy(rollout).returncode == 3
+
+    run = flow_run_of(world, rollout.name)
+    of_run = {"flow_runs": {"id": {"any_": [run["id"]]}}}
+    states = {one["name"]: one["state_name"] for one in ask(world, "task_runs", **of_run)}
+    artifacts = {one["key"]: one["data"] for one in ask(world, "artifacts", **of_run)}
+    logs = "\n".join(one["message"] for one in ask(world, "logs", logs={"flow_run_id": {"any_": [run["id"]]}}))
+
+    assert run["state_name"] == "Failed"
+    assert states["abort: back to what was before"] == "Completed"
+    assert "Failed" in states.values()
+    assert "RuntimeError: broken_init" in artifacts[f"failure-{rollout.name}"]
+    assert "online deployment main-" in artifacts[f"failure-{rollout.name}"]
+    assert "prefect/task_engine.py" not in logs, "our own errors come without Prefect's traceback"
