@@ -63,6 +63,7 @@ def deploy(
     """Roll a folder out with the Prefect flow, in this process."""
     # Without a Prefect server a temporary one is started; its first start ever takes longer than Prefect waits.
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     from flows.deploy import deploy_endpoint
     from rollway import report
 

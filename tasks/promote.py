@@ -79,6 +79,7 @@ async def retire_replaced(rollout: PlannedRollout) -> tuple[str, ...]:
 async def abort_rollout(connected: WorkspaceFacts, spec: RolloutSpec, error: str) -> tuple[str, ...]:
     """Brings traffic back, removes what this run created, and leaves an artifact that says what happened."""
     endpoint = spec.endpoint.name
+    get_run_logger().warning("Undoing what this run did; an operation still running in Azure must end first")
     try:
         done = await undo.abort(await open_session(connected.workspace), endpoint, run_id())
     except RollwayError as failure:

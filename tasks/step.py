@@ -109,16 +109,25 @@ async def _is_retryable(_task: Task[..., Any], _task_run: TaskRun, state: State[
     return isinstance(error, RollwayError) and error.retryable
 
 
-class _WithoutTraceback(logging.Filter):
-    """Our own errors say what to do next; Prefect's traceback around them says nothing more. Debug level keeps it."""
+class _SaidOnce(logging.Filter):
+    """Our own errors say what to do next: the step logs them whole, without a traceback, the rest only refers to them.
+
+    Debug level keeps everything as Prefect writes it.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if logging.getLogger("prefect").isEnabledFor(logging.DEBUG):
+            return True
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, RollwayError) and not logging.getLogger("prefect").isEnabledFor(logging.DEBUG):
+        if isinstance(error, RollwayError):
+            is_step = record.name == "prefect.task_runs"
             record.exc_info = None
-            record.msg, record.args = str(error), ()
+            record.msg, record.args = str(error) if is_step else error.what, ()
+        message = record.getMessage()
+        if message.startswith("Finished in state Failed(") and "\\n" in message:  # the state's text is a repr
+            record.msg, record.args = message.partition("\\n")[0] + " …", ()
         return True
 
 
 for _name in ("prefect.flow_runs", "prefect.task_runs"):
-    logging.getLogger(_name).addFilter(_WithoutTraceback())
+    logging.getLogger(_name).addFilter(_SaidOnce())

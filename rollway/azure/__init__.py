@@ -22,3 +22,4 @@ except AzureError as error:
 
 # The SDK writes its progress to stderr by itself, azure/ai/ml/_utils/_logger_utils.py; the steps' own log says more.
 logging.getLogger("azure.ai.ml").setLevel(logging.WARNING)
+logging.getLogger("azure.ai.ml._utils._experimental").setLevel(logging.ERROR)

@@ -1,6 +1,9 @@
 """The main job, as a user sees it."""
 
 import json
+import signal
+import subprocess
+import sys
 
 from tests.rest import Client
 from tests.world import World
@@ -99,3 +102,21 @@ def test_replaced_can_be_kept(world: World) -> None:
     assert len(names) == 2
     assert traffic is not None
     assert sorted(traffic.values())[-1] == 100
+
+
+def test_interrupting_a_rollout_leaves_nothing_behind(world: World) -> None:
+    code = world.tmp_path / "slow_start"
+    code.mkdir()
+    (code / "score.py").write_text("import time\n\ndef init():\n    time.sleep(10)\n\ndef run(data):\n    return {}\n")
+    rollout = world.make_rollout(code_configuration={"code": str(code), "scoring_script": "score.py"})
+    command = [sys.executable, "-m", "rollway", "deploy", rollout.write()]
+    with subprocess.Popen(command, env=world.variables, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if "is Creating" in line)
+
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+
+    assert process.returncode == 130, rest
+    assert "interrupted" in rest
+    assert rollout.name not in world.rest.endpoints()

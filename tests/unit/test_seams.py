@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from rollway.cli import schema
+
 ROOT = Path(__file__).parents[2]
 MODULES = [path for folder in ("flows", "tasks", "rollway/azure") for path in (ROOT / folder).rglob("*.py")]
 
@@ -27,8 +29,6 @@ def test_every_file_stays_below_400_lines() -> None:
 
 
 def test_the_schema_file_is_the_one_that_the_code_gives(capsys: pytest.CaptureFixture[str]) -> None:
-    from rollway.cli import schema
-
     schema()
 
     assert capsys.readouterr().out == (ROOT / "deployments/schema/rollout.schema.json").read_text()
