@@ -25,7 +25,9 @@ app = App(
 app.command(emulator_app)
 app.command(local_app)
 
-Rollout = Annotated[str, Parameter(help="Folder with endpoint.yml, deployment.yml and rollout.yml.")]
+Rollout = Annotated[
+    str, Parameter(help="Folder with endpoint.yml, deployment.yml and rollout.yml, or its name in deployments/.")
+]
 ModelVersion = Annotated[str | None, Parameter(help="Model version, instead of the one that deployment.yml names.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
 
@@ -38,7 +40,7 @@ def validate(rollout: Rollout, *, as_json: AsJson = False) -> None:
         os.environ.pop(name, None)
     from rollway.azure.folder import load_folder
 
-    spec = load_folder(rollout.rstrip("/"))
+    spec = load_folder(rollout)
     _answer(spec.model_dump_json(indent=2) if as_json else f"{spec.folder} is valid")
 
 
@@ -48,7 +50,7 @@ def plan(rollout: Rollout, *, model_version: ModelVersion = None, as_json: AsJso
     from rollway import report
     from rollway.azure.planning import plan_rollout
 
-    made = asyncio.run(plan_rollout(rollout.rstrip("/"), model_version))
+    made = asyncio.run(plan_rollout(rollout, model_version))
     _answer(made.model_dump_json(indent=2) if as_json else report.plan_text(made))
 
 

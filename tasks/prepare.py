@@ -1,7 +1,5 @@
 """The steps before anything is decided: read the folder, sign in, resolve what the rollout is made of."""
 
-from pathlib import Path
-
 from prefect.logging import get_run_logger
 
 from rollway.azure import assets, endpoints, session
@@ -13,14 +11,11 @@ from rollway.settings import workspace_from_environment
 from rollway.spec import RolloutSpec
 from tasks.step import run_id, step
 
-FOLDERS = Path("deployments")
-
 
 @step("read rollout", run_name="read {rollout}", timeout_seconds=60)
 async def read_rollout(rollout: str) -> RolloutSpec:
     """Reads and checks a folder; `rollout` is its path, or its name under deployments/."""
-    folder = rollout if "/" in rollout else str(FOLDERS / rollout)
-    return await in_thread(load_folder, folder.rstrip("/"))
+    return await in_thread(load_folder, rollout)
 
 
 @step("connect", run_name="connect to Azure ML", timeout_seconds=120, tags=["azure"], retries=2)

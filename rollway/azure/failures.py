@@ -88,12 +88,14 @@ def translate(error: AzureError, what: str, where: str, hint: str | None = None)
         return NotFound(
             what, **known, hint=hint or "check the name, and the workspace that the environment variables name"
         )
-    if status == 403:
+    if status == 403 and code == "AuthorizationFailed":
         return AccessDenied(
             what,
             **known,
             hint="give the identity the role 'AzureML Data Scientist' on the workspace; that takes minutes to work",
         )
+    if status == 403:  # a policy, or a firewall: Azure's own words say which
+        return AccessDenied(what, **known, hint="ask who administers the subscription; a role alone does not help")
     if status in (408, 429) or status >= 500:
         return AzureUnavailable(what, **known, hint="Azure is busy or has a fault: run it again in a few minutes")
     if status == 409 and not any(one in (code or "") for one in _PERMANENT_CONFLICTS):

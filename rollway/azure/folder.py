@@ -8,6 +8,7 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -45,6 +46,8 @@ from rollway.spec import (
 
 ENDPOINT_FILE, ONLINE_DEPLOYMENT_FILE, ROLLOUT_FILE = "endpoint.yml", "deployment.yml", "rollout.yml"
 
+FOLDERS = "deployments"
+
 # Which SDK class describes which part of deployment.yml: its constructor's parameters are the keys people may mean.
 _SHAPES: Mapping[str, type] = {
     "": ManagedOnlineDeployment,
@@ -63,7 +66,11 @@ _NOT_SETTINGS = frozenset(
 
 
 def load_folder(folder: str) -> RolloutSpec:
-    """The rollout that a folder describes; raises InvalidRollout with every problem of every file."""
+    """The rollout that a folder describes, given by its path or by its name under deployments/.
+
+    Raises InvalidRollout with every problem of every file.
+    """
+    folder = (folder if "/" in folder else f"{FOLDERS}/{folder}").rstrip("/")
     root = Path(folder)
     if not root.is_dir():
         raise InvalidRollout(f"there is no folder {folder!r}", hint=_other_folders(root))
@@ -88,7 +95,12 @@ def load_endpoint_entity(folder: str) -> OnlineEndpoint:
 
 def load_online_deployment_entity(folder: str) -> OnlineDeployment:
     """The SDK's own value for deployment.yml, for creating the online deployment with everything the file says."""
-    return load_online_deployment(Path(folder) / ONLINE_DEPLOYMENT_FILE)
+    return _load_online_deployment(load_endpoint_entity(folder).name, Path(folder) / ONLINE_DEPLOYMENT_FILE)
+
+
+def _load_online_deployment(endpoint_name: object, path: Path) -> OnlineDeployment:
+    # People pass the endpoint on the command line, `az ml online-deployment create --endpoint-name`, and leave it out.
+    return load_online_deployment(path, params_override=[{"endpoint_name": endpoint_name}])
 
 
 def settings_of(entity: OnlineDeployment) -> dict[str, JsonValue]:
@@ -162,7 +174,7 @@ def _online_deployment(
         return None
     document = cast(dict[str, Any], raw)
     found = [*check_online_deployment(document, endpoint_name, str(path)), *_missing_files(path, document)]
-    entity = _load(load_online_deployment, path, document, found, _SHAPES)
+    entity = _load(partial(_load_online_deployment, endpoint_name or "unknown"), path, document, found, _SHAPES)
     problems += found
     if entity is None or found:
         return None

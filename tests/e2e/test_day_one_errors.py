@@ -1,6 +1,7 @@
 """Errors that people meet on their first day: clear, without a traceback, and with Azure left as it was."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -116,6 +117,24 @@ def test_all_problems_of_the_files_at_once(world: World, live: tuple[str, Rollou
         "deployment.yml: instance_count: 0 is out of range, allowed is 1 to 50",
         "deployment.yml: instnce_type: unknown key, did you mean 'instance_type'?",
         "rollout.yml: smoke_tests: unknown key, did you mean 'smoke_test'?",
+    )
+    assert_untouched(world, live, *before)
+
+
+def test_missing_and_malformed_files(world: World, live: tuple[str, Rollout], before: tuple) -> None:
+    rollout = aimed_at(world, live)
+    folder = Path(rollout.write())
+    (folder / "endpoint.yml").unlink()
+    (folder / "deployment.yml").write_text("name: main\nmodel: [unclosed\n")
+
+    done = world.rollway("deploy", str(folder))
+
+    assert_refused(
+        done,
+        2,
+        f"{folder}/endpoint.yml: the file is missing",
+        f"{folder}/deployment.yml: is not valid YAML: expected ',' or ']'",
+        "(line 3, column 1)",
     )
     assert_untouched(world, live, *before)
 

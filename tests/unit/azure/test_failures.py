@@ -112,17 +112,18 @@ def test_where_and_azures_request_id_are_kept(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "hint"),
+    ("status", "code", "hint"),
     [
-        (403, "give the identity the role 'AzureML Data Scientist'"),
-        (404, "check the name"),
-        (409, "wait until it has ended and run it again"),
-        (429, "run it again in a few minutes"),
-        (503, "run it again in a few minutes"),
+        (403, "AuthorizationFailed", "give the identity the role 'AzureML Data Scientist'"),
+        (403, "RequestDisallowedByPolicy", "a role alone does not help"),
+        (404, "X", "check the name"),
+        (409, "X", "wait until it has ended and run it again"),
+        (429, "X", "run it again in a few minutes"),
+        (503, "X", "run it again in a few minutes"),
     ],
 )
-def test_there_is_always_something_to_try(status: int, hint: str) -> None:
-    assert hint in str(translated(http_error(status, arm("X", "y"))).hint)
+def test_there_is_always_something_to_try(status: int, code: str, hint: str) -> None:
+    assert hint in str(translated(http_error(status, arm(code, "y"))).hint)
 
 
 @pytest.mark.parametrize("status", [400, 404])

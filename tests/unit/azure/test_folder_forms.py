@@ -162,3 +162,19 @@ def test_the_endpoint_is_read_with_all_that_is_compared(folder: RolloutFolder) -
         "description": "d",
         "tags": {"a": "1"},
     }
+
+
+def test_the_endpoints_name_may_be_left_to_endpoint_yml(folder: RolloutFolder) -> None:
+    spec = changed(folder, endpoint_name=None)
+
+    assert load_online_deployment_entity(spec.folder).endpoint_name == spec.endpoint.name
+
+
+def test_a_folder_may_be_given_by_its_name(folder: RolloutFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder.path.parent / "deployments").mkdir(exist_ok=True)
+    (folder.path.parent / "deployments" / "mine").symlink_to(folder.path)
+    monkeypatch.chdir(folder.path.parent)
+
+    spec = load_folder("mine")
+
+    assert (spec.folder, spec.name) == ("deployments/mine", "mine")
