@@ -3,7 +3,6 @@
 Every function reads first, then acts, so running it twice is safe.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from azure.ai.ml.entities import OnlineDeployment
@@ -12,7 +11,7 @@ from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoun
 from rollway.azure.failures import azure_errors, explain, in_thread, now, word
 from rollway.azure.folder import load_online_deployment_entity, settings_of
 from rollway.azure.session import Session
-from rollway.azure.waiting import SYSTEM_CLOCK, Clock, wait_for, when_free
+from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, wait_for, when_free
 from rollway.errors import ForeignChange, ProvisioningFailed
 from rollway.rollout.plan import Plan
 from rollway.rollout.state import CREATED_AT, CREATED_BY, RUN, OnlineDeploymentState
@@ -20,8 +19,6 @@ from rollway.spec import RolloutSpec
 
 DELETE_TIMEOUT_SECONDS = 1800
 LOG_LINES = 100
-
-OnProgress = Callable[[str, float], Awaitable[None]]  # state, seconds so far
 
 
 async def list_online_deployments(session: Session, endpoint: str) -> tuple[OnlineDeploymentState, ...]:
@@ -106,10 +103,6 @@ async def wait_until_ready(
         with azure_errors(f"cannot read the online deployment {name!r}", where=f"endpoint {endpoint}"):
             return await in_thread(session.ml.online_deployments.get, name, endpoint)
 
-    async def on_read(entity: OnlineDeployment, waited: float) -> None:
-        if on_progress is not None:
-            await on_progress(word(entity.provisioning_state), waited)
-
     entity = await wait_for(
         read,
         lambda entity: _state(entity).is_settled,
@@ -117,7 +110,7 @@ async def wait_until_ready(
         timeout_seconds=timeout_seconds,
         describe=lambda entity: word(entity.provisioning_state),
         hint="allow more time (ready_timeout_seconds in rollout.yml), or see in Azure what holds it up",
-        on_read=on_read,
+        on_progress=on_progress,
         clock=clock,
     )
     state = _state(entity)

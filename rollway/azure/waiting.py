@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 from rollway.errors import AzureUnavailable, Busy, DeadlineExceeded
 
 T = TypeVar("T")
+OnProgress = Callable[[str, float], Awaitable[None]]  # how it looks now, seconds so far
 
 FIRST_INTERVAL_SECONDS = 0.25
 LONGEST_INTERVAL_SECONDS = 10.0
@@ -45,27 +46,27 @@ async def wait_for(
     timeout_seconds: float,
     describe: Callable[[T], str] = str,
     hint: str = "see in Azure what holds it up, and run it again",
-    on_read: Callable[[T, float], Awaitable[None]] | None = None,
+    on_progress: OnProgress | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> T:
     """Reads again and again, at growing intervals, until `is_done`; returns that reading.
 
-    `on_read` gets every reading and the seconds waited so far. A moment in which Azure is unavailable does not end
-    the wait, only the deadline does: DeadlineExceeded, naming `what`, how it last looked (`describe`), and `hint`.
+    A moment in which Azure is unavailable does not end the wait, only the deadline does: DeadlineExceeded, naming
+    `what`, how it last looked (`describe`, or what was unavailable), and `hint`. `on_progress` is told the same.
     """
     start, interval = clock.now(), FIRST_INTERVAL_SECONDS
-    last = "nothing was read"
     while True:
+        result: T | AzureUnavailable
         try:
-            value = await read()
-            last = describe(value)
-            if on_read is not None:
-                await on_read(value, clock.now() - start)
-            if is_done(value):
-                return value
+            result = await read()
+            last = describe(result)
         except AzureUnavailable as error:
-            last = error.what
+            result, last = error, f"{error.what} ({error.why or 'Azure is unavailable'})"
         waited = clock.now() - start
+        if on_progress is not None:
+            await on_progress(last, waited)
+        if not isinstance(result, AzureUnavailable) and is_done(result):
+            return result
         if waited >= timeout_seconds:
             raise DeadlineExceeded(
                 f"{what} took longer than {timeout_seconds:g} s",

@@ -92,24 +92,24 @@ def test_any_other_error_ends_the_wait_at_once() -> None:
     assert clock.naps == []
 
 
-def test_every_reading_is_shown_with_the_seconds_so_far() -> None:
+def test_every_look_is_told_with_the_seconds_so_far_also_a_vain_one() -> None:
     clock, seen = Clock(seconds=1000), []
 
-    async def on_read(value: str, seconds: float) -> None:
-        seen.append((value, seconds))
+    async def on_progress(looks: str, seconds: float) -> None:
+        seen.append((looks, seconds))
 
     asyncio.run(
         wait_for(
-            Readings(["a", AzureUnavailable("x"), "b", "done"]),
+            Readings(["a", AzureUnavailable("x", why="429"), "b", "done"]),
             lambda one: one == "done",
             what="it",
             timeout_seconds=60,
-            on_read=on_read,
+            on_progress=on_progress,
             clock=clock,
         )
     )
 
-    assert seen == [("a", 0.0), ("b", 0.625), ("done", pytest.approx(1.1875))]
+    assert seen == [("a", 0.0), ("x (429)", 0.25), ("b", 0.625), ("done", pytest.approx(1.1875))]
 
 
 def test_the_last_reading_is_described_and_the_hint_is_the_callers() -> None:
