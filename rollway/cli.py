@@ -25,6 +25,8 @@ app = App(
 app.command(emulator_app)
 app.command(local_app)
 
+MOST_DETAILS = 20  # lines that are worth saying a second time
+
 Rollout = Annotated[
     str, Parameter(help="Folder with endpoint.yml, deployment.yml and rollout.yml, or its name in deployments/.")
 ]
@@ -69,8 +71,13 @@ def deploy(
     from flows.deploy import deploy_endpoint
     from rollway import report
 
-    with _quiet_stdout():
-        result = asyncio.run(deploy_endpoint(rollout, model_version, dry_run))
+    try:
+        with _quiet_stdout():
+            result = asyncio.run(deploy_endpoint(rollout, model_version, dry_run))
+    except RollwayError as error:
+        if error.details and error.details.count("\n") > MOST_DETAILS:
+            error.details = "Its log is above, where the step failed."
+        raise
     _answer(result.model_dump_json(indent=2) if as_json else report.text(result))
 
 

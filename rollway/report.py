@@ -117,22 +117,14 @@ def markdown(report: RolloutReport) -> str:
 
 
 def failure_markdown(spec: RolloutSpec, error: str, done: Sequence[str]) -> str:
-    """Why a rollout was aborted, and what was done about it."""
-    return "\n".join(
-        [
-            f"## {spec.name}: aborted",
-            "",
-            "```text",
-            error.replace("```", "'''"),
-            "```",
-            "",
-            "### What was cleaned up",
-            "",
-            *([f"- {line}" for line in done] or ["Nothing had been changed."]),
-            "",
-            f"Run it again: `rollway deploy {spec.folder}`",
-        ]
-    )
+    """Why a rollout was aborted, and what was done about it; `error` is the text of a RollwayError."""
+    summary, _, details = error.partition("\n\n")
+    lines = [f"## {spec.name}: aborted", "", *_code(summary), "", "### What was cleaned up", ""]
+    lines += [f"- {line}" for line in done] or ["Nothing had been changed."]
+    lines += ["", f"Run it again: `rollway deploy {spec.folder}`"]
+    if details:
+        lines += ["", "### Details", "", *_code(details)]
+    return "\n".join(lines)
 
 
 def timeline_svg(timeline: Sequence[StepTime]) -> str:
@@ -196,6 +188,10 @@ def _change_table(changes: Sequence[Change]) -> list[str]:
 
 def _asset(asset: object) -> str:
     return str(asset) if asset is not None else "(none)"
+
+
+def _code(text: str) -> list[str]:
+    return ["```text", text.replace("```", "'''"), "```"]
 
 
 def _cell(value: str) -> str:

@@ -219,6 +219,23 @@ def test_deploy_as_json_is_one_document_whatever_libraries_print(
     assert json.loads(capsys.readouterr().out)["outcome"] == "promoted"
 
 
+@pytest.mark.parametrize(("lines", "is_repeated"), [(3, True), (100, False)])
+def test_deploy_repeats_short_details_and_leaves_long_ones_to_the_log_of_the_step(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], lines: int, is_repeated: bool
+) -> None:
+    async def deploy_endpoint(*_: Any) -> None:
+        raise SmokeTestFailed("it failed", details="\n".join(f"line {number}" for number in range(lines)))
+
+    module = ModuleType("flows.deploy")
+    module.deploy_endpoint = deploy_endpoint  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "flows.deploy", module)
+
+    assert code_of("deploy", "diabetes") == 3
+    error = capsys.readouterr().err
+    assert "error: it failed" in error
+    assert ("line 1" in error) is is_repeated
+
+
 def test_debug_switched_off_by_its_variable_shows_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -135,6 +135,13 @@ def test_an_aborted_rollout_says_what_happened_what_was_cleaned_up_and_how_to_go
     assert "`rollway deploy deployments/diabetes`" in text
 
 
+def test_an_aborted_rollout_shows_the_reason_first_and_the_log_last() -> None:
+    text = report.failure_markdown(rollout_spec(), "it broke\n  why: a reason\n\nthe log\n\nits end", ["cleaned"])
+
+    places = [text.index(part) for part in ("it broke\n  why: a reason\n```", "- cleaned", "the log\n\nits end\n```")]
+    assert places == sorted(places)
+
+
 def test_an_aborted_rollout_that_changed_nothing_says_so() -> None:
     assert "Nothing had been changed." in report.failure_markdown(rollout_spec(), "it broke", [])
 
