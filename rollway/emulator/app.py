@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -10,58 +10,99 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from rollway.emulator import assets, blobs, endpoints, errors, online_deployments, workspaces
-from rollway.emulator.arm import Arm
+from rollway.emulator import (
+    assets,
+    autoscale,
+    blobs,
+    endpoints,
+    errors,
+    kubernetes,
+    monitor,
+    online_deployments,
+    registry,
+    workspaces,
+)
+from rollway.emulator.arm import DATA_PLANE, Arm
 from rollway.emulator.blob_requests import serve_blob
 from rollway.emulator.gateway import Gateway
-from rollway.emulator.identity import get_openid_configuration, post_token
+from rollway.emulator.identity import (
+    get_app_service_token,
+    get_instance_token,
+    get_openid_configuration,
+    post_token,
+)
+from rollway.emulator.page import get_page
 from rollway.emulator.provisioning import resume
-from rollway.emulator.state import Emulator
+from rollway.emulator.scaling import Scaling
+from rollway.emulator.seeded_models import create_seeded_models
+from rollway.emulator.state import Emulator, report_failure
 from rollway.emulator.steering import Steering, Witness
+from rollway.emulator.usage import watch_usage
 
 CLOUD = "LocalCloud"
-ARM_ROUTES = [*workspaces.ROUTES, *assets.ROUTES, *endpoints.ROUTES, *online_deployments.ROUTES]
+ARM_ROUTES = [
+    *workspaces.ROUTES,
+    *kubernetes.ROUTES,
+    *assets.ROUTES,
+    *endpoints.ROUTES,
+    *online_deployments.ROUTES,
+    *registry.ROUTES,
+    *monitor.ROUTES,
+    *autoscale.ROUTES,
+]
 ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def build_app(emulator: Emulator) -> ASGIApp:
     """The ASGI application; its lifespan starts and stops the containers."""
-    gateway, arm = Gateway(emulator), Arm(emulator, ARM_ROUTES)
+    arm = Arm(emulator, ARM_ROUTES)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         workspaces.create_seeded_workspaces(emulator)
+        create_seeded_models(emulator)
         resume(emulator)
-        watch = asyncio.create_task(emulator.fleet.watch(), name="watch the containers")
+        watchers = [
+            asyncio.create_task(watch, name=f"watch {what}")
+            for what, watch in (
+                ("containers", emulator.fleet.watch()),
+                ("usage", watch_usage(emulator)),
+                ("autoscale", Scaling(emulator, arm).watch()),
+            )
+        ]
+        for watcher in watchers:
+            watcher.add_done_callback(report_failure)
         try:
             yield
         finally:
-            watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await watch
+            for watcher in watchers:
+                watcher.cancel()
+            await asyncio.gather(*watchers, return_exceptions=True)
             await emulator.stop_work()
-            await gateway.close()
 
     async def serve_anything_else(request: Request) -> Response:
-        if request.url.path.lower().startswith("/subscriptions/"):
+        if request.url.path.removeprefix(DATA_PLANE).lower().startswith("/subscriptions/"):
             return await arm.serve(request)
         raise errors.not_emulated(request.method, request.url.path)
 
     app = Starlette(
         routes=[
             *Steering(emulator).routes(),
+            Route("/", get_page),
             Route("/metadata/endpoints", get_cloud_metadata),
             Route("/{tenant}/v2.0/.well-known/openid-configuration", get_openid_configuration),
+            Route("/metadata/identity/oauth2/token", get_instance_token),
+            Route("/registrymanagement/v1.0/registries/{name}/discovery", registry.get_discovery),
+            Route("/msi/token", get_app_service_token),
             Route("/{tenant}/oauth2/v2.0/token", post_token, methods=["POST"]),
             Route(f"{blobs.ROOT}/{{path:path}}", serve_blob, methods=ALL_METHODS),
-            Route("/inference/{region}/{endpoint}/{route:path}", gateway.serve, methods=["GET", "POST", "OPTIONS"]),
             Route("/{path:path}", serve_anything_else, methods=ALL_METHODS),
         ],
         exception_handlers={errors.EmulatedError: answer_error, Exception: answer_bug},
         lifespan=lifespan,
     )
     app.state.emulator = emulator
-    return Witness(app, emulator)
+    return Witness(Gateway(emulator, app), emulator)
 
 
 async def answer_error(_: Request, error: Exception) -> Response:

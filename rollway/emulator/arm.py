@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from rollway.emulator import errors
 from rollway.emulator.clock import iso
 from rollway.emulator.errors import Document
+from rollway.emulator.identity import AZURE_ML
 from rollway.emulator.operations import Operation
 from rollway.emulator.seed import Role
 from rollway.emulator.state import Emulator
@@ -24,6 +25,8 @@ log = logging.getLogger("rollway.emulator.arm")
 
 PROVIDER = "Microsoft.MachineLearningServices"
 WORKSPACE = f"/subscriptions/{{subscription}}/resourceGroups/{{group}}/providers/{PROVIDER}/workspaces/{{workspace}}"
+MOST_NAME_CHARACTERS = 260
+DATA_PLANE = "/mferp/managementfrontend"  # before the ARM paths of registries, which Azure ML serves itself
 MOST_BODY_BYTES = 4 * 1024 * 1024  # ARM's own limit on a request
 VERBS = {"GET": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete", "POST": "action"}
 
@@ -102,9 +105,14 @@ class Arm:
         self._emulator, self._routes = emulator, routes
 
     async def serve(self, request: Request) -> Response:
-        emulator, path = self._emulator, request.url.path.rstrip("/")
-        client_id = emulator.identity.check(request.headers.get("authorization"), emulator.identity.arm_audiences)
+        emulator, path = self._emulator, request.url.path.removeprefix(DATA_PLANE).rstrip("/")
+        audiences: tuple[str, ...] = emulator.identity.arm_audiences
+        if request.url.path.startswith(DATA_PLANE):
+            audiences = (*audiences, AZURE_ML)
+        client_id = emulator.identity.check(request.headers.get("authorization"), audiences)
+        remaining = emulator.throttle.take(client_id, request.method)
         route, params = self._find(request.method, path)
+        _check_names(params)
         self._authorize(client_id, route, path)
         _check_api_version(request)
         self._check_scope(params)
@@ -116,6 +124,7 @@ class Arm:
         response.headers["x-ms-request-id"] = request_id
         response.headers["x-ms-correlation-request-id"] = request_id
         response.headers["Cache-Control"] = "no-cache"
+        response.headers.update(remaining)
         return response
 
     def _find(self, method: str, path: str) -> tuple[ArmRoute, dict[str, str]]:
@@ -144,11 +153,18 @@ class Arm:
             raise errors.workspace_not_found(params["group"], params["workspace"])
 
 
+def _check_names(params: Mapping[str, str]) -> None:
+    """No name in a path is a step through folders or holds what Azure's naming rules keep out of all names."""
+    for name in params.values():
+        if name in (".", "..") or len(name) > MOST_NAME_CHARACTERS or re.search(r"[\x00-\x1f\x7f<>%&\\?]", name):
+            raise errors.invalid_resource_name(name)
+
+
 def _check_api_version(request: Request) -> None:
     version = request.query_params.get("api-version")
     if not version:
         raise errors.missing_api_version()
-    if not re.fullmatch(r"\d{4}-\d\d-\d\d(-preview)?", version):
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d(-[a-z]*preview)?", version):
         raise errors.invalid_api_version(version)
 
 
@@ -164,7 +180,8 @@ async def _read_body(request: Request) -> Document:
         return {}
     try:
         body: Any = json.loads(content)
-    except ValueError as exc:
+        json.dumps(body, ensure_ascii=False, allow_nan=False).encode()  # what Python reads and no client could
+    except (ValueError, RecursionError) as exc:
         raise errors.invalid_content(str(exc)) from exc
     if not isinstance(body, dict):
         raise errors.invalid_content(f"an object is expected, not {type(body).__name__}")

@@ -124,10 +124,11 @@ def _list(kind: AssetKind, call: Call) -> Response:
         versions = [one for one in versions if one.name.lower() == version.lower()]
     if not (call.query("$orderBy") or "").lower().endswith(" asc"):
         versions.reverse()
-    return page(call, [one.document for one in versions if _is_viewed(call, one)])
+    return page(call, [one.document for one in versions if is_viewed(call, one)])
 
 
-def _is_viewed(call: Call, version: Resource) -> bool:
+def is_viewed(call: Call, version: Resource) -> bool:
+    """Whether a list shows a version: `listViewType` says if archived ones."""
     view = (call.query("listViewType") or "ActiveOnly").lower()
     is_archived = bool(version.properties.get("isArchived"))
     return view == "all" or is_archived == (view == "archivedonly")
@@ -137,18 +138,18 @@ def _get_container(kind: AssetKind, call: Call) -> Response:
     versions = call.emulator.store.find(kind.type, call.id(f"/{kind.segment}/{{name}}"))
     if not versions:
         raise errors.asset_not_found(kind.label, call.params["name"])
-    return JSONResponse(_container(kind, versions))
+    return JSONResponse(container(kind, versions))
 
 
 def _list_containers(kind: AssetKind, call: Call) -> Response:
     names: dict[str, list[Resource]] = {}
     for version in call.emulator.store.find(kind.type, call.id(f"/{kind.segment}")):
-        if not version.properties.get("isAnonymous") and _is_viewed(call, version):
+        if not version.properties.get("isAnonymous") and is_viewed(call, version):
             names.setdefault(version.id.rsplit("/", 2)[0].lower(), []).append(version)
-    return page(call, [_container(kind, versions) for versions in names.values()])
+    return page(call, [container(kind, versions) for versions in names.values()])
 
 
-def _container(kind: AssetKind, versions: list[Resource]) -> Document:
+def container(kind: AssetKind, versions: list[Resource]) -> Document:
     """What ARM shows of a name; `nextVersion` is what a client takes that gives no version."""
     first, latest = versions[0], versions[-1]
     numbers = [int(one.name) for one in versions if one.name.isdecimal()]

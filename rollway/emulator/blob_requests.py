@@ -1,17 +1,20 @@
 """The REST operations of blob storage that Azure's clients use to upload and download assets."""
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 
 from rollway.emulator import storage_errors as errors
-from rollway.emulator.blobs import Blobs
+from rollway.emulator.blobs import MOST_PUT_BYTES, Blobs, is_blob_name
 from rollway.emulator.errors import ArmError, Document
 from rollway.emulator.identity import STORAGE
 
+MOST_LIST_BYTES = 16 * 1024 * 1024  # 50,000 block ids, the most a block list may have
 OCTETS = "application/octet-stream"
 
 
@@ -20,16 +23,17 @@ async def serve_blob(request: Request) -> Response:
     blobs: Blobs = request.app.state.emulator.blobs
     container, _, name = request.path_params["path"].partition("/")
     query = dict(request.query_params)
-    if request.method == "PUT" and any(part in ("", ".", "..") for part in name.split("/")):
+    if request.method == "PUT" and not is_blob_name(name):
         raise errors.invalid_blob_name(name)
     _authorize(request, blobs, container, query)
+    _check_length(request)
     if not name:
         return _container(request, blobs, container, query)
     match request.method, query.get("comp"):
         case "PUT", None:
             return await _put(request, blobs, container, name)
         case "PUT", "block":
-            content, md5 = await blobs.write(request.stream())
+            content, md5 = await _write(request, blobs)
             blobs.stage_block(container, name, query.get("blockid", ""), content)
             return Response(status_code=201, headers={"Content-MD5": md5, **_common()})
         case "PUT", "blocklist":
@@ -64,7 +68,12 @@ async def _put(request: Request, blobs: Blobs, container: str, name: str) -> Res
     if kind != "BlockBlob":
         raise errors.storage_not_emulated("PUT", f"x-ms-blob-type {kind}")
     _check_absent(request, blobs, container, name)
-    content, md5 = await blobs.write(request.stream())
+    content, md5 = await _write(request, blobs)
+    try:
+        _check_absent(request, blobs, container, name)  # again: another upload may have ended meanwhile
+    except errors.StorageError:
+        content.unlink()
+        raise
     document = blobs.commit(container, name, content, md5, request.headers.get("x-ms-blob-content-type", OCTETS))
     if metadata := _metadata(request):
         document = blobs.set_metadata(container, name, metadata)
@@ -72,10 +81,14 @@ async def _put(request: Request, blobs: Blobs, container: str, name: str) -> Res
 
 
 async def _put_block_list(request: Request, blobs: Blobs, container: str, name: str) -> Response:
-    body = await request.body()
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_LIST_BYTES:
+            raise errors.blob_too_large(MOST_LIST_BYTES)
     _check_absent(request, blobs, container, name)
     try:
-        blocks = [element.text or "" for element in ElementTree.fromstring(body)]  # noqa: S314 - expat >= 2.4.1 caps entities
+        blocks = [element.text or "" for element in ElementTree.fromstring(bytes(body))]  # noqa: S314 - expat >= 2.4.1 caps entities
     except ElementTree.ParseError as exc:
         raise errors.invalid_block_list() from exc
     content_type = request.headers.get("x-ms-blob-content-type", OCTETS)
@@ -83,6 +96,21 @@ async def _put_block_list(request: Request, blobs: Blobs, container: str, name: 
     if metadata := _metadata(request):
         document = blobs.set_metadata(container, name, metadata)
     return Response(status_code=201, headers=_written(document))
+
+
+def _check_length(request: Request) -> None:
+    """Raise before anything of a body is read that says it is too large."""
+    length = request.headers.get("content-length", "0")
+    limit = MOST_LIST_BYTES if request.query_params.get("comp") == "blocklist" else MOST_PUT_BYTES
+    if not (length.isascii() and length.isdigit()) or int(length) > limit:
+        raise errors.blob_too_large(limit)
+
+
+async def _write(request: Request, blobs: Blobs) -> tuple[Path, str]:
+    try:
+        return await blobs.write(request.stream())
+    except ClientDisconnect as exc:
+        raise errors.missing_body() from exc
 
 
 def _check_absent(request: Request, blobs: Blobs, container: str, name: str) -> None:
@@ -118,9 +146,12 @@ def _get(request: Request, blobs: Blobs, container: str, name: str) -> Response:
 
 def _range(wanted: str, size: int) -> tuple[int, int]:
     start, dash, end = wanted.removeprefix("bytes=").partition("-")
-    if not dash or not start.isdigit() or (end and not end.isdigit()) or int(start) >= size:
+    if not dash or not re.fullmatch(r"[0-9]{1,18}", start) or not re.fullmatch(r"[0-9]{0,18}", end):
         raise errors.invalid_range()
-    return int(start), min(int(end), size - 1) if end else size - 1
+    first, last = int(start), min(int(end or size), size - 1)
+    if first > last:
+        raise errors.invalid_range()
+    return first, last
 
 
 def _container(request: Request, blobs: Blobs, container: str, query: dict[str, str]) -> Response:

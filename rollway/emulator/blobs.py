@@ -7,6 +7,7 @@ The account lives under a path of the emulator's own address, because azure-ai-m
 import base64
 import hashlib
 import hmac
+import re
 import shutil
 from asyncio import to_thread
 from collections.abc import AsyncIterator
@@ -24,6 +25,8 @@ SUFFIX = "core.windows.net"
 # Where azure-ai-ml's `https://{accountName}.blob.{suffix}` ends up with `account_name`.
 ROOT = f"/blob/{ACCOUNT}.blob.{SUFFIX}"
 SAS_VERSION = "2024-11-04"
+MOST_PUT_BYTES = 5000 * 1024 * 1024  # of Put Blob; Put Block allows 4000 MiB
+MOST_NAME_CHARACTERS, MOST_PART_BYTES = 1024, 255  # Azure's limit, and that of a file's name on disk
 
 
 class Blobs:
@@ -75,14 +78,28 @@ class Blobs:
 
     # Contents
 
-    async def write(self, chunks: AsyncIterator[bytes]) -> tuple[Path, str]:
-        """Store a body; gives its file and the base64 MD5 of the content."""
-        path = self._folder / uuid4().hex
-        digest = hashlib.md5(usedforsecurity=False)
-        with path.open("wb") as file:
-            async for chunk in chunks:
-                file.write(chunk)
-                digest.update(chunk)
+    def new_file(self) -> Path:
+        """Where the content of a blob can be written that is committed next."""
+        return self._folder / uuid4().hex
+
+    async def write(self, chunks: AsyncIterator[bytes], limit_bytes: int = MOST_PUT_BYTES) -> tuple[Path, str]:
+        """Store a body; gives its file and the base64 MD5 of the content. Nothing is left of one that breaks off.
+
+        Raises RequestBodyTooLarge beyond `limit_bytes`.
+        """
+        path = self.new_file()
+        digest, size = hashlib.md5(usedforsecurity=False), 0
+        try:
+            with path.open("wb") as file:
+                async for chunk in chunks:
+                    size += len(chunk)
+                    if size > limit_bytes:
+                        raise errors.blob_too_large(limit_bytes)
+                    file.write(chunk)
+                    digest.update(chunk)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
         return path, base64.b64encode(digest.digest()).decode()
 
     def commit(self, container: str, name: str, content: Path, md5: str | None, content_type: str) -> Document:
@@ -110,7 +127,7 @@ class Blobs:
         staged = {block: self._block(container, name, block) for block in block_ids}
         if not all(path.is_file() for path in staged.values()):
             raise errors.invalid_block_list()
-        target = self._folder / uuid4().hex
+        target = self.new_file()
         with target.open("wb") as whole:
             for block in block_ids:
                 with staged[block].open("rb") as part:
@@ -172,8 +189,20 @@ class Blobs:
             copies = [(self.file(one), root / blob[len(name) :].lstrip("/")) for blob, one in found]
         if not copies:
             raise FileNotFoundError(f"{self.container_url(container)}/{quote(name)} does not exist")
-        await to_thread(_copy_all, copies)
+        try:
+            await to_thread(_copy_all, copies)
+        except OSError as exc:  # one blob's name is the folder of another
+            raise ValueError(f"the blobs under {name!r} cannot be laid out as files: {exc}") from exc
         return root
+
+
+def is_blob_name(name: str) -> bool:
+    """Whether a name can become a path below a folder: blobs are laid out as files for the containers."""
+    parts = name.split("/")
+    return len(name) <= MOST_NAME_CHARACTERS and not any(
+        part in ("", ".", "..") or len(part.encode()) > MOST_PART_BYTES or re.search(r"[\x00-\x1f\x7f]", part)
+        for part in parts
+    )
 
 
 def _copy_all(copies: list[tuple[Path, Path]]) -> None:

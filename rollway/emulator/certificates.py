@@ -25,15 +25,17 @@ class Certificates:
     bundle: Path
 
 
-def provide_certificates(store: Store, folder: Path, roots: Path | None) -> Certificates:
+def provide_certificates(store: Store, folder: Path, roots: Path | None, public_name: str | None) -> Certificates:
     """The certificate files for `localhost`, signed by the CA kept in the store (a new one when it is about to expire).
 
-    `roots` are the certificates in force on this machine; certifi's when None or not there.
+    They are valid for `public_name` too. `roots` are the certificates in force on this machine; certifi's when None or
+    not there.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     files = Certificates(folder / "server.pem", folder / "ca.pem", folder / "bundle.pem")
     authority = _authority(store)
-    leaf = authority.issue_cert("localhost", "127.0.0.1", "::1", not_after=datetime.now(UTC) + VALID)
+    names = ["localhost", "127.0.0.1", "::1", *([public_name] if public_name else [])]
+    leaf = authority.issue_cert(*names, not_after=datetime.now(UTC) + VALID)
     files.server.touch(mode=0o600)
     files.server.write_bytes(leaf.private_key_and_cert_chain_pem.bytes())
     ca = authority.cert_pem.bytes()

@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 
 from rollway.emulator.clock import Profile
 from rollway.emulator.seed import SeedError
-from rollway.emulator.server import NotRunning, StateInUse, read_client_environment, run
+from rollway.emulator.server import LOOPBACK, NotRunning, NotSafe, StateInUse, read_client_environment, run
 
 app = App(name="emulator", help="A local Azure ML, for the same clients and the same flow as the cloud's.")
 
@@ -26,6 +26,8 @@ def up(
     profile: str = "instant",
     seed: Path | None = None,
     images: Path | None = None,
+    host: str = LOOPBACK,
+    public_name: str | None = None,
 ) -> None:
     """Run the emulator in the foreground; prints its URL when it is ready, and stops on SIGTERM or Ctrl-C.
 
@@ -41,13 +43,26 @@ def up(
         A YAML file with the tenant, principals, workspaces and taken endpoint names to start with.
     images
         A YAML file that maps further container images to Python packages.
+    host
+        The IPv4 address to listen on. Off loopback it needs a public name, and a secret in ROLLWAY_EMULATOR_SECRET.
+    public_name
+        The name under which other machines reach it.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         chosen = Profile.parse(profile)
-        run(state, port=port, profile=chosen, seed=seed, images=images, on_ready=lambda url: print(url, flush=True))
-    except (ValueError, SeedError) as exc:
+        run(
+            state,
+            port=port,
+            profile=chosen,
+            seed=seed,
+            images=images,
+            on_ready=lambda url: print(url, flush=True),
+            host=host,
+            public_name=public_name,
+        )
+    except (ValueError, SeedError, NotSafe) as exc:
         _fail(str(exc), 2)
     except StateInUse as exc:
         _fail(f"{exc}. Stop it first, or give this one a folder of its own with --state.", 2)

@@ -16,9 +16,18 @@ class Clock:
         """Now, in seconds since the epoch."""
         return time.time() + self._ahead_seconds
 
+    @property
+    def ahead_seconds(self) -> float:
+        """How far it is ahead of the machine's clock."""
+        return self._ahead_seconds
+
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass at once."""
         self._ahead_seconds += seconds
+
+    def reset(self) -> None:
+        """Show the machine's time again."""
+        self._ahead_seconds = 0.0
 
 
 def iso(seconds: float) -> str:
@@ -63,7 +72,7 @@ class Profile:
         return self.scale * AZURE_SECONDS[action]
 
 
-# Recorded on the real service (Azure/azure-sdk-assets); deletes are an estimate.
+# Recorded on the real service (Azure/azure-sdk-assets); deletes and metrics are an estimate.
 AZURE_SECONDS = {
     "create endpoint": 75.0,
     "update endpoint": 20.0,
@@ -72,4 +81,5 @@ AZURE_SECONDS = {
     "update online deployment": 300.0,
     "delete online deployment": 60.0,
     "regenerate keys": 10.0,
+    "metrics arrive": 180.0,
 }

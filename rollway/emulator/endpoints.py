@@ -6,10 +6,12 @@ from uuid import uuid4
 
 from starlette.responses import JSONResponse, Response
 
-from rollway.emulator import errors
+from rollway.emulator import errors, faults
 from rollway.emulator.arm import PROVIDER, Call, accepted, in_workspace, operation_url, page
 from rollway.emulator.errors import Document
+from rollway.emulator.kubernetes import KUBERNETES, check_compute
 from rollway.emulator.operations import Operation, new_operation_id
+from rollway.emulator.quota import check_endpoint_count
 from rollway.emulator.state import Emulator
 from rollway.emulator.store import Resource
 from rollway.emulator.validation import check_endpoint, check_name, check_shapes, check_traffic, refuse
@@ -18,6 +20,7 @@ ENDPOINT_TYPE = f"{PROVIDER}/workspaces/onlineEndpoints"
 DEPLOYMENT_TYPE = f"{ENDPOINT_TYPE}/deployments"
 TAIL = "/onlineEndpoints/{endpoint}"
 TOKEN_HOURS = 12
+RESULTS = "mfeOperationResults"
 
 
 def scoring_path(endpoint: Resource) -> str:
@@ -55,7 +58,7 @@ def refuse_if_busy(call: Call) -> None:
 def new_operation(call: Call, prefix: str, method: str, resource: Resource, action: str) -> Operation:
     """An operation on `resource` that takes as long as the profile says `action` does."""
     now = call.emulator.clock.now()
-    return Operation(
+    operation = Operation(
         id=new_operation_id(prefix, call.workspace.properties["workspaceId"]),
         method=method,  # type: ignore[arg-type]
         resource=resource.id,
@@ -63,6 +66,8 @@ def new_operation(call: Call, prefix: str, method: str, resource: Resource, acti
         started=now,
         not_before=now + call.emulator.profile.seconds(action),
     )
+    faults.afflict(call.emulator.faults, call.request.method, call.request.url.path, operation)
+    return operation
 
 
 def with_state(resource: Resource, state: str) -> Resource:
@@ -87,6 +92,7 @@ SHAPES: dict[str, type] = {
     "properties": dict,
     "properties.authMode": str,
     "properties.description": str,
+    "properties.compute": str,
     "properties.publicNetworkAccess": str,
     "properties.traffic": dict,
     "properties.mirrorTraffic": dict,
@@ -108,7 +114,7 @@ def put_endpoint(call: Call) -> Response:
     properties = call.body.get("properties") or {}
     usable = {one.name.lower(): bool(one.private.get("serving")) for one in deployments_of(emulator, call.id(TAIL))}
     traffic, mirror = properties.get("traffic") or {}, properties.get("mirrorTraffic") or {}
-    refuse(check_endpoint(properties), check_traffic(traffic, mirror, usable))
+    refuse(check_endpoint(properties), check_traffic(traffic, mirror, usable), check_compute(call, before, properties))
     if before is None:
         return _create(call, name, properties)
     if not before.private["is_created"]:
@@ -118,9 +124,12 @@ def put_endpoint(call: Call) -> Response:
 
 def _create(call: Call, name: str, properties: Document) -> Response:
     emulator, location = call.emulator, str(call.body["location"])
+    if call.workspace.properties["v1LegacyMode"]:
+        raise errors.workspace_in_legacy_mode(call.workspace.name)
     is_taken = name.lower() in (taken.lower() for taken in emulator.seed.taken_endpoint_names)
     if is_taken or find_by_region(emulator, location, name) is not None:
         raise errors.endpoint_name_taken(name, location)
+    refuse(check_endpoint_count(emulator, emulator.store.find(ENDPOINT_TYPE), location))
     given = properties.get("keys") or {}
     keys = {which: given.get(f"{which}Key") or token_urlsafe(24) for which in ("primary", "secondary")}
     identity = call.body.get("identity") or {"type": "SystemAssigned"}
@@ -129,7 +138,7 @@ def _create(call: Call, name: str, properties: Document) -> Response:
         "name": name,
         "type": ENDPOINT_TYPE,
         "location": location,
-        "kind": "Managed",
+        "kind": KUBERNETES if properties.get("compute") else "Managed",
         "tags": call.body.get("tags") or {},
         "identity": {**identity, "principalId": str(uuid4()), "tenantId": emulator.seed.tenant_id},
         "properties": _settings(properties, {"azureml.onlineendpointid": str(uuid4())}),
@@ -143,18 +152,44 @@ def _create(call: Call, name: str, properties: Document) -> Response:
 
 
 def _update(call: Call, before: Resource, properties: Document) -> Response:
+    if str(call.body["location"]).lower() != before.document["location"].lower():
+        raise errors.location_is_immutable(before.id, before.document["location"], str(call.body["location"]))
     kept = {key: value for key, value in before.properties["properties"].items() if key.startswith("azureml.")}
     document = {
         **before.document,
         "tags": call.body.get("tags") or {},
         "identity": {**before.document["identity"], **(call.body.get("identity") or {})},
-        "properties": _settings(properties, kept),
+        "properties": _settings({**properties, "compute": before.properties["compute"]}, kept),
         "systemData": call.system_data(before.document),
     }
     operation = new_operation(call, "oeidp", "PUT", before, "update endpoint")
     operation.result, operation.outcome = document, "Succeeded"
     operation.private = {"is_update": True}
     return _start(call, operation, with_state(before, "Updating"), 200)
+
+
+def patch_endpoint(call: Call) -> Response:
+    """PATCH: tags and identity alone (PartialMinimalTrackedResourceWithIdentity); what is not named stays."""
+    before = require_endpoint(call)
+    check_shapes(call.body, SHAPES)
+    refuse_if_busy(call)
+    if not before.private["is_created"]:
+        raise errors.endpoint_creation_failed(before.name)
+    document = {
+        **before.document,
+        "tags": merged_tags(before.document["tags"], call.body.get("tags")),
+        "identity": {**before.document["identity"], **(call.body.get("identity") or {})},
+        "properties": {**before.properties, "properties": dict(before.properties["properties"])},
+        "systemData": call.system_data(before.document),
+    }
+    operation = new_operation(call, "oeidp", "PATCH", before, "update endpoint")
+    operation.result, operation.outcome = document, "Succeeded"
+    return _start(call, operation, with_state(before, "Updating"), 202)
+
+
+def merged_tags(before: Document, given: Document | None) -> Document:
+    """Tags after a PATCH: added to those there are, and null takes one away (RFC 7396, as ARM asks of providers)."""
+    return {key: value for key, value in {**before, **(given or {})}.items() if value is not None}
 
 
 def _settings(properties: Document, always: Document) -> Document:
@@ -179,7 +214,8 @@ def _start(call: Call, operation: Operation, shown: Resource, status: int) -> Re
         if document is not None:
             document["properties"]["properties"]["AzureAsyncOperationUri"] = status_url
     emulator.operations.start(operation, shown)
-    return accepted(call, operation, view(emulator, shown), status, emulator.url + shown.id)
+    location = emulator.url + shown.id if status != 202 else operation_url(emulator, operation, call, RESULTS)
+    return accepted(call, operation, view(emulator, shown), status, location)
 
 
 def get_endpoint(call: Call) -> Response:
@@ -199,8 +235,9 @@ def delete_endpoint(call: Call) -> Response:
     refuse_if_busy(call)
     operation = new_operation(call, "oeidp", "DELETE", endpoint, "delete endpoint")
     emulator.operations.start(operation, with_state(endpoint, "Deleting"))
-    emulator.spawn(remove_endpoint(emulator, operation), f"delete {endpoint.id}")
-    return accepted(call, operation, None, 202, operation_url(emulator, operation, call, "mfeOperationResults"))
+    if operation.outcome is None:
+        emulator.spawn(remove_endpoint(emulator, operation), f"delete {endpoint.id}")
+    return accepted(call, operation, None, 202, operation_url(emulator, operation, call, RESULTS))
 
 
 async def remove_endpoint(emulator: Emulator, operation: Operation) -> None:
@@ -229,7 +266,7 @@ def regenerate_keys(call: Call) -> Response:
     operation.outcome, operation.result = "Succeeded", endpoint.document
     operation.private = {"on_success": {"keys": keys}}
     call.emulator.operations.start(operation, with_state(endpoint, "Updating"))
-    location = operation_url(call.emulator, operation, call, "mfeOperationResults")
+    location = operation_url(call.emulator, operation, call, RESULTS)
     return accepted(call, operation, None, 202, location)
 
 
@@ -268,6 +305,7 @@ ROUTES = [
     in_workspace("GET", "/onlineEndpoints", list_endpoints),
     in_workspace("GET", TAIL, get_endpoint),
     in_workspace("PUT", TAIL, put_endpoint),
+    in_workspace("PATCH", TAIL, patch_endpoint),
     in_workspace("DELETE", TAIL, delete_endpoint),
     in_workspace("POST", f"{TAIL}/listKeys", list_keys),
     in_workspace("POST", f"{TAIL}/regenerateKeys", regenerate_keys),

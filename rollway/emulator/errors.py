@@ -3,6 +3,7 @@
 EmulatedError               answered as it is; anything else is a bug and becomes Azure's InternalServerError
 ├── ArmError                {"error": {"code", "message", "target", "details", "additionalInfo"}}
 ├── LoginError              {"error", "error_description", "error_codes", ...} of the token endpoint
+├── ManagedIdentityError    {"error", "error_description"} of IMDS, {"statusCode", "message"} of App Service
 ├── StorageError            <Error><Code/><Message/></Error> plus x-ms-error-code
 └── GatewayError            what the scoring gateway answers itself: a text and `ms-azureml-model-*` headers
 """
@@ -146,10 +147,33 @@ def location_required() -> ArmError:
     )
 
 
+def throttled(kind: str, retry_after_seconds: int, remaining: Mapping[str, str]) -> ArmError:
+    message = (
+        f"Number of {kind} for subscription exceeded the limit of the principal. Please try again after "
+        f"'{retry_after_seconds}' seconds after additional tokens are available."
+    )
+    headers = {**remaining, "Retry-After": str(retry_after_seconds)}
+    return ArmError(429, "SubscriptionRequestsThrottled", message, headers=headers, from_service=False)
+
+
+def location_is_immutable(resource_id: str, location: str, wanted: str) -> ArmError:
+    name, group = resource_id.rpartition("/")[2], resource_id.split("/")[4]
+    message = (
+        f"The resource '{name}' already exists in location '{location}' in resource group '{group}'. A resource with "
+        f"the same name cannot be created in location '{wanted}'. Please select a new resource name."
+    )
+    return ArmError(409, "InvalidResourceLocation", message, from_service=False)
+
+
 def not_emulated(method: str, path: str) -> ArmError:
     """Not an error of Azure: the emulator has no such operation, and says so instead of guessing."""
     message = f"The local Azure ML does not emulate {method} {path}. See docs/parity.md for what it does."
     return ArmError(501, "NotEmulated", message, from_service=False)
+
+
+def invalid_resource_name(name: str) -> ArmError:
+    message = f"The resource name {name[:80]!r} is not valid."
+    return ArmError(400, "InvalidResourceName", message, from_service=False)
 
 
 def too_large(limit_bytes: int) -> ArmError:
@@ -196,6 +220,36 @@ def invalid_request(problems: Mapping[str, Sequence[str]]) -> ArmError:
 
 def invalid_asset(field: str, problem: str) -> ArmError:
     return ArmError(400, "UserError", f"The request is invalid. {field}: {problem}", details=[_detail(field, problem)])
+
+
+def invalid_autoscale_setting(problems: Sequence[str]) -> ArmError:
+    return ArmError(400, "BadRequest", f"The autoscale setting is invalid: {' '.join(problems)}", from_service=False)
+
+
+def target_has_autoscale_setting(target: str, other: str) -> ArmError:
+    message = f"The target resource {target} has an autoscale setting already: {other}."
+    return ArmError(409, "Conflict", message, from_service=False)
+
+
+def autoscale_setting_not_found(group: str, name: str) -> ArmError:
+    message = f"The autoscale setting {name} was not found in resource group {group}."
+    return ArmError(404, "ResourceNotFound", message, from_service=False)
+
+
+def workspace_in_legacy_mode(name: str) -> ArmError:
+    message = (
+        f"The workspace {name} has v1_legacy_mode == true, in which online endpoints cannot be created. Please disable "
+        "it, see https://aka.ms/amlv2network."
+    )
+    return ArmError(400, "BadRequest", message, details=[_detail("BadArgument", message)])
+
+
+def managed_network_not_ready(name: str) -> ArmError:
+    message = (
+        f"WorkspaceManagedNetworkNotReady: the managed virtual network of workspace {name} is not provisioned yet. "
+        "Provision it first, see https://aka.ms/oe-tsg#error-workspacemanagednetworknotready"
+    )
+    return ArmError(400, "BadRequest", message, details=[_detail("WorkspaceManagedNetworkNotReady", message)])
 
 
 def endpoint_name_taken(name: str, region: str) -> ArmError:
@@ -256,64 +310,3 @@ def failed_operation(code: str, text: str, details: Sequence[str] = ()) -> Docum
         "details": [_detail(code, detail) for detail in details],
         "additionalInfo": additional_info(),
     }
-
-
-# The token endpoint
-
-
-class LoginError(EmulatedError):
-    """An error of Microsoft Entra ID's token endpoint."""
-
-    def __init__(self, status: int, error: str, number: int, message: str) -> None:
-        super().__init__(status, error, message)
-        self.number = number
-
-    def response(self) -> Response:
-        now, trace, correlation = datetime.now(UTC), str(uuid4()), str(uuid4())
-        ids = f"Trace ID: {trace} Correlation ID: {correlation} Timestamp: {now:%F %TZ}"
-        text = f"AADSTS{self.number}: {self.message} {ids}"
-        body = {
-            "error": self.code,
-            "error_description": text,
-            "error_codes": [self.number],
-            "timestamp": f"{now:%F %TZ}",
-            "trace_id": trace,
-            "correlation_id": correlation,
-            "error_uri": f"https://login.microsoftonline.com/error?code={self.number}",
-        }
-        return JSONResponse(body, self.status)
-
-
-def unknown_tenant(tenant: str) -> LoginError:
-    message = f"Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID."
-    return LoginError(400, "invalid_request", 90002, message)
-
-
-def unknown_application(client_id: str, tenant: str) -> LoginError:
-    message = f"Application with identifier '{client_id}' was not found in the directory '{tenant}'."
-    return LoginError(400, "unauthorized_client", 700016, message)
-
-
-def invalid_client_secret(client_id: str) -> LoginError:
-    message = (
-        "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, "
-        f"not the client secret ID, for a secret added to app '{client_id}'."
-    )
-    return LoginError(401, "invalid_client", 7000215, message)
-
-
-def missing_parameter(name: str) -> LoginError:
-    message = f"The request body must contain the following parameter: '{name}'."
-    return LoginError(400, "invalid_request", 900144, message)
-
-
-def unsupported_grant(grant: str) -> LoginError:
-    message = f"The app requested an unsupported grant type '{grant}'."
-    return LoginError(400, "unsupported_grant_type", 70003, message)
-
-
-def unknown_scope(scope: str) -> LoginError:
-    message = (
-        f"The resource principal named {scope} was not found in the tenant. Scopes have the form <resource>/.default."
-    )
-    return LoginError(400, "invalid_resource", 500011, message)

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rollway.emulator.probes import Probe, ProbeSettings
 from rollway.emulator.runtime.container import Container, ContainerSpec, ContainerState
 
 log = logging.getLogger("rollway.emulator.fleet")
@@ -15,6 +16,7 @@ log = logging.getLogger("rollway.emulator.fleet")
 WATCH_SECONDS = 1.0
 READY_POLL_SECONDS = 0.1
 MOST_SECONDS_BETWEEN_RESTARTS = 60.0
+CRASHES_FORGOTTEN_SECONDS = 600.0
 
 
 class ContainerFailed(Exception):
@@ -30,6 +32,32 @@ class Instance:
     pending: int = 0
     crashes: int = 0
     restart_at: float = 0.0
+    started_at: float = 0.0
+    liveness: Probe = field(default_factory=lambda: Probe(ProbeSettings()))
+    readiness: Probe = field(default_factory=lambda: Probe(ProbeSettings()))
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests go to it."""
+        return self.container.state is ContainerState.READY and self.readiness.has_passed
+
+    async def start(self) -> None:
+        await self.container.start()
+        self.started_at = time.monotonic()
+        for probe in (self.liveness, self.readiness):
+            probe.has_passed = True
+            probe.begin(self.started_at)
+
+    async def probe(self) -> None:
+        """Look at the container where a look is due; one that fails its liveness probe is killed."""
+        due = [probe for probe in (self.liveness, self.readiness) if probe.is_due(time.monotonic())]
+        for probe in due:
+            is_healthy = await self.container.is_healthy(probe.settings.timeout)
+            probe.note(is_healthy, time.monotonic())
+        is_running = self.container.state in (ContainerState.STARTING, ContainerState.READY)
+        if is_running and not self.liveness.has_passed:
+            log.warning("%s is killed: liveness probe failed", self.container.spec.name)
+            self.container.kill()
 
 
 @dataclass
@@ -44,8 +72,23 @@ class Revision:
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
-    def of(cls, folder: Path, specs: list[ContainerSpec], max_concurrent: int) -> "Revision":
-        instances = [Instance(Container(spec), asyncio.Semaphore(max_concurrent)) for spec in specs]
+    def of(
+        cls,
+        folder: Path,
+        specs: list[ContainerSpec],
+        max_concurrent: int,
+        liveness: ProbeSettings,
+        readiness: ProbeSettings,
+    ) -> "Revision":
+        instances = [
+            Instance(
+                Container(spec),
+                asyncio.Semaphore(max_concurrent),
+                liveness=Probe(liveness),
+                readiness=Probe(readiness),
+            )
+            for spec in specs
+        ]
         return cls(folder, instances, max_concurrent, specs[0].request_timeout_seconds)
 
     @property
@@ -59,13 +102,15 @@ class Revision:
 
     def pick(self) -> Instance | None:
         """The ready instance with the fewest requests; None when no instance is ready."""
-        ready = [one for one in self.instances if one.container.state is ContainerState.READY]
+        ready = [one for one in self.instances if one.is_ready]
         return min(ready, key=lambda one: one.pending, default=None)
 
-    async def start(self, timeout_seconds: float) -> None:
-        """Start all instances and wait until they are ready; raises ContainerFailed."""
-        await asyncio.gather(*(instance.container.start() for instance in self.instances))
-        deadline = time.monotonic() + timeout_seconds
+    async def start(self) -> None:
+        """Start all instances and wait until they are ready, as long as their probes do; raises ContainerFailed."""
+        await asyncio.gather(*(instance.start() for instance in self.instances))
+        probes = {name: getattr(self.instances[0], name).settings.patience for name in ("readiness", "liveness")}
+        first = min(probes, key=probes.__getitem__)
+        deadline = time.monotonic() + probes[first]
         waiting = list(self.instances)
         while waiting:
             states = await asyncio.gather(*(instance.container.refresh() for instance in waiting))
@@ -75,7 +120,7 @@ class Revision:
                     raise ContainerFailed(f"User container has crashed or terminated: exit code {code}.")
             waiting = [one for one, state in zip(waiting, states, strict=True) if state is not ContainerState.READY]
             if waiting and time.monotonic() > deadline:
-                text = f"Readiness probe failed: the container was not ready after {timeout_seconds:.0f} s."
+                text = f"{first.capitalize()} probe failed: the container was not ready after {probes[first]:.0f} s."
                 raise ContainerFailed(f"User container has crashed or terminated: {text}")
             if waiting:
                 await asyncio.sleep(READY_POLL_SECONDS)
@@ -112,6 +157,10 @@ class Fleet:
     def serving(self, deployment_id: str) -> Revision | None:
         return self._serving.get(deployment_id.lower())
 
+    def all(self) -> list[tuple[str, Revision]]:
+        """What serves, with the id of its online deployment in lower case."""
+        return list(self._serving.items())
+
     def home(self, deployment_id: str) -> Path:
         """The folder of an online deployment."""
         return self._folder / hashlib.sha256(deployment_id.lower().encode()).hexdigest()[:20]
@@ -127,11 +176,11 @@ class Fleet:
         home = self.home(deployment_id)
         return max(home.iterdir(), default=None) if home.is_dir() else None
 
-    async def start(self, revision: Revision, timeout_seconds: float) -> None:
+    async def start(self, revision: Revision) -> None:
         """Start a revision that does not serve yet; it is stopped again when that fails."""
         self._others.append(revision)
         try:
-            await revision.start(timeout_seconds)
+            await revision.start()
         except BaseException:
             await revision.stop()
             raise
@@ -161,9 +210,14 @@ class Fleet:
     async def watch(self) -> None:
         """Look after the serving containers for ever: restart what has crashed, ever more slowly."""
         while True:
-            for revision in list(self._serving.values()):
-                for instance in revision.instances:
-                    await _look_after(instance, revision)
+            looks = [
+                _look_after(instance, revision)
+                for revision in self._serving.values()
+                for instance in revision.instances
+            ]
+            for failure in await asyncio.gather(*looks, return_exceptions=True):
+                if isinstance(failure, Exception):
+                    log.error("a container cannot be looked after", exc_info=failure)
             await asyncio.sleep(WATCH_SECONDS)
 
     def clear(self) -> None:
@@ -188,16 +242,18 @@ class Fleet:
 
 
 async def _look_after(instance: Instance, revision: Revision) -> None:
+    """Probe one container; start it again when it has crashed, each time after a longer wait."""
     if revision.is_retired:
         return
-    state = await instance.container.refresh()
-    if state is not ContainerState.CRASHED or revision.is_retired:
+    if await instance.container.refresh() in (ContainerState.STARTING, ContainerState.READY):
+        await instance.probe()
+    if instance.container.state is not ContainerState.CRASHED or revision.is_retired:
         return
+    now = time.monotonic()
     if not instance.restart_at:
-        instance.crashes += 1
-        wait = min(2.0 ** (instance.crashes - 1), MOST_SECONDS_BETWEEN_RESTARTS)
-        instance.restart_at = time.monotonic() + wait
+        instance.crashes = 1 if now - instance.started_at > CRASHES_FORGOTTEN_SECONDS else instance.crashes + 1
+        instance.restart_at = now + min(2.0 ** (instance.crashes - 1), MOST_SECONDS_BETWEEN_RESTARTS)
         log.warning("%s has crashed (exit code %s)", instance.container.spec.name, instance.container.exit_code)
-    if time.monotonic() >= instance.restart_at:
+    if now >= instance.restart_at:
         instance.restart_at = 0.0
-        await instance.container.start()
+        await instance.start()

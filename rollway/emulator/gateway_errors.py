@@ -27,6 +27,20 @@ def scoring_forbidden() -> GatewayError:
     return GatewayError(403, "forbidden", "The identity has no permission 'score/action' on this endpoint.")
 
 
+def not_from_here() -> GatewayError:
+    message = "Public network access is disabled for this endpoint: it is reached through its private endpoint only."
+    return GatewayError(403, "forbidden", message)
+
+
+def body_too_large(most: int) -> GatewayError:
+    return GatewayError(413, "payload_too_large", f"The request is larger than {most} bytes.")
+
+
+def rate_limited() -> GatewayError:
+    """The endpoint's requests per second; unlike `too_many_pending` it is not about the model."""
+    return GatewayError(429, "rate_limited", "The endpoint's limit of requests per second is exceeded.")
+
+
 def no_such_endpoint(name: str) -> GatewayError:
     return GatewayError(404, "not_found", f"No endpoint named {name} in this region.")
 
@@ -55,6 +69,13 @@ def too_many_pending() -> GatewayError:
 def model_not_ready() -> GatewayError:
     message = "The container of the online deployment cannot be reached."
     return GatewayError(424, "model_not_ready", message, _model_headers(503, "model_not_ready"))
+
+
+def model_error(status: int, body: str) -> GatewayError:
+    """What a container's answer becomes: only 200 passes unchanged."""
+    if status == 200:
+        return GatewayError(200, "", body)
+    return GatewayError(424, "model_error", body, _model_headers(status, "model_error"))
 
 
 def _model_headers(status: int, reason: str) -> dict[str, str]:

@@ -1,6 +1,8 @@
 """Microsoft Entra ID's token endpoint, and the tokens it and the endpoints give out: signed JWTs that are checked."""
 
+import hmac
 from collections.abc import Sequence
+from ipaddress import ip_address
 from urllib.parse import parse_qsl
 
 import jwt
@@ -8,9 +10,11 @@ from jwt.types import Options
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from rollway.emulator import errors
+from rollway.emulator import errors, login_errors
+from rollway.emulator.assertions import check_assertion
 from rollway.emulator.clock import Clock, iso
 from rollway.emulator.errors import Document
+from rollway.emulator.login_errors import ManagedIdentityError
 from rollway.emulator.seed import Seed
 
 TOKEN_SECONDS = 3599
@@ -70,7 +74,7 @@ class Identity:
             "token_endpoint": f"{base}/oauth2/v2.0/token",
             "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
             "issuer": f"{base}/v2.0",
-            "token_endpoint_auth_methods_supported": ["client_secret_post"],
+            "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
             "response_types_supported": ["code"],
             "subject_types_supported": ["pairwise"],
             "id_token_signing_alg_values_supported": [ALGORITHM],
@@ -78,33 +82,66 @@ class Identity:
         }
 
     def token(self, tenant: str, form: dict[str, str]) -> Document:
-        """The answer to a token request with a client secret."""
+        """The answer to a token request with a client secret, or the assertion of a certificate or another issuer."""
         self._check_tenant(tenant)
-        for name in ("grant_type", "client_id", "client_secret", "scope"):
+        for name in ("grant_type", "client_id", "scope"):
             if not form.get(name):
-                raise errors.missing_parameter(name)
+                raise login_errors.missing_parameter(name)
         if form["grant_type"] != "client_credentials":
-            raise errors.unsupported_grant(form["grant_type"])
+            raise login_errors.unsupported_grant(form["grant_type"])
         principal = self._seed.principal(form["client_id"])
         if principal is None:
-            raise errors.unknown_application(form["client_id"], tenant)
-        if form["client_secret"] != principal.client_secret:
-            raise errors.invalid_client_secret(principal.client_id)
+            raise login_errors.unknown_application(form["client_id"], tenant)
+        if assertion := form.get("client_assertion"):
+            check_assertion(assertion, principal, f"{self._url}/{tenant}")
+        elif not form.get("client_secret"):
+            raise login_errors.missing_credential()
+        elif not hmac.compare_digest(form["client_secret"].encode(), principal.client_secret.encode()):
+            raise login_errors.invalid_client_secret(principal.client_id)
         audience = self._audience(form["scope"])
         token = self.issue(audience, principal.client_id)
         expiry = {"expires_in": TOKEN_SECONDS, "ext_expires_in": TOKEN_SECONDS}
         return {"token_type": "Bearer", **expiry, "access_token": token}
 
+    def managed_token(self, client_id: str | None, resource: str, *, is_app_service: bool) -> Document:
+        """A token for a managed identity: the one named, else the first. Both ways' fields, as strings as they do."""
+        managed = [one for one in self._seed.principals if one.is_managed_identity]
+        if client_id is not None:
+            managed = [one for one in managed if one.client_id.lower() == client_id.lower()]
+        if not managed:
+            text = "Identity not found"
+            raise ManagedIdentityError(400, "invalid_request", text, is_app_service=is_app_service)
+        try:
+            audience = self._audience(f"{resource}/.default")
+        except login_errors.LoginError as exc:
+            text = f"AADSTS{exc.number}: {exc.message}"
+            raise ManagedIdentityError(400, "invalid_resource", text, is_app_service=is_app_service) from exc
+        return {
+            "access_token": self.issue(audience, managed[0].client_id),
+            "client_id": managed[0].client_id,
+            "expires_in": str(TOKEN_SECONDS),
+            "expires_on": str(int(self._clock.now()) + TOKEN_SECONDS),
+            "resource": resource,
+            "token_type": "Bearer",
+        }
+
+    def check_identity_header(self, given: str | None) -> None:
+        """Raise unless a caller knows the secret that App Service gives to its own processes alone."""
+        wanted = self._seed.identity_header
+        if wanted is None or not hmac.compare_digest((given or "").encode(), wanted.encode()):
+            text = "The X-IDENTITY-HEADER is missing or wrong."
+            raise ManagedIdentityError(401, "unauthorized", text, is_app_service=True)
+
     def _audience(self, scope: str) -> str:
         resource = scope.split(maxsplit=1)[0].removesuffix("/.default")
         known = {one.rstrip("/") for one in (*self.arm_audiences, AZURE_ML, STORAGE)}
         if not scope.split(maxsplit=1)[0].endswith("/.default") or resource.rstrip("/") not in known:
-            raise errors.unknown_scope(scope)
+            raise login_errors.unknown_scope(scope)
         return resource.rstrip("/")
 
     def _check_tenant(self, tenant: str) -> None:
         if tenant.lower() != self._seed.tenant_id.lower():
-            raise errors.unknown_tenant(tenant)
+            raise login_errors.unknown_tenant(tenant)
 
 
 async def get_openid_configuration(request: Request) -> Response:
@@ -120,3 +157,28 @@ async def post_token(request: Request) -> Response:
     form = dict(parse_qsl(body.decode("utf-8", "replace")))
     headers = {"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"}
     return JSONResponse(identity.token(request.path_params["tenant"], form), headers=headers)
+
+
+async def get_instance_token(request: Request) -> Response:
+    """GET `/metadata/identity/oauth2/token`: a managed identity's token as virtual machines get it (IMDS)."""
+    identity: Identity = request.app.state.emulator.identity
+    # In Azure only the machine itself reaches the address.
+    if request.client is None or not ip_address(request.client.host).is_loopback:
+        raise ManagedIdentityError(403, "forbidden", "Managed identities are for processes of the emulator's machine")
+    # Browsers and proxies cannot be made to send it: that is what it is asked for.
+    if request.headers.get("metadata", "").lower() != "true":
+        raise ManagedIdentityError(400, "invalid_request", "Required metadata header not specified")
+    query = request.query_params
+    if not query.get("resource"):
+        raise ManagedIdentityError(400, "invalid_request", "Required query variable 'resource' is missing")
+    return JSONResponse(identity.managed_token(query.get("client_id"), query["resource"], is_app_service=False))
+
+
+async def get_app_service_token(request: Request) -> Response:
+    """GET `/msi/token`: a managed identity's token as App Service and Functions give it."""
+    identity: Identity = request.app.state.emulator.identity
+    identity.check_identity_header(request.headers.get("x-identity-header"))
+    query = request.query_params
+    if not query.get("resource"):
+        raise ManagedIdentityError(400, "invalid_request", "resource is missing", is_app_service=True)
+    return JSONResponse(identity.managed_token(query.get("client_id"), query["resource"], is_app_service=True))

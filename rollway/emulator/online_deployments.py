@@ -8,25 +8,46 @@ from rollway.emulator import errors
 from rollway.emulator.arm import Call, accepted, in_workspace, operation_url, page
 from rollway.emulator.endpoints import (
     DEPLOYMENT_TYPE,
+    RESULTS,
     TAIL,
     deployments_of,
+    merged_tags,
     new_operation,
     refuse_if_busy,
     require_endpoint,
     with_state,
 )
 from rollway.emulator.errors import Document
+from rollway.emulator.kubernetes import RESOURCES, check_compute_type, compute_type, with_capacity
 from rollway.emulator.provisioning import BUILD_LOG, SERVER_LOG, STORAGE_LOG, provision, remove_deployment
+from rollway.emulator.quota import check_cores, check_deployment_count
+from rollway.emulator.registry import ENVIRONMENT_TYPE as REGISTRY_ENVIRONMENT
+from rollway.emulator.registry import find_asset
 from rollway.emulator.store import Resource
-from rollway.emulator.validation import Problems, check_deployment, check_name, check_shapes, check_unchanged, refuse
+from rollway.emulator.validation import (
+    Problems,
+    check_capacity,
+    check_deployment,
+    check_name,
+    check_shapes,
+    check_unchanged,
+    refuse,
+)
 
 DEPLOYMENT_TAIL = TAIL + "/deployments/{deployment}"
-MOST_DEPLOYMENTS = 20
 # What the service fills in on success, how-to-troubleshoot-online-endpoints and recorded answers.
 PROBE = {"initialDelay": "PT10S", "period": "PT10S", "timeout": "PT2S", "failureThreshold": 30, "successThreshold": 1}
 REQUESTS = {"requestTimeout": "PT5S", "maxConcurrentRequestsPerInstance": 1, "maxQueueWait": "PT0S"}
 # What decides how the containers run; when nothing of it changes they are left alone.
-RUN = ("model", "environmentId", "codeConfiguration", "environmentVariables", "requestSettings")
+RUN = (
+    "model",
+    "environmentId",
+    "codeConfiguration",
+    "environmentVariables",
+    "requestSettings",
+    "livenessProbe",
+    "readinessProbe",
+)
 
 
 def require_deployment(call: Call) -> Resource:
@@ -55,6 +76,8 @@ SHAPES: dict[str, type] = {
     "properties.livenessProbe": dict,
     "properties.readinessProbe": dict,
     "properties.scaleSettings": dict,
+    "properties.scaleSettings.scaleType": str,
+    "properties.containerResourceRequirements": dict,
     "properties.egressPublicNetworkAccess": str,
 }
 
@@ -73,15 +96,52 @@ def put_deployment(call: Call) -> Response:
     before = emulator.store.get(call.id(DEPLOYMENT_TAIL))
     if before is not None and not before.private.get("serving"):
         raise errors.deployment_creation_failed(name)
-    properties, sku = call.body.get("properties") or {}, call.body.get("sku") or {}
+    properties = call.body.get("properties") or {}
+    sku = with_capacity(properties, call.body.get("sku") or {})
     refuse(
         check_name(name, "Deployment"),
+        check_compute_type(endpoint, properties),
         check_deployment(properties, sku),
         _check_assets(call, properties),
-        check_unchanged(before.properties, properties) if before is not None else _check_count(call),
+        {} if before is None else check_unchanged(before.properties, properties),
     )
+    existing = deployments_of(emulator, "")
+    if before is None:
+        refuse(check_deployment_count(emulator, endpoint.id, existing))
+        _check_network(call)
     shown, wanted = _documents(call, endpoint, before, properties, int(sku["capacity"]))
-    return _start(call, before, Resource(DEPLOYMENT_TYPE, shown), wanted)
+    if compute_type(endpoint) == "Managed":
+        refuse(check_cores(emulator, existing, wanted))
+    return _start(call, "PUT", before, Resource(DEPLOYMENT_TYPE, shown), wanted)
+
+
+def patch_deployment(call: Call) -> Response:
+    """PATCH: tags and `sku` alone (PartialMinimalTrackedResourceWithSku), so it can scale without a full PUT."""
+    before = require_deployment(call)
+    check_shapes(call.body, SHAPES)
+    refuse_if_busy(call)
+    if not before.private.get("serving"):
+        raise errors.deployment_creation_failed(before.name)
+    given = {key: value for key, value in (call.body.get("sku") or {}).items() if value is not None}
+    sku = {**before.document["sku"], **given}
+    refuse(check_capacity(sku))
+    wanted = {
+        **before.document,
+        "tags": merged_tags(before.document["tags"], call.body.get("tags")),
+        "sku": sku,
+        "properties": {**before.properties, "properties": dict(before.properties["properties"])},
+        "systemData": call.system_data(before.document),
+    }
+    if compute_type(require_endpoint(call)) == "Managed":
+        refuse(check_cores(call.emulator, deployments_of(call.emulator, ""), wanted))
+    return _start(call, "PATCH", before, before, wanted)
+
+
+def _check_network(call: Call) -> None:
+    """Raise unless the workspace's managed virtual network is provisioned, if it has one."""
+    network: Document = call.workspace.properties.get("managedNetwork") or {}
+    if network.get("status", {}).get("status") == "Inactive":
+        raise errors.managed_network_not_ready(call.workspace.name)
 
 
 def _check_assets(call: Call, properties: Document) -> Problems:
@@ -96,20 +156,9 @@ def _check_assets(call: Call, properties: Document) -> Problems:
         if not reference:
             if field != "Model":
                 problems[field] = ["is required."]
-        elif call.emulator.store.get(asset_id(reference)) is None:
+        elif find_asset(call.emulator, reference) is None:
             problems[field] = [f"{reference} was not found."]
     return problems
-
-
-def asset_id(reference: str) -> str:
-    """The ARM id of an asset: clients write `azureml:` before it at times."""
-    return reference.removeprefix("azureml:")
-
-
-def _check_count(call: Call) -> Problems:
-    if len(deployments_of(call.emulator, call.id(TAIL))) < MOST_DEPLOYMENTS:
-        return {}
-    return {"Deployment": [f"An endpoint can have at most {MOST_DEPLOYMENTS} deployments."]}
 
 
 def _documents(
@@ -117,14 +166,20 @@ def _documents(
 ) -> tuple[Document, Document]:
     """The online deployment as it is shown at first, and as it is wanted, with the service's defaults."""
     given = {key: value for key, value in properties.items() if value is not None}
-    given |= {"endpointComputeType": "Managed", "scaleSettings": given.get("scaleSettings") or {"scaleType": "Default"}}
+    environment = find_asset(call.emulator, given["environmentId"])
+    if environment is not None and environment.type == REGISTRY_ENVIRONMENT:  # a label means what it means now
+        given["environmentId"] = environment.id
+    given["endpointComputeType"] = compute_type(endpoint)
+    given["scaleSettings"] = given.get("scaleSettings") or {"scaleType": "Default"}
+    if given["endpointComputeType"] == "Kubernetes":
+        given["containerResourceRequirements"] = given.get("containerResourceRequirements") or RESOURCES
     given["properties"] = {**(before.properties["properties"] if before else {}), **(given.get("properties") or {})}
     shown: Document = {
         "id": call.id(DEPLOYMENT_TAIL) if before is None else before.id,
         "name": call.params["deployment"] if before is None else before.name,
         "type": DEPLOYMENT_TYPE,
         "location": endpoint.document["location"],
-        "kind": "Managed",
+        "kind": endpoint.document["kind"],
         "tags": call.body.get("tags") or {},
         "sku": {"name": "Default", "tier": "Standard", "capacity": capacity},
         "properties": given,
@@ -142,10 +197,10 @@ def _documents(
     return shown, {**shown, "properties": filled}
 
 
-def _start(call: Call, before: Resource | None, shown: Resource, wanted: Document) -> Response:
+def _start(call: Call, method: str, before: Resource | None, shown: Resource, wanted: Document) -> Response:
     emulator = call.emulator
     action = "create online deployment" if before is None else "update online deployment"
-    operation = new_operation(call, "odidp", "PUT", shown, action)
+    operation = new_operation(call, "odidp", method, shown, action)
     status_url = operation_url(emulator, operation, call, "mfeOperationsStatus")
     wanted["properties"]["properties"]["AzureAsyncOperationUri"] = status_url
     operation.result = wanted
@@ -161,6 +216,8 @@ def _start(call: Call, before: Resource | None, shown: Resource, wanted: Documen
     emulator.operations.start(operation, shown)
     if operation.outcome is None:
         emulator.spawn(provision(emulator, operation), f"provision {shown.id}")
+    if method == "PATCH":
+        return accepted(call, operation, shown.document, 202, operation_url(emulator, operation, call, RESULTS))
     return accepted(call, operation, shown.document, 201 if before is None else 200, emulator.url + shown.id)
 
 
@@ -189,8 +246,9 @@ def delete_deployment(call: Call) -> Response:
             raise errors.deployment_has_traffic(name, weight, kind)
     operation = new_operation(call, "odidp", "DELETE", deployment, "delete online deployment")
     emulator.operations.start(operation, with_state(deployment, "Deleting"))
-    emulator.spawn(remove_deployment(emulator, operation), f"delete {deployment.id}")
-    return accepted(call, operation, None, 202, operation_url(emulator, operation, call, "mfeOperationResults"))
+    if operation.outcome is None:
+        emulator.spawn(remove_deployment(emulator, operation), f"delete {deployment.id}")
+    return accepted(call, operation, None, 202, operation_url(emulator, operation, call, RESULTS))
 
 
 def get_logs(call: Call) -> Response:
@@ -224,6 +282,7 @@ ROUTES = [
     in_workspace("GET", f"{TAIL}/deployments", list_deployments),
     in_workspace("GET", DEPLOYMENT_TAIL, get_deployment),
     in_workspace("PUT", DEPLOYMENT_TAIL, put_deployment),
+    in_workspace("PATCH", DEPLOYMENT_TAIL, patch_deployment),
     in_workspace("DELETE", DEPLOYMENT_TAIL, delete_deployment),
     in_workspace("POST", f"{DEPLOYMENT_TAIL}/getLogs", get_logs),
 ]

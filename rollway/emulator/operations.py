@@ -17,6 +17,20 @@ Outcome = Literal["Succeeded", "Failed"]
 
 
 @dataclass
+class Forced:
+    """How an operation ends because a fault says so, whatever the request asks for.
+
+    `ends_as` is the outcome of the resource and `reported` what the operation's status says of it; both None: as it
+    would without a fault. `is_stuck`: not before it is released. `error` is the status's error.
+    """
+
+    ends_as: Outcome | None = None
+    reported: Outcome | None = None
+    error: Document | None = None
+    is_stuck: bool = False
+
+
+@dataclass
 class Operation:
     """One operation; times in seconds since the epoch."""
 
@@ -31,6 +45,12 @@ class Operation:
     outcome: Outcome | None = None
     error: Document | None = None
     ended: float | None = None
+    forced: Forced = field(default_factory=Forced)
+
+    @classmethod
+    def stored(cls, document: Document) -> "Operation":
+        """The operation of a document that `asdict` made."""
+        return cls(**{**document, "forced": Forced(**document.get("forced", {}))})
 
     @property
     def is_running(self) -> bool:
@@ -42,7 +62,7 @@ class Operation:
         status: Document = {
             "id": self.id,
             "name": self.id,
-            "status": running if self.is_running else self.outcome,
+            "status": running if self.is_running else self.forced.reported or self.outcome,
             "startTime": iso(self.started),
             "percentComplete": 0.0 if self.is_running else 100.0,
         }
@@ -58,11 +78,17 @@ class Operations:
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
-        stored = [Operation(**document) for document in store.operations()]
+        stored = [Operation.stored(document) for document in store.operations()]
         self.running = {one.id: one for one in stored if one.is_running}
 
     def start(self, operation: Operation, now_shown: Resource) -> Operation:
-        """Store a new operation together with the resource as it is shown while it runs."""
+        """Store a new operation together with the resource as it is shown while it runs.
+
+        An operation that has its outcome afterwards needs no work.
+        """
+        if operation.forced.ends_as is not None:
+            operation.outcome, operation.error = operation.forced.ends_as, operation.forced.error
+            operation.result = None
         with self._store.transaction():
             self._store.put_operation(operation.id, asdict(operation))
             self._store.put(now_shown)
@@ -71,7 +97,7 @@ class Operations:
 
     def get(self, operation_id: str) -> Operation | None:
         document = self._store.operation(operation_id)
-        return None if document is None else Operation(**document)
+        return None if document is None else Operation.stored(document)
 
     def finish(self, operation: Operation, error: Document | None = None) -> None:
         """The outcome is known; it shows once the clock has passed `not_before`."""
@@ -84,8 +110,18 @@ class Operations:
     def settle(self) -> None:
         """Let every operation end whose time has come."""
         for operation in list(self.running.values()):
-            if operation.outcome is not None and operation.not_before <= self._clock.now():
+            if operation.forced.is_stuck or operation.outcome is None:
+                continue
+            if operation.not_before <= self._clock.now():
                 self._end(operation)
+
+    def release(self) -> None:
+        """Operations that a fault holds may end."""
+        for operation in self.running.values():
+            if operation.forced.is_stuck:
+                operation.forced.is_stuck = False
+                self._store.put_operation(operation.id, asdict(operation))
+        self.settle()
 
     def running_on(self, endpoint_id: str) -> Operation | None:
         """The operation that is writing to an endpoint or something under it."""

@@ -9,6 +9,8 @@ from rollway.emulator.endpoints import deployments_of, endpoint_id_of, remove_en
 from rollway.emulator.errors import Document
 from rollway.emulator.fleet import ContainerFailed, Revision
 from rollway.emulator.operations import Operation
+from rollway.emulator.probes import ProbeSettings
+from rollway.emulator.registry import find_asset
 from rollway.emulator.runtime.container import ContainerSpec
 from rollway.emulator.runtime.images import ImageBuildFailed, ImageRecipe, build_image
 from rollway.emulator.state import Emulator, environment_cache
@@ -116,15 +118,11 @@ async def _start_revision(emulator: Emulator, deployment: Document) -> Revision:
         )
         for number in range(deployment["sku"]["capacity"])
     ]
-    revision = Revision.of(folder, specs, settings["maxConcurrentRequestsPerInstance"])
-    await emulator.fleet.start(revision, _ready_seconds(properties["readinessProbe"]))
+    liveness, readiness = (ProbeSettings.of(properties[name]) for name in ("livenessProbe", "readinessProbe"))
+    concurrency = settings["maxConcurrentRequestsPerInstance"]
+    revision = Revision.of(folder, specs, concurrency, liveness, readiness)
+    await emulator.fleet.start(revision)
     return revision
-
-
-def _ready_seconds(probe: Document) -> float:
-    """How long a container may take until it is ready: its readiness probe's patience."""
-    delay, period = (parse_duration(probe[name]) or 0.0 for name in ("initialDelay", "period"))
-    return delay + period * float(probe["failureThreshold"])
 
 
 async def _build(emulator: Emulator, environment_id: str, folder: Path) -> Path:
@@ -172,7 +170,7 @@ async def _download(emulator: Emulator, properties: Document, folder: Path) -> t
 
 
 def _asset(emulator: Emulator, reference: str) -> Resource:
-    found = emulator.store.get(reference.removeprefix("azureml:"))
+    found = find_asset(emulator, reference)
     if found is None:
         raise DownloadFailed(f"{reference} is not registered.")
     return found

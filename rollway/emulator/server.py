@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import ipaddress
 import json
 import logging
 import os
@@ -24,7 +25,8 @@ from rollway.emulator.store import Store
 
 log = logging.getLogger("rollway.emulator")
 
-HOST = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
+SECRET_VARIABLE, LEAST_SECRET_CHARACTERS = "ROLLWAY_EMULATOR_SECRET", 16
 DATABASE, LOCK = "emulator.sqlite", "emulator.lock"
 CONNECTION = "connection"
 # Clients poll every few seconds and would find their connection closed just then.
@@ -36,6 +38,10 @@ CLIENT_PREFIXES = ("AZURE_", "AZUREML_CURRENT_CLOUD", "ARM_CLOUD_")
 
 class StateInUse(Exception):
     """Another emulator runs on this state directory."""
+
+
+class NotSafe(Exception):
+    """It would be open to other machines without the protection that this needs."""
 
 
 class NotRunning(Exception):
@@ -50,11 +56,16 @@ def run(
     seed: Path | None,
     images: Path | None,
     on_ready: Callable[[str], None],
+    host: str = LOOPBACK,
+    public_name: str | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then stop all containers; calls `on_ready` with the URL when it answers.
 
-    Port 0 takes the port of the last start when it is free, else any. Raises StateInUse, SeedError, OSError.
+    Port 0 takes the port of the last start when it is free, else any. An IPv4 address `host` that is not loopback needs
+    the name under which other machines reach it, and a secret. Raises NotSafe, StateInUse, SeedError, OSError.
     """
+    secret = os.environ.pop(SECRET_VARIABLE, "")  # the containers have no need to know it
+    check_exposure(host, public_name, secret)
     roots = next((os.environ[name] for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE") if os.environ.get(name)), None)
     for name in [name for name in os.environ if name.startswith(CLIENT_PREFIXES)]:
         del os.environ[name]
@@ -62,14 +73,15 @@ def run(
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(folder), closing(Store(folder / DATABASE)) as store:
         loaded = load_seed(store, seed)
-        files = provide_certificates(store, folder / "tls", Path(roots) if roots else None)
-        with _bound(store, port) as listener:
-            url = f"https://localhost:{listener.getsockname()[1]}"
-            emulator = assemble(folder, store, loaded, url=url, profile=profile, images=images)
+        files = provide_certificates(store, folder / "tls", Path(roots) if roots else None, public_name)
+        with _bound(store, host, port) as listener:
+            url = f"https://{public_name or 'localhost'}:{listener.getsockname()[1]}"
+            emulator = assemble(folder, store, loaded, url=url, profile=profile, images=images, secret=secret)
             config = uvicorn.Config(
                 build_app(emulator),
                 ssl_keyfile=files.server,
                 ssl_certfile=files.server,
+                ws="none",
                 proxy_headers=False,
                 server_header=False,
                 access_log=False,
@@ -87,6 +99,22 @@ def run(
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: sys.exit(0))
             asyncio.run(_Server(config, ready).serve([listener]))
+
+
+def check_exposure(host: str, public_name: str | None, secret: str) -> None:
+    """Raise NotSafe unless only this machine can reach `host`, or everything needed to open it has been said."""
+    try:
+        is_loopback = ipaddress.IPv4Address(host).is_loopback
+    except ValueError as exc:
+        raise NotSafe(f"{host!r} is not an IPv4 address to listen on") from exc
+    if is_loopback and public_name is None:
+        return
+    missing = [] if public_name else ["--public-name with the name under which other machines reach it"]
+    if len(secret) < LEAST_SECRET_CHARACTERS:
+        missing.append(f"{SECRET_VARIABLE} with a secret of at least {LEAST_SECRET_CHARACTERS} characters")
+    if missing:
+        reason = "whoever reaches the emulator can run code on this machine"
+        raise NotSafe(f"refused to listen on {host}: {reason}. It needs {' and '.join(missing)}")
 
 
 class _Server(uvicorn.Server):
@@ -116,6 +144,7 @@ def client_environment(url: str, seed: Seed, files: Certificates) -> dict[str, s
         "ARM_CLOUD_METADATA_URL": f"{url}/metadata/endpoints?api-version=2019-05-01",
         "AZUREML_CURRENT_CLOUD": CLOUD,
         "AZURE_AUTHORITY_HOST": url,
+        "REGISTRY_DISCOVERY_ENDPOINT_URL": f"{url}/",
         "REQUESTS_CA_BUNDLE": str(files.bundle),
         "SSL_CERT_FILE": str(files.bundle),
         "AZURE_TENANT_ID": seed.tenant_id,
@@ -156,14 +185,14 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _bound(store: Store, port: int) -> Iterator[socket.socket]:
+def _bound(store: Store, host: str, port: int) -> Iterator[socket.socket]:
     wanted = [port] if port else [int(store.setting("port") or 0), 0]
     for number in wanted:
         # Said outright, because asyncio switches Nagle's delay off only for sockets that say TCP.
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((HOST, number))
+            listener.bind((host, number))
         except OSError:
             listener.close()
             if number == wanted[-1]:

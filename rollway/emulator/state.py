@@ -18,10 +18,13 @@ from rollway.emulator.identity import Identity
 from rollway.emulator.operations import Operations
 from rollway.emulator.seed import Seed
 from rollway.emulator.store import Store
+from rollway.emulator.throttling import Throttle
+from rollway.emulator.traffic import Traffic
 
 log = logging.getLogger("rollway.emulator")
 
 REQUESTS_KEPT = 20_000
+CLOCK_AHEAD = "clock ahead"
 
 
 @dataclass
@@ -36,9 +39,12 @@ class Emulator:
     store: Store
     operations: Operations
     identity: Identity
+    throttle: Throttle
     blobs: Blobs
     fleet: Fleet
+    traffic: Traffic
     images: Path | None = None
+    secret: str = ""  # for `/_emulator/` and the page; empty on loopback, where none is needed
     requests: deque[Document] = field(default_factory=lambda: deque(maxlen=REQUESTS_KEPT))
     faults: list[Fault] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -48,7 +54,7 @@ class Emulator:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(_report)
+        task.add_done_callback(report_failure)
 
     async def stop_work(self) -> None:
         """Cancel all work and stop all containers."""
@@ -59,9 +65,12 @@ class Emulator:
         await self.fleet.stop_all()
 
 
-def assemble(folder: Path, store: Store, seed: Seed, *, url: str, profile: Profile, images: Path | None) -> Emulator:
+def assemble(
+    folder: Path, store: Store, seed: Seed, *, url: str, profile: Profile, images: Path | None, secret: str = ""
+) -> Emulator:
     """The emulator of a state directory, answering at `url`."""
     clock = Clock()
+    clock.advance(float(store.setting(CLOCK_AHEAD) or 0))
     return Emulator(
         url=url,
         folder=folder,
@@ -70,10 +79,13 @@ def assemble(folder: Path, store: Store, seed: Seed, *, url: str, profile: Profi
         clock=clock,
         store=store,
         operations=Operations(store, clock),
+        throttle=Throttle(seed.throttling, clock),
         identity=Identity(seed, kept_secret(store, "token signing key"), clock, url),
         blobs=Blobs(store, folder / "blobs", kept_secret(store, "storage account key"), clock, url),
         fleet=Fleet(folder / "online-deployments"),
+        traffic=Traffic(clock),
         images=images,
+        secret=secret,
     )
 
 
@@ -93,6 +105,7 @@ def environment_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rollway" / "environments"
 
 
-def _report(task: asyncio.Task[None]) -> None:
+def report_failure(task: asyncio.Task[None]) -> None:
+    """For `add_done_callback`: an unexpected error of work that nobody waits for goes to the log."""
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("%s ended with an unexpected error", task.get_name(), exc_info=error)

@@ -1,21 +1,30 @@
 """`/_emulator/`: how tests and people look into the emulator and make it fail on purpose."""
 
+import asyncio
 import json
 import re
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rollway.emulator import faults
+from rollway.emulator import faults, guard
+from rollway.emulator.clock import iso
 from rollway.emulator.endpoints import deployments_of
 from rollway.emulator.faults import Fault
-from rollway.emulator.state import Emulator
+from rollway.emulator.guard import PREFIX
+from rollway.emulator.seeded_models import create_seeded_models
+from rollway.emulator.state import CLOCK_AHEAD, Emulator
 from rollway.emulator.workspaces import create_seeded_workspaces
 
-PREFIX = "/_emulator/"
+
+class Step(BaseModel):
+    """How far the clock moves: forward, at most ten years."""
+
+    model_config = ConfigDict(extra="forbid")
+    advance_seconds: float = Field(ge=0, le=10 * 366 * 86400)
 
 
 class Witness:
@@ -25,7 +34,14 @@ class Witness:
         self._app, self._emulator = app, emulator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(PREFIX):
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if (refusal := guard.refuse(self._emulator, scope)) is not None:
+            await refusal(scope, receive, send)
+            return
+        connection, receive = receive, guard.limit_body(scope, receive)
+        if guard.is_steering(scope["path"]):
             await self._app(scope, receive, send)
             return
         query = re.sub(r"(?i)\bsig=[^&]*", "sig=hidden", scope["query_string"].decode("latin-1"))
@@ -37,15 +53,17 @@ class Witness:
                 entry["status"] = message["status"]
             await send(message)
 
-        fault = faults.take(self._emulator.faults, scope["method"], scope["path"])
-        if fault is None:
-            await self._app(scope, receive, send_noted)
-        elif fault.drop is None:
+        fault = faults.take(self._emulator.faults, "front", scope["method"], scope["path"])
+        if fault is not None:
+            await asyncio.sleep(fault.delay_seconds)
+        if fault is not None and fault.status is not None:
             await fault.response()(scope, receive, send_noted)
-        else:
+        elif fault is not None and fault.drop is not None:
             if fault.drop == "after":
                 await self._app(scope, receive, faults.discard)
-            await faults.drop_connection(receive)
+            await faults.drop_connection(connection)
+        else:
+            await self._app(scope, receive, send_noted)
 
 
 class Steering:
@@ -59,6 +77,8 @@ class Steering:
             Route(f"{PREFIX}health", self.get_health),
             Route(f"{PREFIX}requests", self.get_requests),
             Route(f"{PREFIX}reset", self.post_reset, methods=["POST"]),
+            Route(f"{PREFIX}clock", self.get_clock),
+            Route(f"{PREFIX}clock", self.post_clock, methods=["POST"]),
             Route(f"{PREFIX}faults", self.get_faults),
             Route(f"{PREFIX}faults", self.post_faults, methods=["POST"]),
             Route(f"{PREFIX}faults", self.delete_faults, methods=["DELETE"]),
@@ -89,24 +109,51 @@ class Steering:
         emulator.store.clear()
         emulator.blobs.clear()
         emulator.fleet.clear()
+        emulator.throttle.refill()
         emulator.faults.clear()
+        emulator.traffic.clear()
         emulator.requests.clear()
+        emulator.clock.reset()
+        emulator.store.set_setting(CLOCK_AHEAD, "0")
         create_seeded_workspaces(emulator)
+        create_seeded_models(emulator)
         return Response(status_code=204)
+
+    async def get_clock(self, _: Request) -> Response:
+        """What time it is, and how many seconds ahead of the machine's clock that is."""
+        clock = self._emulator.clock
+        return JSONResponse({"now": iso(clock.now()), "ahead_seconds": clock.ahead_seconds})
+
+    async def post_clock(self, request: Request) -> Response:
+        """Let time pass at once: operations end, tokens and signatures expire. 400 when it is no step forward."""
+        emulator = self._emulator
+        try:
+            step = Step.model_validate_json(await request.body())
+        except ValidationError as exc:
+            return _problems(exc)
+        emulator.clock.advance(step.advance_seconds)
+        emulator.store.set_setting(CLOCK_AHEAD, str(emulator.clock.ahead_seconds))
+        emulator.operations.settle()
+        return await self.get_clock(request)
 
     async def get_faults(self, _: Request) -> Response:
         """The faults still to come."""
-        return JSONResponse([fault.model_dump() for fault in self._emulator.faults])
+        return JSONResponse([fault.model_dump(exclude_defaults=True) for fault in self._emulator.faults])
 
     async def post_faults(self, request: Request) -> Response:
         """Add a list of faults; 400 with the problems when they are not faults."""
         try:
             self._emulator.faults += TypeAdapter(list[Fault]).validate_json(await request.body())
         except ValidationError as exc:
-            return JSONResponse({"problems": json.loads(exc.json(include_url=False, include_context=False))}, 400)
+            return _problems(exc)
         return await self.get_faults(request)
 
     async def delete_faults(self, _: Request) -> Response:
-        """Nothing goes wrong on purpose any more."""
+        """Nothing goes wrong on purpose any more; operations that were stuck end."""
         self._emulator.faults.clear()
+        self._emulator.operations.release()
         return Response(status_code=204)
+
+
+def _problems(error: ValidationError) -> Response:
+    return JSONResponse({"problems": json.loads(error.json(include_url=False, include_context=False))}, 400)

@@ -47,7 +47,17 @@ def invalid_range() -> StorageError:
 
 
 def invalid_blob_name(name: str) -> StorageError:
-    return StorageError(400, "InvalidUri", f"The blob name {name!r} is not accepted: it leaves its folder.")
+    text = "an empty part, '.', '..', a control character, or a part or all of it is too long"
+    return StorageError(400, "InvalidUri", f"The blob name {name[:80]!r} is not accepted: {text}.")
+
+
+def blob_too_large(limit_bytes: int) -> StorageError:
+    message = f"The request body is too large and exceeds the maximum permissible limit of {limit_bytes} bytes."
+    return StorageError(413, "RequestBodyTooLarge", message)
+
+
+def missing_body() -> StorageError:
+    return StorageError(400, "IncompleteBody", "The body of the request ended early.")
 
 
 def storage_not_emulated(method: str, what: str) -> StorageError:

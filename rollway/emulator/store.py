@@ -66,6 +66,11 @@ class Store:
     def close(self) -> None:
         self._connection.close()
 
+    @property
+    def changes(self) -> int:
+        """A number that grows with every write: what was read may be kept until it does."""
+        return self._connection.total_changes
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All writes inside happen together, or none."""

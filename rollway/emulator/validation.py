@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from rollway.emulator import errors
@@ -15,7 +16,7 @@ MOST_TIMEOUT_SECONDS = 180
 MOST_MIRROR_WEIGHT = 50
 DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
 
-SHAPES: dict[type, str] = {dict: "an object", str: "a string", bool: "a boolean", int: "a number"}
+SHAPES: dict[type, str] = {dict: "an object", str: "a string", bool: "a boolean", int: "a number", list: "a list"}
 
 Problems = dict[str, list[str]]
 
@@ -28,6 +29,10 @@ def check_shapes(body: Document, shapes: Mapping[str, type]) -> None:
             value = value.get(part) if isinstance(value, dict) else None
         if value is not None and not isinstance(value, wanted):
             raise errors.invalid_content(f"{path}: {SHAPES[wanted]} is expected, not {type(value).__name__}")
+    tags = body.get("tags")
+    for name, value in tags.items() if isinstance(tags, dict) else ():
+        if value is not None and not isinstance(value, str):
+            raise errors.invalid_content(f"tags.{name}: a string is expected, not {type(value).__name__}")
 
 
 def refuse(*found: Problems) -> None:
@@ -99,15 +104,17 @@ def _is_weight(value: Any) -> bool:
 def check_deployment(properties: Document, sku: Document) -> Problems:
     """Settings of an online deployment that need nothing else to be judged."""
     problems: Problems = {}
-    if not properties.get("instanceType"):
+    is_kubernetes = properties.get("endpointComputeType") == "Kubernetes"
+    if not properties.get("instanceType") and not is_kubernetes:
         problems["InstanceType"] = ["is required for managed online deployments."]
-    capacity = sku.get("capacity")
-    if not isinstance(capacity, int) or isinstance(capacity, bool) or not 1 <= capacity <= MOST_INSTANCES:
-        problems["Sku.Capacity"] = [f"must be between 1 and {MOST_INSTANCES}."]
+    problems |= check_capacity(sku)
     variables = properties.get("environmentVariables") or {}
     if not isinstance(variables, dict) or not all(isinstance(value, str) for value in variables.values()):
         problems["EnvironmentVariables"] = ["must map names to strings."]
-    if not (properties.get("codeConfiguration") or {}).get("scoringScript"):
+    script = PurePosixPath((properties.get("codeConfiguration") or {}).get("scoringScript") or "")
+    if script.is_absolute() or {"..", "\0"} & {*script.parts, *str(script)}:
+        problems["CodeConfiguration.ScoringScript"] = ["must be a path inside the code folder."]
+    if not script.name:
         text = "is required: the local Azure ML runs scoring scripts only, no MLflow or custom-container models."
         problems["CodeConfiguration"] = [text]
     settings = properties.get("requestSettings") or {}
@@ -119,6 +126,14 @@ def check_deployment(properties: Document, sku: Document) -> Problems:
         text = f"must be a duration of more than 0 and at most {MOST_TIMEOUT_SECONDS} seconds, such as PT5S."
         problems["RequestSettings.RequestTimeout"] = [text]
     return problems | _check_probes(properties)
+
+
+def check_capacity(sku: Document) -> Problems:
+    """How many instances an online deployment has."""
+    capacity = sku.get("capacity")
+    if isinstance(capacity, int) and not isinstance(capacity, bool) and 1 <= capacity <= MOST_INSTANCES:
+        return {}
+    return {"Sku.Capacity": [f"must be between 1 and {MOST_INSTANCES}."]}
 
 
 def _check_probes(properties: Document) -> Problems:

@@ -8,8 +8,10 @@ from rollway.emulator import errors
 from rollway.emulator.arm import PROVIDER, WORKSPACE, ArmRoute, Call, in_workspace, page, poll_headers
 from rollway.emulator.blobs import SUFFIX
 from rollway.emulator.clock import iso
+from rollway.emulator.endpoints import ENDPOINT_TYPE, view
 from rollway.emulator.errors import Document
 from rollway.emulator.operations import Operation
+from rollway.emulator.registry import create_curated_environments
 from rollway.emulator.state import Emulator
 from rollway.emulator.store import Resource
 
@@ -20,7 +22,8 @@ SAS_MOST_HOURS = 24
 
 
 def create_seeded_workspaces(emulator: Emulator) -> None:
-    """The workspaces of the seed exist; those that are there already stay as they are."""
+    """The workspaces of the seed and the registry exist; those that are there already stay as they are."""
+    create_curated_environments(emulator)
     seed = emulator.seed
     for wanted in seed.workspaces:
         id_ = WORKSPACE.format(subscription=seed.subscription_id, group=wanted.resource_group, workspace=wanted.name)
@@ -42,12 +45,16 @@ def create_seeded_workspaces(emulator: Emulator) -> None:
                 "workspaceId": guid,
                 "provisioningState": "Succeeded",
                 "publicNetworkAccess": "Enabled",
-                "v1LegacyMode": False,
+                "v1LegacyMode": wanted.v1_legacy_mode,
                 "hbiWorkspace": False,
                 "creationTime": now,
             },
             "systemData": {"createdAt": now, "lastModifiedAt": now},
         }
+        if wanted.managed_network is not None:
+            status = {"status": wanted.managed_network.capitalize(), "sparkReady": False}
+            network = {"isolationMode": "AllowInternetOutbound", "outboundRules": {}, "status": status}
+            document["properties"]["managedNetwork"] = network
         emulator.store.put(Resource(WORKSPACE_TYPE, document))
 
 
@@ -124,8 +131,13 @@ def get_operation_status(call: Call) -> Response:
 
 
 def get_operation_result(call: Call) -> Response:
-    if _operation(call).is_running:
+    """202 while it runs; then what it was about (PATCH), or nothing (DELETE, POST)."""
+    operation = _operation(call)
+    if operation.is_running:
         return Response(status_code=202, headers=poll_headers(call.emulator))
+    if operation.method == "PATCH" and (found := call.emulator.store.get(operation.resource)) is not None:
+        is_endpoint = found.type == ENDPOINT_TYPE
+        return JSONResponse(view(call.emulator, found) if is_endpoint else found.document)
     return Response(status_code=204)
 
 

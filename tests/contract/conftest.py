@@ -29,8 +29,10 @@ principals:
   - {{client_id: reader, client_secret: reader-secret, role: reader}}
   - {{client_id: stranger, client_secret: stranger-secret, role: none}}
 workspaces:
-  - {{resource_group: rollway, name: local}}
+  - {{resource_group: rollway, name: local, kubernetes_computes: [cluster]}}
   - {{resource_group: others, name: remote}}
+  - {{resource_group: rollway, name: legacy, v1_legacy_mode: true}}
+  - {{resource_group: rollway, name: networked, managed_network: inactive}}
 """
 
 
@@ -53,7 +55,13 @@ def connect(emulator: EmulatorProcess) -> Callable[..., MLClient]:
     """Makes azure-ai-ml clients, as any principal for any workspace."""
     variables = emulator.environment
 
-    def make(client_id: str = "contributor", secret: str = "", workspace: str = "local", **where: str) -> MLClient:
+    def make(
+        client_id: str = "contributor",
+        secret: str = "",
+        workspace: str = "local",
+        retry_total: int | None = None,
+        **where: str,
+    ) -> MLClient:
         credential = ClientSecretCredential(
             where.get("tenant", variables["AZURE_TENANT_ID"]),
             client_id,
@@ -63,7 +71,10 @@ def connect(emulator: EmulatorProcess) -> Callable[..., MLClient]:
         )
         subscription = where.get("subscription", variables["AZURE_SUBSCRIPTION_ID"])
         group = where.get("group", variables["AZURE_RESOURCE_GROUP"])
-        return MLClient(credential, subscription, group, workspace, enable_telemetry=False, polling_interval=1)
+        settings = {} if retry_total is None else {"retry_total": retry_total}
+        return MLClient(
+            credential, subscription, group, workspace, enable_telemetry=False, polling_interval=1, **settings
+        )
 
     return make
 

@@ -180,6 +180,13 @@ def test_properties_of_a_wrong_type_are_refused(arm: Arm, name: str, properties:
     assert f"properties.{next(iter(properties))}" in answer.json()["error"]["message"]
 
 
+def test_tags_that_are_no_strings_are_refused(arm: Arm, name: str) -> None:
+    answer = arm.send("PUT", f"/onlineEndpoints/{name}", {**body(), "tags": {"count": 3}})
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "InvalidRequestContent")
+    assert "tags.count: a string is expected, not int" in answer.json()["error"]["message"]
+
+
 def test_what_is_not_emulated_says_so_and_is_logged(arm: Arm, emulator: EmulatorProcess) -> None:
     answer = arm.send("GET", "/batchEndpoints/some-batch")
 

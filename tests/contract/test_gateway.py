@@ -133,3 +133,25 @@ def test_an_entra_token_needs_the_right_to_score(
 
     assert codes == [404, 403]
     assert endpoint.score({}, key=token()).status_code == 401
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_trouble_of_the_service_itself_reaches_the_caller_and_passes(
+    client: MLClient, emulator: EmulatorProcess, name: str, status: int
+) -> None:
+    served = Served(name, create_endpoint(client, name).scoring_uri, "", emulator)
+    served.key = client.online_endpoints.get_keys(name).primary_key
+    emulator.fail(method="POST", path=f"/inference/westeurope/{name}/score$", status=status, body="upstream error")
+
+    answers = [served.score({}) for _ in range(2)]
+
+    assert [(answer.status_code, answer.text) for answer in answers[:1]] == [(status, "upstream error")]
+    assert answers[1].status_code == 404
+
+
+def test_a_request_for_a_web_socket_is_answered_as_any_other(served: Served) -> None:
+    headers = {"Authorization": f"Bearer {served.key}", "Connection": "upgrade", "Upgrade": "websocket"}
+    with served.emulator.http() as http:
+        answer = http.get(served.uri.replace("/score", "/swagger.json"), headers=headers)
+
+    assert (answer.status_code, "paths" in answer.json()) == (200, True)

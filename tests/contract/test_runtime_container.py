@@ -300,7 +300,7 @@ async def test_a_container_stopped_while_it_is_probed_stays_stopped(
         probed.set()
         return await answer.wait()
 
-    monkeypatch.setattr(Container, "_is_healthy", answer_late)
+    monkeypatch.setattr(Container, "is_healthy", answer_late)
     container = Container(make_spec("good"))
     await container.start()
     refresh = asyncio.create_task(container.refresh())

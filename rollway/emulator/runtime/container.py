@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-import httpx
+from rollway.emulator.upstream import BrokenAnswer, asked
 
 _PROBE_TIMEOUT_SECONDS = 2.0
 _STOP_GRACE_SECONDS = 5.0
@@ -70,6 +70,11 @@ class Container:
         return self._port
 
     @property
+    def pid(self) -> int | None:
+        """The process, and the group of all that it has started; None when it does not run."""
+        return None if self._process is None or self._process.poll() is not None else self._process.pid
+
+    @property
     def exit_code(self) -> int | None:
         """How the process ended, negative for a signal; None while it runs or before the first start."""
         return None if self._process is None else self._process.poll()
@@ -107,9 +112,10 @@ class Container:
         """The state now: looks at the process and, while it starts, at `GET /` on its port. Takes at most ~2 s.
 
         READY stays READY as long as the process lives: a worker that is busy scoring does not answer in time either.
+        How often it may not is for its owner to say, who asks `is_healthy` and then may `kill` it.
         """
         if self._state is ContainerState.STARTING:
-            is_healthy = await self._is_healthy()
+            is_healthy = await self.is_healthy()
             if is_healthy and self._state is ContainerState.STARTING:  # stop() may have come in between
                 self._state = ContainerState.READY
         is_running = self._state in {ContainerState.STARTING, ContainerState.READY}
@@ -118,13 +124,15 @@ class Container:
             self._state = ContainerState.CRASHED
         return self._state
 
-    async def _is_healthy(self) -> bool:
-        try:
-            async with httpx.AsyncClient(trust_env=False, timeout=_PROBE_TIMEOUT_SECONDS) as client:
-                response = await client.get(f"http://127.0.0.1:{self._port}/")
-        except httpx.TransportError:
+    async def is_healthy(self, timeout_seconds: float = _PROBE_TIMEOUT_SECONDS) -> bool:
+        """Whether it answers 200 on its health route in time."""
+        if self._port is None:
             return False
-        return response.status_code == 200
+        try:
+            async with asyncio.timeout(timeout_seconds), asked(self._port, "GET", b"/", (), b"") as answer:
+                return answer.status == 200
+        except (OSError, BrokenAnswer):  # TimeoutError is an OSError
+            return False
 
     def logs(self, tail: int | None = None) -> str:
         """What the inference server has printed, of earlier starts too; only the last `tail` lines if given."""
@@ -133,6 +141,12 @@ class Container:
         except FileNotFoundError:
             return ""
         return text if tail is None else "".join(text.splitlines(keepends=True)[-tail:] if tail > 0 else [])
+
+    def kill(self) -> None:
+        """Ends everything at once, as if it had crashed."""
+        if self._process is not None:
+            _end_group(self._process)
+            self._state = ContainerState.CRASHED
 
     async def stop(self) -> None:
         """Ends the process and everything it started: SIGTERM, which finishes requests in flight, then SIGKILL."""

@@ -1,0 +1,116 @@
+"""Limits of the subscription: endpoints, online deployments, and cores of virtual machines with a reserve."""
+
+from dataclasses import dataclass
+from math import ceil
+
+from rollway.emulator.errors import Document
+from rollway.emulator.state import Emulator
+from rollway.emulator.store import Resource
+from rollway.emulator.validation import Problems
+
+# how-to-manage-quotas: the service keeps 20 % more instances for upgrades.
+RESERVE = 1.2
+HELP = "Please see troubleshooting guide, available here: https://aka.ms/oe-tsg#error-outofquota"
+
+
+@dataclass(frozen=True)
+class VmSize:
+    """A virtual machine size: the family that its quota counts for, its cores, and whether the reserve is waived."""
+
+    family: str
+    cores: int
+    is_exempt: bool = False
+
+
+def _sizes(family: str, *sizes: tuple[str, int], is_exempt: bool = False) -> dict[str, VmSize]:
+    return {f"standard_{name}".lower(): VmSize(family, cores, is_exempt) for name, cores in sizes}
+
+
+# A small part of reference-managed-online-endpoints-vm-sku-list; a seed adds others. Exempt ones: how-to-manage-quotas.
+VM_SIZES = {
+    **_sizes("standardDSv2Family", ("DS1_v2", 1), ("DS2_v2", 2), ("DS3_v2", 4), ("DS4_v2", 8), ("DS5_v2", 16)),
+    **_sizes("standardDASv4Family", ("D2as_v4", 2), ("D4as_v4", 4), ("D8as_v4", 8), ("D16as_v4", 16)),
+    **_sizes("standardFSv2Family", ("F2s_v2", 2), ("F4s_v2", 4), ("F8s_v2", 8), ("F16s_v2", 16), ("F32s_v2", 32)),
+    **_sizes("standardESv3Family", ("E2s_v3", 2), ("E4s_v3", 4), ("E8s_v3", 8), ("E16s_v3", 16), ("E32s_v3", 32)),
+    **_sizes("standardNCASv3_T4Family", ("NC4as_T4_v3", 4), ("NC8as_T4_v3", 8), ("NC16as_T4_v3", 16)),
+    **_sizes("standardNCSv3Family", ("NC6s_v3", 6), ("NC12s_v3", 12), ("NC24s_v3", 24)),
+    **_sizes("standardNDSv2Family", ("ND40rs_v2", 40), is_exempt=True),
+    **_sizes("standardNCADSA100v4Family", ("NC24ads_A100_v4", 24), ("NC48ads_A100_v4", 48), is_exempt=True),
+    **_sizes("standardNDASv4_A100Family", ("ND96asr_v4", 96), is_exempt=True),
+    **_sizes("standardNDAMSv4_A100Family", ("ND96amsr_A100_v4", 96), is_exempt=True),
+}
+
+
+def find_vm_size(emulator: Emulator, name: str) -> VmSize | None:
+    """A size of the table or of the seed, whatever its case."""
+    for known, size in emulator.seed.vm_sizes.items():
+        if known.lower() == name.lower():
+            return VmSize(size.family, size.cores)
+    return VM_SIZES.get(name.lower())
+
+
+def cores_needed(size: VmSize, instances: int) -> int:
+    """The cores that `instances` take from the quota, the service's reserve among them."""
+    return (instances if size.is_exempt else ceil(round(RESERVE * instances, 6))) * size.cores
+
+
+def check_cores(emulator: Emulator, deployments: list[Resource], wanted: Document) -> Problems:
+    """The size is offered, and its family's quota has room for `wanted` beside all other online deployments.
+
+    A family without a quota in the seed has no limit. Failed online deployments count: their machines are kept.
+    """
+    name = str(wanted["properties"].get("instanceType") or "")
+    size = find_vm_size(emulator, name)
+    if size is None:
+        return {"VmSize": [f"{name} is not a size that managed online endpoints offer, or the emulator knows."]}
+    limits = {family.lower(): cores for family, cores in emulator.seed.vm_quotas.items()}
+    limit = limits.get(size.family.lower())
+    if limit is None:
+        return {}
+    before, used = 0, 0
+    for document in (_largest(emulator, one) for one in deployments):
+        other = find_vm_size(emulator, str(document["properties"].get("instanceType") or ""))
+        if other is None or other.family.lower() != size.family.lower():
+            continue
+        if document["location"].lower() == wanted["location"].lower():
+            cores = cores_needed(other, document["sku"]["capacity"])
+            used += cores
+            before += cores if document["id"].lower() == wanted["id"].lower() else 0
+    additional = cores_needed(size, wanted["sku"]["capacity"]) - before
+    if used + max(additional, 0) <= limit:
+        return {}
+    text = (
+        f"Not enough quota available for {name} in SubscriptionId {emulator.seed.subscription_id}. "
+        f"Current usage/limit: {used}/{limit}. Additional needed: {additional}. {HELP}"
+    )
+    return {"VmSize": [text]}
+
+
+def _largest(emulator: Emulator, deployment: Resource) -> Document:
+    """The document with most instances: the one that is shown, or the one that a running operation leads to."""
+    documents = [deployment.document]
+    for operation in emulator.operations.running.values():
+        if operation.resource.lower() == deployment.id.lower() and operation.result is not None:
+            documents.append(operation.result)
+    return max(documents, key=lambda document: int(document["sku"]["capacity"]))
+
+
+def check_endpoint_count(emulator: Emulator, existing: list[Resource], region: str) -> Problems:
+    """Whether the region has room for one more endpoint, of any workspace."""
+    most = emulator.seed.limits.endpoints_per_region
+    if sum(one.document["location"].lower() == region.lower() for one in existing) < most:
+        return {}
+    text = f"OutOfQuota: a subscription can have at most {most} online endpoints in region {region}. {HELP}"
+    return {"Endpoint": [text]}
+
+
+def check_deployment_count(emulator: Emulator, endpoint_id: str, existing: list[Resource]) -> Problems:
+    """Whether endpoint and subscription have room for one more online deployment; `existing` are all of them."""
+    limits = emulator.seed.limits
+    if len(existing) >= limits.deployments_per_subscription:
+        most = limits.deployments_per_subscription
+        return {"Deployment": [f"OutOfQuota: a subscription can have at most {most} online deployments. {HELP}"]}
+    if sum(one.id.lower().startswith(f"{endpoint_id.lower()}/") for one in existing) < limits.deployments_per_endpoint:
+        return {}
+    most = limits.deployments_per_endpoint
+    return {"Deployment": [f"OutOfQuota: an endpoint can have at most {most} deployments. {HELP}"]}

@@ -1,0 +1,128 @@
+"""The gateway's way to a container: one HTTP/1.1 request over loopback, its answer as it comes.
+
+Nothing is kept alive: the inference server's gunicorn has synchronous workers, which close after each answer.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import cast
+
+import httptools
+
+HOST = "127.0.0.1"
+MOST_BUFFERED_BYTES = 1024 * 1024
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class BrokenAnswer(Exception):
+    """The container closed the connection, or what it sent is not HTTP."""
+
+
+class Answer(asyncio.Protocol):
+    """The answer of a container: `status` and `headers` (names in lower case) after `started`, then `chunks`."""
+
+    def __init__(self, request: bytes, *, is_head: bool) -> None:
+        self.status, self.headers = 0, Headers()
+        self._request, self._is_head = request, is_head
+        self._parser = httptools.HttpResponseParser(self)
+        self._body = bytearray()
+        self._has_ended = False
+        self._ends_with_connection = False
+        self._error: BrokenAnswer | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._transport: asyncio.Transport | None = None
+
+    async def started(self) -> None:
+        """Returns when status and headers are known; raises BrokenAnswer."""
+        while not self.status:
+            await self._more()
+
+    async def chunks(self) -> AsyncIterator[tuple[bytes, bool]]:
+        """The body, piece by piece, and whether there is more to come; at least one piece. Raises BrokenAnswer."""
+        is_more = True
+        while is_more:
+            while not self._body and not self._has_ended:
+                await self._more()
+            content, is_more = bytes(self._body), not self._has_ended
+            self._body.clear()
+            if self._transport is not None and is_more:
+                self._transport.resume_reading()
+            yield content, is_more
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _more(self) -> None:
+        if self._error is not None:
+            raise self._error
+        self._waiter = asyncio.get_running_loop().create_future()
+        await self._waiter
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # What asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as exc:
+            self._error = BrokenAnswer(f"the container's answer is not HTTP: {exc}")
+            self.close()
+        if len(self._body) > MOST_BUFFERED_BYTES and self._transport is not None:
+            self._transport.pause_reading()
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if self.status and self._ends_with_connection and exc is None:
+            self._has_ended = True
+        if not self._has_ended and self._error is None:
+            self._error = BrokenAnswer(f"the container closed the connection: {exc}")
+        self._wake()
+
+    # What the parser calls
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:  # 100 Continue
+            self.headers.clear()
+            return
+        framing = {name for name, _ in self.headers} & {b"content-length", b"transfer-encoding"}
+        self.status, self._ends_with_connection = status, not framing
+        self._has_ended = self._is_head
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        self._has_ended = self.status > 0
+
+
+@asynccontextmanager
+async def asked(
+    port: int, method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes
+) -> AsyncIterator[Answer]:
+    """The started answer to one request; leaving the block drops the connection. Raises OSError, BrokenAnswer."""
+    lines = [b"%s %s HTTP/1.1\r\nhost: %s:%d" % (method.encode(), target, HOST.encode(), port)]
+    lines += [b"%s: %s" % pair for pair in headers]
+    lines.append(b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body))
+    loop = asyncio.get_running_loop()
+    request = b"\r\n".join(lines) + body
+    _, answer = await loop.create_connection(lambda: Answer(request, is_head=method == "HEAD"), HOST, port)
+    try:
+        await answer.started()
+        yield answer
+    finally:
+        answer.close()

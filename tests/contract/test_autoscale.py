@@ -1,0 +1,126 @@
+"""Autoscale settings, through azure-mgmt-monitor."""
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from tests.contract.conftest import Arm
+from tests.contract.other_clients import ClientError, OtherClient
+from tests.contract.test_metrics import REQUIREMENTS
+from tests.emulator_process import EmulatorProcess
+
+Settings = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def process(emulator: EmulatorProcess) -> Iterator[OtherClient]:
+    client = OtherClient(REQUIREMENTS, "azure.mgmt.monitor:MonitorManagementClient", emulator.environment)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def settings(process: OtherClient) -> Settings:
+    """Calls an operation on autoscale settings in the resource group."""
+    return lambda operation, *arguments: process(f"autoscale_settings.{operation}", "rollway", *arguments)
+
+
+@pytest.fixture
+def wanted(arm: Arm, name: str) -> dict[str, Any]:
+    """A setting that scales an online deployment out and in by its CPU; nothing asks whether there is one."""
+    target = f"{arm.root}/onlineEndpoints/{name}/deployments/blue"
+
+    def rule(operator: str, threshold: int, direction: str) -> dict[str, Any]:
+        trigger = {
+            "metricName": "CpuUtilizationPercentage",
+            "metricResourceUri": target,
+            "timeGrain": "PT1M",
+            "statistic": "Average",
+            "timeWindow": "PT5M",
+            "timeAggregation": "Average",
+            "operator": operator,
+            "threshold": threshold,
+        }
+        action = {"direction": direction, "type": "ChangeCount", "value": "1", "cooldown": "PT5M"}
+        return {"metricTrigger": trigger, "scaleAction": action}
+
+    profile = {
+        "name": "default",
+        "capacity": {"minimum": "2", "maximum": "5", "default": "2"},
+        "rules": [rule("GreaterThan", 70, "Increase"), rule("LessThan", 30, "Decrease")],
+    }
+    properties = {"enabled": True, "targetResourceUri": target, "profiles": [profile]}
+    return {"location": "westeurope", "properties": properties}
+
+
+def test_an_autoscale_setting_is_created_read_listed_and_deleted(
+    settings: Settings, wanted: dict[str, Any], name: str
+) -> None:
+    created = settings("create_or_update", name, wanted)
+    found = settings("get", name)
+    listed = [one["name"] for one in settings("list_by_resource_group")]
+    settings("delete", name)
+    settings("delete", name)
+
+    assert found == created
+    assert found["properties"]["profiles"] == wanted["properties"]["profiles"]
+    assert name in listed
+    with pytest.raises(ClientError) as caught:
+        settings("get", name)
+    assert caught.value.status == 404
+
+
+def test_an_autoscale_setting_is_disabled_unless_it_says_otherwise(
+    settings: Settings, wanted: dict[str, Any], name: str
+) -> None:
+    del wanted["properties"]["enabled"]
+
+    assert settings("create_or_update", name, wanted)["properties"]["enabled"] is False
+
+
+def test_a_patch_switches_an_autoscale_setting_off_and_keeps_its_rules(
+    settings: Settings, wanted: dict[str, Any], name: str
+) -> None:
+    settings("create_or_update", name, wanted)
+
+    patched = settings("update", name, {"tags": {"why": "night"}, "properties": {"enabled": False, "profiles": None}})
+
+    assert (patched["properties"]["enabled"], patched["tags"]) == (False, {"why": "night"})
+    assert len(patched["properties"]["profiles"][0]["rules"]) == 2
+
+
+def test_a_target_has_one_autoscale_setting(settings: Settings, wanted: dict[str, Any], name: str) -> None:
+    settings("create_or_update", name, wanted)
+    settings("create_or_update", name, wanted)
+
+    with pytest.raises(ClientError, match=f"has an autoscale setting already: {name}") as caught:
+        settings("create_or_update", f"{name}-2", wanted)
+
+    assert caught.value.status == 409
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "text"),
+    [
+        (("capacity",), {"minimum": "3", "maximum": "2", "default": "3"}, "must be in this order"),
+        (("capacity", "minimum"), "few", "must be whole numbers as strings"),
+        (("rules", 0, "scaleAction", "cooldown"), "PT5S", "cooldown must be between PT1M and P7D"),
+        (("rules", 1, "scaleAction", "direction"), "Sideways", "direction must be one of None, Increase, Decrease"),
+        (("rules", 1, "metricTrigger", "operator"), "About", "operator must be one of Equals"),
+        (("rules",), 11, "there can be at most 10"),
+    ],
+)
+def test_a_wrong_autoscale_setting_is_refused(
+    settings: Settings, wanted: dict[str, Any], name: str, path: tuple[Any, ...], value: Any, text: str
+) -> None:
+    target: Any = wanted["properties"]["profiles"][0]
+    for part in path[:-1]:
+        target = target[part]
+    target[path[-1]] = [deepcopy(target["rules"][0]) for _ in range(value)] if path == ("rules",) else value
+
+    with pytest.raises(ClientError, match=text) as caught:
+        settings("create_or_update", name, wanted)
+
+    assert (caught.value.status, caught.value.code) == (400, "BadRequest")

@@ -1,0 +1,206 @@
+"""Faults that are declared reach unmodified clients as in real life."""
+
+import os
+from typing import Any
+
+import pytest
+from azure.ai.ml import MLClient
+from azure.ai.ml.entities import Environment, ManagedOnlineEndpoint, Model
+from azure.core.exceptions import (
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceExistsError,
+    ServiceResponseError,
+)
+from azure.identity import ClientSecretCredential
+
+from tests.contract.conftest import Served, create_endpoint, describe
+from tests.emulator_process import EmulatorProcess
+
+
+def credential(emulator: EmulatorProcess, **settings: Any) -> ClientSecretCredential:
+    """Without tokens yet."""
+    tenant, authority = (emulator.environment[name] for name in ("AZURE_TENANT_ID", "AZURE_AUTHORITY_HOST"))
+    return ClientSecretCredential(
+        tenant, "contributor", "contributor-secret", authority=authority, disable_instance_discovery=True, **settings
+    )
+
+
+def test_a_fault_waits_for_its_turn_and_is_used_up(client: MLClient, emulator: EmulatorProcess, name: str) -> None:
+    create_endpoint(client, name)
+    emulator.fail(method="GET", path=f"/onlineEndpoints/{name}$", status=403, after=2, count=1)
+
+    def read() -> int:
+        try:
+            client.online_endpoints.get(name)
+        except HttpResponseError as exc:
+            return int(exc.status_code or 0)
+        return 200
+
+    assert [read() for _ in range(4)] == [200, 200, 403, 200]
+
+
+def test_a_fault_without_a_count_lasts_until_faults_are_deleted(
+    client: MLClient, emulator: EmulatorProcess, name: str
+) -> None:
+    create_endpoint(client, name)
+    emulator.fail(method="GET", path=f"/onlineEndpoints/{name}$", status=403, count=None)
+
+    for _ in range(3):
+        with pytest.raises(HttpResponseError, match=r"Declared at /_emulator/faults"):
+            client.online_endpoints.get(name)
+    emulator.http().delete(f"{emulator.url}/_emulator/faults").raise_for_status()
+
+    assert client.online_endpoints.get(name).name == name
+
+
+def test_a_slow_answer_runs_into_the_clients_read_timeout(
+    client: MLClient, emulator: EmulatorProcess, name: str
+) -> None:
+    create_endpoint(client, name)
+    subscription = os.environ["AZURE_SUBSCRIPTION_ID"]
+    hasty = MLClient(credential(emulator), subscription, "rollway", "local", read_timeout=0.5, retry_total=0)
+    emulator.fail(method="GET", path=f"/onlineEndpoints/{name}$", delay_seconds=3)
+
+    with pytest.raises(ServiceResponseError, match="Read timed out"):
+        hasty.online_endpoints.get(name)
+
+
+def test_a_token_endpoint_that_is_down_is_an_authentication_error(emulator: EmulatorProcess) -> None:
+    emulator.fail(method="POST", path="/oauth2/v2.0/token$", status=503)
+
+    with pytest.raises(ClientAuthenticationError, match="HTTP Error: 503"):
+        credential(emulator, retry_total=0).get_token(f"{emulator.url}/.default")
+
+
+@pytest.mark.parametrize("code", ["OutOfQuota", "OperationCanceled", "InternalServerError"])
+def test_an_operation_fails_with_the_declared_code(
+    client: MLClient, emulator: EmulatorProcess, name: str, code: str
+) -> None:
+    emulator.fail(method="PUT", path=name, operation="failed", code=code, message="there is no room left.")
+
+    with pytest.raises(HttpResponseError) as caught:
+        create_endpoint(client, name)
+
+    assert (caught.value.status_code, caught.value.error.code) == (200, None)
+    assert caught.value.error.message.startswith(f"{code}: there is no room left.")
+    assert caught.value.error.message.endswith(f"aka.ms/oe-tsg#error-{code.lower()}")
+    assert client.online_endpoints.get(name).provisioning_state == "Failed"
+    with pytest.raises(HttpResponseError, match="unrecoverable"):
+        create_endpoint(client, name)
+
+
+def test_a_failed_update_of_an_endpoint_changes_nothing(client: MLClient, emulator: EmulatorProcess, name: str) -> None:
+    endpoint = create_endpoint(client, name)
+    emulator.fail(method="PUT", path=name, operation="failed", code="OperationCanceled")
+    endpoint.description = "changed"
+
+    with pytest.raises(HttpResponseError, match="OperationCanceled: "):
+        client.online_endpoints.begin_create_or_update(endpoint).result()
+    failed = client.online_endpoints.get(name)
+    client.online_endpoints.begin_create_or_update(endpoint).result()
+
+    assert (failed.provisioning_state, failed.description) == ("Failed", None)
+    again = client.online_endpoints.get(name)
+    assert (again.provisioning_state, again.description) == ("Succeeded", "changed")
+
+
+def test_an_operation_can_succeed_and_leave_a_failed_resource(
+    client: MLClient, emulator: EmulatorProcess, model: Model, environment: Environment, name: str
+) -> None:
+    create_endpoint(client, name)
+    emulator.fail(method="PUT", path=f"{name}/deployments/blue", operation="failed_body")
+
+    created = client.online_deployments.begin_create_or_update(describe(name, model, environment)).result()
+
+    assert created.provisioning_state == "Failed"
+
+
+def test_a_delete_that_fails_leaves_the_endpoint(client: MLClient, emulator: EmulatorProcess, name: str) -> None:
+    create_endpoint(client, name)
+    emulator.fail(method="DELETE", path=name, operation="failed", code="InternalServerError")
+
+    with pytest.raises(HttpResponseError, match="InternalServerError: "):
+        client.online_endpoints.begin_delete(name).result()
+
+    assert client.online_endpoints.get(name).provisioning_state == "Failed"
+
+
+def test_a_stuck_operation_keeps_its_endpoint_busy_until_faults_are_deleted(
+    client: MLClient, emulator: EmulatorProcess, name: str
+) -> None:
+    emulator.fail(method="PUT", path=name, operation="stuck")
+    stuck = client.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name=name, auth_mode="key"))
+
+    state = client.online_endpoints.get(name).provisioning_state
+    with pytest.raises(ResourceExistsError, match="Already running method PUT"):
+        client.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name=name, auth_mode="key"))
+    emulator.http().delete(f"{emulator.url}/_emulator/faults").raise_for_status()
+
+    assert state == "Creating"
+    assert stuck.result().provisioning_state == "Succeeded"
+
+
+def test_a_put_whose_answer_is_lost_meets_the_409_of_its_own_operation(
+    client: MLClient, emulator: EmulatorProcess, name: str
+) -> None:
+    emulator.fail(method="PUT", path=name, operation="slow", delay_seconds=3600)
+    emulator.fail(method="PUT", path=name, drop="after")
+
+    with pytest.raises(ResourceExistsError, match="Already running method PUT"):
+        create_endpoint(client, name)
+
+    assert client.online_endpoints.get(name).provisioning_state == "Creating"
+
+
+def test_a_poll_that_is_answered_with_404_ends_the_wait_and_not_the_operation(
+    client: MLClient, emulator: EmulatorProcess, name: str
+) -> None:
+    emulator.fail(path="/mfeOperationsStatus/", status=404)
+
+    with pytest.raises(HttpResponseError) as caught:
+        create_endpoint(client, name)
+
+    assert caught.value.status_code == 404
+    assert client.online_endpoints.get(name).provisioning_state == "Succeeded"
+
+
+def test_a_failing_container_is_a_424_that_tells_its_status(served: Served, emulator: EmulatorProcess) -> None:
+    emulator.fail(at="container", path=f"^/{served.name}/blue/score", status=503, body="no memory left")
+
+    answer, after = served.score({}), served.score({})
+
+    assert (answer.status_code, answer.text, after.status_code) == (424, "no memory left", 200)
+    assert answer.headers["ms-azureml-model-error-statuscode"] == "503"
+    assert answer.headers["ms-azureml-model-error-reason"] == "model_error"
+
+
+def test_a_container_that_cuts_the_connection_is_not_ready(served: Served, emulator: EmulatorProcess) -> None:
+    emulator.fail(at="container", path=f"^/{served.name}/blue/", drop="before")
+
+    answer = served.score({})
+
+    assert (answer.status_code, answer.headers["ms-azureml-model-error-reason"]) == (424, "model_not_ready")
+
+
+def test_a_slow_container_runs_into_the_request_timeout(served: Served, emulator: EmulatorProcess) -> None:
+    emulator.fail(at="container", path=f"^/{served.name}/blue/", delay_seconds=60)
+
+    assert served.score({}).status_code == 408
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ({"path": "x"}, "say what goes wrong"),
+        ({"path": "x", "status": 500, "drop": "before"}, "exclude each other"),
+        ({"path": "x", "operation": "stuck", "at": "container"}, "do not happen in a container"),
+        ({"path": "x", "operation": "slow"}, "needs delay_seconds"),
+    ],
+)
+def test_a_fault_that_says_nothing_or_two_things_is_refused(
+    emulator: EmulatorProcess, fault: dict[str, object], text: str
+) -> None:
+    answer = emulator.http().post(f"{emulator.url}/_emulator/faults", json=[fault])
+
+    assert (answer.status_code, text in answer.json()["problems"][0]["msg"]) == (400, True)

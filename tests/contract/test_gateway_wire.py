@@ -1,0 +1,165 @@
+"""What passes the gateway on the wire: headers, bodies, status codes of the model, and copies to a mirror."""
+
+import json
+import uuid
+from pathlib import Path
+
+import httpx
+import pytest
+from azure.ai.ml import MLClient
+from azure.ai.ml.entities import Environment, Model, OnlineRequestSettings
+
+from tests.contract.conftest import Served, create_endpoint, describe, set_traffic
+from tests.emulator_process import EmulatorProcess
+
+SETTINGS = OnlineRequestSettings(request_timeout_ms=20_000, max_concurrent_requests_per_instance=20)
+
+
+@pytest.fixture(scope="module")
+def open_minded(client: MLClient, model: Model, environment: Environment, emulator: EmulatorProcess) -> Served:
+    """An endpoint whose model answers as it is asked to; half of its requests are copied to `shadow`."""
+    name = f"wire-{uuid.uuid4().hex[:8]}"
+    create_endpoint(client, name)
+    hasty = OnlineRequestSettings(request_timeout_ms=500)
+    for deployment, settings in (("live", SETTINGS), ("shadow", SETTINGS), ("hasty", hasty)):
+        wanted = describe(name, model, environment, deployment, "any_answer", request_settings=settings)
+        client.online_deployments.begin_create_or_update(wanted).result()
+    endpoint = set_traffic(client, name, live=100)
+    endpoint.mirror_traffic = {"shadow": 50}
+    endpoint = client.online_endpoints.begin_create_or_update(endpoint).result()
+    return Served(name, endpoint.scoring_uri, client.online_endpoints.get_keys(name).primary_key, emulator)
+
+
+def ask(served: Served, query: str = "", http: httpx.Client | None = None, **headers: str) -> httpx.Response:
+    given = {"Authorization": f"Bearer {served.key}", "azureml-model-deployment": "live"}
+    given |= {name.replace("_", "-"): value for name, value in headers.items()}
+    with http or served.emulator.http() as one:
+        return one.post(f"{served.uri}{query}", content=b"{}", headers={k: v for k, v in given.items() if v})
+
+
+def test_the_container_sees_the_clients_headers_but_not_its_key(open_minded: Served) -> None:
+    answer = ask(open_minded, x_mine="kept", x_request_id="mine", x_ms_client_request_id="an id!" + "7" * 120)
+
+    seen = {name.lower(): value for name, value in json.loads(answer.text).items()}
+    assert (answer.status_code, seen["x-mine"]) == (200, "kept")
+    assert "authorization" not in seen
+    assert seen["x-request-id"] == answer.headers["x-request-id"] != "mine"
+    # Cut before it is passed on: the inference server refuses more than 100 characters with a 431.
+    assert seen["x-ms-client-request-id"] == answer.headers["x-ms-client-request-id"] == "anid" + "7" * 36
+
+
+def test_an_answer_without_a_client_request_id_has_none_and_names_its_deployment(open_minded: Served) -> None:
+    answer = ask(open_minded)
+
+    uuid.UUID(answer.headers["x-request-id"])
+    assert answer.headers["x-ms-request-id"] == answer.headers["x-request-id"]
+    assert "x-ms-client-request-id" not in answer.headers
+    assert answer.headers.get_list("azureml-model-deployment") == ["live"]
+    assert answer.headers["azureml-model-session"] == "live"
+    assert int(answer.headers["ms-azureml-model-time"]) >= 0
+    assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize("status", [201, 204, 302, 400, 401, 404, 429, 500, 503])
+def test_any_status_of_the_model_but_200_is_a_424_that_tells_it(open_minded: Served, status: int) -> None:
+    answer = ask(open_minded, f"?status={status}")
+
+    assert answer.status_code == 424
+    assert answer.headers["ms-azureml-model-error-statuscode"] == str(status)
+    assert answer.headers["ms-azureml-model-error-reason"] == "model_error"
+    assert answer.headers["azureml-model-deployment"] == "live"
+    assert status == 204 or answer.json() == {"status": status}
+
+
+def test_a_body_is_passed_on_while_the_model_still_writes_it(open_minded: Served, tmp_path: Path) -> None:
+    headers = {"Authorization": f"Bearer {open_minded.key}", "azureml-model-deployment": "live"}
+    url = f"{open_minded.uri}?wait_for={tmp_path / 'go'}"
+    with open_minded.emulator.http() as http, http.stream("POST", url, content=b"{}", headers=headers) as answer:
+        chunks = answer.iter_text()
+        first = next(chunks)
+        (tmp_path / "go").touch()
+        rest = "".join(chunks)
+
+    assert (answer.status_code, first, rest) == (200, "first ", "second")
+
+
+def test_a_body_that_outlasts_the_request_timeout_is_cut(open_minded: Served, tmp_path: Path) -> None:
+    headers = {"Authorization": f"Bearer {open_minded.key}", "azureml-model-deployment": "hasty"}
+    url = f"{open_minded.uri}?wait_for={tmp_path / 'never'}"
+    received = []
+    with (
+        open_minded.emulator.http() as http,
+        http.stream("POST", url, content=b"{}", headers=headers) as answer,
+        pytest.raises(httpx.RemoteProtocolError, match="incomplete"),
+    ):
+        received += answer.iter_text()
+
+    assert answer.status_code == 200  # it had begun
+    assert "second" not in "".join(received)
+
+
+def test_a_large_body_comes_whole(open_minded: Served) -> None:
+    assert ask(open_minded, f"?size={5 * 1024 * 1024}").text == "x" * 5 * 1024 * 1024
+
+
+def test_a_body_sent_in_chunks_arrives(served: Served) -> None:
+    def chunks():  # type: ignore[no-untyped-def]
+        yield b'{"x": '
+        yield b"1}"
+
+    with served.emulator.http() as http:
+        answer = http.post(served.uri, content=chunks(), headers={"Authorization": f"Bearer {served.key}"})
+
+    assert (answer.status_code, answer.json()["echo"]) == (200, {"x": 1})
+
+
+@pytest.mark.parametrize(("version", "key"), [("", "swagger"), ("?version=2", "swagger"), ("?version=3", "openapi")])
+def test_the_swagger_document_needs_the_key(client: MLClient, served: Served, version: str, key: str) -> None:
+    url = f"{client.online_endpoints.get(served.name).openapi_uri}{version}"
+    with served.emulator.http() as http:
+        answer = http.get(url, headers={"Authorization": f"Bearer {served.key}"})
+        refused = http.get(url)
+
+    assert (answer.status_code, refused.status_code) == (200, 401)
+    assert key in answer.json()
+    assert "/score" in answer.json()["paths"]
+
+
+def copies(client: MLClient, served: Served) -> int:
+    """How many requests `shadow` has had; its one worker has answered all that came before this one."""
+    assert ask(served, azureml_model_deployment="shadow").status_code == 200
+    logs = client.online_deployments.get_logs("shadow", served.name, 10_000)
+    return logs.count("POST /score 200")
+
+
+def test_mirror_traffic_gets_a_share_of_copies_and_nobody_sees_its_answers(
+    client: MLClient, open_minded: Served
+) -> None:
+    before = copies(client, open_minded)
+    pinned = [ask(open_minded) for _ in range(10)]
+    after_pinned = copies(client, open_minded)
+    answers = [ask(open_minded, azureml_model_deployment="") for _ in range(100)]
+    copied = copies(client, open_minded) - after_pinned - 1
+
+    assert {one.headers["azureml-model-deployment"] for one in (*pinned, *answers)} == {"live"}
+    assert after_pinned - before == 1  # requests that name a deployment are not copied
+    assert 24 <= copied <= 76  # 100 draws at 50 %: the probability to leave this interval is below 1e-6
+
+
+def test_a_failing_copy_does_not_touch_the_live_answer(
+    client: MLClient, model: Model, environment: Environment, emulator: EmulatorProcess, name: str
+) -> None:
+    create_endpoint(client, name)
+    for deployment, script in (("live", "good"), ("broken", "raises")):
+        client.online_deployments.begin_create_or_update(
+            describe(name, model, environment, deployment, script)
+        ).result()
+    endpoint = set_traffic(client, name, live=100)
+    endpoint.mirror_traffic = {"broken": 50}
+    uri = client.online_endpoints.begin_create_or_update(endpoint).result().scoring_uri
+    served = Served(name, uri, client.online_endpoints.get_keys(name).primary_key, emulator)
+
+    answers = [served.score({}) for _ in range(30)]
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert "raises: this request cannot be scored" in client.online_deployments.get_logs("broken", name, 1000)

@@ -1,0 +1,81 @@
+"""The public registry and its curated environments, through azure-ai-ml."""
+
+import os
+
+import pytest
+from azure.ai.ml import MLClient
+from azure.ai.ml.entities import Environment, Model
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.identity import DefaultAzureCredential
+
+from tests.contract.conftest import Served, create_endpoint, describe, set_traffic
+from tests.emulator_process import EmulatorProcess
+
+LATEST = "azureml://registries/azureml/environments/sklearn-1.5/labels/latest"
+
+
+@pytest.fixture(scope="module")
+def registry(emulator: EmulatorProcess) -> MLClient:
+    """A client of the registry, as a user of Azure would make it."""
+    credential = DefaultAzureCredential(disable_instance_discovery=True)
+    return MLClient(credential, os.environ["AZURE_SUBSCRIPTION_ID"], registry_name="azureml")
+
+
+def test_curated_environments_are_read_from_the_registry(registry: MLClient) -> None:
+    latest = registry.environments.get("sklearn-1.5", label="latest")
+    first = registry.environments.get("sklearn-1.5", version="26")
+
+    assert (latest.name, latest.version) == ("sklearn-1.5", "27")
+    assert latest.image == "mcr.microsoft.com/azureml/curated/sklearn-1.5:27"
+    assert first.id == "azureml://registries/azureml/environments/sklearn-1.5/versions/26"
+
+
+def test_the_registry_lists_its_environments_and_their_versions(registry: MLClient) -> None:
+    assert {one.name for one in registry.environments.list()} >= {"sklearn-1.5", "minimal-py312-inference"}
+    assert [one.version for one in registry.environments.list("sklearn-1.5")] == ["27", "26"]
+
+
+def test_what_the_registry_has_not_is_a_404(registry: MLClient) -> None:
+    with pytest.raises(ResourceNotFoundError):
+        registry.environments.get("tensorflow-0.1", version="1")
+
+
+def test_an_unknown_registry_is_a_404(emulator: EmulatorProcess) -> None:
+    with pytest.raises(ResourceNotFoundError, match="Registry nobodys not found"):
+        MLClient(DefaultAzureCredential(disable_instance_discovery=True), registry_name="nobodys")
+
+
+def test_nobody_writes_to_the_public_registry(registry: MLClient, name: str) -> None:
+    wanted = Environment(name=name, version="1", image="docker.io/library/python:3.11")
+
+    with pytest.raises(HttpResponseError, match="does not have authorization to perform action") as caught:
+        registry.environments.create_or_update(wanted)
+
+    assert caught.value.status_code == 403
+
+
+def test_a_deployment_runs_in_the_latest_version_of_a_curated_environment(
+    client: MLClient, model: Model, emulator: EmulatorProcess, name: str
+) -> None:
+    create_endpoint(client, name)
+    client.online_deployments.begin_create_or_update(describe(name, model, LATEST)).result()
+    endpoint = set_traffic(client, name, blue=100)
+
+    key = client.online_endpoints.get_keys(name).primary_key
+    answer = Served(name, endpoint.scoring_uri, key, emulator).score({})
+
+    assert client.online_deployments.get("blue", name).environment == LATEST.replace("labels/latest", "versions/27")
+    assert (answer.status_code, answer.json()["answer"]) == (200, 42)
+
+
+@pytest.mark.parametrize("tail", ["absent/labels/latest", "sklearn-1.5/versions/1", "sklearn-1.5/labels/best"])
+def test_a_curated_environment_that_does_not_exist_is_refused(
+    client: MLClient, model: Model, name: str, tail: str
+) -> None:
+    create_endpoint(client, name)
+    wanted = describe(name, model, f"azureml://registries/azureml/environments/{tail}")
+
+    with pytest.raises(HttpResponseError, match=f"{tail} was not found") as caught:
+        client.online_deployments.begin_create_or_update(wanted)
+
+    assert caught.value.status_code == 400
