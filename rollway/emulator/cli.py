@@ -18,6 +18,7 @@ app = App(name="emulator", help="A local Azure ML, for the same clients and the 
 STATE = Path(".rollway/emulator")
 
 
+@app.default
 @app.command
 def up(
     *,
@@ -49,7 +50,6 @@ def up(
         The name under which other machines reach it.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         chosen = Profile.parse(profile)
         run(
