@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -120,12 +121,31 @@ def test_after_a_build_killed_at_work_the_next_one_waits_for_its_leftovers_and_s
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=environ, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        assert any(line.startswith(b"Resolved") for line in process.stdout)  # uv is at work, and outlives its parent
+        assert any(line.startswith(b"Resolved") for line in process.stdout)  # uv is at work
         process.kill()
 
     environment = asyncio.run(build_image(ImageRecipe(None, conda), tmp_path, lambda _: None))
 
     assert run_python(environment, "import azureml_inference_server_http as server; print(server.__name__)")
+
+
+def test_a_killed_build_leaves_no_process(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as never_answers:
+        url = f"http://127.0.0.1:{never_answers.getsockname()[1]}/slow-1.0-py3-none-any.whl"
+        code = (
+            "import asyncio, pathlib, sys; from rollway.emulator.runtime.images import *;"
+            f"recipe = ImageRecipe(None, 'dependencies: [{{pip: [\"slow @ {url}\"]}}]');"
+            "asyncio.run(build_image(recipe, pathlib.Path(sys.argv[1]), print))"
+        )
+        command = [sys.executable, "-c", code, str(tmp_path)]
+        with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}) as process:
+            asked, _ = never_answers.accept()  # uv waits for the package, for ever
+            process.kill()
+
+        with asked:
+            asked.settimeout(10)  # uv itself gives up after 30
+            while asked.recv(4096):
+                pass  # its request; then the end of the connection, which is the end of uv
 
 
 async def test_an_environment_whose_python_has_been_removed_is_built_again(tmp_path: Path) -> None:

@@ -129,21 +129,27 @@ def _start_afresh(home: Path) -> None:
     home.mkdir(parents=True)
 
 
+_ESCORT = str(Path(__file__).with_name("escort.py"))
+
+
 async def _run_uv(
     arguments: list[str], tee: Callable[[str], None], cwd: Path | None = None, lock: int | None = None
 ) -> int:
-    """Runs uv, its output line by line to `tee`; the exit code. Cancelled, it takes uv down with it."""
+    """Runs uv, its output line by line to `tee`; the exit code. Cancelled, or killed, it takes uv down with it."""
     process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-IS",
+        _ESCORT,
         uv.find_uv_bin(),
         *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         cwd=cwd,
         env=_uv_environment(os.environ),
         limit=2**20,
         start_new_session=True,
-        # uv holds the lock too: should this process be killed, nobody builds beside a uv that is still writing.
+        # uv holds the lock too: should this process be killed, nobody builds before uv has ended as well.
         pass_fds=() if lock is None else (lock,),
     )
     try:
