@@ -18,7 +18,6 @@ from rollway.rollout.state import CREATED_AT, CREATED_BY, PREVIOUS_TRAFFIC, RUN,
 from rollway.spec import RolloutSpec
 
 TIMEOUT_SECONDS = 1800  # x-ms-async-operation-timeout of the service is PT30M
-_TERMINAL = ("succeeded", "failed", "canceled")
 _TRAFFIC_TAGS = (RUN, PREVIOUS_TRAFFIC, WRITTEN_TRAFFIC)
 
 
@@ -125,7 +124,7 @@ async def settle(session: Session, name: str, clock: Clock = SYSTEM_CLOCK) -> En
     """Waits until no operation is running on the endpoint."""
     return await wait_for(
         lambda: read_endpoint(session, name),
-        lambda state: not state.exists or state.provisioning_state.lower() in _TERMINAL,
+        lambda state: not state.exists or state.is_settled,
         what=f"the operation on the endpoint {name}",
         timeout_seconds=TIMEOUT_SECONDS,
         describe=lambda state: state.provisioning_state,

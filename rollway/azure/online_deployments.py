@@ -14,7 +14,7 @@ from rollway.azure.session import Session
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, wait_for, when_free
 from rollway.errors import ForeignChange, ProvisioningFailed
 from rollway.rollout.plan import Plan
-from rollway.rollout.state import CREATED_AT, CREATED_BY, RUN, OnlineDeploymentState
+from rollway.rollout.state import CREATED_AT, CREATED_BY, RUN, OnlineDeploymentState, is_settled
 from rollway.spec import RolloutSpec
 
 DELETE_TIMEOUT_SECONDS = 1800
@@ -105,7 +105,7 @@ async def wait_until_ready(
 
     entity = await wait_for(
         read,
-        lambda entity: _state(entity).is_settled,
+        lambda entity: is_settled(word(entity.provisioning_state)),
         what=f"the provisioning of {name}",
         timeout_seconds=timeout_seconds,
         describe=lambda entity: word(entity.provisioning_state),

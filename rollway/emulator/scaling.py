@@ -9,7 +9,6 @@ import asyncio
 import json
 import logging
 import operator
-import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from rollway.emulator.arm import Arm
 from rollway.emulator.autoscale import SETTING_TYPE
 from rollway.emulator.endpoints import DEPLOYMENT_TYPE, endpoint_id_of
 from rollway.emulator.errors import ArmError, Document
+from rollway.emulator.metrics import AGGREGATIONS as METRIC_AGGREGATIONS
 from rollway.emulator.metrics import DEPLOYMENT_KIND, ENDPOINT_KIND, METRICS, Filter, series
 from rollway.emulator.monitor import lag_seconds
 from rollway.emulator.seed import Role
@@ -40,11 +40,7 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "lessthanorequal": operator.le,
 }
 AGGREGATIONS: dict[str, Callable[[Sequence[float]], float]] = {
-    "average": statistics.fmean,
-    "minimum": min,
-    "maximum": max,
-    "total": sum,
-    "count": len,
+    **METRIC_AGGREGATIONS,
     "last": lambda values: values[-1],
 }
 

@@ -16,6 +16,11 @@ PREVIOUS_TRAFFIC = "rollway:previous-traffic"  # what the run that wrote last fo
 WRITTEN_TRAFFIC = "rollway:traffic"  # what it wrote
 
 
+def is_settled(provisioning_state: str) -> bool:
+    """Whether a resource in that state has no operation running on it."""
+    return provisioning_state.lower() in ("succeeded", "failed", "canceled")
+
+
 class ResolvedAsset(Frozen):
     """A model or environment version in Azure. `id` is None when a dry run would only register it."""
 
@@ -45,11 +50,6 @@ class OnlineDeploymentState(Frozen):
         return self.provisioning_state.lower() == "succeeded"
 
     @property
-    def is_settled(self) -> bool:
-        """Whether no operation is running on it."""
-        return self.is_succeeded or self.is_failed
-
-    @property
     def is_failed(self) -> bool:
         """Whether its last operation failed or was cancelled."""
         return self.provisioning_state.lower() in ("failed", "canceled")
@@ -69,6 +69,11 @@ class EndpointState(Frozen):
     traffic: dict[str, int] = {}  # percent by online deployment
     mirror_traffic: dict[str, int] = {}
     online_deployments: tuple[OnlineDeploymentState, ...] = ()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no operation is running on it."""
+        return is_settled(self.provisioning_state)
 
     def online_deployment(self, name: str) -> OnlineDeploymentState | None:
         """The one of that name (names compare case-insensitively), or None."""

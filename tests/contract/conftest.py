@@ -18,6 +18,7 @@ from azure.ai.ml.entities import (
 )
 from azure.identity import ClientSecretCredential
 
+from tests.contract.other_clients import OtherClient, monitor_client
 from tests.emulator_process import EmulatorProcess, running_emulator
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -34,6 +35,14 @@ workspaces:
   - {{resource_group: rollway, name: legacy, v1_legacy_mode: true}}
   - {{resource_group: rollway, name: networked, managed_network: inactive}}
 """
+
+
+@pytest.fixture(scope="session")
+def monitor(emulator: EmulatorProcess) -> Iterator[OtherClient]:
+    """Azure Monitor's own client."""
+    client = monitor_client(emulator.environment)
+    yield client
+    client.close()
 
 
 @pytest.fixture(scope="session")

@@ -85,3 +85,9 @@ def provide_python(requirements: tuple[str, ...]) -> str:
 
 # What belongs to our own virtual environment, and the trust in an emulator that runs already.
 NOT_FOR_UV = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"}
+
+
+def monitor_client(environment: Mapping[str, str]) -> OtherClient:
+    """A client of Azure Monitor, of the last version with models of its own that are checked strictly."""
+    requirements = ("azure-mgmt-monitor==6.0.2", "azure-identity>=1.25")
+    return OtherClient(requirements, "azure.mgmt.monitor:MonitorManagementClient", environment)

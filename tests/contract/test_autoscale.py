@@ -1,6 +1,6 @@
 """Autoscale settings, through azure-mgmt-monitor."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -8,23 +8,14 @@ import pytest
 
 from tests.contract.conftest import Arm
 from tests.contract.other_clients import ClientError, OtherClient
-from tests.contract.test_metrics import REQUIREMENTS
-from tests.emulator_process import EmulatorProcess
 
 Settings = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def process(emulator: EmulatorProcess) -> Iterator[OtherClient]:
-    client = OtherClient(REQUIREMENTS, "azure.mgmt.monitor:MonitorManagementClient", emulator.environment)
-    yield client
-    client.close()
-
-
 @pytest.fixture
-def settings(process: OtherClient) -> Settings:
+def settings(monitor: OtherClient) -> Settings:
     """Calls an operation on autoscale settings in the resource group."""
-    return lambda operation, *arguments: process(f"autoscale_settings.{operation}", "rollway", *arguments)
+    return lambda operation, *arguments: monitor(f"autoscale_settings.{operation}", "rollway", *arguments)
 
 
 @pytest.fixture

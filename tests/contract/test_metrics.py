@@ -10,20 +10,11 @@ from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Environment, Model
 
 from tests.contract.conftest import Arm, Served, create_endpoint, describe, set_traffic
-from tests.contract.other_clients import ClientError, OtherClient
+from tests.contract.other_clients import ClientError, OtherClient, monitor_client
 from tests.contract.plain_rest import PlainRest
 from tests.emulator_process import EmulatorProcess, running_emulator
 
-# The last with models of its own that are checked strictly.
-REQUIREMENTS = ("azure-mgmt-monitor==6.0.2", "azure-identity>=1.25")
 Query = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def monitor(emulator: EmulatorProcess) -> Iterator[OtherClient]:
-    client = OtherClient(REQUIREMENTS, "azure.mgmt.monitor:MonitorManagementClient", emulator.environment)
-    yield client
-    client.close()
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +207,7 @@ def test_metrics_arrive_after_their_lag(lagging: EmulatorProcess, name: str) -> 
     rest, path = PlainRest(lagging), f"/onlineEndpoints/{name}"
     rest.send("PUT", path, {"location": "westeurope", "properties": {"authMode": "Key"}}).raise_for_status()
     uri = rest.send("GET", path).json()["properties"]["scoringUri"]
-    monitor = OtherClient(REQUIREMENTS, "azure.mgmt.monitor:MonitorManagementClient", lagging.environment)
+    monitor = monitor_client(lagging.environment)
     counts = []
 
     assert lagging.http().post(uri).status_code == 401

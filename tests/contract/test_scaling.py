@@ -1,7 +1,6 @@
 """Autoscale settings at work, set through azure-mgmt-monitor."""
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,15 +12,7 @@ from tests.contract.conftest import Arm, Served, create_endpoint, describe, set_
 from tests.contract.other_clients import OtherClient
 from tests.emulator_process import EmulatorProcess
 
-REQUIREMENTS = ("azure-mgmt-monitor==6.0.2", "azure-identity>=1.25")
 DEADLINE_SECONDS = 60
-
-
-@pytest.fixture(scope="module")
-def monitor(emulator: EmulatorProcess) -> Iterator[OtherClient]:
-    client = OtherClient(REQUIREMENTS, "azure.mgmt.monitor:MonitorManagementClient", emulator.environment)
-    yield client
-    client.close()
 
 
 def rule(direction: str, operator: str, threshold: float, resource: str = "", **action: str) -> dict[str, Any]:
