@@ -111,5 +111,9 @@ class Client(threading.Thread):
         deadline = time.monotonic() + timeout_seconds
         while version not in self.versions and time.monotonic() < deadline:
             time.sleep(0.05)
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends the client."""
         self._stopped.set()
         self.join()
