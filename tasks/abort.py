@@ -38,6 +38,9 @@ async def abort_rollout(
     except RollwayError as failure:
         if failure.retryable:
             raise
+        if planned is None:  # so early that there is nothing to bring back
+            get_run_logger().warning("%s", failure)
+            return Undone()
         raise TrafficNotRestored(
             f"the rollout failed and {endpoint!r} could not be brought back to what it was",
             where=f"endpoint {endpoint}",

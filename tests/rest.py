@@ -80,6 +80,10 @@ class Rest:
         """Makes the cloud misbehave, once or as often as told."""
         self.http.post(f"{self._base}/_emulator/faults", json=[fault]).raise_for_status()
 
+    def clear_faults(self) -> None:
+        """Ends all misbehaviour."""
+        self.http.delete(f"{self._base}/_emulator/faults").raise_for_status()
+
 
 class Client(threading.Thread):
     """Scores an endpoint without pause until it is stopped; every answer's status and model version are kept."""
