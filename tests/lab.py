@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -164,6 +165,13 @@ class Lab:
         act()
         requests: list[dict[str, Any]] = self.emulator.get("requests")[before:]
         return requests
+
+    def note(self, text: str) -> None:
+        """Says how far a long test is: among its output, and at once in `cells.log` of its folder."""
+        line = f"{time.strftime('%X')} {text}"
+        print(line)
+        with (self.folder / "cells.log").open("a") as file:
+            file.write(f"{line}\n")
 
     def dossier(self, outcome: Outcome) -> str | None:
         """What the run says in its artifact about why it failed."""

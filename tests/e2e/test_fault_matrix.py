@@ -5,7 +5,6 @@ endpoint that serves already. `ROLLWAY_MATRIX=full` tries all of them, otherwise
 """
 
 import os
-import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -47,7 +46,7 @@ def test_every_call_with(
     for call in chosen:
         found, end = try_cell(lab, call, TROUBLES[trouble])
         ends[end] += 1
-        print(f"{time.strftime('%X')} {call} {trouble}: {end} {found}", flush=True)
+        lab.note(f"{call} {trouble}: {end} {found}")
         if found:
             problems.append(f"{call} {trouble}: {found}")
             lab.start_afresh()

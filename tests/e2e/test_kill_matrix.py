@@ -4,7 +4,6 @@ The writes are those of an undisturbed rollout, see `tests.calls`; the process i
 after each of them. What the operator does afterwards is what Prefect would do by itself within a minute.
 """
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -82,7 +81,7 @@ def kill_and_finish(lab: Lab, write: Call, moment: str, expected: Seen) -> list[
     seen = lab.look()
     if shape(seen) != shape(expected) or not seen.is_free:
         problems.append(f"the next run left {seen}")
-    print(f"{time.strftime('%X')} killed {moment} {write}: {problems or 'finished'}", flush=True)
+    lab.note(f"killed {moment} {write}: {problems or 'finished'}")
     return problems
 
 
