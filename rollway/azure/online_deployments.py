@@ -3,16 +3,18 @@
 Every function reads first, then acts, so running it twice is safe.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from azure.ai.ml.entities import OnlineDeployment
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
+from azure.core.exceptions import AzureError, ResourceNotFoundError
 
-from rollway.azure.failures import azure_errors, explain, in_thread, now, word
+from rollway.azure.failures import azure_errors, in_thread, now, provisioning_failed, word
 from rollway.azure.folder import load_online_deployment_entity, settings_of
 from rollway.azure.session import Session
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, wait_for, when_free
-from rollway.errors import ForeignChange, ProvisioningFailed
+from rollway.errors import ForeignChange
+from rollway.masking import mask
 from rollway.rollout.plan import Plan
 from rollway.rollout.state import CREATED_AT, CREATED_BY, RUN, OnlineDeploymentState, is_settled
 from rollway.spec import RolloutSpec
@@ -116,19 +118,17 @@ async def wait_until_ready(
     state = _state(entity)
     if state.is_succeeded:
         return state
-    code, reason = await _why_it_failed(session, entity)
-    logs = await read_logs(session, endpoint, name)
-    raise ProvisioningFailed(
+    raise provisioning_failed(
         f"the online deployment {name!r} did not become ready",
-        where=f"endpoint {endpoint}",
-        why=f"{code}: {reason}" if code else reason,
-        hint="read the log below, mend what it complains about and run the rollout again",
-        details=logs,
+        f"endpoint {endpoint}",
+        state=state.provisioning_state,
+        error=await _read_reason(session, entity),
+        logs=await read_logs(session, endpoint, name),
     )
 
 
 async def read_logs(session: Session, endpoint: str, name: str, lines: int = LOG_LINES) -> str:
-    """The last lines of both containers' logs under headings; says so when Azure has none."""
+    """The last lines of both containers' logs under headings, without secrets; says so when Azure has none."""
     parts = []
     for title, container in (("inference server", "inference-server"), ("storage initializer", "storage-initializer")):
         try:
@@ -137,7 +137,7 @@ async def read_logs(session: Session, endpoint: str, name: str, lines: int = LOG
             )
         except AzureError as error:
             text = f"(no log: {str(error).splitlines()[0]})"
-        parts.append(f"--- log of the {title} container, last {lines} lines ---\n{text.strip() or '(empty)'}")
+        parts.append(f"--- log of the {title} container, last {lines} lines ---\n{mask(text.strip()) or '(empty)'}")
     return "\n".join(parts)
 
 
@@ -161,15 +161,14 @@ async def delete_online_deployment(session: Session, endpoint: str, name: str, *
     )
 
 
-async def _why_it_failed(session: Session, entity: OnlineDeployment) -> tuple[str | None, str]:
+async def _read_reason(session: Session, entity: OnlineDeployment) -> Mapping[str, Any] | None:
     # The resource only says "Failed"; its operation knows why, and the service leaves the address among the properties.
     url = (entity.properties or {}).get("AzureAsyncOperationUri")
     try:
         operation: dict[str, Any] = await in_thread(session.read_arm, str(url)) if url else {}
-    except HttpResponseError:
-        operation = {}
-    error = operation.get("error")
-    return explain(error) if error else (None, f"Azure gives no reason; the state is {entity.provisioning_state}")
+    except AzureError:
+        return None
+    return operation.get("error")
 
 
 def _state(entity: OnlineDeployment) -> OnlineDeploymentState:

@@ -18,7 +18,7 @@ from azure.core.exceptions import (
 )
 from azure.mgmt.core.exceptions import ARMErrorFormat
 
-from rollway.azure.failures import azure_errors, explain, in_thread, translate
+from rollway.azure.failures import azure_errors, in_thread, translate
 from rollway.errors import (
     AccessDenied,
     AzureUnavailable,
@@ -150,23 +150,6 @@ def test_a_failed_operation_with_the_code_in_front_of_its_message_is_understood(
 
     assert type(error) is RequestRefused
     assert error.why == "ResourceNotReady: User container has crashed."
-
-
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        ({"code": None, "message": "OutOfQuota: too small"}, ("OutOfQuota", "too small")),
-        ({"code": "BadArgument", "message": "no: prefix here"}, ("BadArgument", "no: prefix here")),
-        ({"code": None, "message": "no prefix"}, (None, "no prefix")),
-        ({"message": None, "details": None}, (None, "")),
-        ({"code": "A", "message": "b", "details": [{"message": "not JSON"}, {"message": "[]"}]}, ("A", "b")),
-        ({"code": "A", "message": "b", "details": [{"message": '{"errors": {}}'}]}, ("A", "b")),
-    ],
-)
-def test_code_and_message_are_found_wherever_the_service_put_them(
-    body: dict[str, Any], expected: tuple[str | None, str]
-) -> None:
-    assert explain(body) == expected
 
 
 def test_an_answer_that_is_no_arm_error_is_cut_to_its_first_line() -> None:
