@@ -37,7 +37,7 @@ async def deploy_endpoint(rollout: str, model_version: str | None = None, dry_ru
         after = await move_traffic(planned)
         live = await smoke_test(planned, "by traffic")
     except BaseException as error:  # cancelling a run raises no Exception
-        await abort_rollout(connected, spec, str(error) or type(error).__name__)
+        await abort_rollout(connected, spec, error)
         raise
     retired = await retire_replaced(planned)
     return await write_report(planned, traffic_after=after, smoke_tests=(pinned, live), retired=retired)

@@ -5,7 +5,7 @@ from typing import Literal
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
-from rollway import report
+from rollway import dossier, report
 from rollway.azure import endpoints, online_deployments, undo
 from rollway.azure.data_plane import Scorer
 from rollway.azure.session import WorkspaceFacts, open_session
@@ -14,7 +14,7 @@ from rollway.rollout import traffic
 from rollway.rollout.smoke import SmokeTestResult, judge
 from rollway.spec import RolloutSpec
 from tasks.provision import PlannedRollout
-from tasks.step import run_id, step
+from tasks.step import failed_step, run_id, step, timeline
 
 Route = Literal["pinned", "by traffic"]
 
@@ -76,7 +76,7 @@ async def retire_replaced(rollout: PlannedRollout) -> tuple[str, ...]:
 
 
 @step("abort", run_name="abort: back to what was before", timeout_seconds=7200, tags=["azure"], retries=3)
-async def abort_rollout(connected: WorkspaceFacts, spec: RolloutSpec, error: str) -> tuple[str, ...]:
+async def abort_rollout(connected: WorkspaceFacts, spec: RolloutSpec, error: BaseException) -> tuple[str, ...]:
     """Brings traffic back, removes what this run created, and leaves an artifact that says what happened."""
     endpoint = spec.endpoint.name
     get_run_logger().warning("Undoing what this run did; an operation still running in Azure must end first")
@@ -94,7 +94,9 @@ async def abort_rollout(connected: WorkspaceFacts, spec: RolloutSpec, error: str
     for line in done:
         get_run_logger().warning("%s", line)
     await acreate_markdown_artifact(
-        report.failure_markdown(spec, error, done),
+        dossier.markdown(
+            dossier.build(error, spec, step=failed_step(), timeline=timeline(), cleaned_up=done),
+        ),
         key=f"failure-{report.artifact_key(spec.name)}",
         description=f"Why the rollout of {spec.name} was aborted",
     )
