@@ -26,7 +26,6 @@ from rollway.errors import (
     Cause,
     CredentialsRejected,
     NotFound,
-    ProvisioningFailed,
     RequestRefused,
     RollwayError,
 )
@@ -34,6 +33,7 @@ from rollway.masking import mask
 
 P = ParamSpec("P")
 T = TypeVar("T")
+E = TypeVar("E", bound=RollwayError)
 
 # azure-identity has one exception for "refused", "could not ask" and "was asked to wait", with these words after it.
 _NO_ANSWER = ("Failed to establish a new connection", "Failed to resolve", "timed out", "Connection aborted")
@@ -112,28 +112,24 @@ def _class_for(status: int, cause: Cause) -> type[RollwayError]:
     return {401: CredentialsRejected, 403: AccessDenied, 404: NotFound}.get(status, RequestRefused)
 
 
-def provisioning_failed(
-    what: str, where: str, *, state: str, error: Mapping[str, Any] | None, logs: str
-) -> ProvisioningFailed:
-    """The error for a resource that ended in `state`; `error` is that of its operation, if Azure gives one."""
+def operation_failed(
+    kind: type[E], what: str, where: str, *, state: str, error: Mapping[str, Any] | None, details: str | None = None
+) -> E:
+    """An error of class `kind` for a resource that ended in `state`; `error` is its operation's, if Azure gives one."""
     if error is None and state.lower() == "canceled":
         error = {"code": "OperationCanceled", "message": "Azure canceled the operation."}
     if error is None:
-        return ProvisioningFailed(
-            what,
-            where=where,
-            why=f"Azure gives no reason; the state is {state}",
-            hint="read the log below, correct what it complains about and run the rollout again",
-            details=logs,
-        )
+        hint = "read the log below, correct what it complains about and run the rollout again"
+        why = f"Azure gives no reason; the state is {state}"
+        return kind(what, where=where, why=why, hint=hint, details=details)
     body = ErrorBody.parse(error)
     found = classify(None, body.code, body.message, body.inner_codes)
-    return ProvisioningFailed(
+    return kind(
         what,
         where=where,
         why=f"{body.code}: {body.message}" if body.code else body.message,
         hint=found.hint,
-        details=logs,
+        details=details,
         cause=found.cause,
         code=found.code,
         request_id=body.correlation_id,

@@ -9,11 +9,11 @@ from typing import Any
 from azure.ai.ml.entities import OnlineDeployment
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 
-from rollway.azure.failures import azure_errors, in_thread, now, provisioning_failed, word
+from rollway.azure.failures import azure_errors, in_thread, now, operation_failed, word
 from rollway.azure.folder import load_online_deployment_entity, settings_of
 from rollway.azure.session import Session
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, wait_for, when_free
-from rollway.errors import ForeignChange
+from rollway.errors import ForeignChange, ProvisioningFailed
 from rollway.masking import mask
 from rollway.rollout.plan import Plan
 from rollway.rollout.state import CREATED_AT, CREATED_BY, RUN, OnlineDeploymentState, is_settled
@@ -118,12 +118,13 @@ async def wait_until_ready(
     state = _state(entity)
     if state.is_succeeded:
         return state
-    raise provisioning_failed(
+    raise operation_failed(
+        ProvisioningFailed,
         f"the online deployment {name!r} did not become ready",
         f"endpoint {endpoint}",
         state=state.provisioning_state,
         error=await _read_reason(session, entity),
-        logs=await read_logs(session, endpoint, name),
+        details=await read_logs(session, endpoint, name),
     )
 
 
