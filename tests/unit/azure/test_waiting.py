@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from rollway.azure.waiting import FIRST_INTERVAL_SECONDS, LONGEST_INTERVAL_SECONDS, wait_for
+from rollway.azure.waiting import FIRST_INTERVAL_SECONDS, LONGEST_INTERVAL_SECONDS, wait_for, when_free
 from rollway.errors import AzureUnavailable, Busy, Cause, DeadlineExceeded, NotFound
 from tests.unit.builders import Clock
 
