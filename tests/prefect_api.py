@@ -65,11 +65,13 @@ class PrefectApi:
             assert time.monotonic() < deadline, f"still {state['name']} after {TIMEOUT_SECONDS} s\n{self.logs(run_id)}"
             time.sleep(0.3)
 
-    def wait_until_running(self, run_id: str, step: str) -> None:
-        """Until a task run of that step is running."""
+    def wait_until_running(self, run_id: str, prefix: str, *, attempt: int = 1) -> None:
+        """Until that attempt has a running task run whose name starts like that."""
         deadline = time.monotonic() + TIMEOUT_SECONDS
-        while not any(one.name == step and one.state == "Running" for one in self.steps(run_id)):
-            assert time.monotonic() < deadline, f"{step} never ran\n{self.logs(run_id)}"
+        while self.flow_run(run_id)["run_count"] < attempt or not any(
+            one.run_name.startswith(prefix) and one.state == "Running" for one in self.steps(run_id)
+        ):
+            assert time.monotonic() < deadline, f"{prefix} never ran\n{self.logs(run_id)}"
             time.sleep(0.1)
 
     def steps(self, run_id: str) -> list[Step]:
@@ -86,6 +88,14 @@ class PrefectApi:
             )
             for row in rows
         ]
+
+    def span(self, run_id: str, first: str, last: str) -> tuple[str, str]:
+        """When the step of the first prefix ended, and when that of the last prefix ended."""
+        rows = self.post("/task_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}})
+        first_end, last_end = (
+            next(row["end_time"] for row in rows if row["name"].startswith(prefix)) for prefix in (first, last)
+        )
+        return first_end, last_end
 
     def artifacts(self, run_id: str) -> dict[str, str]:
         """The artifacts of a flow run by key; of several versions the last."""

@@ -16,11 +16,11 @@ MOST_REJECTED = 5
 
 
 class Undone(Frozen):
-    """What an abort did, for people: a sentence each. Traffic in percent by online deployment."""
+    """What an abort did, for people: a sentence each. Traffic in percent by online deployment; None when unknown."""
 
     cleaned_up: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
-    traffic_now: dict[str, int] = {}
+    traffic_now: dict[str, int] | None = None
 
 
 async def abort(

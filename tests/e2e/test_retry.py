@@ -81,3 +81,39 @@ def test_each_retry_goes_on_where_the_run_failed_and_does_nothing_twice(world: W
     assert len(puts) == 2, "one was refused, one carried out"
     assert world.rest.score(rollout.name, {"data": [[1.0]]}).json()["answer"] == 42
     assert len(world.rest.online_deployments(rollout.name)) == 1
+
+
+def test_cancel_at_any_step_gives_traffic_back_and_a_retry_goes_on(world: World, api: PrefectApi) -> None:
+    rollout = world.make_rollout()
+    endpoint = f"/onlineEndpoints/{rollout.name}"
+    container = {"at": "container", "method": "POST", "path": f"^/{rollout.name}/", "delay_seconds": 5}
+    holds: list[tuple[str, dict[str, Any]]] = [  # the step to cancel in, and what keeps it long enough
+        ("ensure ", {"method": "PUT", "path": f"{endpoint}$", "operation": "slow", "delay_seconds": 4}),
+        ("wait ", {"method": "PUT", "path": f"{endpoint}/deployments/", "operation": "slow", "delay_seconds": 8}),
+        ("smoke test ", container),
+        ("move ", {"method": "PUT", "path": f"{endpoint}$", "operation": "slow", "delay_seconds": 4}),
+        ("smoke test ", {**container, "after": 1}),
+    ]
+    run_id = ""
+    for attempt, (prefix, fault) in enumerate(holds, start=1):
+        world.rest.fault(**fault)
+        if run_id:
+            api.retry(run_id)
+        else:
+            run_id = api.run("deploy-endpoint/diabetes", rollout=rollout.write())
+        api.wait_until_running(run_id, prefix, attempt=attempt)
+
+        api.cancel(run_id)
+        state = api.wait(run_id, attempt=attempt)
+
+        assert state["name"] == "Cancelled", (attempt, api.logs(run_id))
+        assert not any((world.rest.settled_traffic(rollout.name) or {}).values()), "nothing serves, as before"
+        world.rest.clear_faults()
+
+    api.retry(run_id)
+    state = api.wait(run_id, attempt=len(holds) + 1)
+
+    assert state["name"] == "Completed", api.logs(run_id)
+    puts = [one for one in world.rest.writes(to=f"{endpoint}/deployments/") if one.startswith("PUT")]
+    assert len(puts) == 1, "what the cancelled attempts created was adopted"
+    assert world.rest.score(rollout.name, {"data": [[1.0]]}).json()["answer"] == 42
