@@ -31,7 +31,11 @@ async def deploy_endpoint(
         weight: Percent of the traffic that the new online deployment gets; what serves today keeps the rest.
     """
     spec, planned = await read_rollout(rollout), None
-    connected = await connect()
+    try:
+        connected = await connect()
+    except BaseException as error:
+        await abort_rollout(None, spec, None, error)
+        raise
     async with one_at_a_time(spec.endpoint.name):
         try:
             model, environment, endpoint = await together(

@@ -3,7 +3,6 @@
 Every function reads first, then acts, so running it twice is safe.
 """
 
-
 from azure.ai.ml.entities import OnlineDeployment
 from azure.core.exceptions import AzureError
 
