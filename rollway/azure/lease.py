@@ -60,18 +60,19 @@ async def acquire(
             return state
         if held != seen or running:
             seen, since = held, clock.now()
-        is_ours_to_take = (
+        is_ours_to_take = not running and (
             held is None
             or held.holder == run_id
             or is_earlier_attempt(held.holder, run_id)
             or clock.now() - since >= held.ttl_seconds
             or await has_ended(held.holder)
         )
-        if is_ours_to_take and not running:
+        if is_ours_to_take:
             try:
                 await _write(session, state, {LEASE: _lease(run_id)})
                 writes += 1
                 if writes == 1:
+                    interval = FIRST_INTERVAL_SECONDS
                     continue
             except Busy:
                 pass
