@@ -8,6 +8,7 @@ Each class says how a process that ends with it exits, and whether the same call
     │   ├── CredentialsRejected         no credentials, or Microsoft Entra refused them
     │   ├── AccessDenied                the identity lacks a role
     │   ├── NotFound                    workspace, model, environment, version
+    │   ├── PreflightFailed             the plan shows that it cannot succeed, all reasons at once
     │   └── RequestRefused              Azure judged the request invalid: name taken, quota, bad value
     ├── RolloutAborted         exit 3   the rollout ended, traffic is where it was before
     │   ├── ProvisioningFailed          the online deployment never became ready
@@ -76,6 +77,10 @@ class InvalidRollout(ConfigurationError):
     def __init__(self, what: str, problems: Sequence[_ProblemLike] = (), *, hint: str | None = None) -> None:
         super().__init__(what, hint=hint, details="\n".join(f"  {problem}" for problem in problems) or None)
         self.problems = tuple(problems)
+
+
+class PreflightFailed(ConfigurationError):
+    """The plan cannot be carried out; `details` has everything that was found, and what helps."""
 
 
 class CredentialsRejected(ConfigurationError):

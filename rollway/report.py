@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from rollway.rollout import traffic
 from rollway.rollout.plan import Action, Change, Plan
+from rollway.rollout.preflight import Finding
 from rollway.rollout.smoke import SmokeTestResult, excerpt
 from rollway.spec import Frozen, RolloutSpec
 
@@ -97,6 +98,27 @@ def plan_markdown(plan: Plan) -> str:
             *_change_table([*plan.endpoint_changes, *plan.changes]),
         ]
     )
+
+
+def preflight_text(findings: Sequence[Finding]) -> str:
+    """What the preflight found, for a terminal: a line each, and what helps below it."""
+    if not findings:
+        return "preflight: nothing found"
+    width = max(len(one.severity.value) for one in findings)
+    lines = ["preflight:"]
+    for one in findings:
+        lines += [f"  {one.severity.value:<{width}}  {one}", f"  {'':<{width}}  try: {one.hint}"]
+    return "\n".join(lines)
+
+
+def preflight_markdown(findings: Sequence[Finding]) -> str:
+    """What the preflight found, as a part of an artifact."""
+    if not findings:
+        return "The preflight found nothing."
+    rows = [
+        f"| {one.severity.value} | {_cell(one.field)} | {_cell(one.message)} | {_cell(one.hint)} |" for one in findings
+    ]
+    return "\n".join(["| preflight | where | what | try |", "|---|---|---|---|", *rows])
 
 
 def markdown(report: RolloutReport) -> str:

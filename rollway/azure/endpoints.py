@@ -6,6 +6,7 @@ Every function reads first, then acts, so running it twice is safe.
 from azure.ai.ml.entities import ManagedOnlineEndpoint, OnlineEndpoint
 from azure.core.exceptions import ResourceNotFoundError
 
+from rollway.azure.entities import identities_of, kind_of
 from rollway.azure.failures import azure_errors, in_thread, now, word
 from rollway.azure.folder import load_endpoint_entity
 from rollway.azure.online_deployments import list_online_deployments
@@ -179,6 +180,9 @@ def _endpoint_state(entity: OnlineEndpoint) -> EndpointState:
         provisioning_state=word(entity.provisioning_state),
         auth_mode=word(entity.auth_mode).lower(),
         public_network_access=word(getattr(entity, "public_network_access", None) or "enabled").lower(),
+        kind=kind_of(entity),
+        location=entity.location,
+        identities=identities_of(entity),
         description=entity.description,
         tags={str(key): str(value) for key, value in (entity.tags or {}).items()},
         scoring_uri=entity.scoring_uri,
