@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from rollway.rollout import traffic
 from rollway.rollout.plan import Action, Change, Plan
-from rollway.rollout.preflight import Finding
+from rollway.rollout.preflight import Finding, describe
 from rollway.rollout.smoke import SmokeTestResult, excerpt
 from rollway.spec import Frozen, RolloutSpec
 
@@ -101,14 +101,8 @@ def plan_markdown(plan: Plan) -> str:
 
 
 def preflight_text(findings: Sequence[Finding]) -> str:
-    """What the preflight found, for a terminal: a line each, and what helps below it."""
-    if not findings:
-        return "preflight: nothing found"
-    width = max(len(one.severity.value) for one in findings)
-    lines = ["preflight:"]
-    for one in findings:
-        lines += [f"  {one.severity.value:<{width}}  {one}", f"  {'':<{width}}  try: {one.hint}"]
-    return "\n".join(lines)
+    """What the preflight found, for a terminal."""
+    return f"preflight:\n{describe(findings)}" if findings else "preflight: nothing found"
 
 
 def preflight_markdown(findings: Sequence[Finding]) -> str:

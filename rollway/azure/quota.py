@@ -1,5 +1,6 @@
 """Which sizes of virtual machines a region has, and how many of their cores are used, through the SDK."""
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -22,8 +23,10 @@ async def read_usage(session: Session, region: str) -> Usage | None:
     forecast: so nothing that goes wrong here is a reason to stop.
     """
     try:
-        sizes = await in_thread(session.ml.compute.list_sizes, location=region)
-        usages = await in_thread(lambda: list(session.ml.compute.list_usage(location=region)))
+        sizes, usages = await asyncio.gather(
+            in_thread(session.ml.compute.list_sizes, location=region),
+            in_thread(lambda: list(session.ml.compute.list_usage(location=region))),
+        )
     except AzureError:
         return None
     return Usage(sizes=tuple(_sizes(sizes)), families=tuple(_families(usages)))
@@ -38,7 +41,7 @@ def _sizes(found: Iterable[Any]) -> Iterator[VmSize]:
                 name=values["name"],
                 family=values["family"],
                 cores=values["vCPUs"],
-                is_for_endpoints=_ONLINE_ENDPOINTS in supported,
+                is_for_endpoints=not supported or _ONLINE_ENDPOINTS in supported,
             )
 
 

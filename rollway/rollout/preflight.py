@@ -91,8 +91,12 @@ def require_no_blockers(findings: Sequence[Finding]) -> None:
     if not blockers:
         return
     count = f"{len(blockers)} reason{'s' if len(blockers) > 1 else ''}"
-    details = "\n".join(f"  {one.severity.value}: {one}\n    try: {one.hint}" for one in findings)
-    raise PreflightFailed(f"the rollout cannot succeed, for {count}; nothing was started", details=details)
+    raise PreflightFailed(f"the rollout cannot succeed, for {count}; nothing was started", details=describe(findings))
+
+
+def describe(findings: Sequence[Finding]) -> str:
+    """For people: a line per finding, and what helps below it."""
+    return "\n".join(f"  {one.severity.value}  {one}\n           try: {one.hint}" for one in findings)
 
 
 def _workspace(network: NetworkFacts) -> Iterator[Finding]:
