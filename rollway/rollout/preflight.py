@@ -164,7 +164,7 @@ def _limits(
 def _clients(spec: RolloutSpec, endpoint: EndpointState) -> Iterator[Finding]:
     """What those who call the endpoint will notice."""
     today, wanted = endpoint.auth_mode, spec.endpoint.auth_mode
-    if endpoint.exists and today != wanted and traffic.served_by(endpoint.traffic):
+    if today != wanted and traffic.served_by(endpoint.traffic):
         yield _warning(
             "endpoint.yml: auth_mode",
             f"changes from {today} to {wanted} while the endpoint is in use: its clients' credentials stop working",

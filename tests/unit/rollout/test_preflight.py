@@ -93,10 +93,10 @@ def test_an_endpoint_has_at_most_20_online_deployments(there: int, is_full: bool
 
 
 def test_an_online_deployment_that_is_there_already_or_goes_before_takes_no_place() -> None:
-    endpoint = an_endpoint(*(one(f"number-{number}") for number in range(20)))
+    endpoint = an_endpoint(*(one(f"Number-{number}") for number in range(20)))
 
-    assert found(endpoint=endpoint, online_deployment="NUMBER-7") == []
-    assert found(endpoint=endpoint, removes=frozenset({"Number-7"})) == []
+    assert found(endpoint=endpoint, online_deployment="number-7") == []
+    assert found(endpoint=endpoint, removes=frozenset({"NUMBER-7"})) == []
     assert found(endpoint=endpoint, removes=frozenset({"absent"})) == [("blocker", "endpoint: online deployments")]
 
 
@@ -140,7 +140,7 @@ def test_sizes_that_azure_exempts_have_no_reserve() -> None:
 
 
 def test_an_online_deployment_that_is_adopted_needs_cores_only_for_more_instances() -> None:
-    endpoint, full = an_endpoint(one("new", 5)), a_usage(used=100)
+    endpoint, full = an_endpoint(one("new", 5)), a_usage(used=120)
 
     assert found(a_spec(instance_count=5), endpoint, usage=full) == []
     assert found(a_spec(instance_count=4), endpoint, usage=full) == []
@@ -191,6 +191,14 @@ def test_a_size_that_the_region_has_not_is_a_blocker_that_proposes_another() -> 
     assert (finding.severity, finding.field) == (Severity.BLOCKER, "deployment.yml: instance_type")
     assert "Standard_DS3_v3 is not a size of virtual machines in westeurope" in finding.message
     assert "did you mean 'Standard_DS3_v2'?" in finding.message
+
+
+def test_a_size_that_online_endpoints_cannot_have_is_not_proposed() -> None:
+    usage = a_usage(is_for_endpoints=False)
+
+    (finding,) = findings(a_spec(settings=settings(instance_type="Standard_DS3_v3")), usage=usage)
+
+    assert "'Standard_DS3_v2'" not in finding.message
 
 
 def test_a_size_that_azure_does_not_list_for_online_endpoints_is_a_warning() -> None:

@@ -30,6 +30,7 @@ def test_nothing_is_reserved_for_exempt_sizes(name: str) -> None:
     [
         ("Standard DSv2 Family Cluster Dedicated vCPUs", "standardDSv2Family", True),
         ("Standard NCASv3_T4 Family Cluster Dedicated vCPUs", "standardNCASv3_T4Family", True),
+        ("Standard_DSv2_Family_Cluster_Dedicated_vCPUs", "standardDSv2Family", True),
         ("standardDSv2Family", "STANDARDDSV2FAMILY", True),
         ("standardDv2Family", "standardDSv2Family", False),
     ],
