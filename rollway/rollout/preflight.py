@@ -111,6 +111,9 @@ def _workspace(network: NetworkFacts) -> Iterator[Finding]:
 def _immutable(spec: RolloutSpec, endpoint: EndpointState, network: NetworkFacts) -> Iterator[Finding]:
     """What differs from the endpoint that is there, and can only be had by another endpoint."""
     wanted, is_same_region = spec.endpoint, _region(endpoint.location) in ("", _region(network.region))
+    is_failed = endpoint.is_settled and endpoint.provisioning_state.lower() != "succeeded"
+    # One whose creation failed is deleted and created again.
+    is_kept = endpoint.exists and not (is_failed and not endpoint.online_deployments)
     another = "delete the endpoint first, or give the new one another name in endpoint.yml"
     kind = spec.online_deployment.settings.get("type", "managed")
     if kind != wanted.kind:
@@ -119,16 +122,16 @@ def _immutable(spec: RolloutSpec, endpoint: EndpointState, network: NetworkFacts
             f"is {kind}, but endpoint.yml describes a {wanted.kind} endpoint",
             "a Kubernetes endpoint has `compute` in endpoint.yml and `type: kubernetes` in deployment.yml",
         )
-    if endpoint.exists and endpoint.kind != wanted.kind:
+    if is_kept and endpoint.kind != wanted.kind:
         message = f"the endpoint is {endpoint.kind} and cannot become {wanted.kind}"
         yield _blocker("endpoint.yml: compute", message, another)
-    if endpoint.exists and not is_same_region:
+    if is_kept and not is_same_region:
         message = f"the endpoint is in {endpoint.location} and cannot move to the workspace's region {network.region}"
         yield _blocker("endpoint.yml: location", message, another)
     elif _region(wanted.location) not in ("", _region(network.region)):
         message = f"{wanted.location} is ignored: endpoints are in the workspace's region, {network.region}"
         yield _warning("endpoint.yml: location", message, "remove it, or name a workspace of that region")
-    if endpoint.exists and wanted.identities and endpoint.identities and wanted.identities != endpoint.identities:
+    if is_kept and wanted.identities and endpoint.identities and wanted.identities != endpoint.identities:
         today, then = ", ".join(endpoint.identities), ", ".join(wanted.identities)
         yield _blocker("endpoint.yml: identity", f"is {today} and cannot become {then}", another)
 

@@ -284,11 +284,25 @@ def test_another_auth_mode_of_an_endpoint_in_use_is_a_warning() -> None:
     ids=["kind", "location", "identity"],
 )
 def test_what_an_endpoint_cannot_change_is_a_blocker(wanted: dict[str, Any], today: dict[str, Any], field: str) -> None:
-    (finding,) = findings(a_spec(wanted), an_endpoint(**today))
+    endpoint = an_endpoint(one("blue"), **today)
+
+    (finding,) = findings(a_spec(wanted), endpoint)
 
     assert (finding.severity, finding.field) == (Severity.BLOCKER, field)
     assert "delete the endpoint first" in finding.hint
     assert found(a_spec(wanted), ABSENT.model_copy(update=today)) == []
+
+
+def test_an_endpoint_whose_creation_failed_is_made_again_so_it_can_be_another() -> None:
+    kubernetes = an_endpoint(kind="kubernetes", provisioning_state="Failed")
+
+    assert found(endpoint=kubernetes) == []
+    assert found(endpoint=kubernetes.model_copy(update={"online_deployments": (one("blue"),)})) == [
+        ("blocker", "endpoint.yml: compute")
+    ]
+    assert found(endpoint=kubernetes.model_copy(update={"provisioning_state": "Succeeded"})) == [
+        ("blocker", "endpoint.yml: compute")
+    ]
 
 
 def test_what_an_endpoint_cannot_change_may_be_said_again_or_left_out() -> None:
