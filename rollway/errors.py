@@ -9,6 +9,7 @@ what was being deployed is to blame. Each error has a `cause`: its class's own, 
     │   ├── CredentialsRejected         no credentials, or Microsoft Entra refused them
     │   ├── AccessDenied                the identity lacks a role
     │   ├── NotFound                    workspace, model, environment, version
+    │   ├── PreflightFailed             the plan shows that it cannot succeed, all reasons at once
     │   └── RequestRefused              Azure judged the request invalid: name taken, quota, bad value
     ├── RolloutAborted         exit 3   the rollout ended, traffic is where it was before
     │   ├── ProvisioningFailed          the online deployment never became ready (the candidate's fault)
@@ -105,6 +106,10 @@ class InvalidRollout(ConfigurationError):
     def __init__(self, what: str, problems: Sequence[_ProblemLike] = (), *, hint: str | None = None) -> None:
         super().__init__(what, hint=hint, details="\n".join(f"  {problem}" for problem in problems) or None)
         self.problems = tuple(problems)
+
+
+class PreflightFailed(ConfigurationError):
+    """The plan cannot be carried out; `details` has everything that was found, and what helps."""
 
 
 class CredentialsRejected(ConfigurationError):

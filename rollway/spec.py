@@ -96,6 +96,9 @@ class EndpointSpec(Frozen):
     name: str
     auth_mode: Literal["key", "aml_token", "aad_token"] = "key"
     public_network_access: Literal["enabled", "disabled"] = "enabled"
+    kind: Literal["managed", "kubernetes"] = "managed"
+    location: str | None = None
+    identities: tuple[str, ...] = ()  # "system_assigned", or ids of user-assigned ones; empty when the file has none
     description: str | None = None
     tags: dict[str, str] = {}
 

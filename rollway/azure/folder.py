@@ -30,6 +30,7 @@ from azure.ai.ml.exceptions import MlException
 from marshmallow import ValidationError
 from pydantic import JsonValue
 
+from rollway.azure.entities import identities_of, kind_of
 from rollway.errors import InvalidRollout
 from rollway.spec import (
     AssetSpec,
@@ -173,6 +174,9 @@ def _endpoint(path: Path, raw: object, problems: list[Problem]) -> EndpointSpec 
         auth_mode=entity.auth_mode,
         # Kubernetes online endpoints have none.
         public_network_access=(getattr(entity, "public_network_access", None) or "enabled").lower(),
+        kind=kind_of(entity),
+        location=entity.location,
+        identities=identities_of(entity),
         description=entity.description,
         tags={str(key): str(value) for key, value in (entity.tags or {}).items()},
     )
