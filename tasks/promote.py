@@ -8,13 +8,14 @@ from prefect.logging import get_run_logger
 from rollway import report
 from rollway.azure import endpoints, online_deployments, undo
 from rollway.azure.data_plane import Scorer
-from rollway.azure.session import WorkspaceFacts, open_session
+from rollway.azure.session import WorkspaceFacts
 from rollway.errors import RollwayError, SmokeTestFailed, TrafficNotRestored
 from rollway.rollout import traffic
 from rollway.rollout.smoke import SmokeTestResult, judge
 from rollway.spec import RolloutSpec
 from tasks.provision import PlannedRollout
 from tasks.step import run_id, step
+from tasks.workspace import open_session
 
 Route = Literal["pinned", "by traffic"]
 

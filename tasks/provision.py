@@ -7,13 +7,14 @@ from prefect.logging import get_run_logger
 
 from rollway import report
 from rollway.azure import online_deployments
-from rollway.azure.session import WorkspaceFacts, open_session
+from rollway.azure.session import WorkspaceFacts
 from rollway.rollout import plan as planning
 from rollway.rollout.plan import Action, Plan
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
 from rollway.settings import Workspace
 from rollway.spec import Frozen, RolloutSpec
 from tasks.step import run_id, step
+from tasks.workspace import open_session
 
 PROGRESS_INTERVAL_SECONDS = 5.0
 

@@ -83,11 +83,6 @@ def timeline() -> tuple[StepTime, ...]:
     return tuple(_timeline[run_id()])
 
 
-def rollout_name() -> str:
-    """What people call the rollout: the last part of the folder that the flow was given."""
-    return str(flow_run.parameters["rollout"]).rstrip("/").rpartition("/")[2]
-
-
 def _timed(act: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
     @functools.wraps(act)
     async def timed(*args: P.args, **kwargs: P.kwargs) -> R:

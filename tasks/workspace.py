@@ -1,0 +1,28 @@
+"""Which workspace a run talks to, and as whom: from a Prefect block or from the environment.
+
+Steps hand on the workspace's address and the block's name, never the identity: each step looks it up for itself. So a
+secret that was changed in the block is used by the next step of a run that is under way.
+"""
+
+from rollway.azure import session
+from rollway.azure.session import Session, WorkspaceFacts
+from rollway.blocks import load_workspace_block
+from rollway.settings import DefaultIdentity, Identity, Workspace, block_from_environment, workspace_from_environment
+
+
+async def connect_to(block: str | None) -> WorkspaceFacts:
+    """Signs in to the workspace of the block; without one of ROLLWAY_WORKSPACE_BLOCK, else of the other variables."""
+    name = block or block_from_environment()
+    if name is None:
+        return await session.connect(workspace_from_environment())
+    loaded = await load_workspace_block(name)
+    return await session.connect(loaded.address(name), loaded.identity)
+
+
+async def open_session(workspace: Workspace) -> Session:
+    """The process's one session for a workspace, signed in as its block says now."""
+    return await session.open_session(workspace, await _identity(workspace.block))
+
+
+async def _identity(block: str | None) -> Identity:
+    return DefaultIdentity() if block is None else (await load_workspace_block(block)).identity
