@@ -11,7 +11,6 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from rollway.emulator.cli import app as emulator_app
 from rollway.errors import RollwayError
 from rollway.local.cli import app as local_app
 from rollway.settings import is_debug
@@ -22,7 +21,10 @@ app = App(
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
 )
-app.command(emulator_app)
+# By its path, so that it is imported only for its own commands: it needs the `emulator` extra, which workers do without.
+app.command(
+    "rollway.emulator.cli:app", name="emulator", help="A local Azure ML, for the same clients and the same flow."
+)
 app.command(local_app)
 
 MOST_DETAILS = 20  # lines that are worth saying a second time
