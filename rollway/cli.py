@@ -21,7 +21,7 @@ app = App(
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
 )
-# By its path, so that it is imported only for its own commands: it needs the `emulator` extra, which workers do without.
+# By its path, so that only its own commands import it: it needs the `emulator` extra, which workers do without.
 app.command(
     "rollway.emulator.cli:app", name="emulator", help="A local Azure ML, for the same clients and the same flow."
 )
