@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from rollway.errors import RollwayError
 from rollway.local.cli import app as local_app
-from rollway.settings import is_debug
+from rollway.settings import Identity, Workspace, block_from_environment, is_debug
 
 app = App(
     name="rollway",
@@ -33,6 +33,7 @@ Rollout = Annotated[
     str, Parameter(help="Folder with endpoint.yml, deployment.yml and rollout.yml, or its name in deployments/.")
 ]
 ModelVersion = Annotated[str | None, Parameter(help="Model version, instead of the one that deployment.yml names.")]
+PERCENT = validators.Number(gte=1, lte=100)
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
 
 
@@ -54,7 +55,7 @@ def plan(rollout: Rollout, *, model_version: ModelVersion = None, as_json: AsJso
     from rollway import report
     from rollway.azure.planning import plan_rollout
 
-    made = asyncio.run(plan_rollout(rollout, model_version))
+    made = asyncio.run(plan_rollout(rollout, model_version, _workspace_of_block()))
     _answer(made.model_dump_json(indent=2) if as_json else report.plan_text(made))
 
 
@@ -64,6 +65,10 @@ def deploy(
     *,
     model_version: ModelVersion = None,
     dry_run: Annotated[bool, Parameter(negative="", help="Only plan; write nothing to Azure.")] = False,
+    force: Annotated[bool, Parameter(negative="", help="Roll out anew although nothing differs.")] = False,
+    weight: Annotated[
+        int, Parameter(help="Percent of the traffic for the new one; what serves keeps the rest.", validator=PERCENT)
+    ] = 100,
     as_json: AsJson = False,
 ) -> None:
     """Roll a folder out with the Prefect flow, in this process."""
@@ -75,7 +80,7 @@ def deploy(
 
     try:
         with _quiet_stdout():
-            result = asyncio.run(deploy_endpoint(rollout, model_version, dry_run))
+            result = asyncio.run(deploy_endpoint(rollout, model_version, dry_run, force, weight))
     except RollwayError as error:
         if error.details and error.details.count("\n") > MOST_DETAILS:
             error.details = "Its log is above, where the step failed."
@@ -108,6 +113,15 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _workspace_of_block() -> tuple[Workspace, Identity] | None:
+    # Prefect takes seconds to import, and only a block needs it.
+    if block_from_environment() is None:
+        return None
+    from tasks.workspace import find_workspace
+
+    return asyncio.run(find_workspace())
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Everything Rollway reports as an error, as one tree.
 
-Each class says how a process that ends with it exits, and whether the same call may succeed when made again::
+Each class says how a process that ends with it exits, whether the same call may succeed when made again, and whether
+what was being deployed is to blame. Each error has a `cause`: its class's own, or what Azure's answer says::
 
     RollwayError               exit 1
     ├── ConfigurationError     exit 2   what was asked for cannot be done; Azure was left as it was
@@ -10,9 +11,13 @@ Each class says how a process that ends with it exits, and whether the same call
     │   ├── NotFound                    workspace, model, environment, version
     │   └── RequestRefused              Azure judged the request invalid: name taken, quota, bad value
     ├── RolloutAborted         exit 3   the rollout ended, traffic is where it was before
-    │   ├── ProvisioningFailed          the online deployment never became ready
-    │   ├── SmokeTestFailed             it answered, but not as expected
+    │   ├── ProvisioningFailed          the online deployment never became ready (the candidate's fault)
+    │   ├── SmokeTestFailed             it answered, but not as expected (the candidate's fault)
+    │   ├── EndpointUnreachable         the scoring URI gives no answer at all
+    │   ├── EndpointFailed              an operation on the endpoint itself failed, such as moving traffic
+    │   ├── AnotherRollout              another rollout holds the endpoint for longer than this one may wait
     │   └── ForeignChange               somebody else changed the endpoint meanwhile
+    │       └── LeaseLost               another rollout took the endpoint over
     ├── DeadlineExceeded       exit 5   a wait took longer than allowed
     ├── TrafficNotRestored     exit 4   a person must look: traffic may not be where it was
     └── AzureUnavailable       exit 1   429, 5xx or no connection, after the client's own retries (retryable)
@@ -20,14 +25,31 @@ Each class says how a process that ends with it exits, and whether the same call
 """
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import ClassVar, Protocol
 
 
+class Cause(StrEnum):
+    """The kinds of reasons for which a rollout fails, by what helps."""
+
+    TRANSIENT = "transient"  # Azure's own trouble: the same rollout works later
+    BUSY = "busy"  # something else is running on the resource: the same rollout works once that has ended
+    QUOTA = "quota"  # a limit is reached: ask for more, use less, or free some
+    PERMANENT = "permanent"  # repeating it gives the same: something must be changed first
+    CONFLICT = "conflict"  # somebody else changed the endpoint: look who, then decide
+
+
 class RollwayError(Exception):
-    """What happened, where, why, and what to try; `str()` is the text for people, without a traceback."""
+    """What happened, where, why, and what to try; `str()` is the text for people, without a traceback.
+
+    `code` is Azure's own error code, `error_tree` Azure's whole error as indented lines, `details` what the containers
+    or the files say.
+    """
 
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = False
+    is_candidates_fault: ClassVar[bool] = False
+    cause: Cause = Cause.PERMANENT
 
     def __init__(
         self,
@@ -38,14 +60,21 @@ class RollwayError(Exception):
         hint: str | None = None,
         request_id: str | None = None,
         details: str | None = None,
+        cause: Cause | None = None,
+        code: str | None = None,
+        error_tree: str | None = None,
     ) -> None:
         super().__init__(what)
+        if cause is not None:
+            self.cause = cause
         self.what = what
         self.where = where
         self.why = why
         self.hint = hint
         self.request_id = request_id
         self.details = details
+        self.code = code
+        self.error_tree = error_tree
 
     def __str__(self) -> str:
         labelled = [
@@ -103,19 +132,44 @@ class RolloutAborted(RollwayError):
 class ProvisioningFailed(RolloutAborted):
     """The online deployment did not become ready; `details` holds the containers' own logs."""
 
+    is_candidates_fault = True
+
 
 class SmokeTestFailed(RolloutAborted):
     """The online deployment answered the smoke test, but not as expected."""
+
+    is_candidates_fault = True
+
+
+class EndpointUnreachable(RolloutAborted):
+    """The scoring URI gives no answer at all, so nothing is known about the model behind it."""
+
+
+class EndpointFailed(RolloutAborted):
+    """An operation on the endpoint itself failed, such as creating it or moving its traffic."""
+
+
+class AnotherRollout(RolloutAborted):
+    """Another rollout holds the endpoint, and has for longer than this one was allowed to wait."""
+
+    cause = Cause.BUSY
 
 
 class ForeignChange(RolloutAborted):
     """Somebody else changed the endpoint while the rollout was under way."""
 
+    cause = Cause.CONFLICT
+
+
+class LeaseLost(ForeignChange):
+    """Another rollout took the endpoint over: this one must not write to it any more."""
+
 
 class DeadlineExceeded(RollwayError):
-    """A wait took longer than it was allowed to."""
+    """A wait took longer than it was allowed to; what was waited for may still come."""
 
     exit_code = 5
+    cause = Cause.TRANSIENT
 
 
 class TrafficNotRestored(RollwayError):
@@ -128,7 +182,10 @@ class AzureUnavailable(RollwayError):
     """Azure throttled, failed or could not be reached, although the client repeated the call."""
 
     retryable = True
+    cause = Cause.TRANSIENT
 
 
 class Busy(AzureUnavailable):
     """Another operation is running on the resource; the same call works once that has ended."""
+
+    cause = Cause.BUSY

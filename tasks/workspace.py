@@ -10,19 +10,24 @@ from rollway.blocks import load_workspace_block
 from rollway.settings import DefaultIdentity, Identity, Workspace, block_from_environment, workspace_from_environment
 
 
-async def connect_to(block: str | None) -> WorkspaceFacts:
-    """Signs in to the workspace of the block; without one of ROLLWAY_WORKSPACE_BLOCK, else of the other variables."""
+async def find_workspace(block: str | None = None) -> tuple[Workspace, Identity]:
+    """What the block says; without one what ROLLWAY_WORKSPACE_BLOCK names, else what the other variables say.
+
+    Raises ConfigurationError.
+    """
     name = block or block_from_environment()
     if name is None:
-        return await session.connect(workspace_from_environment())
+        return workspace_from_environment(), DefaultIdentity()
     loaded = await load_workspace_block(name)
-    return await session.connect(loaded.address(name), loaded.identity)
+    return loaded.address(name), loaded.identity
+
+
+async def connect_to(block: str | None) -> WorkspaceFacts:
+    """Signs in to the workspace of the block, or of the environment."""
+    return await session.connect(*await find_workspace(block))
 
 
 async def open_session(workspace: Workspace) -> Session:
     """The process's one session for a workspace, signed in as its block says now."""
-    return await session.open_session(workspace, await _identity(workspace.block))
-
-
-async def _identity(block: str | None) -> Identity:
-    return DefaultIdentity() if block is None else (await load_workspace_block(block)).identity
+    identity = DefaultIdentity() if workspace.block is None else (await load_workspace_block(workspace.block)).identity
+    return await session.open_session(workspace, identity)

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from rollway.azure.failures import azure_errors, in_thread
 from rollway.azure.session import DATA_PLANE_SCOPE, Session
-from rollway.errors import SmokeTestFailed
+from rollway.errors import EndpointUnreachable, SmokeTestFailed
 from rollway.rollout.smoke import Measurement
 from rollway.rollout.state import EndpointState
 
@@ -58,7 +58,7 @@ class Scorer:
         """POSTs one JSON request; `online_deployment` pins it to that one whatever its weight.
 
         Answers that mean "not ready yet" and refused connections are tried again for `warm_up_seconds`. Any HTTP answer
-        is a Measurement; no answer at all raises SmokeTestFailed.
+        is a Measurement; none in time raises SmokeTestFailed, no connection EndpointUnreachable.
         """
         headers = {ROUTING_HEADER: online_deployment} if online_deployment else {}
         where = f"{self._endpoint.scoring_uri} ({online_deployment or 'by traffic'})"
@@ -75,7 +75,7 @@ class Scorer:
         except _NotReadyYet as error:
             if error.measurement is not None:
                 return error.measurement
-            raise SmokeTestFailed(
+            raise EndpointUnreachable(
                 "the endpoint cannot be reached",
                 where=where,
                 why=str(error),

@@ -9,12 +9,16 @@ import pytest
 from rollway import errors
 from rollway.errors import (
     AccessDenied,
+    AnotherRollout,
     AzureUnavailable,
     Busy,
+    Cause,
     ConfigurationError,
     DeadlineExceeded,
+    EndpointUnreachable,
     ForeignChange,
     InvalidRollout,
+    LeaseLost,
     NotFound,
     ProvisioningFailed,
     RolloutAborted,
@@ -40,6 +44,9 @@ TREE = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubcl
         (ProvisioningFailed, 3),
         (SmokeTestFailed, 3),
         (ForeignChange, 3),
+        (LeaseLost, 3),
+        (AnotherRollout, 3),
+        (EndpointUnreachable, 3),
         (TrafficNotRestored, 4),
         (DeadlineExceeded, 5),
     ],
@@ -50,6 +57,38 @@ def test_the_exit_code_tells_what_happened(kind: type[RollwayError], code: int) 
 
 def test_only_an_unavailable_azure_is_worth_another_try() -> None:
     assert [one for one in TREE if one.retryable] == [AzureUnavailable, Busy]
+
+
+def test_only_two_errors_are_the_candidates_own_fault() -> None:
+    assert {one for one in TREE if one.is_candidates_fault} == {ProvisioningFailed, SmokeTestFailed}
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        (RollwayError, Cause.PERMANENT),
+        (ConfigurationError, Cause.PERMANENT),
+        (ProvisioningFailed, Cause.PERMANENT),
+        (SmokeTestFailed, Cause.PERMANENT),
+        (EndpointUnreachable, Cause.PERMANENT),
+        (TrafficNotRestored, Cause.PERMANENT),
+        (AnotherRollout, Cause.BUSY),
+        (Busy, Cause.BUSY),
+        (ForeignChange, Cause.CONFLICT),
+        (LeaseLost, Cause.CONFLICT),
+        (AzureUnavailable, Cause.TRANSIENT),
+        (DeadlineExceeded, Cause.TRANSIENT),
+    ],
+)
+def test_each_class_has_a_cause_of_its_own(kind: type[RollwayError], cause: Cause) -> None:
+    assert kind("it").cause is cause
+
+
+def test_what_azure_says_is_the_better_cause() -> None:
+    error = ProvisioningFailed("it", cause=Cause.QUOTA, code="OutOfQuota", error_tree="OutOfQuota: no cores")
+
+    assert (error.cause, error.code, error.error_tree) == (Cause.QUOTA, "OutOfQuota", "OutOfQuota: no cores")
+    assert ProvisioningFailed("another").cause is Cause.PERMANENT
 
 
 def test_the_tree_in_the_documentation_is_the_tree_in_the_code() -> None:
@@ -96,6 +135,8 @@ def test_an_invalid_rollout_lists_every_problem_on_a_line_of_its_own() -> None:
 
 
 def test_an_error_survives_the_way_from_one_process_to_another() -> None:
-    error = SmokeTestFailed("too slow", where="endpoint x", hint="make it faster")
+    error = SmokeTestFailed("too slow", where="endpoint x", hint="make it faster", cause=Cause.BUSY, code="X")
 
-    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301
+
+    assert (str(copy), copy.cause, copy.code) == (str(error), Cause.BUSY, "X")

@@ -15,7 +15,7 @@ from azure.core.exceptions import HttpResponseError, ServiceRequestError
 
 from rollway.azure.data_plane import ROUTING_HEADER, Scorer
 from rollway.azure.session import Session
-from rollway.errors import AzureUnavailable, RollwayError, SmokeTestFailed
+from rollway.errors import AzureUnavailable, EndpointUnreachable, RollwayError, SmokeTestFailed
 from rollway.rollout.smoke import Measurement
 from rollway.rollout.state import EndpointState
 
@@ -211,13 +211,14 @@ def test_one_that_stays_unready_is_measured_as_it_answered_last(gateway: Gateway
 
 
 def test_an_endpoint_that_cannot_be_reached_is_named_with_a_hint() -> None:
-    with pytest.raises(SmokeTestFailed) as caught:
+    with pytest.raises(EndpointUnreachable) as caught:
         score("http://127.0.0.1:1/score", online_deployment="main-1", warm_up_seconds=1)
 
     assert str(caught.value).startswith(
         "the endpoint cannot be reached\n  where: http://127.0.0.1:1/score (main-1)\n  why: "
     )
     assert "inside the workspace's network" in str(caught.value.hint)
+    assert not caught.value.is_candidates_fault
 
 
 def test_an_answer_that_does_not_come_ends_with_the_setting_to_change(gateway: Gateway) -> None:
@@ -245,7 +246,7 @@ def test_keys_that_cannot_be_read_are_an_error_of_ours(error: Exception) -> None
 
 
 def test_no_secret_is_in_the_text_of_an_error() -> None:
-    with pytest.raises(SmokeTestFailed) as caught:
+    with pytest.raises(EndpointUnreachable) as caught:
         score("http://127.0.0.1:1/score", a_session("very-secret"))
 
     assert "very-secret" not in f"{caught.value!r} {caught.value} {vars(caught.value)}"
