@@ -5,7 +5,6 @@ Without a Prefect block all of it comes from the environment, and the identity i
 """
 
 import os
-from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -34,26 +33,22 @@ class Workspace(Frozen):
 class DefaultIdentity(Frozen):
     """Whatever `DefaultAzureCredential` finds: environment variables, a workload or managed identity, `az login`."""
 
-    kind: Literal["default"] = "default"
-
 
 class ManagedIdentity(Frozen):
-    """The managed identity of the machine or container that runs the flow."""
+    """The managed identity of the machine or container; `client_id` only for a user-assigned one."""
 
-    kind: Literal["managed_identity"] = "managed_identity"
-    client_id: str | None = Field(default=None, description="Of a user-assigned identity; empty for the system's own.")
+    client_id: str | None = None
 
 
 class ServicePrincipal(Frozen):
     """An application of Microsoft Entra ID with a client secret."""
 
-    kind: Literal["service_principal"] = "service_principal"
-    tenant_id: str = Field(min_length=1)
-    client_id: str = Field(min_length=1)
+    tenant_id: str
+    client_id: str
     client_secret: SecretStr
 
 
-Identity = Annotated[DefaultIdentity | ManagedIdentity | ServicePrincipal, Field(discriminator="kind")]
+Identity = DefaultIdentity | ManagedIdentity | ServicePrincipal
 
 
 class _Environment(BaseSettings):

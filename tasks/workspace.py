@@ -19,7 +19,7 @@ async def find_workspace(block: str | None = None) -> tuple[Workspace, Identity]
     if name is None:
         return workspace_from_environment(), DefaultIdentity()
     loaded = await load_workspace_block(name)
-    return loaded.address(name), loaded.identity
+    return loaded.address(name), loaded.as_whom()
 
 
 async def connect_to(block: str | None) -> WorkspaceFacts:
@@ -29,5 +29,5 @@ async def connect_to(block: str | None) -> WorkspaceFacts:
 
 async def open_session(workspace: Workspace) -> Session:
     """The process's one session for a workspace, signed in as its block says now."""
-    identity = DefaultIdentity() if workspace.block is None else (await load_workspace_block(workspace.block)).identity
+    identity = DefaultIdentity() if workspace.block is None else (await load_workspace_block(workspace.block)).as_whom()
     return await session.open_session(workspace, identity)

@@ -121,7 +121,7 @@ def _credential(identity: Identity) -> TokenCredential:
             f"the credentials in the {'environment' if is_environment else 'Prefect block'} cannot be used",
             where="environment variables AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET"
             if is_environment
-            else "tenant_id, client_id and client_secret of the block's identity",
+            else "tenant_id, client_id and client_secret of the block",
             why=str(error),
             hint="set all three, or none of them and sign in with `az login`"
             if is_environment
