@@ -2,11 +2,13 @@
 
 import inspect
 import json
+import re
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import prefect.settings
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
@@ -166,3 +168,11 @@ def test_a_wrong_job_variable_is_found() -> None:
         "$: 'resource_group_name' is a required property",
         "$: 'subscription_id' is a required property",
     ]
+
+
+@pytest.mark.parametrize("path", ["prefect.yaml", "Dockerfile", "docs/operations.md", "docs/azure-setup.md"])
+def test_every_setting_of_prefect_that_people_are_told_to_set_exists(path: str) -> None:
+    told = set(re.findall(r"\bPREFECT_[A-Z_]+\b", (ROOT / path).read_text(encoding="utf-8")))
+
+    # Those of Redis are settings of the package prefect-redis.
+    assert [name for name in told if not hasattr(prefect.settings, name) and "REDIS" not in name] == []
