@@ -99,6 +99,11 @@ def timeline() -> tuple[StepTime, ...]:
     return tuple(_timeline[run_id()])
 
 
+def failed_step() -> str:
+    """The step of this flow run that failed first, by its run's name."""
+    return next((one.name for one in timeline() if not one.is_completed), "the flow itself")
+
+
 def _cache_policy(name: str, is_kept: bool, key: Callable[[dict[str, Any]], str] | None) -> CachePolicy:
     if key is None:
         return DEFAULT if is_kept else NO_CACHE
