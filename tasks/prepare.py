@@ -2,14 +2,14 @@
 
 from prefect.logging import get_run_logger
 
-from rollway.azure import assets, session
+from rollway.azure import assets
 from rollway.azure.failures import in_thread
 from rollway.azure.folder import load_folder
-from rollway.azure.session import WorkspaceFacts, open_session
+from rollway.azure.session import WorkspaceFacts
 from rollway.rollout.state import ResolvedAsset
-from rollway.settings import workspace_from_environment
 from rollway.spec import RolloutSpec
 from tasks.step import step
+from tasks.workspace import connect_to, open_session
 
 
 @step("read rollout", run_name="read {rollout}", timeout_seconds=60)
@@ -19,9 +19,9 @@ async def read_rollout(rollout: str) -> RolloutSpec:
 
 
 @step("connect", run_name="connect to Azure ML", timeout_seconds=120, tags=["azure"], retries=2)
-async def connect() -> WorkspaceFacts:
-    """Signs in and proves access to the workspace that the environment variables name."""
-    facts = await session.connect(workspace_from_environment())
+async def connect(workspace_block: str | None = None) -> WorkspaceFacts:
+    """Signs in and proves access to the workspace of the Prefect block, or that the environment variables name."""
+    facts = await connect_to(workspace_block)
     get_run_logger().info(
         "Workspace %s in %s, public network access %s, managed network isolation %s",
         facts.workspace,

@@ -6,7 +6,6 @@ from prefect.logging import get_run_logger
 
 from rollway.azure import endpoints, lease, online_deployments
 from rollway.azure.data_plane import Scorer
-from rollway.azure.session import open_session
 from rollway.azure.state import read_endpoint
 from rollway.errors import SmokeTestFailed
 from rollway.rollout import traffic
@@ -15,6 +14,7 @@ from rollway.rollout.smoke import SmokeTestResult, judge
 from rollway.rollout.state import OnlineDeploymentState
 from tasks.provision import PlannedRollout
 from tasks.step import run_id, step
+from tasks.workspace import open_session
 
 Route = Literal["pinned", "by traffic"]
 

@@ -9,7 +9,7 @@ from prefect.runtime import flow_run
 from rollway import report
 from rollway.azure import endpoints, lease, online_deployments
 from rollway.azure.preflight import run_preflight
-from rollway.azure.session import WorkspaceFacts, open_session
+from rollway.azure.session import WorkspaceFacts
 from rollway.azure.state import read_endpoint
 from rollway.rollout import plan as planning
 from rollway.rollout.plan import Kind, Plan
@@ -19,6 +19,7 @@ from rollway.settings import Workspace
 from rollway.spec import Frozen, RolloutSpec
 from tasks.step import log_changes, run_id, step
 from tasks.turn import has_ended
+from tasks.workspace import open_session
 
 PROGRESS_INTERVAL_SECONDS = 5.0
 

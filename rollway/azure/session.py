@@ -12,13 +12,18 @@ from azure.core.credentials import TokenCredential
 from azure.core.exceptions import ClientAuthenticationError, ResourceExistsError, ResourceNotFoundError, map_error
 from azure.core.pipeline.policies import BearerTokenCredentialPolicy, RetryPolicy
 from azure.core.rest import HttpRequest, HttpResponse
-from azure.identity import AzureAuthorityHosts, DefaultAzureCredential
+from azure.identity import (
+    AzureAuthorityHosts,
+    ClientSecretCredential,
+    DefaultAzureCredential,
+    ManagedIdentityCredential,
+)
 from azure.mgmt.core import ARMPipelineClient
 
 from rollway.azure.failures import azure_errors, in_thread
 from rollway.errors import CredentialsRejected
 from rollway.rollout.preflight import NetworkFacts
-from rollway.settings import Workspace
+from rollway.settings import DefaultIdentity, Identity, ManagedIdentity, ServicePrincipal, Workspace
 from rollway.spec import Frozen
 
 READ_TIMEOUT_SECONDS = 120
@@ -27,6 +32,7 @@ CONNECTION_TIMEOUT_SECONDS = 20
 ENDPOINTS_API_VERSION = "2024-04-01"  # Online Endpoints - Update
 DATA_PLANE_SCOPE = "https://ml.azure.com/.default"
 WORKSPACE_API_VERSION = "2024-10-01"
+DEFAULT_IDENTITY = DefaultIdentity()
 
 
 # As in the SDK's generated clients.
@@ -52,9 +58,9 @@ class WorkspaceFacts(Frozen):
 class Session:
     """The SDK's client and credential for one workspace; `open_session` gives the shared one."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, identity: Identity) -> None:
         self.workspace = workspace
-        self.credential: TokenCredential = _credential()
+        self.credential: TokenCredential = _credential(identity)
         self.ml = MLClient(
             self.credential,
             workspace.subscription_id,
@@ -98,7 +104,7 @@ class Session:
         response.raise_for_status()
 
 
-def _credential() -> TokenCredential:
+def _credential(identity: Identity) -> TokenCredential:
     # Outside the public clouds there is no instance discovery to ask; azure-identity's own documentation says to
     # disable it for private clouds, else it calls the public login host.
     host = urlsplit(f"//{os.environ.get('AZURE_AUTHORITY_HOST', '').removeprefix('https://')}").hostname
@@ -106,30 +112,48 @@ def _credential() -> TokenCredential:
         AzureAuthorityHosts.AZURE_GOVERNMENT
     )
     try:
-        return DefaultAzureCredential(disable_instance_discovery=not is_public)
-    except ValueError as error:  # a variable that is there but empty or malformed
+        match identity:
+            case ManagedIdentity():
+                return ManagedIdentityCredential(client_id=identity.client_id)
+            case ServicePrincipal():
+                return ClientSecretCredential(
+                    identity.tenant_id,
+                    identity.client_id,
+                    identity.client_secret.get_secret_value(),
+                    disable_instance_discovery=not is_public,
+                )
+            case DefaultIdentity():
+                return DefaultAzureCredential(disable_instance_discovery=not is_public)
+    except ValueError as error:  # something that is there but empty or malformed
+        is_environment = isinstance(identity, DefaultIdentity)
         raise CredentialsRejected(
-            "the credentials in the environment cannot be used",
-            where="environment variables AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET",
+            f"the credentials in the {'environment' if is_environment else 'Prefect block'} cannot be used",
+            where="environment variables AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET"
+            if is_environment
+            else "tenant_id, client_id and client_secret of the block",
             why=str(error),
-            hint="set all three, or none of them and sign in with `az login`",
+            hint="set all three, or none of them and sign in with `az login`"
+            if is_environment
+            else "correct the block",
         ) from error
 
 
 _cached = lru_cache(maxsize=8)(Session)
 
 
-async def open_session(workspace: Workspace) -> Session:
-    """The process's one session for a workspace."""
-    return await in_thread(_cached, workspace)
+async def open_session(workspace: Workspace, identity: Identity = DEFAULT_IDENTITY) -> Session:
+    """The process's one session for a workspace and an identity; a changed secret is another identity."""
+    return await in_thread(_cached, workspace, identity)
 
 
-async def connect(workspace: Workspace) -> WorkspaceFacts:
+async def connect(workspace: Workspace, identity: Identity = DEFAULT_IDENTITY) -> WorkspaceFacts:
     """Signs in and reads the workspace; raises CredentialsRejected, AccessDenied or NotFound."""
     what = f"cannot reach the Azure ML workspace {workspace.name!r}"
     hint = "check AZURE_SUBSCRIPTION_ID, AZURE_RESOURCE_GROUP and AZUREML_WORKSPACE"
+    if workspace.block:
+        hint = f"check the Prefect block {workspace.block!r}"
     with azure_errors(what, where=str(workspace), hint=hint):
-        opened = await open_session(workspace)
+        opened = await open_session(workspace, identity)
         found = await in_thread(opened.ml.workspaces.get, workspace.name)
         properties = await in_thread(_read_properties, opened, str(found.id))
     network = properties.get("managedNetwork") or {}
