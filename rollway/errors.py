@@ -15,6 +15,7 @@ Each class says how a process that ends with it exits, and whether the same call
     │   └── ForeignChange               somebody else changed the endpoint meanwhile
     ├── DeadlineExceeded       exit 5   a wait took longer than allowed
     ├── TrafficNotRestored     exit 4   a person must look: traffic may not be where it was
+    ├── WatchIncomplete        exit 1   a look at some rollouts failed; the others were handled
     └── AzureUnavailable       exit 1   429, 5xx or no connection, after the client's own retries (retryable)
         └── Busy               exit 1   another operation holds the resource (retryable)
 """
@@ -122,6 +123,10 @@ class TrafficNotRestored(RollwayError):
     """The rollout failed, and so did the attempt to bring everything back to what it was before."""
 
     exit_code = 4
+
+
+class WatchIncomplete(RollwayError):
+    """New model versions of some rollouts could not be noticed or started; all others were handled."""
 
 
 class AzureUnavailable(RollwayError):
