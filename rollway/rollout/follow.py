@@ -199,9 +199,9 @@ def decide(
             return Verdict.UP_TO_DATE, _up_to_date(one, choice)
         if one == chosen:
             break
-    if pinned is not None:
-        return Verdict.PINNED, f"{chosen.version} waits: {pinned or 'the endpoint was rolled back'}"
-    if frozen is not None:
+    if pinned:
+        return Verdict.PINNED, f"{chosen.version} waits: {pinned}"
+    if frozen:
         return Verdict.FROZEN, f"{chosen.version} waits for the end of {frozen}"
     return Verdict.START, choice.why
 

@@ -14,8 +14,8 @@ CREATED_BY = "rollway:created-by"  # the run that created it
 CREATED_AT = "rollway:created-at"
 PREVIOUS_TRAFFIC = "rollway:previous-traffic"  # what the run that wrote last found
 WRITTEN_TRAFFIC = "rollway:traffic"  # what it wrote
-REJECTED = "rollway:rejected"  # the last versions that were at fault themselves: <model>:<version>, by commas
-PINNED = "rollway:pinned"  # why no new version is to be rolled out by itself
+REJECTED = "rollway:rejected"  # the last `<model>:<version>`s that failed by their own fault, comma separated
+PINNED = "rollway:pinned"  # why new model versions are not to be rolled out by themselves; empty: they are
 
 
 def is_settled(provisioning_state: str) -> bool:

@@ -227,9 +227,11 @@ def test_a_rollback_stops_the_watcher_until_a_person_rolls_out_again() -> None:
 
     waits = found(endpoint_with(("1", 100), tags=tags), version("1"), version("2", 1))
     nothing_new = found(endpoint_with(("2", 100), tags=tags), version("1"), version("2", 1))
+    goes_on = found(endpoint_with(("1", 100), tags={"rollway:pinned": ""}), version("1"), version("2", 1))
 
     assert (waits.verdict, waits.reason) == (Verdict.PINNED, "2 waits: rolled back from 2 by Ann")
     assert nothing_new.verdict is Verdict.UP_TO_DATE
+    assert goes_on.verdict is Verdict.START
 
 
 def test_a_freeze_window_delays_the_start() -> None:
