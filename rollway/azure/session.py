@@ -71,6 +71,7 @@ class Session:
             connection_timeout=CONNECTION_TIMEOUT_SECONDS,
             read_timeout=READ_TIMEOUT_SECONDS,
         )
+        self._registries: dict[str, MLClient] = {}
         # For the few ARM documents that the SDK has no call for, such as the status of an operation.
         base_url = self.ml._base_url  # the SDK has no public name for the cloud's resource manager
         self._arm: ARMPipelineClient[HttpRequest, HttpResponse] = ARMPipelineClient(
@@ -80,6 +81,12 @@ class Session:
                 BearerTokenCredentialPolicy(self.credential, f"{base_url.rstrip('/')}/.default"),
             ],
         )
+
+    def registry(self, name: str) -> MLClient:
+        """The SDK's client for a registry, which it first asks for its address."""
+        if name not in self._registries:
+            self._registries[name] = MLClient(self.credential, registry_name=name, enable_telemetry=False)
+        return self._registries[name]
 
     def read_arm(self, url: str) -> dict[str, Any]:
         """GET an absolute ARM URL and return its JSON document; raises HttpResponseError."""

@@ -26,6 +26,7 @@ from rollway.errors import (
     RollwayError,
     SmokeTestFailed,
     TrafficNotRestored,
+    WatchIncomplete,
 )
 from rollway.spec import Problem
 
@@ -51,6 +52,7 @@ TREE = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubcl
         (EndpointUnreachable, 3),
         (TrafficNotRestored, 4),
         (DeadlineExceeded, 5),
+        (WatchIncomplete, 1),
     ],
 )
 def test_the_exit_code_tells_what_happened(kind: type[RollwayError], code: int) -> None:
