@@ -57,9 +57,9 @@ async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     return await asyncio.to_thread(call, *args, **kwargs)
 
 
-def now() -> str:
-    """The time for a tag, in UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def now(timespec: str = "seconds") -> str:
+    """The time for a tag, in UTC, to the second or as `datetime.isoformat` takes it."""
+    return datetime.now(UTC).isoformat(timespec=timespec)
 
 
 def word(value: object) -> str:
@@ -88,7 +88,7 @@ def translate(error: AzureError, what: str, where: str, hint: str | None = None)
     if isinstance(error, ClientAuthenticationError) and error.error is None:  # azure-identity, not Resource Manager
         return _sign_in(error, what)
     if isinstance(error, MlException) and "Unknown cloud environment" in str(error):
-        # The SDK reads the metadata of a private cloud again for each client and upload, and takes any failure for this.
+        # The SDK reads a private cloud's metadata again for each client and upload, and takes any failure for this.
         return AzureUnavailable(
             what,
             where=f"ARM_CLOUD_METADATA_URL={os.environ.get('ARM_CLOUD_METADATA_URL')}",
