@@ -5,6 +5,7 @@ after each of them. What the operator does afterwards is what Prefect would do b
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 
@@ -15,35 +16,50 @@ from tests.rest import Client
 KILLED = -9
 
 
+@dataclass(frozen=True)
+class Undisturbed:
+    """The writes of a rollout that nobody disturbs, and what Azure has in the end."""
+
+    writes: list[Call]
+    seen: Seen
+
+
 @pytest.fixture(scope="session")
-def undisturbed(lab: Lab) -> tuple[list[Call], list[Call], Seen]:
-    """The writes of the first rollout of an endpoint, those of the second, and what Azure has in the end."""
+def first(lab: Lab) -> Undisturbed:
+    """The first rollout of an endpoint."""
     lab.use_new_endpoint()
-    first = calls_of(lab.requests_of(lab.roll_out))
+    return undisturbed(lab)
+
+
+@pytest.fixture(scope="session")
+def second(lab: Lab) -> Undisturbed:
+    """A rollout that replaces what serves."""
+    lab.start_afresh()
     lab.change()
-    second = calls_of(lab.requests_of(lab.roll_out))
-    return [one for one in first if one.is_write], [one for one in second if one.is_write], lab.look()
+    return undisturbed(lab)
+
+
+def undisturbed(lab: Lab) -> Undisturbed:
+    writes = [one for one in calls_of(lab.requests_of(lab.roll_out)) if one.is_write]
+    return Undisturbed(writes, lab.look())
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_second_rollout_that_is_killed_is_finished_by_the_next_and_no_request_fails(
-    moment: str,
-    lab: Lab,
-    undisturbed: tuple[list[Call], list[Call], Seen],
-    record_property: Callable[[str, object], None],
+    moment: str, lab: Lab, second: Undisturbed, record_property: Callable[[str, object], None]
 ) -> None:
-    _, writes, expected = undisturbed
     problems = []
     lab.start_afresh()
-    client = Client(lab.rest, lab.rollout.name)
+    client = Client(lab.rest, lab.rollout.name, pause_seconds=0.1)
     client.start()
     try:
-        for write in writes:
+        for write in second.writes:
             lab.change()
-            problems += [f"{moment} {write}: {found}" for found in kill_and_finish(lab, write, moment, expected)]
+            problems += kill_and_finish(lab, write, moment, second.seen)
     finally:
         client.stop()
-    record_property("cells", f"killed {moment}: {len(writes)} writes, {len(client.statuses)} requests scored meanwhile")
+    scored = f"{len(client.statuses)} requests scored meanwhile"
+    record_property("cells", f"killed {moment}: {len(second.writes)} writes, {scored}")
 
     assert problems == []
     assert set(client.statuses) == {200}, [status for status in client.statuses if status != 200][:5]
@@ -51,18 +67,14 @@ def test_a_second_rollout_that_is_killed_is_finished_by_the_next_and_no_request_
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_first_rollout_that_is_killed_is_finished_by_the_next(
-    moment: str,
-    lab: Lab,
-    undisturbed: tuple[list[Call], list[Call], Seen],
-    record_property: Callable[[str, object], None],
+    moment: str, lab: Lab, first: Undisturbed, second: Undisturbed, record_property: Callable[[str, object], None]
 ) -> None:
     """Only at the writes that later rollouts do not make."""
-    first, second, expected = undisturbed
-    writes = [one for one in first if one not in second]
+    writes = [one for one in first.writes if one not in second.writes]
     problems = []
     for write in writes:
         lab.use_new_endpoint()
-        problems += [f"{moment} {write}: {found}" for found in kill_and_finish(lab, write, moment, expected)]
+        problems += kill_and_finish(lab, write, moment, first.seen)
     record_property("cells", f"first rollout killed {moment}: {len(writes)} writes")
 
     assert writes, "the first rollout creates the endpoint"
@@ -71,7 +83,7 @@ def test_a_first_rollout_that_is_killed_is_finished_by_the_next(
 
 def kill_and_finish(lab: Lab, write: Call, moment: str, expected: Seen) -> list[str]:
     """What is wrong after a rollout that was killed there, and after the one that followed."""
-    kill = {"method": write.method, "path": f"{write.path[1:]}", "occurrence": write.occurrence, "moment": moment}
+    kill = {"method": write.method, "path": write.path[1:], "occurrence": write.occurrence, "moment": moment}
     killed = lab.roll_out(kill=kill)
     lab.free_the_turn()
     problems = [] if killed.exit_code == KILLED else [f"was not killed but ended with {killed.exit_code}\n{killed.log}"]
@@ -82,7 +94,7 @@ def kill_and_finish(lab: Lab, write: Call, moment: str, expected: Seen) -> list[
     if shape(seen) != shape(expected) or not seen.is_free:
         problems.append(f"the next run left {seen}")
     lab.note(f"killed {moment} {write}: {problems or 'finished'}")
-    return problems
+    return [f"killed {moment} {write}: {problem}" for problem in problems]
 
 
 def shape(seen: Seen) -> tuple[list[int], list[str], set[str]]:
