@@ -3,6 +3,7 @@
 import pytest
 
 from rollway.azure.catalogue import classify
+from rollway.azure.known_errors import TABLE
 from rollway.errors import Cause
 
 TRANSIENT, BUSY, QUOTA, PERMANENT = Cause.TRANSIENT, Cause.BUSY, Cause.QUOTA, Cause.PERMANENT
@@ -160,6 +161,13 @@ def test_an_unknown_error_is_judged_by_its_status(status: int | None, cause: Cau
 
     assert (found.code, found.cause, found.is_known) == ("Unheard", cause, False)
     assert action in found.hint
+
+
+def test_every_rule_of_the_table_is_reached() -> None:
+    hints = {classify(None, code, text).hint for code, text, _, _ in OPERATIONS}
+    hints |= {classify(status, code, text).hint for status, code, text, _, _ in REQUESTS}
+
+    assert {rule.hint for rule in TABLE} - hints == set()
 
 
 def test_a_vague_code_gives_way_to_a_telling_one() -> None:
