@@ -80,11 +80,13 @@ def build(
     run_url: str | None = None,
     model: str | None = None,
     arguments: Sequence[str] = (),
+    is_promoted: bool = False,
 ) -> Dossier:
     """The dossier of any exception; of one that is not ours only the class and its text are known.
 
     `logs` are the containers' (else the error's own details); `model` is the resolved one (else as the folder says);
-    `arguments` are those of `rollway deploy` beside the folder, for the command that repeats the run.
+    `arguments` are those of `rollway deploy` beside the folder, for the command that repeats the run. `is_promoted` says
+    that the new online deployment serves, and only the clearing up behind it has failed.
     """
     known = error if isinstance(error, RollwayError) else _wrap(error)
     logs = _masked(logs or known.details)
@@ -92,7 +94,7 @@ def build(
         rollout=spec.name,
         endpoint=spec.endpoint.name,
         model=model or (str(spec.online_deployment.model) if spec.online_deployment.model else None),
-        outcome=_outcome(error),
+        outcome=_outcome(error, is_promoted),
         step=step,
         cause=known.cause,
         code=known.code,
@@ -170,9 +172,11 @@ def markdown(dossier: Dossier) -> str:
     return "\n".join(lines)
 
 
-def _outcome(error: BaseException) -> str:
+def _outcome(error: BaseException, is_promoted: bool) -> str:
     if isinstance(error, TrafficNotRestored):
         return "TRAFFIC NOT RESTORED"
+    if is_promoted:
+        return "promoted, then failed"
     return "aborted" if isinstance(error, Exception) else "stopped"
 
 

@@ -144,6 +144,12 @@ def test_any_exception_has_a_dossier(error: BaseException, outcome: str, what: s
         assert str(found.why).startswith(type(error).__name__)
 
 
+def test_what_is_promoted_is_not_called_aborted() -> None:
+    found = a_dossier(RollwayError("it broke"), is_promoted=True, step="retire what was replaced")
+
+    assert found.headline == "diabetes: promoted, then failed at 'retire what was replaced' (permanent)"
+
+
 def test_no_secret_reaches_the_dossier() -> None:
     secret = "very-secret-123"
     url = f"https://a.blob.example/m?sig={secret}"
