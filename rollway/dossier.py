@@ -85,8 +85,8 @@ def build(
     """The dossier of any exception; of one that is not ours only the class and its text are known.
 
     `logs` are the containers' (else the error's own details); `model` is the resolved one (else as the folder says);
-    `arguments` are those of `rollway deploy` beside the folder, for the command that repeats the run. `is_promoted` says
-    that the new online deployment serves, and only the clearing up behind it has failed.
+    `arguments` are those of `rollway deploy` beside the folder, for the command that repeats the run. `is_promoted`
+    says that the new online deployment serves, and only the clearing up behind it has failed.
     """
     known = error if isinstance(error, RollwayError) else _wrap(error)
     logs = _masked(logs or known.details)
