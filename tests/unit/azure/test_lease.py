@@ -1,4 +1,4 @@
-"""The lease on an endpoint, on a clock that only moves when somebody sleeps: who gets it, when, and what it protects."""
+"""The lease on an endpoint, on a clock that moves only when somebody sleeps: who gets it, when, what it protects."""
 
 import asyncio
 import itertools
@@ -439,7 +439,7 @@ class RealNaps(Clock):
 async def until(condition: Callable[[], bool]) -> None:
     """Lets the others run until it is so; fails after some seconds."""
     async with asyncio.timeout(30):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 (what is waited for is somebody else's)
             await asyncio.sleep(0)
 
 
