@@ -381,3 +381,11 @@ def test_a_promotion_is_not_confirmed_without_the_lease(azure: FakeAzure, made: 
         confirm(azure, made[1])
 
     assert (azure.writes, azure.holder) == ([], THEIRS)
+
+
+def test_where_to_return_is_what_was_proven_and_not_what_served_last(held: FakeAzure) -> None:
+    held.set_traffic(blue=60, green=40)
+
+    move(held, {"green": 100}, expected={"blue": 60, "green": 40})
+
+    assert held.tags[PROVEN_TRAFFIC] == "blue=100"

@@ -285,3 +285,15 @@ def test_a_lost_answer_makes_no_second_holder() -> None:
 
     assert (ours.error, type(theirs.error).__name__) == (None, "AnotherRollout")
     assert (azure.holder, azure.writes) == (OURS, [f"lease to {OURS}"])
+
+
+def test_one_that_saw_a_free_endpoint_long_ago_does_not_rob_who_has_taken_it_since() -> None:
+    azure = an_endpoint()
+    ours, theirs = acquiring(azure, OURS), acquiring(azure, THEIRS, timeout_seconds=1)
+    theirs.step_to("<lambda>")  # it has read the endpoint, and is about to read what is behind it
+
+    ours.finish()
+    theirs.finish()
+
+    assert (ours.error, type(theirs.error).__name__) == (None, "AnotherRollout")
+    assert (azure.holder, azure.writes) == (OURS, [f"lease to {OURS}"])
