@@ -86,11 +86,16 @@ async def when_free(write: Callable[[], Awaitable[None]], *, what: str, clock: C
     `write` starts from a fresh reading each time, because the other operation may have changed what it builds on.
     """
 
+    failure: AzureUnavailable | None = None
+
     async def attempt() -> bool:
+        nonlocal failure
         try:
             await write()
         except Busy:
             return False
+        except AzureUnavailable as error:  # raised here it would not end the wait
+            failure = error
         return True
 
     await wait_for(
@@ -98,7 +103,9 @@ async def when_free(write: Callable[[], Awaitable[None]], *, what: str, clock: C
         bool,
         what=f"another operation on the {what}",
         timeout_seconds=BUSY_TIMEOUT_SECONDS,
-        describe=lambda is_written: "ended" if is_written else "still running",
+        describe=lambda has_ended: "ended" if has_ended else "still running",
         cause=Cause.BUSY,
         clock=clock,
     )
+    if failure is not None:
+        raise failure

@@ -139,3 +139,23 @@ def test_a_resource_that_stays_busy_is_reported_as_busy_and_any_other_wait_as_pa
         asyncio.run(wait_for(Readings(["a"]), lambda _: False, what="it", timeout_seconds=1, clock=Clock()))
 
     assert (busy.value.cause, other.value.cause) == (Cause.BUSY, Cause.TRANSIENT)
+
+
+def test_a_write_that_finds_azure_unavailable_does_not_wait_for_another_operation() -> None:
+    clock = Clock()
+    down = AzureUnavailable("cannot write", why="500")
+    write = Readings([Busy("cannot write"), down])
+
+    with pytest.raises(AzureUnavailable) as caught:
+        asyncio.run(when_free(write, what="endpoint x", clock=clock))
+
+    assert caught.value is down
+    assert (write.count, clock.now()) == (2, FIRST_INTERVAL_SECONDS)
+
+
+def test_a_write_is_made_as_soon_as_the_other_operation_has_ended() -> None:
+    write = Readings([Busy("cannot write"), Busy("cannot write"), "written"])
+
+    asyncio.run(when_free(write, what="endpoint x", clock=Clock()))
+
+    assert write.count == 3
