@@ -141,6 +141,12 @@ def a_plan(spec: RolloutSpec | None = None, endpoint: EndpointState | None = Non
     )
 
 
+def planned(spec: RolloutSpec, endpoint: EndpointState | None = None, **options: Any) -> Plan:
+    """The plan with any options or assets; by default for an endpoint that is not there."""
+    assets: dict[str, Any] = {"model": asset("model", "diabetes"), "environment": asset("environment", "inference")}
+    return plan(spec, endpoint=endpoint or EndpointState(name="diabetes", exists=False), **{**assets, **options})
+
+
 def after(
     made: Plan, spec: RolloutSpec, before: EndpointState, *, actions: int | None = None, run: str = "run/1"
 ) -> EndpointState:
