@@ -1,4 +1,4 @@
-"""Which Azure ML workspace to talk to, read from the environment.
+"""Which Azure ML workspace to talk to and where the rollout folders are, read from the environment.
 
 Credentials are not here: `azure.identity.DefaultAzureCredential` reads its own variables (`AZURE_CLIENT_ID`, …,
 `AZURE_TOKEN_CREDENTIALS` to choose one kind).
@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rollway.errors import ConfigurationError
 from rollway.spec import Frozen
+
+DEPLOYMENTS = "deployments"
 
 
 class Workspace(Frozen):
@@ -52,6 +54,11 @@ def workspace_from_environment() -> Workspace:
     return Workspace(
         subscription_id=settings.subscription_id, resource_group=settings.resource_group, name=settings.name
     )
+
+
+def deployments_folder() -> str:
+    """The folder that holds the rollout folders: `deployments`, or what ROLLWAY_DEPLOYMENTS names."""
+    return os.environ.get("ROLLWAY_DEPLOYMENTS", "").rstrip("/") or DEPLOYMENTS
 
 
 def is_debug() -> bool:

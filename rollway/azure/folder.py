@@ -31,6 +31,7 @@ from marshmallow import ValidationError
 from pydantic import JsonValue
 
 from rollway.errors import InvalidRollout
+from rollway.settings import deployments_folder
 from rollway.spec import (
     AssetSpec,
     EndpointSpec,
@@ -45,8 +46,6 @@ from rollway.spec import (
 )
 
 ENDPOINT_FILE, ONLINE_DEPLOYMENT_FILE, ROLLOUT_FILE = "endpoint.yml", "deployment.yml", "rollout.yml"
-
-FOLDERS = "deployments"
 
 # Which SDK class describes which part of deployment.yml: its constructor's parameters are the keys people may mean.
 _SHAPES: Mapping[str, type] = {
@@ -66,11 +65,11 @@ _NOT_SETTINGS = frozenset(
 
 
 def load_folder(folder: str) -> RolloutSpec:
-    """The rollout that a folder describes, given by its path or by its name under deployments/.
+    """The rollout that a folder describes, given by its path or by its name in the folder of all rollouts.
 
     Raises InvalidRollout with every problem of every file.
     """
-    folder = (folder if "/" in folder else f"{FOLDERS}/{folder}").rstrip("/")
+    folder = (folder if "/" in folder else f"{deployments_folder()}/{folder}").rstrip("/")
     root = Path(folder)
     if not root.is_dir():
         raise InvalidRollout(f"there is no folder {folder!r}", hint=_other_folders(root))
