@@ -82,6 +82,33 @@ def deploy(
 
 
 @app.command
+def alerts(
+    *,
+    apply: Annotated[bool, Parameter(negative="", help="Make the changes, instead of only listing them.")] = False,
+    channel: Annotated[str, Parameter(help="Notification block for the watcher and where rollout.yml names none.")] = (
+        "rollway-alerts"
+    ),
+    silent_seconds: Annotated[int, Parameter(help="A run without a sign of life for so long is dead.")] = 90,
+    waiting_seconds: Annotated[int, Parameter(help="A run that no worker begins for so long is news.")] = 600,
+    watcher_late_seconds: Annotated[int, Parameter(help="A watcher that does not complete for so long is news.")] = 3600,
+    as_json: AsJson = False,
+) -> None:
+    """List what would make Prefect's automations those that the rollout folders ask for, or do it."""
+    from pydantic import ValidationError
+
+    from rollway.alerts import AlertedRollout, Timing
+    from rollway.azure.folder import load_all_folders
+    from tasks.alerts import change_alerts
+
+    rollouts = [AlertedRollout.of(spec, channel) for spec in load_all_folders()]
+    timing = Timing(
+        silent_seconds=silent_seconds, waiting_seconds=waiting_seconds, watcher_late_seconds=watcher_late_seconds
+    )
+    changes = asyncio.run(change_alerts(rollouts, channel=channel, timing=timing, is_dry_run=not apply))
+    _answer(changes.model_dump_json(indent=2) if as_json else str(changes))
+
+
+@app.command
 def schema() -> None:
     """Print the JSON Schema of rollout.yml, for editors."""
     from rollway.spec import RolloutFile

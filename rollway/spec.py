@@ -71,6 +71,20 @@ class SmokeTest(Frozen):
     )
 
 
+class Alerts(Frozen):
+    """Who hears of it when a rollout fails, waits for nobody or works again, and how urgent that is."""
+
+    severity: Literal["page", "notify", "none"] = Field(
+        default="notify",
+        description="First word of the alert's subject, by which its receiver can sort; none: no alerts at all.",
+    )
+    channel: str | None = Field(
+        default=None,
+        pattern="^([a-z0-9-]+/)?[a-z0-9-]+$",
+        description="A notification block of Prefect, as name or block-type/name. Without one: rollway-alerts.",
+    )
+
+
 class RolloutFile(Frozen):
     """rollout.yml: how the online deployment gets its traffic, and what happens to the one it replaces."""
 
@@ -84,6 +98,7 @@ class RolloutFile(Frozen):
     ready_timeout_seconds: int = Field(
         default=1800, ge=1, le=7200, description="How long the online deployment may take to become ready, in seconds."
     )
+    alerts: Alerts = Alerts()
 
 
 class EndpointSpec(Frozen):
@@ -194,7 +209,7 @@ def _problem_of(details: Any, file: str) -> Problem:
     path = [str(part) for part in details["loc"]]
     message = details["msg"].removeprefix("Value error, ")
     if details["type"] == "extra_forbidden":
-        shapes: dict[str, type[BaseModel]] = {"smoke_test": SmokeTest, "expect": Expectation}
+        shapes: dict[str, type[BaseModel]] = {"smoke_test": SmokeTest, "expect": Expectation, "alerts": Alerts}
         known = shapes.get("".join(path[-2:-1]), RolloutFile).model_fields
         message = "unknown key" + did_you_mean(path[-1], known)
     return Problem(file=file, field=".".join(path), message=message)

@@ -1,0 +1,48 @@
+"""What a run writes on itself while it lives: labels of its flow run, from which alerts tell how far a dead run was."""
+
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.events import emit_event
+from prefect.runtime import flow_run
+
+from rollway import alerts
+from rollway.report import RolloutReport
+from rollway.rollout import traffic
+
+_UNKNOWN = dict.fromkeys(alerts.FACTS, "")
+_facts: dict[str, dict[str, str]] = {}
+
+
+async def note(**facts: str) -> None:
+    """Writes down the `endpoint`, `model`, `step`, `failed_step` or `traffic` of the run, as far as it is known now."""
+    mark(**facts)
+    # All of them every time: the server merges without a lock, and what an earlier attempt wrote must go.
+    async with get_client() as client:
+        await client.update_flow_run_labels(UUID(str(flow_run.id)), {**_of_this_run()})
+
+
+def mark(**facts: str) -> None:
+    """Like `note`, but written only together with the next one, where there is no waiting: in what is being cancelled."""
+    _of_this_run().update({f"rollway.{name.replace('_', '-')}": value for name, value in facts.items()})
+
+
+def announce(report: RolloutReport) -> None:
+    """Tells all automations that a rollout has completed; the alerts' all-clear waits for it."""
+    emit_event(
+        alerts.COMPLETED_EVENT,
+        resource={
+            "prefect.resource.id": f"rollway.rollout.{report.rollout}",
+            "prefect.resource.name": report.rollout,
+        },
+        payload={
+            "endpoint": report.plan.endpoint,
+            "model": str(report.plan.model or ""),
+            "outcome": report.outcome.value,
+            "traffic": traffic.describe(report.traffic_after),
+        },
+    )
+
+
+def _of_this_run() -> dict[str, str]:
+    return _facts.setdefault(f"{flow_run.id}/{flow_run.run_count}", dict(_UNKNOWN))
