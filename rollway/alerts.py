@@ -42,9 +42,14 @@ _NOT_RUNNING = [
 class Timing(Frozen):
     """How long silence may last before it is news, in seconds."""
 
-    silent_seconds: int = Field(default=90, ge=10)  # of a run; three heartbeats
-    waiting_seconds: int = Field(default=600, ge=10)  # of a run that no worker has begun
-    watcher_late_seconds: int = Field(default=3600, ge=10)  # between two completed runs of the watcher
+    silent_seconds: int = Field(default=90, ge=10, description="A run that gives no sign of life for so long is dead.")
+    waiting_seconds: int = Field(default=600, ge=10, description="A run that no worker begins for so long is news.")
+    watcher_late_seconds: int = Field(
+        default=3600, ge=10, description="The watcher is late when it has not completed for so long."
+    )
+
+
+DEFAULT_TIMING = Timing()
 
 
 class Message(Frozen):
@@ -304,7 +309,7 @@ def _duration(seconds: int) -> str:
     return f"{seconds // 60} min" if seconds % 60 == 0 else f"{seconds} s"
 
 
-# A state's message is "Flow run encountered an exception: <class>: <the error's text>" when the flow could still say so.
+# A state's message is "Flow run encountered an exception: <class>: <the error's text>" when the flow could say so.
 _CAUSE_AND_NEXT = f"""\
 {{%- set text = (flow_run.state.message | default('', true) | string).partition('\\n\\n')[0] -%}}
 {{%- set parts = text.replace('Flow run encountered an exception: ', '').partition('\\n  try: ') -%}}

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
+from rollway.alerts import DEFAULT_CHANNEL, DEFAULT_TIMING, AlertedRollout, Timing
 from rollway.emulator.cli import app as emulator_app
 from rollway.errors import RollwayError
 from rollway.local.cli import app as local_app
@@ -31,6 +32,7 @@ Rollout = Annotated[
     str, Parameter(help="Folder with endpoint.yml, deployment.yml and rollout.yml, or its name in deployments/.")
 ]
 ModelVersion = Annotated[str | None, Parameter(help="Model version, instead of the one that deployment.yml names.")]
+PERCENT = validators.Number(gte=1, lte=100)
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
 
 
@@ -62,6 +64,10 @@ def deploy(
     *,
     model_version: ModelVersion = None,
     dry_run: Annotated[bool, Parameter(negative="", help="Only plan; write nothing to Azure.")] = False,
+    force: Annotated[bool, Parameter(negative="", help="Roll out anew although nothing differs.")] = False,
+    weight: Annotated[
+        int, Parameter(help="Percent of the traffic for the new one; what serves keeps the rest.", validator=PERCENT)
+    ] = 100,
     as_json: AsJson = False,
 ) -> None:
     """Roll a folder out with the Prefect flow, in this process."""
@@ -73,7 +79,7 @@ def deploy(
 
     try:
         with _quiet_stdout():
-            result = asyncio.run(deploy_endpoint(rollout, model_version, dry_run))
+            result = asyncio.run(deploy_endpoint(rollout, model_version, dry_run, force, weight))
     except RollwayError as error:
         if error.details and error.details.count("\n") > MOST_DETAILS:
             error.details = "Its log is above, where the step failed."
@@ -85,25 +91,17 @@ def deploy(
 def alerts(
     *,
     apply: Annotated[bool, Parameter(negative="", help="Make the changes, instead of only listing them.")] = False,
-    channel: Annotated[str, Parameter(help="Notification block for the watcher and where rollout.yml names none.")] = (
-        "rollway-alerts"
+    channel: Annotated[str, Parameter(help="Notification block, for the watcher and where rollout.yml names none.")] = (
+        DEFAULT_CHANNEL
     ),
-    silent_seconds: Annotated[int, Parameter(help="A run without a sign of life for so long is dead.")] = 90,
-    waiting_seconds: Annotated[int, Parameter(help="A run that no worker begins for so long is news.")] = 600,
-    watcher_late_seconds: Annotated[int, Parameter(help="A watcher that does not complete for so long is news.")] = 3600,
+    timing: Annotated[Timing, Parameter(name="*")] = DEFAULT_TIMING,
     as_json: AsJson = False,
 ) -> None:
     """List what would make Prefect's automations those that the rollout folders ask for, or do it."""
-    from pydantic import ValidationError
-
-    from rollway.alerts import AlertedRollout, Timing
     from rollway.azure.folder import load_all_folders
     from tasks.alerts import change_alerts
 
     rollouts = [AlertedRollout.of(spec, channel) for spec in load_all_folders()]
-    timing = Timing(
-        silent_seconds=silent_seconds, waiting_seconds=waiting_seconds, watcher_late_seconds=watcher_late_seconds
-    )
     changes = asyncio.run(change_alerts(rollouts, channel=channel, timing=timing, is_dry_run=not apply))
     _answer(changes.model_dump_json(indent=2) if as_json else str(changes))
 

@@ -7,9 +7,10 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.objects import BlockDocument
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.sorting import AutomationSort
 from prefect.events import emit_event
 from prefect.events.schemas.automations import Automation as PrefectAutomation
-from prefect.events.schemas.automations import AutomationCore, AutomationSort
+from prefect.events.schemas.automations import AutomationCore
 from prefect.settings import PREFECT_API_URL
 
 from rollway import alerts
@@ -106,11 +107,10 @@ def _comparable(automation: AutomationCore) -> dict[str, Any]:
 
 
 async def _blocks(client: PrefectClient, channels: set[str]) -> dict[str, BlockDocument]:
-    documents = await _all(
-        lambda offset: client.read_block_documents(include_secrets=False, limit=PAGE, offset=offset)
-    )
+    documents = await _all(lambda offset: client.read_block_documents(include_secrets=False, limit=PAGE, offset=offset))
     found: dict[str, BlockDocument] = {}
-    missing, ambiguous = [], []
+    missing: list[str] = []
+    ambiguous: list[str] = []
     for channel in sorted(channels):
         block_type, _, name = channel.rpartition("/")
         fitting = [one for one in documents if one.name == name and _is_channel(one, block_type)]

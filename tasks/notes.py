@@ -1,5 +1,7 @@
 """What a run writes on itself while it lives: labels of its flow run, from which alerts tell how far a dead run was."""
 
+import contextlib
+from collections.abc import AsyncIterator
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
@@ -14,17 +16,28 @@ _UNKNOWN = dict.fromkeys(alerts.FACTS, "")
 _facts: dict[str, dict[str, str]] = {}
 
 
+@contextlib.asynccontextmanager
+async def noted(step: str) -> AsyncIterator[None]:
+    """Writes down that a step has begun, and whether it was the first to fail."""
+    facts = _of_this_run()
+    await note(step=step)
+    try:
+        yield
+    except BaseException as error:
+        facts[alerts.FAILED_STEP] = facts[alerts.FAILED_STEP] or step
+        if isinstance(error, Exception):  # what is being cancelled cannot wait; the abort's note brings it
+            await note()
+        raise
+    if facts[alerts.FAILED_STEP] == step:  # a later attempt worked
+        facts[alerts.FAILED_STEP] = ""
+
+
 async def note(**facts: str) -> None:
-    """Writes down the `endpoint`, `model`, `step`, `failed_step` or `traffic` of the run, as far as it is known now."""
-    mark(**facts)
+    """Writes down the `endpoint`, `model`, `step` or `traffic` of the run, as far as it is known now."""
+    _of_this_run().update({f"rollway.{name}": value for name, value in facts.items()})
     # All of them every time: the server merges without a lock, and what an earlier attempt wrote must go.
     async with get_client() as client:
         await client.update_flow_run_labels(UUID(str(flow_run.id)), {**_of_this_run()})
-
-
-def mark(**facts: str) -> None:
-    """Like `note`, but written only together with the next one, where there is no waiting: in what is being cancelled."""
-    _of_this_run().update({f"rollway.{name.replace('_', '-')}": value for name, value in facts.items()})
 
 
 def announce(report: RolloutReport) -> None:

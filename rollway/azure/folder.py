@@ -87,6 +87,12 @@ def load_folder(folder: str) -> RolloutSpec:
     )
 
 
+def load_all_folders() -> tuple[RolloutSpec, ...]:
+    """Every rollout of the folder of all rollouts, by name; raises InvalidRollout for the first that is wrong."""
+    names = sorted(path.parent.name for path in Path(deployments_folder()).glob(f"*/{ROLLOUT_FILE}"))
+    return tuple(load_folder(name) for name in names)
+
+
 def load_endpoint_entity(folder: str) -> OnlineEndpoint:
     """The SDK's own value for endpoint.yml, for creating the endpoint with everything the file says."""
     return load_online_endpoint(Path(folder) / ENDPOINT_FILE)

@@ -129,11 +129,16 @@ class Stack:
         """Until its API answers."""
         self._wait("prefect-server", lambda: _answers(f"{self.ui_url}/api/health"))
 
-    def start_worker(self) -> Process:
-        """A work pool, the Prefect deployments of prefect.yaml and a worker that runs them."""
-        variables = self.environment()
+    def start_worker(
+        self, prefect_file: str = "prefect.yaml", more_variables: Mapping[str, str] | None = None
+    ) -> Process:
+        """A work pool, the Prefect deployments of a prefect.yaml and a worker that runs them."""
+        variables = {**self.environment(), **(more_variables or {})}
         prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
-        for arguments in (["work-pool", "create", WORK_POOL, "--type", "process", "--overwrite"], ["deploy", "--all"]):
+        for arguments in (
+            ["work-pool", "create", WORK_POOL, "--type", "process", "--overwrite"],
+            ["deploy", "--all", "--prefect-file", prefect_file],
+        ):
             done = subprocess.run([*prefect, *arguments], env=variables, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise RollwayError(f"`prefect {' '.join(arguments)}` failed", details=done.stdout + done.stderr)
