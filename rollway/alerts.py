@@ -37,6 +37,7 @@ _SIGNS_OF_LIFE = ["prefect.flow-run.heartbeat", "prefect.flow-run.Running"]
 _NOT_RUNNING = [
     f"prefect.flow-run.{state}" for state in ("Completed", "Paused", "Suspended", "Scheduled", "AwaitingRetry")
 ]
+_DUE = ["prefect.flow-run.Late", "prefect.flow-run.Pending"]
 
 
 class Timing(Frozen):
@@ -184,8 +185,8 @@ def _waiting(rollout: AlertedRollout, timing: Timing) -> Automation:
         name=f"{PREFIX}{rollout.rollout} waiting",
         description=f"A rollout of {rollout.rollout} is due, and no worker runs it.",
         trigger=_event(
-            after=["prefect.flow-run.Late", "prefect.flow-run.Pending"],
-            expect=["prefect.flow-run.*"],
+            after=_DUE,
+            expect=[*_DUE, "prefect.flow-run.Running", *_NOT_RUNNING, *_ENDED],
             match={"prefect.resource.id": "prefect.flow-run.*"},
             match_related=[_tag(f"rollout:{rollout.rollout}")],
             for_each=["prefect.resource.id"],
@@ -289,7 +290,9 @@ def _event(
         "match_related": match_related,
         "for_each": list(for_each),
         "threshold": 1,
-        "within": absent_for,
+        # Not 0: when one automation's evaluation fails, Prefect delivers the event again to all of them, and what has
+        # fired ignores events of the last `within` seconds.
+        "within": absent_for or 1,
     }
 
 

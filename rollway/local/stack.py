@@ -130,15 +130,16 @@ class Stack:
         self._wait("prefect-server", lambda: _answers(f"{self.ui_url}/api/health"))
 
     def start_worker(
-        self, prefect_file: str = "prefect.yaml", more_variables: Mapping[str, str] | None = None
+        self, prefect_file: str | None = "prefect.yaml", more_variables: Mapping[str, str] | None = None
     ) -> Process:
-        """A work pool, the Prefect deployments of a prefect.yaml and a worker that runs them."""
+        """A work pool, the Prefect deployments of a prefect.yaml and a worker that runs them.
+
+        Without a file it is one more worker, for what is there.
+        """
         variables = {**self.environment(), **(more_variables or {})}
         prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
-        for arguments in (
-            ["work-pool", "create", WORK_POOL, "--type", "process", "--overwrite"],
-            ["deploy", "--all", "--prefect-file", prefect_file],
-        ):
+        create_pool = ["work-pool", "create", WORK_POOL, "--type", "process", "--overwrite"]
+        for arguments in (create_pool, ["deploy", "--all", "--prefect-file", prefect_file]) if prefect_file else ():
             done = subprocess.run([*prefect, *arguments], env=variables, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise RollwayError(f"`prefect {' '.join(arguments)}` failed", details=done.stdout + done.stderr)
