@@ -232,7 +232,7 @@ def _watcher_late(channel: str, timing: Timing) -> Automation:
             channel=channel,
             subject=f"[notify] {WATCHER} is late",
             body=f"Cause: {WATCHER} has not completed for {_duration(timing.watcher_late_seconds)}; new model versions "
-            "are not rolled out, what serves now goes on serving\n"
+            "may not be rolled out, what serves now goes on serving\n"
             f"Next: look at the runs of the flow {WATCHER}: failing, or without a worker?\n"
             "Last completed run: {{ flow_run|ui_url or 'none yet' }}",
         ),

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.events import emit_event
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from rollway import alerts
@@ -35,9 +36,12 @@ async def noted(step: str) -> AsyncIterator[None]:
 async def note(**facts: str) -> None:
     """Writes down the `endpoint`, `model`, `step` or `traffic` of the run, as far as it is known now."""
     _of_this_run().update({f"rollway.{name}": value for name, value in facts.items()})
-    # All of them every time: the server merges without a lock, and what an earlier attempt wrote must go.
-    async with get_client() as client:
-        await client.update_flow_run_labels(UUID(str(flow_run.id)), {**_of_this_run()})
+    try:
+        # All of them every time: the server merges without a lock, and what an earlier attempt wrote must go.
+        async with get_client() as client:
+            await client.update_flow_run_labels(UUID(str(flow_run.id)), {**_of_this_run()})
+    except Exception as error:  # noqa: BLE001 (an alert that knows less is better than a rollout that fails for it)
+        get_run_logger().warning("An alert about this run would be out of date: %s", error)
 
 
 def announce(report: RolloutReport) -> None:

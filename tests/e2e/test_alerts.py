@@ -39,6 +39,11 @@ import asyncio
 asyncio.run(watch())
 """
 
+NOTHING = {
+    "trigger": {"type": "event", "posture": "Reactive", "expect": ["never"], "threshold": 1, "within": 0},
+    "actions": [{"type": "do-nothing"}],
+}
+
 
 @dataclass
 class Alerting:
@@ -116,8 +121,7 @@ def alerting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alerting]:
         worker = stack.start_worker(str(folder / "prefect.json"), variables)
         api = httpx.Client(base_url=f"{stack.ui_url}/api", timeout=30)
         made = Alerting(world, api, inbox, rollouts, worker, "", 0.0)
-        done = world.rollway("alerts", "--apply", "--watcher-late-seconds", str(WATCHER_LATE_SECONDS))
-        assert done.returncode == 0, done.stderr
+        assert len(apply(made)["create"]) == 3 + 3 * len(rollouts)
 
         made.lost_run = made.start("lost")
         lost = made.wait_until_creating(made.lost_run)
@@ -269,13 +273,59 @@ def test_the_death_of_a_worker_and_its_run_is_alerted_within_the_documented_time
     assert alert.at - alerting.lost_at < SILENCE_SECONDS
 
 
-def test_applying_the_alerts_again_changes_nothing(alerting: Alerting) -> None:
-    again = alerting.world.rollway("alerts", "--apply", "--watcher-late-seconds", str(WATCHER_LATE_SECONDS), "--json")
+def test_applying_changes_what_differs_removes_what_is_stale_and_leaves_other_peoples_automations(
+    alerting: Alerting,
+) -> None:
+    kept = alerting.ask("POST", "/automations/", {**NOTHING, "name": "rollway alerts: of somebody else"})
+    alerting.ask(
+        "POST", "/automations/", {**NOTHING, "name": "rollway alerts: gone failed", "tags": ["rollway-alerts"]}
+    )
+    alerting.ask("PATCH", f"/automations/{named(alerting, 'rollway alerts: lost waiting')['id']}", {"enabled": False})
 
-    assert again.returncode == 0, again.stderr
-    changes = json.loads(again.stdout)
-    assert (changes["create"], changes["update"], changes["delete"]) == ([], [], [])
-    assert len(changes["unchanged"]) == 3 + 3 * len(alerting.rollouts)
+    changed = apply(alerting, "--waiting-seconds", "700")
+    again = apply(alerting, "--waiting-seconds", "700")
+
+    assert changed["create"] == []
+    assert changed["update"] == [f"rollway alerts: {name} waiting" for name in sorted(alerting.rollouts)]
+    assert changed["delete"] == ["rollway alerts: gone failed"]
+    assert (again["create"], again["update"], again["delete"]) == ([], [], [])
+    assert len(again["unchanged"]) == 3 + 3 * len(alerting.rollouts)
+    assert again["switched_off"] == ["rollway alerts: lost waiting"]
+    assert named(alerting, "rollway alerts: of somebody else")["id"] == kept["id"]
+    assert named(alerting, "rollway alerts: lost waiting")["enabled"] is False
+
+
+def test_a_channel_that_does_not_exist_is_refused(alerting: Alerting) -> None:
+    refused = alerting.world.rollway("alerts", "--apply", "--channel", "slack-webhook/rollway-alerts")
+
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(
+        "error: there is no notification block 'slack-webhook/rollway-alerts' in Prefect\n"
+        "  where: rollout.yml: alerts.channel, or --channel\n"
+    )
+
+
+def test_alerts_need_a_server_that_stays(alerting: Alerting) -> None:
+    refused = alerting.world.rollway("alerts", variables={"PREFECT_API_URL": None})
+
+    assert refused.returncode == 2
+    assert "no Prefect server is configured, and only a server that stays can send alerts" in refused.stderr
+
+
+def apply(alerting: Alerting, *options: str) -> dict[str, Any]:
+    """What `rollway alerts --apply` says that it did."""
+    late = ("--watcher-late-seconds", str(WATCHER_LATE_SECONDS))
+    done = alerting.world.rollway("alerts", "--apply", "--json", *late, *options)
+    assert done.returncode == 0, done.stderr
+    changes: dict[str, Any] = json.loads(done.stdout)
+    return changes
+
+
+def named(alerting: Alerting, name: str) -> dict[str, Any]:
+    """The one automation of a name."""
+    answer = alerting.api.post("/automations/filter", json={"automations": {"name": {"any_": [name]}}})
+    [found] = answer.raise_for_status().json()
+    return dict(found)
 
 
 def lines(alert: Delivery) -> dict[str, str]:

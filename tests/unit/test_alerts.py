@@ -11,6 +11,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from rollway.alerts import (
     DEFAULT_CHANNEL,
+    DEFAULT_TIMING,
     AlertedRollout,
     Automation,
     Changes,
@@ -34,7 +35,7 @@ FACTS = {
 }
 
 
-def automation(name: str, *rollouts: AlertedRollout, timing: Timing = Timing()) -> Automation:  # noqa: B008 (frozen)
+def automation(name: str, *rollouts: AlertedRollout, timing: Timing = DEFAULT_TIMING) -> Automation:
     return next(one for one in wanted(rollouts or (DIABETES,), "ops", timing) if one.name == f"rollway alerts: {name}")
 
 
@@ -161,7 +162,7 @@ def test_a_run_that_no_worker_begins_is_told_after_the_configured_time() -> None
 
 
 def test_a_rollout_hears_only_of_its_own_runs_in_its_channel_with_its_severity() -> None:
-    paged = DIABETES.model_copy(update={"rollout": "fraud", "severity": "page", "channel": "pagerduty-webhook/night"})
+    paged = DIABETES.model_copy(update={"rollout": "fraud", "severity": "page", "channel": "pager-duty-webhook/night"})
 
     made = automation("fraud failed", DIABETES, paged)
 
@@ -169,7 +170,7 @@ def test_a_rollout_hears_only_of_its_own_runs_in_its_channel_with_its_severity()
         {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.rollout:fraud"}
     ]
     assert made.message is not None
-    assert made.message.channel == "pagerduty-webhook/night"
+    assert made.message.channel == "pager-duty-webhook/night"
     assert made.message.subject.startswith("[page] rollout fraud: ")
 
 
