@@ -22,11 +22,13 @@ WATCHER_AWAITED_EVENT = "rollway.watcher.awaited"
 WATCHER_RESOURCE = "rollway.watcher"
 
 # Labels of a flow run that tell, at any moment, how far it is.
-ENDPOINT, MODEL, STEP, FAILED_STEP, TRAFFIC = FACTS = (
+ENDPOINT, MODEL, STEP, FAILED_STEP, CAUSE, NEXT, TRAFFIC = FACTS = (
     "rollway.endpoint",
     "rollway.model",
     "rollway.step",
     "rollway.failed-step",
+    "rollway.cause",
+    "rollway.next",
     "rollway.traffic",
 )
 MOST_CAUSE_CHARACTERS = 1500  # Slack and Teams cut or refuse what is much longer
@@ -312,13 +314,13 @@ def _duration(seconds: int) -> str:
     return f"{seconds // 60} min" if seconds % 60 == 0 else f"{seconds} s"
 
 
-# A state's message is "Flow run encountered an exception: <class>: <the error's text>" when the flow could say so.
+# What a step said when it failed counts only if the run ended with it: a process that is killed has its own cause.
 _CAUSE_AND_NEXT = f"""\
-{{%- set text = (flow_run.state.message | default('', true) | string).partition('\\n\\n')[0] -%}}
-{{%- set parts = text.replace('Flow run encountered an exception: ', '').partition('\\n  try: ') -%}}
 {{%- set type = flow_run.state.type.value | default('') -%}}
-Cause: {{{{ parts[0][:{MOST_CAUSE_CHARACTERS}] or 'not known' }}}}
-Next: {{% if parts[2] %}}{{{{ parts[2].partition('\\n')[0] }}}}
+{{%- set said = flow_run.labels['{CAUSE}'] if type == 'FAILED' -%}}
+{{%- set text = said or (flow_run.state.message | default('', true) | string).partition('\\n\\n')[0] -%}}
+Cause: {{{{ text[:{MOST_CAUSE_CHARACTERS}] or 'not known' }}}}
+Next: {{% if said %}}{{{{ flow_run.labels['{NEXT}'] }}}}
 {{%- elif type == 'CANCELLED' %}}nothing if the cancellation was meant; otherwise run it again
 {{%- elif type == 'CRASHED' %}}see what serves with `rollway status {{{{ endpoint }}}}`, then run it again: it repairs \
 what this run left

@@ -6,8 +6,9 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.schemas.objects import FlowRun
 from prefect.logging import get_run_logger
 from prefect.logging.loggers import flow_run_logger
+from prefect.runtime import flow_run
 
-from rollway import report
+from rollway import dossier, report
 from rollway.azure import undo
 from rollway.azure.failures import in_thread
 from rollway.azure.folder import load_folder
@@ -19,7 +20,7 @@ from rollway.settings import workspace_from_environment
 from rollway.spec import RolloutSpec
 from tasks.notes import note
 from tasks.provision import PlannedRollout
-from tasks.step import run_id, step
+from tasks.step import failed_step, run_id, step, timeline
 
 
 @step("abort", run_name="abort: back to what was before", timeout_seconds=7200, tags=["azure"], retries=3)
@@ -40,6 +41,9 @@ async def abort_rollout(
     except RollwayError as failure:
         if failure.retryable:
             raise
+        if planned is None:  # so early that there is nothing to bring back
+            get_run_logger().warning("%s", failure)
+            return Undone()
         await note(traffic="not restored, look at once")
         raise TrafficNotRestored(
             f"the rollout failed and {endpoint!r} could not be brought back to what it was",
@@ -47,11 +51,24 @@ async def abort_rollout(
             why=f"{failure}\n  after: {error}",
             hint=f"look at once: az ml online-endpoint show --name {endpoint} --query traffic",
         ) from failure
-    await note(traffic=traffic.describe(done.traffic_now))
+    if done.traffic_now is not None:
+        await note(traffic=traffic.describe(done.traffic_now))
     for line in (*done.cleaned_up, *done.kept):
         get_run_logger().warning("%s", line)
+    found = dossier.build(
+        error,
+        spec,
+        step=failed_step(),
+        timeline=timeline(),
+        traffic_before=planned.plan.traffic_before if planned else None,
+        traffic_now=done.traffic_now,
+        cleaned_up=done.cleaned_up,
+        kept=done.kept,
+        model=str(planned.plan.model) if planned and planned.plan.model else None,
+        run_url=flow_run.ui_url,
+    )
     await acreate_markdown_artifact(
-        report.failure_markdown(spec, str(error) or type(error).__name__, done.cleaned_up),
+        dossier.markdown(found),
         key=f"failure-{report.artifact_key(spec.name)}",
         description=f"Why the rollout of {spec.name} was aborted",
     )

@@ -10,6 +10,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from rollway import alerts
+from rollway.dossier import cause_and_next_action
 from rollway.report import RolloutReport
 from rollway.rollout import traffic
 
@@ -19,22 +20,23 @@ _facts: dict[str, dict[str, str]] = {}
 
 @contextlib.asynccontextmanager
 async def noted(step: str) -> AsyncIterator[None]:
-    """Writes down that a step has begun, and whether it was the first to fail."""
+    """Writes down that a step has begun; why the last one failed, and which was the first."""
     facts = _of_this_run()
     await note(step=step)
     try:
         yield
     except BaseException as error:
         facts[alerts.FAILED_STEP] = facts[alerts.FAILED_STEP] or step
-        if isinstance(error, Exception):  # what is being cancelled cannot wait; the abort's note brings it
-            await note()
+        if isinstance(error, Exception):  # what is being cancelled cannot wait; the abort's note brings the step
+            cause, next_action = cause_and_next_action(error)
+            await note(cause=cause, next=next_action)
         raise
     if facts[alerts.FAILED_STEP] == step:  # a later attempt worked
-        facts[alerts.FAILED_STEP] = ""
+        facts.update({alerts.FAILED_STEP: "", alerts.CAUSE: "", alerts.NEXT: ""})
 
 
 async def note(**facts: str) -> None:
-    """Writes down the `endpoint`, `model`, `step` or `traffic` of the run, as far as it is known now."""
+    """Writes down facts of the run: `endpoint`, `model`, `step`, `cause`, `next` (what to do) or `traffic`."""
     _of_this_run().update({f"rollway.{name}": value for name, value in facts.items()})
     try:
         # All of them every time: the server merges without a lock, and what an earlier attempt wrote must go.

@@ -191,8 +191,8 @@ def test_a_failed_smoke_test_is_alerted_with_its_cause_and_what_serves_and_once_
     assert alert.subject == "[notify] rollout smoke: failed"
     assert alert.headers["X-Token"] == TOKEN
     told = lines(alert)
-    assert told["Cause"].startswith("SmokeTestFailed: the smoke test of 'main-")
-    assert "'answer' is a required property" in told["Cause"]
+    assert told["Cause"].startswith("the smoke test of 'main-")
+    assert "failed: body: 'answer' is a required property (permanent)" in told["Cause"]
     assert told["Next"] == "mend the scoring script or the expectation and run the rollout again"
     assert told["Endpoint"] == rollout.name
     assert told["Model"] == f"{rollout.name}:1"
@@ -218,7 +218,8 @@ def test_a_model_that_cannot_be_started_is_alerted_with_what_its_container_says(
     alert = alerting.inbox.wait_for(run)
 
     assert alert.subject == "[notify] rollout broken: failed"
-    assert lines(alert)["Cause"].startswith("ProvisioningFailed: ")
+    assert lines(alert)["Cause"].startswith("the online deployment 'main-")
+    assert "' did not become ready (permanent" in lines(alert)["Cause"]
     assert lines(alert)["Step"].startswith("wait until main-")
     assert lines(alert)["Traffic, as this run last saw it"] == "none"
 
@@ -310,6 +311,19 @@ def test_alerts_need_a_server_that_stays(alerting: Alerting) -> None:
 
     assert refused.returncode == 2
     assert "no Prefect server is configured, and only a server that stays can send alerts" in refused.stderr
+
+
+def test_a_run_that_no_worker_begins_is_alerted(alerting: Alerting) -> None:
+    apply(alerting, "--waiting-seconds", "10")
+    deployment = alerting.ask("GET", "/deployments/name/deploy-endpoint/broken")
+    pending = {"state": {"type": "PENDING"}}
+
+    run = alerting.ask("POST", f"/deployments/{deployment['id']}/create_flow_run", pending)["id"]
+    alert = alerting.inbox.wait_for(run)
+
+    assert alert.subject == "[notify] rollout broken: waiting for a worker"
+    assert lines(alert)["Cause"] == "no worker has begun the run within 10 s"
+    assert lines(alert)["Step"] == "none, it had not begun"
 
 
 def apply(alerting: Alerting, *options: str) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from rollway.alerts import (
     compare,
     wanted,
 )
-from rollway.errors import ConfigurationError, ProvisioningFailed, SmokeTestFailed
+from rollway.dossier import cause_and_next_action
+from rollway.errors import ConfigurationError, SmokeTestFailed
 from rollway.spec import Alerts
 from tests.unit.builders import rollout_spec
 
@@ -64,25 +65,25 @@ def rendered(name: str, state: str, text: str | None, labels: dict[str, str], **
     return subject, body
 
 
-def failed(error: Exception) -> str:
-    return f"Flow run encountered an exception: {type(error).__name__}: {error}"
-
-
 def test_a_failed_rollout_is_told_with_cause_next_action_step_model_traffic_and_link() -> None:
     error = SmokeTestFailed(
         "the smoke test of 'main-1234abcd' failed: status 500, not 200",
         where="deployments/diabetes/rollout.yml: smoke_test",
+        why="Bearer abcdefghijklmnop was refused",
         hint="mend the scoring script",
-        request_id="abc",
+        code="ModelError",
         details="a log\n\nof many lines",
     )
+    cause, next_action = cause_and_next_action(error)
+    labels = {**FACTS, "rollway.cause": cause, "rollway.next": next_action}
 
-    subject, body = rendered("diabetes failed", "Failed", failed(error), FACTS)
+    subject, body = rendered("diabetes failed", "Failed", f"Flow run encountered an exception: {error}", labels)
 
     assert subject == "[notify] rollout diabetes: failed"
     assert body.splitlines() == [
-        "Cause: SmokeTestFailed: the smoke test of 'main-1234abcd' failed: status 500, not 200",
+        "Cause: the smoke test of 'main-1234abcd' failed: status 500, not 200 (permanent, ModelError)",
         "  where: deployments/diabetes/rollout.yml: smoke_test",
+        "  why: Bearer *** was refused",
         "Next: mend the scoring script",
         "Endpoint: diabetes-prod",
         "Model: diabetes:7",
@@ -92,10 +93,18 @@ def test_a_failed_rollout_is_told_with_cause_next_action_step_model_traffic_and_
     ]
 
 
+def test_a_process_that_is_killed_while_it_cleans_up_is_told_as_killed() -> None:
+    labels = {**FACTS, "rollway.cause": "the smoke test failed", "rollway.next": "mend it"}
+
+    _, body = rendered("diabetes failed", "Crashed", "Process exited with status code: -9", labels)
+
+    assert body.startswith("Cause: Process exited with status code: -9\nNext: see what serves")
+
+
 @pytest.mark.parametrize(
     ("state", "text", "next_action"),
     [
-        ("Failed", failed(ProvisioningFailed("no")), "read the run's artifacts and log, then run it again"),
+        ("Failed", "Flow run received invalid parameters", "read the run's artifacts and log, then run it again"),
         ("Cancelled", None, "nothing if the cancellation was meant; otherwise run it again"),
         (
             "Crashed",
@@ -125,7 +134,7 @@ def test_a_run_in_the_middle_of_a_step_is_told_with_that_step() -> None:
 
 
 def test_a_long_cause_is_cut() -> None:
-    _, body = rendered("diabetes failed", "Failed", failed(ProvisioningFailed("x" * 5000)), FACTS)
+    _, body = rendered("diabetes failed", "Failed", "x" * 5000, FACTS)
 
     assert len(body) < 2000
 
