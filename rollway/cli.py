@@ -12,10 +12,9 @@ from typing import Annotated
 from cyclopts import App, Parameter, validators
 
 from rollway.alerts import DEFAULT_CHANNEL, DEFAULT_TIMING, AlertedRollout, Timing
-from rollway.emulator.cli import app as emulator_app
 from rollway.errors import RollwayError
 from rollway.local.cli import app as local_app
-from rollway.settings import is_debug
+from rollway.settings import Identity, Workspace, block_from_environment, is_debug
 
 app = App(
     name="rollway",
@@ -23,7 +22,10 @@ app = App(
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
 )
-app.command(emulator_app)
+# By its path, so that only its own commands import it: it needs the `emulator` extra, which workers do without.
+app.command(
+    "rollway.emulator.cli:app", name="emulator", help="A local Azure ML, for the same clients and the same flow."
+)
 app.command(local_app)
 
 MOST_DETAILS = 20  # lines that are worth saying a second time
@@ -54,7 +56,7 @@ def plan(rollout: Rollout, *, model_version: ModelVersion = None, as_json: AsJso
     from rollway import report
     from rollway.azure.planning import plan_rollout
 
-    made = asyncio.run(plan_rollout(rollout, model_version))
+    made = asyncio.run(plan_rollout(rollout, model_version, _workspace_of_block()))
     _answer(made.model_dump_json(indent=2) if as_json else report.plan_text(made))
 
 
@@ -131,6 +133,15 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _workspace_of_block() -> tuple[Workspace, Identity] | None:
+    # Prefect takes seconds to import, and only a block needs it.
+    if block_from_environment() is None:
+        return None
+    from tasks.workspace import find_workspace
+
+    return asyncio.run(find_workspace())
 
 
 @contextlib.contextmanager

@@ -30,7 +30,9 @@ from azure.ai.ml.exceptions import MlException
 from marshmallow import ValidationError
 from pydantic import JsonValue
 
+from rollway.azure.entities import identities_of, kind_of
 from rollway.errors import InvalidRollout
+from rollway.parameters import known_rollouts
 from rollway.settings import deployments_folder
 from rollway.spec import (
     AssetSpec,
@@ -60,7 +62,18 @@ _SHAPES: Mapping[str, type] = {
 }
 # Keys of deployment.yml that do not decide what the online deployment is, or are resolved to ids of their own.
 _NOT_SETTINGS = frozenset(
-    {"name", "endpoint_name", "model", "environment", "instance_count", "tags", "properties", "description", "id"}
+    {
+        "name",
+        "endpoint_name",
+        "model",
+        "environment",
+        "instance_count",
+        "tags",
+        "properties",
+        "description",
+        "id",
+        "provisioning_state",
+    }
 )
 
 
@@ -79,6 +92,9 @@ def load_folder(folder: str) -> RolloutSpec:
     endpoint_name = _nested(raw[ENDPOINT_FILE], "name")
     deployment = _online_deployment(root / ONLINE_DEPLOYMENT_FILE, raw[ONLINE_DEPLOYMENT_FILE], endpoint_name, problems)
     rollout, request = _rollout(root / ROLLOUT_FILE, raw[ROLLOUT_FILE], problems)
+    if rollout is not None and rollout.follow is not None and not _has_model_by_reference(deployment):
+        message = "needs a model that deployment.yml names by reference, such as azureml:<name>@latest"
+        problems.append(Problem(file=str(root / ROLLOUT_FILE), field="follow", message=message))
     if problems or endpoint is None or deployment is None or rollout is None:
         count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
         raise InvalidRollout(f"{folder} does not describe a rollout: {count}", problems)
@@ -89,8 +105,7 @@ def load_folder(folder: str) -> RolloutSpec:
 
 def load_all_folders() -> tuple[RolloutSpec, ...]:
     """Every rollout of the folder of all rollouts, by name; raises InvalidRollout for the first that is wrong."""
-    names = sorted(path.parent.name for path in Path(deployments_folder()).glob(f"*/{ROLLOUT_FILE}"))
-    return tuple(load_folder(name) for name in names)
+    return tuple(load_folder(name) for name in known_rollouts())
 
 
 def load_endpoint_entity(folder: str) -> OnlineEndpoint:
@@ -167,6 +182,9 @@ def _endpoint(path: Path, raw: object, problems: list[Problem]) -> EndpointSpec 
         auth_mode=entity.auth_mode,
         # Kubernetes online endpoints have none.
         public_network_access=(getattr(entity, "public_network_access", None) or "enabled").lower(),
+        kind=kind_of(entity),
+        location=entity.location,
+        identities=identities_of(entity),
         description=entity.description,
         tags={str(key): str(value) for key, value in (entity.tags or {}).items()},
     )
@@ -211,6 +229,12 @@ def _rollout(path: Path, raw: object, problems: list[Problem]) -> tuple[RolloutF
         message = f"{request_path} is not JSON: {error}"
     problems.append(Problem(file=str(path), field="smoke_test.request_file", message=message))
     return None, None
+
+
+def _has_model_by_reference(deployment: OnlineDeploymentSpec | None) -> bool:
+    if deployment is None:  # it is wrong itself, so nobody knows
+        return True
+    return deployment.model is not None and deployment.model.reference is not None
 
 
 def _refuse_constant(name: str) -> None:

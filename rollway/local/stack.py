@@ -129,21 +129,22 @@ class Stack:
         """Until its API answers."""
         self._wait("prefect-server", lambda: _answers(f"{self.ui_url}/api/health"))
 
-    def start_worker(
-        self, prefect_file: str | None = "prefect.yaml", more_variables: Mapping[str, str] | None = None
-    ) -> Process:
-        """A work pool, the Prefect deployments of a prefect.yaml and a worker that runs them.
-
-        Without a file it is one more worker, for what is there.
-        """
-        variables = {**self.environment(), **(more_variables or {})}
+    def start_worker(self, checkout: Path | None = None) -> Process:
+        """A work pool, the Prefect deployments of the checkout's prefect.yaml and a worker that runs them there."""
+        variables = self.environment()
         prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
-        create_pool = ["work-pool", "create", WORK_POOL, "--type", "process", "--overwrite"]
-        for arguments in (create_pool, ["deploy", "--all", "--prefect-file", prefect_file]) if prefect_file else ():
-            done = subprocess.run([*prefect, *arguments], env=variables, capture_output=True, text=True, check=False)
+        for arguments in (["work-pool", "create", WORK_POOL, "--type", "process", "--overwrite"], ["deploy", "--all"]):
+            done = subprocess.run(
+                [*prefect, *arguments], cwd=checkout, env=variables, capture_output=True, text=True, check=False
+            )
             if done.returncode:
                 raise RollwayError(f"`prefect {' '.join(arguments)}` failed", details=done.stdout + done.stderr)
-        return self._start("worker", [*prefect, "worker", "start", "--pool", WORK_POOL], variables)
+        return self.add_worker(checkout)
+
+    def add_worker(self, checkout: Path | None = None) -> Process:
+        """One more worker for the work pool and the Prefect deployments that are there."""
+        command = [sys.executable, "-m", "prefect", "--no-prompt", "worker", "start", "--pool", WORK_POOL]
+        return self._start("worker", command, self.environment(), checkout)
 
     def save(self) -> None:
         """Remembers the process ids for `down`."""
@@ -178,7 +179,13 @@ class Stack:
             variables |= {"PREFECT_API_URL": f"{self.ui_url}/api", "PREFECT_UI_URL": self.ui_url}
         return variables
 
-    def _start(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> Process:
+    def _start(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        working_directory: Path | None = None,
+    ) -> Process:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / f"{name}.log").open("w", encoding="utf-8") as log:
             started = subprocess.Popen(
@@ -188,6 +195,7 @@ class Stack:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 env=environment,
+                cwd=working_directory,
             )
         process = Process(name, started.pid)
         self.processes.append(process)

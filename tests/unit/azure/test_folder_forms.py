@@ -159,6 +159,9 @@ def test_the_endpoint_is_read_with_all_that_is_compared(folder: RolloutFolder) -
         "name": "diabetes",
         "auth_mode": "aad_token",
         "public_network_access": "disabled",
+        "kind": "managed",
+        "location": None,
+        "identities": (),
         "description": "d",
         "tags": {"a": "1"},
     }
