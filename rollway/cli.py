@@ -11,6 +11,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter, validators
 
+from rollway.alerts import DEFAULT_CHANNEL, DEFAULT_TIMING, AlertedRollout, Timing
 from rollway.errors import RollwayError
 from rollway.local.cli import app as local_app
 from rollway.settings import Identity, Workspace, block_from_environment, is_debug
@@ -86,6 +87,25 @@ def deploy(
             error.details = "Its log is above, where the step failed."
         raise
     _answer(result.model_dump_json(indent=2) if as_json else report.text(result))
+
+
+@app.command
+def alerts(
+    *,
+    apply: Annotated[bool, Parameter(negative="", help="Make the changes, instead of only listing them.")] = False,
+    channel: Annotated[str, Parameter(help="Notification block, for the watcher and where rollout.yml names none.")] = (
+        DEFAULT_CHANNEL
+    ),
+    timing: Annotated[Timing, Parameter(name="*")] = DEFAULT_TIMING,
+    as_json: AsJson = False,
+) -> None:
+    """List what would make Prefect's automations those that the rollout folders ask for, or do it."""
+    from rollway.azure.folder import load_all_folders
+    from tasks.alerts import change_alerts
+
+    rollouts = [AlertedRollout.of(spec, channel) for spec in load_all_folders()]
+    changes = asyncio.run(change_alerts(rollouts, channel=channel, timing=timing, is_dry_run=not apply))
+    _answer(changes.model_dump_json(indent=2) if as_json else str(changes))
 
 
 @app.command
