@@ -9,6 +9,7 @@ what was being deployed is to blame. Each error has a `cause`: its class's own, 
     │   ├── CredentialsRejected         no credentials, or Microsoft Entra refused them
     │   ├── AccessDenied                the identity lacks a role
     │   ├── NotFound                    workspace, model, environment, version
+    │   ├── PreflightFailed             the plan shows that it cannot succeed, all reasons at once
     │   └── RequestRefused              Azure judged the request invalid: name taken, quota, bad value
     ├── RolloutAborted         exit 3   the rollout ended, traffic is where it was before
     │   ├── ProvisioningFailed          the online deployment never became ready (the candidate's fault)
@@ -20,6 +21,7 @@ what was being deployed is to blame. Each error has a `cause`: its class's own, 
     │       └── LeaseLost               another rollout took the endpoint over
     ├── DeadlineExceeded       exit 5   a wait took longer than allowed
     ├── TrafficNotRestored     exit 4   a person must look: traffic may not be where it was
+    ├── WatchIncomplete        exit 1   a look at some rollouts failed; the others were handled
     └── AzureUnavailable       exit 1   429, 5xx or no connection, after the client's own retries (retryable)
         └── Busy               exit 1   another operation holds the resource (retryable)
 """
@@ -107,6 +109,10 @@ class InvalidRollout(ConfigurationError):
         self.problems = tuple(problems)
 
 
+class PreflightFailed(ConfigurationError):
+    """The plan cannot be carried out; `details` has everything that was found, and what helps."""
+
+
 class CredentialsRejected(ConfigurationError):
     """There are no usable credentials, or Microsoft Entra refused them."""
 
@@ -176,6 +182,10 @@ class TrafficNotRestored(RollwayError):
     """The rollout failed, and so did the attempt to bring everything back to what it was before."""
 
     exit_code = 4
+
+
+class WatchIncomplete(RollwayError):
+    """New model versions of some rollouts could not be noticed or started; all others were handled."""
 
 
 class AzureUnavailable(RollwayError):

@@ -63,6 +63,11 @@ class _Environment(BaseSettings):
     name: str = Field(min_length=1, validation_alias=AliasChoices("AZUREML_WORKSPACE", "AZUREML_ARM_WORKSPACE_NAME"))
 
 
+def deployments_folder() -> str:
+    """The folder that holds the rollout folders: `deployments`, or what ROLLWAY_DEPLOYMENTS names."""
+    return os.environ.get("ROLLWAY_DEPLOYMENTS", "").rstrip("/") or DEPLOYMENTS
+
+
 def workspace_from_environment() -> Workspace:
     """The workspace that the environment variables name; raises ConfigurationError listing all missing ones."""
     try:
@@ -79,11 +84,6 @@ def workspace_from_environment() -> Workspace:
     return Workspace(
         subscription_id=settings.subscription_id, resource_group=settings.resource_group, name=settings.name
     )
-
-
-def deployments_folder() -> str:
-    """The folder that holds the rollout folders: `deployments`, or what ROLLWAY_DEPLOYMENTS names."""
-    return os.environ.get("ROLLWAY_DEPLOYMENTS", "").rstrip("/") or DEPLOYMENTS
 
 
 def block_from_environment() -> str | None:

@@ -23,9 +23,16 @@ from tasks.workspace import find_workspace, open_session
 
 @step("abort", run_name="abort: back to what was before", timeout_seconds=7200, tags=["azure"], retries=3)
 async def abort_rollout(
-    connected: WorkspaceFacts, spec: RolloutSpec, planned: PlannedRollout | None, error: BaseException
+    connected: WorkspaceFacts,
+    spec: RolloutSpec,
+    planned: PlannedRollout | None,
+    error: BaseException,
+    is_promoted: bool,
 ) -> Undone:
-    """Brings traffic back, deletes what failed, and leaves an artifact that says what happened."""
+    """Brings traffic back, deletes what failed, and leaves an artifact that says what happened.
+
+    What is promoted stays: then only the clearing up behind it has failed.
+    """
     endpoint = spec.endpoint.name
     is_at_fault = planned is not None and isinstance(error, RollwayError) and error.is_candidates_fault
     try:
@@ -34,6 +41,7 @@ async def abort_rollout(
             endpoint,
             run_id(),
             delete=planned.name if planned and is_at_fault and spec.rollout.failed == "delete" else None,
+            keeps_traffic=is_promoted,
             rejects_model=isinstance(error, RollwayError) and error.cause is Cause.PERMANENT,
         )
     except RollwayError as failure:

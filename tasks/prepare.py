@@ -2,14 +2,13 @@
 
 from prefect.logging import get_run_logger
 
-from rollway.azure import assets, endpoints
+from rollway.azure import assets
 from rollway.azure.failures import in_thread
 from rollway.azure.folder import load_folder
 from rollway.azure.session import WorkspaceFacts
-from rollway.rollout.state import EndpointState, ResolvedAsset
+from rollway.rollout.state import ResolvedAsset
 from rollway.spec import RolloutSpec
-from tasks.step import log_changes, run_id, step
-from tasks.turn import has_ended
+from tasks.step import step
 from tasks.workspace import connect_to, open_session
 
 
@@ -59,21 +58,3 @@ async def register_environment(connected: WorkspaceFacts, spec: RolloutSpec, is_
     action = "registered" if environment and environment.is_new else "already registered"
     get_run_logger().info("Environment %s %s", environment or "(none)", action if environment else "")
     return environment
-
-
-@step(
-    "ensure endpoint",
-    run_name="ensure endpoint",
-    timeout_seconds=7200,
-    tags=["azure"],
-    retries=2,
-    is_kept_for_retry=True,
-)
-async def ensure_endpoint(connected: WorkspaceFacts, spec: RolloutSpec, is_dry_run: bool) -> EndpointState:
-    """Creates the endpoint, or brings it to what endpoint.yml says."""
-    opened = await open_session(connected.workspace)
-    endpoint = await endpoints.ensure_endpoint(
-        opened, spec, run_id(), is_dry_run=is_dry_run, has_ended=has_ended, on_progress=log_changes(spec.endpoint.name)
-    )
-    get_run_logger().info("Endpoint %s: %s, %s", endpoint.name, endpoint.provisioning_state, endpoint.scoring_uri)
-    return endpoint

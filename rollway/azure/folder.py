@@ -30,6 +30,7 @@ from azure.ai.ml.exceptions import MlException
 from marshmallow import ValidationError
 from pydantic import JsonValue
 
+from rollway.azure.entities import identities_of, kind_of
 from rollway.errors import InvalidRollout
 from rollway.settings import deployments_folder
 from rollway.spec import (
@@ -90,6 +91,9 @@ def load_folder(folder: str) -> RolloutSpec:
     endpoint_name = _nested(raw[ENDPOINT_FILE], "name")
     deployment = _online_deployment(root / ONLINE_DEPLOYMENT_FILE, raw[ONLINE_DEPLOYMENT_FILE], endpoint_name, problems)
     rollout, request = _rollout(root / ROLLOUT_FILE, raw[ROLLOUT_FILE], problems)
+    if rollout is not None and rollout.follow is not None and not _has_model_by_reference(deployment):
+        message = "needs a model that deployment.yml names by reference, such as azureml:<name>@latest"
+        problems.append(Problem(file=str(root / ROLLOUT_FILE), field="follow", message=message))
     if problems or endpoint is None or deployment is None or rollout is None:
         count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
         raise InvalidRollout(f"{folder} does not describe a rollout: {count}", problems)
@@ -172,6 +176,9 @@ def _endpoint(path: Path, raw: object, problems: list[Problem]) -> EndpointSpec 
         auth_mode=entity.auth_mode,
         # Kubernetes online endpoints have none.
         public_network_access=(getattr(entity, "public_network_access", None) or "enabled").lower(),
+        kind=kind_of(entity),
+        location=entity.location,
+        identities=identities_of(entity),
         description=entity.description,
         tags={str(key): str(value) for key, value in (entity.tags or {}).items()},
     )
@@ -216,6 +223,12 @@ def _rollout(path: Path, raw: object, problems: list[Problem]) -> tuple[RolloutF
         message = f"{request_path} is not JSON: {error}"
     problems.append(Problem(file=str(path), field="smoke_test.request_file", message=message))
     return None, None
+
+
+def _has_model_by_reference(deployment: OnlineDeploymentSpec | None) -> bool:
+    if deployment is None:  # it is wrong itself, so nobody knows
+        return True
+    return deployment.model is not None and deployment.model.reference is not None
 
 
 def _refuse_constant(name: str) -> None:

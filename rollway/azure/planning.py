@@ -5,6 +5,7 @@ import asyncio
 from rollway.azure import assets, session
 from rollway.azure.failures import in_thread
 from rollway.azure.folder import load_folder
+from rollway.azure.preflight import run_preflight
 from rollway.azure.state import read_endpoint
 from rollway.rollout.plan import Plan, plan
 from rollway.settings import DefaultIdentity, Identity, Workspace, workspace_from_environment
@@ -26,4 +27,5 @@ async def plan_rollout(
         assets.register_environment(opened, spec, is_dry_run=True),
         read_endpoint(opened, spec.endpoint.name),
     )
-    return plan(spec, model, environment, endpoint)
+    made = plan(spec, model, environment, endpoint)
+    return await run_preflight(opened, connected, spec, made, endpoint)

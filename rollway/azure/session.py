@@ -20,8 +20,9 @@ from azure.identity import (
 )
 from azure.mgmt.core import ARMPipelineClient
 
-from rollway.azure.failures import azure_errors, in_thread, word
+from rollway.azure.failures import azure_errors, in_thread
 from rollway.errors import CredentialsRejected
+from rollway.rollout.preflight import NetworkFacts
 from rollway.settings import DefaultIdentity, Identity, ManagedIdentity, ServicePrincipal, Workspace
 from rollway.spec import Frozen
 
@@ -30,6 +31,7 @@ CONNECTION_TIMEOUT_SECONDS = 20
 # Data-plane tokens have this audience in every cloud: azure/ai/ml/_azure_environments.py.
 ENDPOINTS_API_VERSION = "2024-04-01"  # Online Endpoints - Update
 DATA_PLANE_SCOPE = "https://ml.azure.com/.default"
+WORKSPACE_API_VERSION = "2024-10-01"
 DEFAULT_IDENTITY = DefaultIdentity()
 
 
@@ -44,6 +46,13 @@ class WorkspaceFacts(Frozen):
     region: str
     public_network_access: str
     isolation_mode: str
+    managed_network_status: str | None = None  # Active or Inactive; None when Azure does not tell
+    is_v1_legacy: bool = False
+
+    @property
+    def network(self) -> NetworkFacts:
+        """What the preflight asks for."""
+        return NetworkFacts(**{name: getattr(self, name) for name in NetworkFacts.model_fields})
 
 
 class Session:
@@ -62,6 +71,7 @@ class Session:
             connection_timeout=CONNECTION_TIMEOUT_SECONDS,
             read_timeout=READ_TIMEOUT_SECONDS,
         )
+        self._registries: dict[str, MLClient] = {}
         # For the few ARM documents that the SDK has no call for, such as the status of an operation.
         base_url = self.ml._base_url  # the SDK has no public name for the cloud's resource manager
         self._arm: ARMPipelineClient[HttpRequest, HttpResponse] = ARMPipelineClient(
@@ -71,6 +81,12 @@ class Session:
                 BearerTokenCredentialPolicy(self.credential, f"{base_url.rstrip('/')}/.default"),
             ],
         )
+
+    def registry(self, name: str) -> MLClient:
+        """The SDK's client for a registry, which it first asks for its address."""
+        if name not in self._registries:
+            self._registries[name] = MLClient(self.credential, registry_name=name, enable_telemetry=False)
+        return self._registries[name]
 
     def read_arm(self, url: str) -> dict[str, Any]:
         """GET an absolute ARM URL and return its JSON document; raises HttpResponseError."""
@@ -146,10 +162,20 @@ async def connect(workspace: Workspace, identity: Identity = DEFAULT_IDENTITY) -
     with azure_errors(what, where=str(workspace), hint=hint):
         opened = await open_session(workspace, identity)
         found = await in_thread(opened.ml.workspaces.get, workspace.name)
-    network = getattr(found, "managed_network", None)
+        properties = await in_thread(_read_properties, opened, str(found.id))
+    network = properties.get("managedNetwork") or {}
     return WorkspaceFacts(
         workspace=workspace,
         region=found.location,
-        public_network_access=word(found.public_network_access or "Enabled"),
-        isolation_mode=word(getattr(network, "isolation_mode", None) or "Disabled"),
+        public_network_access=properties.get("publicNetworkAccess") or "Enabled",
+        isolation_mode=network.get("isolationMode") or "Disabled",
+        managed_network_status=(network.get("status") or {}).get("status"),
+        is_v1_legacy=bool(properties.get("v1LegacyMode")),
     )
+
+
+def _read_properties(opened: Session, workspace_id: str) -> dict[str, Any]:
+    # The SDK's workspace has no v1 legacy mode.
+    url = f"{opened.ml._base_url.rstrip('/')}{workspace_id}?api-version={WORKSPACE_API_VERSION}"
+    properties: dict[str, Any] = opened.read_arm(url).get("properties") or {}
+    return properties

@@ -29,16 +29,17 @@ async def abort(
     run_id: str,
     *,
     delete: str | None = None,
+    keeps_traffic: bool = False,
     rejects_model: bool = False,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Undone:
     """Brings traffic back to what was proven, and leaves the rest so that a retry or the next run can go on with it.
 
-    Works from Azure alone, so it is right in a fresh process too, and safe to repeat. Does nothing when the lease is
-    not this run attempt's own: then nothing was written, or somebody else goes on. `delete` names the online deployment
-    that is at fault; `rejects_model` remembers its model version, so that it is not rolled out again by itself. Traffic
-    that somebody else has set since the rollout moved it is left alone; set in the very moment of the abort, it raises
-    ForeignChange.
+    Works from Azure alone, so it is right in a fresh process too, and safe to repeat. Does nothing when the lease
+    is not this run attempt's own: then nothing was written, or somebody else goes on. `delete` names the online
+    deployment that is at fault, `keeps_traffic` leaves traffic where it is; `rejects_model` remembers its model
+    version, so that it is not rolled out again by itself. Traffic that somebody else has set since the rollout
+    moved it is left alone; set in the very moment of the abort, it raises ForeignChange.
     """
     state = await read_endpoint(session, endpoint)
     if not state.exists or not _is_held(state, run_id):
@@ -46,7 +47,7 @@ async def abort(
     cleaned_up, kept, rejected = [], [], []
     try:
         state = await settle(session, endpoint, clock)  # a running operation hides what it is about to change
-        if state.is_unproven:
+        if state.is_unproven and not keeps_traffic:
             before, proven = state.traffic, state.proven_traffic
             await move_traffic(session, endpoint, proven, expected=before, proven=proven, run_id=run_id, clock=clock)
             cleaned_up.append(f"traffic restored: {traffic.describe(proven)}")

@@ -1,9 +1,9 @@
-"""Which workspace the environment variables name."""
+"""Which workspace and which folder the environment variables name."""
 
 import pytest
 
 from rollway.errors import ConfigurationError
-from rollway.settings import is_debug, workspace_from_environment
+from rollway.settings import deployments_folder, is_debug, workspace_from_environment
 
 NAMES = ("AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP", "AZUREML_WORKSPACE")
 NAMES_ON_COMPUTE = ("AZUREML_ARM_SUBSCRIPTION", "AZUREML_ARM_RESOURCEGROUP", "AZUREML_ARM_WORKSPACE_NAME")
@@ -53,3 +53,15 @@ def test_debug_is_asked_for_by_a_variable(monkeypatch: pytest.MonkeyPatch, value
     monkeypatch.setenv("ROLLWAY_DEBUG", value)
 
     assert is_debug() is expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(None, "deployments"), ("", "deployments"), ("/srv/rollouts/", "/srv/rollouts")]
+)
+def test_the_folder_of_all_rollouts_can_be_another_one(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, expected: str
+) -> None:
+    if value is not None:
+        monkeypatch.setenv("ROLLWAY_DEPLOYMENTS", value)
+
+    assert deployments_folder() == expected
