@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from cyclopts import App, Parameter, validators
 from rollway.alerts import DEFAULT_CHANNEL, DEFAULT_TIMING, AlertedRollout, Timing
 from rollway.errors import RollwayError
 from rollway.local.cli import app as local_app
+from rollway.parameters import MODEL_VERSION_PATTERN
 from rollway.settings import Identity, Workspace, block_from_environment, is_debug
 
 app = App(
@@ -33,7 +35,17 @@ MOST_DETAILS = 20  # lines that are worth saying a second time
 Rollout = Annotated[
     str, Parameter(help="Folder with endpoint.yml, deployment.yml and rollout.yml, or its name in deployments/.")
 ]
-ModelVersion = Annotated[str | None, Parameter(help="Model version, instead of the one that deployment.yml names.")]
+
+
+def _check_version(_: object, version: str | None) -> None:
+    if version is not None and not re.fullmatch(MODEL_VERSION_PATTERN, version):
+        raise ValueError("a version is letters, digits, '.', '_' and '-', such as 7, without the model's name")
+
+
+ModelVersion = Annotated[
+    str | None,
+    Parameter(help="Model version, instead of the one that deployment.yml names.", validator=_check_version),
+]
 PERCENT = validators.Number(gte=1, lte=100)
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
 
