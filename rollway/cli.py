@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from cyclopts import App, Parameter
 from rollway.emulator.cli import app as emulator_app
 from rollway.errors import RollwayError
 from rollway.local.cli import app as local_app
-from rollway.settings import is_debug
+from rollway.settings import door_secret, is_debug
 
 app = App(
     name="rollway",
@@ -79,6 +80,29 @@ def deploy(
             error.details = "Its log is above, where the step failed."
         raise
     _answer(result.model_dump_json(indent=2) if as_json else report.text(result))
+
+
+@app.command
+def door(*, host: str = "127.0.0.1", port: int = 8080) -> None:
+    """Take news of registered models from Azure Event Grid, and wake the watcher; see docs/event-grid.md.
+
+    The secret that Event Grid must know is in ROLLWAY_DOOR_SECRET. Prints the URL when it is ready.
+
+    Parameters
+    ----------
+    host
+        The address to listen on. It speaks plain HTTP: put what ends TLS in front of it.
+    port
+        The port; 0 takes any free one.
+    """
+    from rollway.door import make_app, serve
+    from tasks.nudge import nudge_watcher, require_server
+
+    secret = door_secret()
+    require_server()
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    serve(make_app(secret, nudge_watcher), host, port, on_ready=lambda url: print(url, flush=True))
 
 
 @app.command
