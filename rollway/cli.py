@@ -95,10 +95,10 @@ def door(*, host: str = "127.0.0.1", port: int = 8080) -> None:
     port
         The port; 0 takes any free one.
     """
+    secret = door_secret()
     from rollway.door import make_app, serve
     from tasks.nudge import nudge_watcher, require_server
 
-    secret = door_secret()
     require_server()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
