@@ -3,41 +3,56 @@
 from prefect import flow
 
 from rollway.report import RolloutReport
+from tasks.abort import abort_after_death, abort_rollout
 from tasks.prepare import connect, ensure_endpoint, read_rollout, register_environment, resolve_model
-from tasks.promote import abort_rollout, move_traffic, retire_replaced, smoke_test
-from tasks.provision import create_online_deployment, make_plan, wait_until_ready
+from tasks.promote import move_traffic, retire_replaced, smoke_test
+from tasks.provision import claim_endpoint, create_online_deployment, make_plan, remove_leftovers, wait_until_ready
 from tasks.report import write_report
 from tasks.step import rollout_name, together
+from tasks.turn import one_at_a_time
 
 
-@flow(name="deploy-endpoint", flow_run_name=rollout_name)
-async def deploy_endpoint(rollout: str, model_version: str | None = None, dry_run: bool = False) -> RolloutReport:
+@flow(
+    name="deploy-endpoint",
+    flow_run_name=rollout_name,
+    on_cancellation=[abort_after_death],
+    on_crashed=[abort_after_death],
+)
+async def deploy_endpoint(
+    rollout: str, model_version: str | None = None, dry_run: bool = False, force: bool = False, weight: int = 100
+) -> RolloutReport:
     """Puts a model behind an Azure ML online endpoint, safely: traffic moves only to what has answered.
 
     Args:
         rollout: The folder to roll out, by its name under deployments/ or by its path.
         model_version: The model version to roll out instead of the one that deployment.yml names.
         dry_run: Only decide and report what would be done; write nothing to Azure.
+        force: Roll out anew although nothing differs.
+        weight: Percent of the traffic that the new online deployment gets; what serves today keeps the rest.
     """
-    spec = await read_rollout(rollout)
+    spec, planned = await read_rollout(rollout), None
     connected = await connect()
-    try:
-        model, environment, endpoint = await together(
-            resolve_model(connected, spec, model_version, dry_run),
-            register_environment(connected, spec, dry_run),
-            ensure_endpoint(connected, spec, dry_run),
-        )
-        planned = await make_plan(connected, spec, model, environment, endpoint, dry_run)
-        if dry_run or planned.plan.is_no_op:
-            return await write_report(planned)
+    async with one_at_a_time(spec.endpoint.name):
+        try:
+            model, environment, endpoint = await together(
+                resolve_model(connected, spec, model_version, dry_run),
+                register_environment(connected, spec, dry_run),
+                ensure_endpoint(connected, spec, dry_run),
+            )
+            planned = await make_plan(connected, spec, model, environment, endpoint, dry_run, force, weight)
+            if dry_run or planned.plan.is_no_op:
+                return await write_report(planned)
 
-        await create_online_deployment(planned)
-        await wait_until_ready(planned)
-        pinned = await smoke_test(planned, "pinned")
-        after = await move_traffic(planned)
-        live = await smoke_test(planned, "by traffic")
-    except BaseException as error:  # cancelling a run raises no Exception
-        await abort_rollout(connected, spec, str(error) or type(error).__name__)
-        raise
-    retired = await retire_replaced(planned)
-    return await write_report(planned, traffic_after=after, smoke_tests=(pinned, live), retired=retired)
+            planned = await claim_endpoint(planned)
+            if planned.has_leftovers:
+                await remove_leftovers(planned)
+            await create_online_deployment(planned)
+            ready = await wait_until_ready(planned)
+            pinned = await smoke_test(planned, "pinned")
+            after = await move_traffic(planned, ready)
+            live = await smoke_test(planned, "by traffic")
+        except BaseException as error:  # cancelling a run raises no Exception
+            await abort_rollout(connected, spec, planned, error)
+            raise
+        retired = await retire_replaced(planned)
+        return await write_report(planned, traffic_after=after, smoke_tests=(pinned, live), retired=retired)

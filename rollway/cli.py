@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from rollway.emulator.cli import app as emulator_app
 from rollway.errors import RollwayError
@@ -32,6 +32,7 @@ Rollout = Annotated[
     str, Parameter(help="Folder with endpoint.yml, deployment.yml and rollout.yml, or its name in deployments/.")
 ]
 ModelVersion = Annotated[str | None, Parameter(help="Model version, instead of the one that deployment.yml names.")]
+PERCENT = validators.Number(gte=1, lte=100)
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
 
 
@@ -63,6 +64,10 @@ def deploy(
     *,
     model_version: ModelVersion = None,
     dry_run: Annotated[bool, Parameter(negative="", help="Only plan; write nothing to Azure.")] = False,
+    force: Annotated[bool, Parameter(negative="", help="Roll out anew although nothing differs.")] = False,
+    weight: Annotated[
+        int, Parameter(help="Percent of the traffic for the new one; what serves keeps the rest.", validator=PERCENT)
+    ] = 100,
     as_json: AsJson = False,
 ) -> None:
     """Roll a folder out with the Prefect flow, in this process."""
@@ -74,7 +79,7 @@ def deploy(
 
     try:
         with _quiet_stdout():
-            result = asyncio.run(deploy_endpoint(rollout, model_version, dry_run))
+            result = asyncio.run(deploy_endpoint(rollout, model_version, dry_run, force, weight))
     except RollwayError as error:
         if error.details and error.details.count("\n") > MOST_DETAILS:
             error.details = "Its log is above, where the step failed."

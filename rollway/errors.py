@@ -14,6 +14,7 @@ what was being deployed is to blame. Each error has a `cause`: its class's own, 
     │   ├── ProvisioningFailed          the online deployment never became ready (the candidate's fault)
     │   ├── SmokeTestFailed             it answered, but not as expected (the candidate's fault)
     │   ├── EndpointUnreachable         the scoring URI gives no answer at all
+    │   ├── EndpointFailed              an operation on the endpoint itself failed, such as moving traffic
     │   ├── AnotherRollout              another rollout holds the endpoint for longer than this one may wait
     │   └── ForeignChange               somebody else changed the endpoint meanwhile
     │       └── LeaseLost               another rollout took the endpoint over
@@ -143,6 +144,10 @@ class SmokeTestFailed(RolloutAborted):
 
 class EndpointUnreachable(RolloutAborted):
     """The scoring URI gives no answer at all, so nothing is known about the model behind it."""
+
+
+class EndpointFailed(RolloutAborted):
+    """An operation on the endpoint itself failed, such as creating it or moving its traffic."""
 
 
 class AnotherRollout(RolloutAborted):

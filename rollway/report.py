@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from rollway.rollout import traffic
-from rollway.rollout.plan import Action, Change, Plan
+from rollway.rollout.plan import Change, Kind, Plan
 from rollway.rollout.smoke import SmokeTestResult, excerpt
 from rollway.spec import Frozen, RolloutSpec
 
@@ -16,7 +16,9 @@ class Outcome(StrEnum):
     """How a rollout that did not fail ended."""
 
     PROMOTED = "promoted"
+    CANARY = "canary"
     UPDATED = "updated in place"
+    TIDIED = "leftovers removed"
     NO_OP = "nothing to do"
     PLANNED = "planned only"
 
@@ -52,7 +54,11 @@ def outcome_of(plan: Plan, is_dry_run: bool) -> Outcome:
     """The outcome of a plan that was carried out, or only made."""
     if is_dry_run:
         return Outcome.PLANNED
-    return {Action.NO_OP: Outcome.NO_OP, Action.IN_PLACE: Outcome.UPDATED, Action.NEW: Outcome.PROMOTED}[plan.action]
+    if plan.has(Kind.MOVE_TRAFFIC) or plan.has(Kind.PROVE):
+        return Outcome.CANARY if len(plan.traffic_after) > 1 else Outcome.PROMOTED
+    if plan.has(Kind.UPDATE) or plan.has(Kind.UPDATE_ENDPOINT):
+        return Outcome.UPDATED
+    return Outcome.NO_OP if plan.is_no_op else Outcome.TIDIED
 
 
 def artifact_key(name: str) -> str:
@@ -68,20 +74,28 @@ def text(report: RolloutReport) -> str:
     return "\n".join(lines)
 
 
+def headline(plan: Plan) -> str:
+    """What a plan does, in a few words."""
+    return ", ".join(dict.fromkeys(action.kind.value for action in plan.actions)) or "nothing to do"
+
+
 def plan_text(plan: Plan) -> str:
     """The plan for a terminal: what would be done, and the fields that decide it."""
     facts = [
-        ("endpoint", f"{plan.endpoint}{' (to be created)' if plan.creates_endpoint else ''}"),
+        ("endpoint", plan.endpoint),
         ("online deployment", plan.online_deployment),
         ("model", _asset(plan.model)),
         ("environment", _asset(plan.environment)),
         ("traffic today", traffic.describe(plan.traffic_before)),
         ("traffic then", traffic.describe(plan.traffic_after)),
     ]
-    lines = [f"plan: {'nothing to do' if plan.is_no_op else plan.action.value}", *_aligned(facts)]
-    changes = [*plan.endpoint_changes, *plan.changes]
-    if changes:
-        lines += ["why:", *(f"  {change.field}: {change.today} -> {change.wanted}" for change in changes)]
+    lines = [f"plan: {headline(plan)}", *_aligned(facts)]
+    for action in plan.actions:
+        lines.append(f"{action.kind.value} {action.target}: {action.why}")
+        lines += [f"  {change.field}: {change.today} -> {change.wanted}" for change in action.changes]
+    if plan.drift:
+        lines.append(f"{plan.online_deployment} is not as Rollway created it; --force rolls out anew")
+        lines += [f"  {change.field}: {change.today} -> {change.wanted}" for change in plan.drift]
     return "\n".join(lines)
 
 
@@ -89,12 +103,12 @@ def plan_markdown(plan: Plan) -> str:
     """The plan as an artifact."""
     return "\n".join(
         [
-            f"## {'Nothing to do' if plan.is_no_op else plan.action.value.capitalize()}: `{plan.online_deployment}`",
+            f"## {headline(plan).capitalize()}: `{plan.online_deployment}`",
             "",
             f"Model `{_asset(plan.model)}`, environment `{_asset(plan.environment)}`, traffic today "
             f"{traffic.describe(plan.traffic_before)}, then {traffic.describe(plan.traffic_after)}.",
             "",
-            *_change_table([*plan.endpoint_changes, *plan.changes]),
+            *_action_table(plan),
         ]
     )
 
@@ -112,7 +126,7 @@ def markdown(report: RolloutReport) -> str:
     if report.timeline:
         picture = base64.b64encode(timeline_svg(report.timeline).encode()).decode()
         lines += ["", "### Timeline", "", f"![timeline](data:image/svg+xml;base64,{picture})"]
-    lines += ["", "### Why", "", *_change_table([*report.plan.endpoint_changes, *report.plan.changes])]
+    lines += ["", "### Why", "", *_action_table(report.plan)]
     return "\n".join(lines)
 
 
@@ -179,11 +193,19 @@ def _aligned(facts: Sequence[tuple[str, str]]) -> list[str]:
     return [f"  {name:<{width}}  {value}" for name, value in facts]
 
 
-def _change_table(changes: Sequence[Change]) -> list[str]:
-    if not changes:
+def _action_table(plan: Plan) -> list[str]:
+    if plan.is_no_op and not plan.drift:
         return ["Azure already is as the folder describes it."]
-    rows = [f"| {change.field} | {_cell(change.today)} | {_cell(change.wanted)} |" for change in changes]
-    return ["| field | today | wanted |", "|---|---|---|", *rows]
+    lines = ["| action | on | why | field | today | wanted |", "|---|---|---|---|---|---|"]
+    for action in plan.actions:
+        what = f"| {action.kind.value} | {action.target} | {_cell(action.why)} |"
+        lines += [f"{what} {row}" for row in _change_cells(action.changes)] or [f"{what} | | |"]
+    what = f"| nothing | {plan.online_deployment} | not as Rollway created it; a forced rollout replaces it |"
+    return [*lines, *(f"{what} {row}" for row in _change_cells(plan.drift))]
+
+
+def _change_cells(changes: Sequence[Change]) -> list[str]:
+    return [f"{change.field} | {_cell(change.today)} | {_cell(change.wanted)} |" for change in changes]
 
 
 def _asset(asset: object) -> str:

@@ -69,6 +69,18 @@ def door_secret() -> str:
     return secret
 
 
+def lease_seconds() -> int:
+    """How long a rollout that gives no sign of life keeps its endpoint from others (ROLLWAY_LEASE_SECONDS)."""
+    text = os.environ.get("ROLLWAY_LEASE_SECONDS", "300")
+    if not text.isdigit() or int(text) < 1:
+        raise ConfigurationError(
+            f"{text!r} is no lease time",
+            where="environment variable ROLLWAY_LEASE_SECONDS",
+            hint="set a whole number of seconds, at least 1, or unset it for 300",
+        )
+    return int(text)
+
+
 def is_debug() -> bool:
     """Whether tracebacks are wanted (`rollway --debug`, or ROLLWAY_DEBUG=1)."""
     return os.environ.get("ROLLWAY_DEBUG", "") not in ("", "0")

@@ -81,6 +81,10 @@ class RolloutFile(Frozen):
     replaced: Literal["delete", "keep"] = Field(
         default="delete", description="What to do with the online deployment whose traffic was taken over."
     )
+    failed: Literal["delete", "keep"] = Field(
+        default="delete",
+        description="What to do, once its logs are saved, with an online deployment that is at fault.",
+    )
     ready_timeout_seconds: int = Field(
         default=1800, ge=1, le=7200, description="How long the online deployment may take to become ready, in seconds."
     )

@@ -9,7 +9,8 @@ from rollway.azure.session import WorkspaceFacts, open_session
 from rollway.rollout.state import EndpointState, ResolvedAsset
 from rollway.settings import workspace_from_environment
 from rollway.spec import RolloutSpec
-from tasks.step import run_id, step
+from tasks.step import log_changes, run_id, step
+from tasks.turn import has_ended
 
 
 @step("read rollout", run_name="read {rollout}", timeout_seconds=60)
@@ -60,10 +61,19 @@ async def register_environment(connected: WorkspaceFacts, spec: RolloutSpec, is_
     return environment
 
 
-@step("ensure endpoint", run_name="ensure endpoint", timeout_seconds=2400, tags=["azure"], retries=2)
+@step(
+    "ensure endpoint",
+    run_name="ensure endpoint",
+    timeout_seconds=7200,
+    tags=["azure"],
+    retries=2,
+    is_kept_for_retry=True,
+)
 async def ensure_endpoint(connected: WorkspaceFacts, spec: RolloutSpec, is_dry_run: bool) -> EndpointState:
     """Creates the endpoint, or brings it to what endpoint.yml says."""
     opened = await open_session(connected.workspace)
-    endpoint = await endpoints.ensure_endpoint(opened, spec, run_id(), is_dry_run=is_dry_run)
+    endpoint = await endpoints.ensure_endpoint(
+        opened, spec, run_id(), is_dry_run=is_dry_run, has_ended=has_ended, on_progress=log_changes(spec.endpoint.name)
+    )
     get_run_logger().info("Endpoint %s: %s, %s", endpoint.name, endpoint.provisioning_state, endpoint.scoring_uri)
     return endpoint

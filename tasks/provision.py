@@ -1,19 +1,22 @@
-"""The steps that decide, create the online deployment and wait for it."""
+"""The steps that decide, take the endpoint, and bring the online deployment up."""
 
 from uuid import UUID
 
 from prefect.artifacts import acreate_markdown_artifact, acreate_progress_artifact, aupdate_progress_artifact
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 
 from rollway import report
-from rollway.azure import online_deployments
+from rollway.azure import endpoints, lease, online_deployments
 from rollway.azure.session import WorkspaceFacts, open_session
+from rollway.azure.state import read_endpoint
 from rollway.rollout import plan as planning
-from rollway.rollout.plan import Action, Plan
+from rollway.rollout.plan import Kind, Plan
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
 from rollway.settings import Workspace
 from rollway.spec import Frozen, RolloutSpec
-from tasks.step import run_id, step
+from tasks.step import log_changes, run_id, step
+from tasks.turn import has_ended
 
 PROGRESS_INTERVAL_SECONDS = 5.0
 
@@ -25,6 +28,8 @@ class PlannedRollout(Frozen):
     spec: RolloutSpec
     plan: Plan
     scoring_uri: str | None
+    weight: int
+    force: str
     is_dry_run: bool
 
     @property
@@ -32,8 +37,26 @@ class PlannedRollout(Frozen):
         """The name of the online deployment."""
         return self.plan.online_deployment
 
+    @property
+    def has_leftovers(self) -> bool:
+        """Whether there is anything to remove first."""
+        return self.plan.has(Kind.REMOVE)
 
-@step("plan", run_name="plan", timeout_seconds=60)
+    @property
+    def candidate_key(self) -> str:
+        """The same for the attempts of a run as long as the folder and the online deployment are the same.
+
+        An abort that deleted the online deployment makes it another one.
+        """
+        return f"{self.spec.model_dump_json()} {self.name} {self.plan.written_by or run_id()}"
+
+    @property
+    def traffic_key(self) -> str:
+        """The same as long as its traffic is, too."""
+        return f"{self.candidate_key} {self.plan.traffic_after} {self.plan.moved_by or run_id()}"
+
+
+@step("plan", run_name="plan", timeout_seconds=300, tags=["azure"], retries=2)
 async def make_plan(
     connected: WorkspaceFacts,
     spec: RolloutSpec,
@@ -41,10 +64,15 @@ async def make_plan(
     environment: ResolvedAsset | None,
     endpoint: EndpointState,
     is_dry_run: bool,
+    force: bool,
+    weight: int,
 ) -> PlannedRollout:
     """Decides what to do; the plan is an artifact."""
-    plan = planning.plan(spec, model, environment, endpoint)
-    get_run_logger().info("Plan: %s %s", plan.action.value, plan.online_deployment)
+    today = await read_endpoint(await open_session(connected.workspace), endpoint.name)
+    # The flow run's id: a retry of a forced rollout goes on with what it has made.
+    token = str(flow_run.id) if force else ""
+    plan = planning.plan(spec, model, environment, today, weight=weight, force=token)
+    get_run_logger().info("Plan: %s", report.headline(plan))
     await acreate_markdown_artifact(
         report.plan_markdown(plan), key=f"plan-{report.artifact_key(spec.name)}", description="What this rollout does"
     )
@@ -52,7 +80,9 @@ async def make_plan(
         workspace=connected.workspace,
         spec=spec,
         plan=plan,
-        scoring_uri=endpoint.scoring_uri,
+        scoring_uri=today.scoring_uri,
+        weight=weight,
+        force=token,
         is_dry_run=is_dry_run,
     )
     # Prefect draws an arrow from each step of whose result it finds any part, down to the strings, inside an argument:
@@ -60,33 +90,68 @@ async def make_plan(
     return PlannedRollout.model_validate_json(planned.model_dump_json())
 
 
+@step("claim endpoint", run_name="claim {rollout.plan.endpoint}", timeout_seconds=9600, tags=["azure"], retries=2)
+async def claim_endpoint(rollout: PlannedRollout) -> PlannedRollout:
+    """Takes the lease on the endpoint, and plans again from what is there now that nobody else writes."""
+    plan = rollout.plan
+    state = await lease.acquire(
+        await open_session(rollout.workspace),
+        plan.endpoint,
+        run_id(),
+        timeout_seconds=endpoints.lease_timeout_seconds(rollout.spec),
+        has_ended=has_ended,
+        on_progress=log_changes(plan.endpoint),
+    )
+    again = planning.plan(rollout.spec, plan.model, plan.environment, state, weight=rollout.weight, force=rollout.force)
+    if again.actions != plan.actions:
+        get_run_logger().info("Plan, now that the endpoint is claimed: %s", report.headline(again))
+    claimed = rollout.model_copy(update={"plan": again, "scoring_uri": state.scoring_uri})
+    return PlannedRollout.model_validate_json(claimed.model_dump_json())  # see make_plan
+
+
+@step("remove leftovers", run_name="remove leftovers", timeout_seconds=7200, tags=["azure"], retries=2)
+async def remove_leftovers(rollout: PlannedRollout) -> tuple[str, ...]:
+    """Deletes online deployments that earlier rollouts left without traffic; gives their names."""
+    session, plan = await open_session(rollout.workspace), rollout.plan
+    for name in plan.targets(Kind.REMOVE):
+        await online_deployments.delete_online_deployment(session, plan.endpoint, name, run_id())
+        get_run_logger().info("%s deleted", name)
+    return plan.targets(Kind.REMOVE)
+
+
 @step(
     "create online deployment",
     run_name="create {rollout.name}",
-    timeout_seconds=1800,
+    timeout_seconds=3600,
     tags=["azure"],
     retries=2,
+    key=lambda arguments: arguments["rollout"].candidate_key,
 )
 async def create_online_deployment(rollout: PlannedRollout) -> None:
-    """Starts creating the online deployment at weight 0 (or changing the live one in place)."""
+    """Starts creating the online deployment at weight 0, or changing the one that is there in place."""
     session = await open_session(rollout.workspace)
-    if rollout.plan.action is Action.IN_PLACE:
+    if rollout.plan.has(Kind.UPDATE):
         await online_deployments.update_online_deployment(session, rollout.plan, run_id())
     else:
         await online_deployments.create_online_deployment(session, rollout.spec, rollout.plan, run_id())
 
 
-@step("wait until ready", run_name="wait until {rollout.name} is ready", timeout_seconds=7800, tags=["azure"])
+@step(
+    "wait until ready",
+    run_name="wait until {rollout.name} is ready",
+    timeout_seconds=7800,
+    tags=["azure"],
+    key=lambda arguments: arguments["rollout"].candidate_key,
+)
 async def wait_until_ready(rollout: PlannedRollout) -> OnlineDeploymentState:
     """Polls the state up to the deadline of rollout.yml; the progress artifact shows how much of it is used."""
-    logger, allowed = get_run_logger(), rollout.spec.rollout.ready_timeout_seconds
+    allowed = rollout.spec.rollout.ready_timeout_seconds
     artifact = UUID(str(await acreate_progress_artifact(0.0, description=f"{rollout.name}: asked for")))
-    last_state, next_update = "", 0.0
+    log_progress, last_state, next_update = log_changes(rollout.name), "", 0.0
 
     async def on_progress(state: str, waited: float) -> None:
         nonlocal last_state, next_update
-        if state != last_state:
-            logger.info("%s is %s after %.0f s", rollout.name, state, waited)
+        await log_progress(state, waited)
         if state != last_state or waited >= next_update:
             text = f"{rollout.name}: {state} for {waited:.0f} s of {allowed} s allowed"
             await aupdate_progress_artifact(artifact, progress=min(99.0, 100 * waited / allowed), description=text)

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -9,10 +10,13 @@ from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, task
-from prefect.cache_policies import DEFAULT, NO_CACHE
+from prefect.cache_policies import DEFAULT, NO_CACHE, CacheKeyFnPolicy, CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TaskRunContext
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run, task_run
 
+from rollway.azure.waiting import OnProgress
 from rollway.errors import RollwayError
 from rollway.report import StepTime
 
@@ -30,12 +34,14 @@ def step(
     tags: Sequence[str] = (),
     retries: int = 0,
     is_kept_for_retry: bool = False,
+    key: Callable[[dict[str, Any]], str] | None = None,
 ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Task[P, Coroutine[Any, Any, R]]]:
     """A Prefect task for one step of a rollout.
 
     `retries` apply only to errors that are `retryable` (Azure unavailable for longer than its client's own seconds of
-    retrying). `is_kept_for_retry` stores the result, so that a retry of the same flow run skips the step; steps that an
-    abort undoes must run again and leave it off.
+    retrying). A retry of the same flow run skips a step that has completed where its result is stored: with
+    `is_kept_for_retry` as long as the arguments are the same, with `key` as long as that text, made from the arguments,
+    is the same. A step that looks at Azure to decide something has neither.
     """
 
     def decorate(act: Callable[P, Coroutine[Any, Any, R]]) -> Task[P, Coroutine[Any, Any, R]]:
@@ -47,8 +53,8 @@ def step(
             retries=retries,
             retry_delay_seconds=[10.0, 30.0, 60.0][:retries] or None,
             retry_condition_fn=_is_retryable,
-            persist_result=is_kept_for_retry,
-            cache_policy=DEFAULT if is_kept_for_retry else NO_CACHE,
+            persist_result=is_kept_for_retry or key is not None,
+            cache_policy=_cache_policy(name, is_kept_for_retry, key),
             result_serializer="json",
         )(_timed(act))
 
@@ -71,11 +77,21 @@ async def together(*steps: Awaitable[Any]) -> list[Any]:
 
 
 def run_id() -> str:
-    """What tags in Azure call the run: the flow run's id and its attempt.
-
-    An abort undoes what its own attempt did, so a retry after the promotion never takes the promotion back.
-    """
+    """What tags in Azure call the run: the flow run's id and its attempt, each of which may write in its turn."""
     return f"{flow_run.id}/{flow_run.run_count}"
+
+
+def log_changes(what: str) -> OnProgress:
+    """Logs how a wait looks whenever that changes."""
+    logger, last = get_run_logger(), ""
+
+    async def on_progress(looks: str, waited: float) -> None:
+        nonlocal last
+        if looks != last:
+            logger.info("%s, after %.0f s: %s", what, waited, looks)
+            last = looks
+
+    return on_progress
 
 
 def timeline() -> tuple[StepTime, ...]:
@@ -86,6 +102,17 @@ def timeline() -> tuple[StepTime, ...]:
 def rollout_name() -> str:
     """What people call the rollout: the last part of the folder that the flow was given."""
     return str(flow_run.parameters["rollout"]).rstrip("/").rpartition("/")[2]
+
+
+def _cache_policy(name: str, is_kept: bool, key: Callable[[dict[str, Any]], str] | None) -> CachePolicy:
+    if key is None:
+        return DEFAULT if is_kept else NO_CACHE
+
+    def cache_key(_: TaskRunContext, arguments: dict[str, Any]) -> str:
+        digest = hashlib.sha256(key(arguments).encode()).hexdigest()
+        return f"{flow_run.id}-{name.replace(' ', '-')}-{digest[:16]}"
+
+    return CacheKeyFnPolicy(cache_key_fn=cache_key)
 
 
 def _timed(act: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:

@@ -3,42 +3,50 @@
 Every function reads first, then acts, so running it twice is safe.
 """
 
+from collections.abc import Mapping
+
 from azure.ai.ml.entities import ManagedOnlineEndpoint, OnlineEndpoint
-from azure.core.exceptions import ResourceNotFoundError
 
-from rollway.azure.failures import azure_errors, in_thread, now, word
+from rollway.azure import lease
+from rollway.azure.failures import azure_errors, in_thread, now
 from rollway.azure.folder import load_endpoint_entity
-from rollway.azure.online_deployments import list_online_deployments
 from rollway.azure.session import Session
-from rollway.azure.waiting import SYSTEM_CLOCK, Clock, wait_for, when_free
-from rollway.errors import ForeignChange, NotFound, ProvisioningFailed
+from rollway.azure.state import TIMEOUT_SECONDS, read_endpoint, settle, state_of
+from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, wait_for, when_free
+from rollway.errors import EndpointFailed, ForeignChange, NotFound
 from rollway.rollout import traffic
-from rollway.rollout.plan import endpoint_changes
-from rollway.rollout.state import CREATED_AT, CREATED_BY, PREVIOUS_TRAFFIC, RUN, WRITTEN_TRAFFIC, EndpointState
+from rollway.rollout.lease import FREE
+from rollway.rollout.plan import Plan, endpoint_changes
+from rollway.rollout.state import (
+    CREATED_AT,
+    CREATED_BY,
+    LEASE,
+    PINNED,
+    PREVIOUS,
+    PROVEN_TRAFFIC,
+    REJECTED,
+    RUN,
+    WRITTEN_TRAFFIC,
+    EndpointState,
+)
 from rollway.spec import RolloutSpec
-
-TIMEOUT_SECONDS = 1800  # x-ms-async-operation-timeout of the service is PT30M
-_TRAFFIC_TAGS = (RUN, PREVIOUS_TRAFFIC, WRITTEN_TRAFFIC)
-
-
-async def read_endpoint(session: Session, name: str) -> EndpointState:
-    """The endpoint with all its online deployments; `exists` is False when there is none of that name."""
-    with azure_errors(f"cannot read the endpoint {name!r}", where=f"endpoint {name}"):
-        try:
-            entity = await in_thread(session.ml.online_endpoints.get, name)
-            found = await list_online_deployments(session, name)
-        except ResourceNotFoundError:
-            return EndpointState(name=name, exists=False, provisioning_state="Absent")
-    return _endpoint_state(entity).model_copy(update={"online_deployments": found})
 
 
 async def ensure_endpoint(
-    session: Session, spec: RolloutSpec, run_id: str, *, is_dry_run: bool = False, clock: Clock = SYSTEM_CLOCK
+    session: Session,
+    spec: RolloutSpec,
+    run_id: str,
+    *,
+    is_dry_run: bool = False,
+    has_ended: lease.HasEnded = lease.never_known,
+    on_progress: OnProgress | None = None,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> EndpointState:
     """The endpoint as endpoint.yml describes it: created, brought up to date, or left alone when nothing differs.
 
     Traffic and tags that the file does not name are kept. An endpoint whose creation failed is deleted and created
-    again, because Azure cannot repair it. With `is_dry_run` nothing is written.
+    again, because Azure cannot repair it. One that is there is changed under its lease, which is given back by the same
+    write. With `is_dry_run` nothing is written.
     """
     today = await read_endpoint(session, spec.endpoint.name)
     if is_dry_run or (
@@ -49,45 +57,60 @@ async def ensure_endpoint(
     if today.provisioning_state == "Failed" and not today.online_deployments:
         await delete_endpoint(session, today.name, clock)
         today = EndpointState(name=today.name, exists=False)
+    if today.exists:
+        today = await lease.acquire(
+            session,
+            today.name,
+            run_id,
+            timeout_seconds=lease_timeout_seconds(spec),
+            has_ended=has_ended,
+            on_progress=on_progress,
+            clock=clock,
+        )
 
     async def put() -> None:
         hint = "choose another name in endpoint.yml when it is taken; names are unique in a region"
         verb = "change" if today.exists else "create"
         with azure_errors(f"cannot {verb} the endpoint {today.name!r}", where=f"endpoint {today.name}", hint=hint):
             if today.exists:
-                entity = await in_thread(session.ml.online_endpoints.get, today.name)
+                entity = await lease.require(session, today.name, run_id)
                 _bring_up_to_date(entity, spec)
             else:
                 entity = await in_thread(load_endpoint_entity, spec.folder)
                 entity.tags = {**(entity.tags or {}), CREATED_BY: run_id, CREATED_AT: now()}
+            entity.tags = {**(entity.tags or {}), LEASE: FREE}
             await in_thread(session.ml.online_endpoints.begin_create_or_update, entity)
 
     await when_free(put, what=f"endpoint {today.name}", clock=clock)
     return _require_succeeded(await settle(session, today.name, clock))
 
 
+def lease_timeout_seconds(spec: RolloutSpec) -> float:
+    """How long to wait for another rollout of the endpoint: as long as one may take, in seconds."""
+    return spec.rollout.ready_timeout_seconds + TIMEOUT_SECONDS
+
+
 async def move_traffic(
     session: Session,
     endpoint: str,
-    wanted: dict[str, int],
+    wanted: Mapping[str, int],
     *,
-    expected: dict[str, int],
+    expected: Mapping[str, int],
+    proven: Mapping[str, int],
     run_id: str,
-    is_restore: bool = False,
     clock: Clock = SYSTEM_CLOCK,
 ) -> dict[str, int]:
     """Sets the traffic map and returns what Azure says afterwards, in percent by online deployment.
 
     Get, modify, put, read back: the service has no ETag, so traffic that is neither `expected` nor `wanted` is somebody
-    else's change and raises ForeignChange. Both maps are kept in tags, in the same write, for `abort`; `is_restore`
-    takes the tags off instead, so that a repeated `abort` has nothing left to restore.
+    else's change and raises ForeignChange. The same write keeps in tags what was written and what to return to
+    (`proven`), for whoever has to repair a rollout that ends here; it also renews the lease, and needs it (LeaseLost).
     """
     where = f"endpoint {endpoint}"
 
     async def put() -> None:
-        with azure_errors(f"cannot move the traffic of {endpoint!r}", where=where):
-            entity: OnlineEndpoint = await in_thread(session.ml.online_endpoints.get, endpoint)
-        today = entity.traffic or {}
+        entity = await lease.require(session, endpoint, run_id)
+        today = state_of(entity).traffic
         if traffic.is_same(today, wanted):
             return
         if not traffic.is_same(today, expected):
@@ -101,10 +124,8 @@ async def move_traffic(
         # A target of mirror traffic must not carry live traffic as well.
         mirror = entity.mirror_traffic or {}
         entity.mirror_traffic = {name: weight for name, weight in mirror.items() if not wanted.get(name)}
-        entity.tags = {key: value for key, value in (entity.tags or {}).items() if key not in _TRAFFIC_TAGS}
-        if not is_restore:
-            encoded = {PREVIOUS_TRAFFIC: traffic.encode(expected), WRITTEN_TRAFFIC: traffic.encode(wanted)}
-            entity.tags |= {RUN: run_id, **encoded}
+        encoded = {WRITTEN_TRAFFIC: traffic.encode(wanted), PROVEN_TRAFFIC: traffic.encode(proven)}
+        entity.tags = {**(entity.tags or {}), RUN: run_id, **encoded, **lease.renewal(run_id)}
         with azure_errors(f"cannot move the traffic of {endpoint!r}", where=where):
             await in_thread(session.ml.online_endpoints.begin_create_or_update, entity)
 
@@ -120,16 +141,20 @@ async def move_traffic(
     return {name: weight for name, weight in after.traffic.items() if weight}
 
 
-async def settle(session: Session, name: str, clock: Clock = SYSTEM_CLOCK) -> EndpointState:
-    """Waits until no operation is running on the endpoint."""
-    return await wait_for(
-        lambda: read_endpoint(session, name),
-        lambda state: not state.exists or state.is_settled,
-        what=f"the operation on the endpoint {name}",
-        timeout_seconds=TIMEOUT_SECONDS,
-        describe=lambda state: state.provisioning_state,
-        clock=clock,
-    )
+async def confirm_promotion(
+    session: Session, plan: Plan, run_id: str, *, pinned: str = "", clock: Clock = SYSTEM_CLOCK
+) -> None:
+    """Ends a rollout whose live traffic has passed: that traffic is the proven one now, and the lease is given back.
+
+    `pinned` says why new model versions are not to be rolled out by themselves from now on; empty: they are.
+    """
+    state = await read_endpoint(session, plan.endpoint)
+    encoded = traffic.encode(plan.traffic_after)
+    rejected = [one for one in state.tags.get(REJECTED, "").split(",") if one and one != str(plan.model)]
+    tags = {PROVEN_TRAFFIC: encoded, WRITTEN_TRAFFIC: encoded, PINNED: pinned, REJECTED: ",".join(rejected)}
+    if plan.previous is not None:
+        tags[PREVIOUS] = plan.previous
+    await lease.release(session, plan.endpoint, run_id, tags, clock=clock)
 
 
 async def delete_endpoint(session: Session, name: str, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -165,23 +190,9 @@ def _require_succeeded(state: EndpointState) -> EndpointState:
             f"the endpoint {state.name!r} has disappeared", hint="somebody deleted it: run the rollout again"
         )
     if state.provisioning_state.lower() != "succeeded":
-        raise ProvisioningFailed(
+        raise EndpointFailed(
             f"the endpoint {state.name!r} is in state {state.provisioning_state}",
             where=f"endpoint {state.name}",
             hint="see the endpoint's activity log in Azure; running the rollout again repairs a failed creation",
         )
     return state
-
-
-def _endpoint_state(entity: OnlineEndpoint) -> EndpointState:
-    return EndpointState(
-        name=str(entity.name),
-        provisioning_state=word(entity.provisioning_state),
-        auth_mode=word(entity.auth_mode).lower(),
-        public_network_access=word(getattr(entity, "public_network_access", None) or "enabled").lower(),
-        description=entity.description,
-        tags={str(key): str(value) for key, value in (entity.tags or {}).items()},
-        scoring_uri=entity.scoring_uri,
-        traffic={name: int(weight) for name, weight in (entity.traffic or {}).items()},
-        mirror_traffic={name: int(weight) for name, weight in (entity.mirror_traffic or {}).items()},
-    )

@@ -6,11 +6,13 @@ Every function reads first, then acts, so running it twice is safe.
 from typing import Any
 
 from azure.ai.ml.entities import OnlineDeployment
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
+from azure.core.exceptions import AzureError, HttpResponseError
 
+from rollway.azure import lease
 from rollway.azure.failures import azure_errors, explain, in_thread, now, word
-from rollway.azure.folder import load_online_deployment_entity, settings_of
+from rollway.azure.folder import load_online_deployment_entity
 from rollway.azure.session import Session
+from rollway.azure.state import online_deployment_state_of, read_online_deployment
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, wait_for, when_free
 from rollway.errors import ForeignChange, ProvisioningFailed
 from rollway.rollout.plan import Plan
@@ -19,20 +21,6 @@ from rollway.spec import RolloutSpec
 
 DELETE_TIMEOUT_SECONDS = 1800
 LOG_LINES = 100
-
-
-async def list_online_deployments(session: Session, endpoint: str) -> tuple[OnlineDeploymentState, ...]:
-    """All online deployments behind an endpoint; raises what the SDK raises."""
-    return tuple(_state(one) for one in await in_thread(lambda: list(session.ml.online_deployments.list(endpoint))))
-
-
-async def read_online_deployment(session: Session, endpoint: str, name: str) -> OnlineDeploymentState | None:
-    """One online deployment, or None when there is none of that name."""
-    with azure_errors(f"cannot read the online deployment {name!r}", where=f"endpoint {endpoint}"):
-        try:
-            return _state(await in_thread(session.ml.online_deployments.get, name, endpoint))
-        except ResourceNotFoundError:
-            return None
 
 
 async def create_online_deployment(
@@ -46,7 +34,7 @@ async def create_online_deployment(
     name = plan.online_deployment
     existing = await read_online_deployment(session, plan.endpoint, name)
     if existing is not None and existing.is_failed:
-        await delete_online_deployment(session, plan.endpoint, name, clock=clock)
+        await delete_online_deployment(session, plan.endpoint, name, run_id, clock=clock)
     elif existing is not None:
         return existing
 
@@ -59,6 +47,7 @@ async def create_online_deployment(
             entity.model = plan.model.id if plan.model else None
             entity.environment = plan.environment.id if plan.environment else None
             entity.tags = {**plan.tags, RUN: run_id, CREATED_BY: run_id, CREATED_AT: now()}
+            await lease.require(session, plan.endpoint, run_id)
             await in_thread(session.ml.online_deployments.begin_create_or_update, entity)
 
     await when_free(put, what=f"endpoint {plan.endpoint}", clock=clock)
@@ -80,6 +69,7 @@ async def update_online_deployment(session: Session, plan: Plan, run_id: str, *,
             entity = await in_thread(session.ml.online_deployments.get, plan.online_deployment, plan.endpoint)
             entity.instance_count = plan.instance_count
             entity.tags = {**(entity.tags or {}), **plan.tags, RUN: run_id}
+            await lease.require(session, plan.endpoint, run_id)
             await in_thread(session.ml.online_deployments.begin_create_or_update, entity)
 
     await when_free(put, what=f"endpoint {plan.endpoint}", clock=clock)
@@ -113,7 +103,7 @@ async def wait_until_ready(
         on_progress=on_progress,
         clock=clock,
     )
-    state = _state(entity)
+    state = online_deployment_state_of(entity)
     if state.is_succeeded:
         return state
     code, reason = await _why_it_failed(session, entity)
@@ -125,6 +115,23 @@ async def wait_until_ready(
         hint="read the log below, mend what it complains about and run the rollout again",
         details=logs,
     )
+
+
+async def require_unchanged(session: Session, endpoint: str, seen: OnlineDeploymentState) -> None:
+    """Raises ForeignChange unless the online deployment still is what it was when it became ready."""
+    today = await read_online_deployment(session, endpoint, seen.name)
+    if today is None:
+        found = ["it is gone"]
+    else:
+        before, after = seen.model_dump(), today.model_dump()
+        found = [f"{field}: {before[field]} -> {after[field]}" for field in before if before[field] != after[field]]
+    if found:
+        raise ForeignChange(
+            f"the online deployment {seen.name!r} was changed by somebody else",
+            where=f"endpoint {endpoint}",
+            why="; ".join(found),
+            hint="find out who changed it; then run the rollout again",
+        )
 
 
 async def read_logs(session: Session, endpoint: str, name: str, lines: int = LOG_LINES) -> str:
@@ -141,10 +148,13 @@ async def read_logs(session: Session, endpoint: str, name: str, lines: int = LOG
     return "\n".join(parts)
 
 
-async def delete_online_deployment(session: Session, endpoint: str, name: str, *, clock: Clock = SYSTEM_CLOCK) -> None:
+async def delete_online_deployment(
+    session: Session, endpoint: str, name: str, run_id: str, *, clock: Clock = SYSTEM_CLOCK
+) -> None:
     """Deletes an online deployment, if it is there, and waits until it is gone; Azure refuses one that has traffic."""
 
     async def delete() -> None:
+        await lease.require(session, endpoint, run_id)
         with azure_errors(f"cannot delete the online deployment {name!r}", where=f"endpoint {endpoint}"):
             await in_thread(session.ml.online_deployments.begin_delete, name, endpoint)
 
@@ -170,15 +180,3 @@ async def _why_it_failed(session: Session, entity: OnlineDeployment) -> tuple[st
         operation = {}
     error = operation.get("error")
     return explain(error) if error else (None, f"Azure gives no reason; the state is {entity.provisioning_state}")
-
-
-def _state(entity: OnlineDeployment) -> OnlineDeploymentState:
-    return OnlineDeploymentState(
-        name=str(entity.name),
-        provisioning_state=word(entity.provisioning_state),
-        instance_count=int(entity.instance_count or 1),
-        tags={str(key): str(value) for key, value in (entity.tags or {}).items()},
-        model=str(entity.model) if entity.model else None,
-        environment=str(entity.environment) if entity.environment else None,
-        settings=settings_of(entity),
-    )

@@ -2,9 +2,10 @@
 
 import asyncio
 
-from rollway.azure import assets, endpoints, session
+from rollway.azure import assets, session
 from rollway.azure.failures import in_thread
 from rollway.azure.folder import load_folder
+from rollway.azure.state import read_endpoint
 from rollway.rollout.plan import Plan, plan
 from rollway.settings import workspace_from_environment
 
@@ -17,6 +18,6 @@ async def plan_rollout(folder: str, model_version: str | None = None) -> Plan:
     model, environment, endpoint = await asyncio.gather(
         assets.resolve_model(opened, spec, model_version, is_dry_run=True),
         assets.register_environment(opened, spec, is_dry_run=True),
-        endpoints.read_endpoint(opened, spec.endpoint.name),
+        read_endpoint(opened, spec.endpoint.name),
     )
     return plan(spec, model, environment, endpoint)

@@ -2,12 +2,14 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
 from azure.ai.ml import MLClient
 from azure.core.credentials import TokenCredential
+from azure.core.exceptions import ClientAuthenticationError, ResourceExistsError, ResourceNotFoundError, map_error
 from azure.core.pipeline.policies import BearerTokenCredentialPolicy, RetryPolicy
 from azure.core.rest import HttpRequest, HttpResponse
 from azure.identity import AzureAuthorityHosts, DefaultAzureCredential
@@ -21,7 +23,12 @@ from rollway.spec import Frozen
 READ_TIMEOUT_SECONDS = 120
 CONNECTION_TIMEOUT_SECONDS = 20
 # Data-plane tokens have this audience in every cloud: azure/ai/ml/_azure_environments.py.
+ENDPOINTS_API_VERSION = "2024-04-01"  # Online Endpoints - Update
 DATA_PLANE_SCOPE = "https://ml.azure.com/.default"
+
+
+# As in the SDK's generated clients.
+_ERRORS = {401: ClientAuthenticationError, 404: ResourceNotFoundError, 409: ResourceExistsError}
 
 
 class WorkspaceFacts(Frozen):
@@ -65,6 +72,21 @@ class Session:
         response.raise_for_status()
         document: dict[str, Any] = response.json()
         return document
+
+    def patch_endpoint_tags(self, endpoint: str, tags: Mapping[str, str]) -> None:
+        """Starts setting tags of an endpoint and nothing else; raises HttpResponseError.
+
+        The SDK only replaces whole endpoints, with traffic and settings that may have changed since they were read.
+        """
+        workspace = self.workspace
+        url = (
+            f"{self.ml._base_url.rstrip('/')}/subscriptions/{workspace.subscription_id}/resourceGroups/"
+            f"{workspace.resource_group}/providers/Microsoft.MachineLearningServices/workspaces/{workspace.name}"
+            f"/onlineEndpoints/{endpoint}?api-version={ENDPOINTS_API_VERSION}"
+        )
+        response = self._arm.send_request(HttpRequest("PATCH", url, json={"tags": dict(tags)}))
+        map_error(response.status_code, response, _ERRORS)
+        response.raise_for_status()
 
 
 def _credential() -> TokenCredential:

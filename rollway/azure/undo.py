@@ -1,36 +1,85 @@
-"""Bringing an endpoint back to what it was before a run."""
+"""Ending a rollout that failed: traffic back, what failed deleted, the lease given back."""
 
-from rollway.azure.endpoints import delete_endpoint, move_traffic, read_endpoint, settle
+from rollway.azure import lease
+from rollway.azure.endpoints import move_traffic
 from rollway.azure.online_deployments import delete_online_deployment
 from rollway.azure.session import Session
+from rollway.azure.state import read_endpoint, settle
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock
+from rollway.errors import Busy
 from rollway.rollout import traffic
-from rollway.rollout.state import CREATED_BY, PREVIOUS_TRAFFIC, RUN, WRITTEN_TRAFFIC
+from rollway.rollout.lease import decode
+from rollway.rollout.state import CREATED_BY, LEASE, MODEL, REJECTED, RUN, EndpointState
+from rollway.spec import Frozen
+
+MOST_REJECTED = 5
 
 
-async def abort(session: Session, endpoint: str, run_id: str, *, clock: Clock = SYSTEM_CLOCK) -> tuple[str, ...]:
-    """Undoes what a run left: its traffic change, its online deployment, an endpoint it created. Says what it did.
+class Undone(Frozen):
+    """What an abort did, for people: a sentence each. Traffic in percent by online deployment."""
 
-    Works from the tags in Azure alone, so it is right in a fresh process too, and safe to repeat. Traffic that somebody
-    else has set after this run is left alone: ForeignChange.
+    cleaned_up: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    traffic_now: dict[str, int] = {}
+
+
+async def abort(
+    session: Session,
+    endpoint: str,
+    run_id: str,
+    *,
+    delete: str | None = None,
+    rejects_model: bool = False,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Undone:
+    """Brings traffic back to what was proven, and leaves the rest so that a retry or the next run can go on with it.
+
+    Works from Azure alone, so it is right in a fresh process too, and safe to repeat. Does nothing when the lease is
+    not this run attempt's own: then nothing was written, or somebody else goes on. `delete` names the online deployment
+    that is at fault; `rejects_model` remembers its model version, so that it is not rolled out again by itself. Traffic
+    that somebody else has set meanwhile is left alone: ForeignChange.
     """
-    done = []
+    state = await read_endpoint(session, endpoint)
+    if not state.exists or not _is_held(state, run_id):
+        return Undone(traffic_now=_serving(state))
+    cleaned_up, kept = [], []
     state = await settle(session, endpoint, clock)  # a running operation hides what it is about to change
-    if not state.exists:
-        return ()
-    if state.tags.get(RUN) == run_id and PREVIOUS_TRAFFIC in state.tags:
-        before = traffic.decode(state.tags[PREVIOUS_TRAFFIC])
-        if not traffic.is_same(state.traffic, before):
-            written = traffic.decode(state.tags.get(WRITTEN_TRAFFIC, ""))
-            await move_traffic(session, endpoint, before, expected=written, run_id=run_id, is_restore=True, clock=clock)
-            done.append(f"traffic restored: {traffic.describe(before)}")
-            state = await read_endpoint(session, endpoint)
+    if state.is_unproven:
+        proven = state.proven_traffic
+        await move_traffic(session, endpoint, proven, expected=state.traffic, proven=proven, run_id=run_id, clock=clock)
+        cleaned_up.append(f"traffic restored: {traffic.describe(proven)}")
+        state = await read_endpoint(session, endpoint)
+    rejected = []
     for one in state.online_deployments:
-        if one.tags.get(CREATED_BY) == run_id and not state.traffic.get(one.name):
-            await delete_online_deployment(session, endpoint, one.name, clock=clock)
-            done.append(f"online deployment {one.name} deleted")
-            state = await read_endpoint(session, endpoint)
-    if state.tags.get(CREATED_BY) == run_id and not state.online_deployments:
-        await delete_endpoint(session, endpoint, clock)
-        done.append(f"endpoint {endpoint} deleted, this run had created it")
-    return tuple(done)
+        if CREATED_BY not in one.tags or state.weight_of(one.name):
+            continue
+        if one.name == delete:
+            if rejects_model and MODEL in one.tags:
+                rejected.append(one.tags[MODEL])
+            await delete_online_deployment(session, endpoint, one.name, run_id, clock=clock)
+            cleaned_up.append(f"online deployment {one.name} deleted")
+        elif one.tags.get(RUN, "").partition("/")[0] == run_id.partition("/")[0]:
+            kept.append(f"online deployment {one.name} stays without traffic ({one.provisioning_state}), to go on with")
+    try:
+        await lease.release(session, endpoint, run_id, _rejected(state, rejected), clock=clock)
+    except Busy:
+        kept.append("the lease stays until the operation that is still running has ended")
+    return Undone(
+        cleaned_up=tuple(cleaned_up), kept=tuple(kept), traffic_now=_serving(await read_endpoint(session, endpoint))
+    )
+
+
+def _is_held(state: EndpointState, run_id: str) -> bool:
+    held = decode(state.tags.get(LEASE))
+    return held is not None and held.holder == run_id
+
+
+def _serving(state: EndpointState) -> dict[str, int]:
+    return {name: weight for name, weight in state.traffic.items() if weight}
+
+
+def _rejected(state: EndpointState, models: list[str]) -> dict[str, str]:
+    if not models:
+        return {}
+    known = [one for one in state.tags.get(REJECTED, "").split(",") if one and one not in models]
+    return {REJECTED: ",".join([*known, *models][-MOST_REJECTED:])}

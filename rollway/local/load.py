@@ -9,10 +9,10 @@ from typing import Self
 from pydantic import JsonValue
 
 from rollway.azure.data_plane import Scorer
-from rollway.azure.endpoints import read_endpoint
 from rollway.azure.failures import in_thread
 from rollway.azure.folder import load_folder
 from rollway.azure.session import open_session
+from rollway.azure.state import read_endpoint
 from rollway.errors import RollwayError
 from rollway.settings import workspace_from_environment
 

@@ -26,6 +26,10 @@ def fingerprint(spec: OnlineDeploymentSpec, model_id: str | None, environment_id
     return hashlib.sha256(json.dumps(identity, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def online_deployment_name(base: str, digest: str) -> str:
-    """`<base, cut>-<first 8 hex digits>`, at most 32 characters, lower case as Azure's traffic maps are."""
-    return f"{base[: MAX_NAME_LENGTH - SUFFIX_LENGTH - 1].rstrip('-').lower()}-{digest[:SUFFIX_LENGTH]}"
+def online_deployment_name(base: str, digest: str, force: str = "") -> str:
+    """`<base, cut>-<first 8 hex digits>`, at most 32 characters, lower case as Azure's traffic maps are.
+
+    `force` gives the same content another name, one for each text.
+    """
+    suffix = hashlib.sha256(f"{digest} {force}".encode()).hexdigest() if force else digest
+    return f"{base[: MAX_NAME_LENGTH - SUFFIX_LENGTH - 1].rstrip('-').lower()}-{suffix[:SUFFIX_LENGTH]}"

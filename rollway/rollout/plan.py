@@ -9,8 +9,11 @@ from rollway.rollout import traffic
 from rollway.rollout.fingerprint import fingerprint, online_deployment_name
 from rollway.rollout.state import (
     CODE,
+    CREATED_BY,
     FINGERPRINT,
     MODEL,
+    PREVIOUS,
+    RUN,
     TAG_PREFIX,
     EndpointState,
     OnlineDeploymentState,
@@ -19,12 +22,19 @@ from rollway.rollout.state import (
 from rollway.spec import EndpointSpec, Frozen, RolloutSpec
 
 
-class Action(StrEnum):
-    """What happens to the online deployment."""
+class Kind(StrEnum):
+    """What an action does, in the order in which a rollout does them."""
 
-    NO_OP = "no-op"
-    IN_PLACE = "in-place"
-    NEW = "new online deployment"
+    CREATE_ENDPOINT = "create endpoint"
+    UPDATE_ENDPOINT = "change endpoint"
+    REMOVE = "remove leftover"
+    WAIT = "wait for"
+    CREATE = "create online deployment"
+    ADOPT = "adopt online deployment"
+    UPDATE = "change in place"
+    MOVE_TRAFFIC = "move traffic"
+    PROVE = "smoke-test live traffic"
+    RETIRE = "retire"
 
 
 class Change(Frozen):
@@ -35,10 +45,24 @@ class Change(Frozen):
     wanted: str
 
 
-class Plan(Frozen):
-    """What one rollout does. `tags` are those the online deployment is to carry."""
+class Action(Frozen):
+    """One thing that a rollout does, to what, and why; `changes` are the fields that decide it."""
 
-    action: Action
+    kind: Kind
+    target: str
+    why: str
+    changes: tuple[Change, ...] = ()
+
+
+class Plan(Frozen):
+    """What one rollout does; nothing when Azure already is as the folder wants it.
+
+    `tags` are those the online deployment is to carry. `traffic_proven` is where traffic returns to when the rollout
+    fails. `written_by` and `moved_by` are the run attempts whose online deployment and traffic are there already as
+    wanted, None where this rollout has yet to write. `previous` is what serves most until then, as
+    `<online deployment>=<model>:<version>`. `drift` is what somebody else changed of what Rollway created.
+    """
+
     endpoint: str
     online_deployment: str
     fingerprint: str
@@ -46,45 +70,60 @@ class Plan(Frozen):
     environment: ResolvedAsset | None
     instance_count: int
     tags: dict[str, str]
-    changes: tuple[Change, ...]
+    actions: tuple[Action, ...]
     traffic_before: dict[str, int]
+    traffic_proven: dict[str, int]
     traffic_after: dict[str, int]
-    creates_endpoint: bool = False
-    endpoint_changes: tuple[Change, ...] = ()
+    written_by: str | None = None
+    moved_by: str | None = None
+    previous: str | None = None
+    drift: tuple[Change, ...] = ()
 
     @property
     def is_no_op(self) -> bool:
         """Whether Azure already is as the folder wants it."""
-        return self.action is Action.NO_OP and not self.endpoint_changes
+        return not self.actions
+
+    def has(self, kind: Kind) -> bool:
+        """Whether the plan contains such an action."""
+        return any(action.kind is kind for action in self.actions)
+
+    def targets(self, kind: Kind) -> tuple[str, ...]:
+        """What the actions of a kind are done to."""
+        return tuple(action.target for action in self.actions if action.kind is kind)
 
     @property
     def replaces(self) -> tuple[str, ...]:
         """The online deployments whose traffic is taken over, heaviest first."""
-        return tuple(name for name in traffic.served_by(self.traffic_before) if name != self.online_deployment)
+        before = {**self.traffic_proven, **self.traffic_before}
+        return tuple(name for name in traffic.served_by(before) if not self.traffic_after.get(name))
 
 
 def plan(
-    spec: RolloutSpec, model: ResolvedAsset | None, environment: ResolvedAsset | None, endpoint: EndpointState
+    spec: RolloutSpec,
+    model: ResolvedAsset | None,
+    environment: ResolvedAsset | None,
+    endpoint: EndpointState,
+    *,
+    weight: int = 100,
+    force: str = "",
 ) -> Plan:
-    """Decides what to do; total and deterministic, so it can be tried on any state."""
+    """Decides what to do from any state of Azure; total and deterministic.
+
+    `weight` below 100 leaves the rest of the traffic where it is. `force` rolls out anew although nothing differs: any
+    text that stays the same for the attempts of one run, and differs from run to run.
+    """
     wanted = spec.online_deployment
     digest = fingerprint(wanted, model.id or str(model) if model else None, environment.id if environment else None)
-    name = online_deployment_name(wanted.name, digest)
+    existing, name = _candidate(endpoint, wanted.name, digest, force)
     own = {FINGERPRINT: digest, CODE: (wanted.code_sha256 or "")[:12], MODEL: str(model) if model else ""}
     tags = {**wanted.tags, **{key: value for key, value in own.items() if value}}
-    existing = endpoint.online_deployment(name)
-    serving = traffic.served_by(endpoint.traffic)
-    if existing is not None and existing.is_succeeded and serving == (name,):
-        changes = tuple(_in_place_changes(existing, wanted.instance_count, tags))
-        action = Action.IN_PLACE if changes else Action.NO_OP
-    else:
-        live = endpoint.online_deployment(serving[0]) if serving else None
-        changes = tuple(_identity_changes(spec, model, environment, live, name)) or (
-            Change(field="traffic", today=traffic.describe(endpoint.traffic), wanted=traffic.describe({name: 100})),
-        )
-        action = Action.NEW
+    today = {key: share for key, share in endpoint.traffic.items() if share}
+    after = traffic.shift(endpoint.proven_traffic, name, weight)
+
+    writes = tuple(_writes(spec, model, environment, endpoint, existing, name, tags))
+    moves = tuple(_moves(endpoint, name, after))
     return Plan(
-        action=action,
         endpoint=endpoint.name,
         online_deployment=name,
         fingerprint=digest,
@@ -92,11 +131,20 @@ def plan(
         environment=environment,
         instance_count=wanted.instance_count,
         tags=tags,
-        changes=changes,
-        traffic_before={key: weight for key, weight in endpoint.traffic.items() if weight},
-        traffic_after=traffic.all_to(name),
-        creates_endpoint=not endpoint.exists,
-        endpoint_changes=endpoint_changes(spec.endpoint, endpoint) if endpoint.exists else (),
+        actions=(
+            *_endpoint_actions(spec, endpoint),
+            *_leftovers(endpoint, name, spec.rollout.replaced == "keep"),
+            *writes,
+            *moves,
+            *_retirements(spec, endpoint, after),
+        ),
+        traffic_before=today,
+        traffic_proven=endpoint.proven_traffic,
+        traffic_after=after,
+        written_by=existing.tags.get(RUN, "") if existing is not None and not _is_rewritten(writes) else None,
+        moved_by=endpoint.tags.get(RUN, "") if not any(one.kind is Kind.MOVE_TRAFFIC for one in moves) else None,
+        previous=_previous(endpoint, after),
+        drift=tuple(_drift(spec, model, environment, existing)) if existing is not None else (),
     )
 
 
@@ -110,6 +158,113 @@ def endpoint_changes(wanted: EndpointSpec, today: EndpointState) -> tuple[Change
         pairs.append(("description", today.description, wanted.description))
     pairs += [(f"tags.{key}", today.tags.get(key), value) for key, value in wanted.tags.items()]
     return tuple(_differences(pairs))
+
+
+def _candidate(endpoint: EndpointState, base: str, digest: str, force: str) -> tuple[OnlineDeploymentState | None, str]:
+    """The online deployment that already is what the folder describes, the one that serves most first; and its name.
+
+    Its fingerprint tag tells, not its name, because a forced rollout has another name for the same content.
+    """
+    if not force:
+        same = [one for one in endpoint.online_deployments if one.tags.get(FINGERPRINT) == digest]
+        best = max(same, key=lambda one: (endpoint.weight_of(one.name), one.is_succeeded, one.name), default=None)
+        if best is not None:
+            return best, best.name
+    name = online_deployment_name(base, digest, force)
+    return endpoint.online_deployment(name), name
+
+
+def _endpoint_actions(spec: RolloutSpec, endpoint: EndpointState) -> Iterator[Action]:
+    if not endpoint.exists:
+        yield Action(kind=Kind.CREATE_ENDPOINT, target=endpoint.name, why="there is no endpoint of that name")
+    elif changes := endpoint_changes(spec.endpoint, endpoint):
+        yield Action(
+            kind=Kind.UPDATE_ENDPOINT, target=endpoint.name, why="it is not as endpoint.yml says", changes=changes
+        )
+    if endpoint.exists and not endpoint.is_settled:
+        why = f"an operation is running on it, it is {endpoint.provisioning_state}"
+        yield Action(kind=Kind.WAIT, target=endpoint.name, why=why)
+
+
+def _leftovers(endpoint: EndpointState, name: str, keeps_previous: bool) -> Iterator[Action]:
+    """Online deployments that earlier rollouts left without traffic; whatever Rollway did not create is not touched."""
+    kept = {key.lower() for key in endpoint.proven_traffic}
+    if keeps_previous:
+        kept.add(endpoint.tags.get(PREVIOUS, "").partition("=")[0].lower())
+    for one in endpoint.online_deployments:
+        if one.name.lower() in (name.lower(), *kept) or CREATED_BY not in one.tags or one.is_being_deleted:
+            continue
+        if endpoint.weight_of(one.name) or endpoint.mirror_traffic.get(one.name):
+            continue
+        why = f"an earlier rollout left it without traffic, {one.provisioning_state}"
+        yield Action(kind=Kind.REMOVE, target=one.name, why=why)
+
+
+def _writes(
+    spec: RolloutSpec,
+    model: ResolvedAsset | None,
+    environment: ResolvedAsset | None,
+    endpoint: EndpointState,
+    existing: OnlineDeploymentState | None,
+    name: str,
+    tags: Mapping[str, str],
+) -> Iterator[Action]:
+    live_names = traffic.served_by(endpoint.traffic)
+    live = endpoint.online_deployment(live_names[0]) if live_names else None
+    reasons = tuple(_identity_changes(spec, model, environment, live, name))
+    if existing is None:
+        yield Action(kind=Kind.CREATE, target=name, why="nothing there is what the folder describes", changes=reasons)
+        return
+    serves = endpoint.weight_of(name) > 0
+    if existing.is_being_deleted:
+        yield Action(kind=Kind.WAIT, target=name, why="it is being deleted")
+        yield Action(kind=Kind.CREATE, target=name, why="it was being deleted", changes=reasons)
+    elif existing.is_failed and not serves:
+        why = f"it is {existing.provisioning_state}, and Azure cannot repair a failed first provisioning"
+        yield Action(kind=Kind.REMOVE, target=name, why=why)
+        yield Action(kind=Kind.CREATE, target=name, why="the earlier attempt failed", changes=reasons)
+    else:
+        if not existing.is_settled:
+            yield Action(
+                kind=Kind.WAIT, target=name, why=f"an operation is running, it is {existing.provisioning_state}"
+            )
+        changes = tuple(_in_place_changes(existing, spec.online_deployment.instance_count, tags))
+        if changes or existing.is_failed:
+            why = "its last change failed" if existing.is_failed else "these fields change without a new one"
+            yield Action(kind=Kind.UPDATE, target=name, why=why, changes=changes)
+        elif not serves:
+            created_by = existing.tags.get(CREATED_BY, "somebody else")
+            yield Action(kind=Kind.ADOPT, target=name, why=f"it is what the folder describes, created by {created_by}")
+
+
+def _is_rewritten(writes: tuple[Action, ...]) -> bool:
+    return any(action.kind in (Kind.CREATE, Kind.UPDATE) for action in writes)
+
+
+def _moves(endpoint: EndpointState, name: str, after: Mapping[str, int]) -> Iterator[Action]:
+    if not traffic.is_same(endpoint.traffic, after):
+        change = Change(field="traffic", today=traffic.describe(endpoint.traffic), wanted=traffic.describe(after))
+        yield Action(kind=Kind.MOVE_TRAFFIC, target=name, why="traffic goes elsewhere", changes=(change,))
+    elif endpoint.is_unproven:
+        why = "a rollout moved traffic here and ended before it was smoke-tested"
+        yield Action(kind=Kind.PROVE, target=name, why=why)
+
+
+def _retirements(spec: RolloutSpec, endpoint: EndpointState, after: Mapping[str, int]) -> Iterator[Action]:
+    if spec.rollout.replaced == "keep":
+        return
+    for name in traffic.served_by({**endpoint.proven_traffic, **endpoint.traffic}):
+        is_there = endpoint.online_deployment(name) is not None
+        if is_there and name.lower() not in {key.lower() for key in after}:
+            yield Action(kind=Kind.RETIRE, target=name, why="its traffic is taken over, and rollout.yml says delete")
+
+
+def _previous(endpoint: EndpointState, after: Mapping[str, int]) -> str | None:
+    for name in traffic.served_by(endpoint.proven_traffic):
+        found = endpoint.online_deployment(name)
+        if found is not None and name not in {key.lower() for key in after}:
+            return f"{found.name}={found.tags.get(MODEL) or _short(found.model) or ''}"
+    return None
 
 
 def _in_place_changes(today: OnlineDeploymentState, instance_count: int, tags: Mapping[str, str]) -> Iterator[Change]:
@@ -129,18 +284,31 @@ def _identity_changes(
     live: OnlineDeploymentState | None,
     name: str,
 ) -> Iterator[Change]:
-    wanted = spec.online_deployment
     if live is None:
         yield Change(field="online deployment", today="none serves traffic", wanted=name)
         return
+    code = (spec.online_deployment.code_sha256 or "")[:12] or None
+    yield from _differences([("online deployment", live.name, name), ("code", live.tags.get(CODE), code)])
+    yield from _content_changes(spec, model, environment, live)
+
+
+def _drift(
+    spec: RolloutSpec, model: ResolvedAsset | None, environment: ResolvedAsset | None, existing: OnlineDeploymentState
+) -> Iterator[Change]:
+    # Without its fingerprint it is not something that Rollway created from these fields.
+    if existing.is_settled and existing.tags.get(FINGERPRINT):
+        yield from _content_changes(spec, model, environment, existing)
+
+
+def _content_changes(
+    spec: RolloutSpec, model: ResolvedAsset | None, environment: ResolvedAsset | None, today: OnlineDeploymentState
+) -> Iterator[Change]:
     pairs: list[tuple[str, JsonValue, JsonValue]] = [
-        ("online deployment", live.name, name),
-        ("model", _short(live.model), str(model) if model else None),
-        ("environment", _short(live.environment), str(environment) if environment else None),
-        ("code", live.tags.get(CODE), (wanted.code_sha256 or "")[:12] or None),
+        ("model", _short(today.model), str(model) if model else None),
+        ("environment", _short(today.environment), str(environment) if environment else None),
     ]
-    flat_live = dict(_flatten(live.settings))
-    pairs += [(field, flat_live.get(field), value) for field, value in _flatten(wanted.settings)]
+    flat_today = dict(_flatten(today.settings))
+    pairs += [(field, flat_today.get(field), value) for field, value in _flatten(spec.online_deployment.settings)]
     yield from _differences(pairs)
 
 

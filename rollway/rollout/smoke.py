@@ -34,8 +34,11 @@ class SmokeTestResult(Frozen):
         return not self.problems
 
 
-def judge(measurement: Measurement, expectation: Expectation, online_deployment: str) -> tuple[str, ...]:
-    """Everything in which the answer is not as expected, in words; empty when it is."""
+def judge(measurement: Measurement, expectation: Expectation, online_deployment: str | None) -> tuple[str, ...]:
+    """Everything in which the answer is not as expected, in words; empty when it is.
+
+    `online_deployment` is who must have answered; None when anybody may.
+    """
     problems = []
     if measurement.status != 200:
         reasons = "".join(f", {name}: {value}" for name, value in sorted(measurement.headers.items()))
@@ -47,8 +50,9 @@ def judge(measurement: Measurement, expectation: Expectation, online_deployment:
         ]
     if measurement.latency_seconds > expectation.max_latency_seconds:
         problems.append(f"took {measurement.latency_seconds:.2f} s, allowed are {expectation.max_latency_seconds:g} s")
-    if measurement.served_by is not None and measurement.served_by.lower() != online_deployment.lower():
-        problems.append(f"answered by {measurement.served_by!r} instead of {online_deployment!r}")
+    served_by = measurement.served_by
+    if None not in (served_by, online_deployment) and str(served_by).lower() != str(online_deployment).lower():
+        problems.append(f"answered by {served_by!r} instead of {online_deployment!r}")
     return tuple(problems)
 
 

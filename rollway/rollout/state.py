@@ -2,6 +2,7 @@
 
 from pydantic import JsonValue
 
+from rollway.rollout import traffic
 from rollway.spec import Frozen
 
 # Tags that Rollway writes; Azure is the only memory of a rollout.
@@ -9,11 +10,15 @@ TAG_PREFIX = "rollway:"
 FINGERPRINT = "rollway:fingerprint"
 MODEL = "rollway:model"
 CODE = "rollway:code"
-RUN = "rollway:run"  # the run that wrote last
+RUN = "rollway:run"  # the run that wrote last; on the endpoint: that moved traffic last
 CREATED_BY = "rollway:created-by"  # the run that created it
 CREATED_AT = "rollway:created-at"
-PREVIOUS_TRAFFIC = "rollway:previous-traffic"  # what the run that wrote last found
-WRITTEN_TRAFFIC = "rollway:traffic"  # what it wrote
+LEASE = "rollway:lease"  # who may write to the endpoint and what is behind it
+WRITTEN_TRAFFIC = "rollway:traffic"  # the traffic that Rollway wrote last
+PROVEN_TRAFFIC = "rollway:proven-traffic"  # the last traffic that has passed its smoke test
+PREVIOUS = "rollway:previous"  # `<online deployment>=<model>:<version>`: what served before the last promotion
+REJECTED = "rollway:rejected"  # the last `<model>:<version>`s that failed by their own fault, comma separated
+PINNED = "rollway:pinned"  # why new model versions are not to be rolled out by themselves; empty: they are
 
 
 def is_settled(provisioning_state: str) -> bool:
@@ -54,6 +59,16 @@ class OnlineDeploymentState(Frozen):
         """Whether its last operation failed or was cancelled."""
         return self.provisioning_state.lower() in ("failed", "canceled")
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether no operation is running on it."""
+        return is_settled(self.provisioning_state)
+
+    @property
+    def is_being_deleted(self) -> bool:
+        """Whether it will soon be gone."""
+        return self.provisioning_state.lower() == "deleting"
+
 
 class EndpointState(Frozen):
     """An endpoint as it is in Azure, with everything behind it. `exists` is False for one a dry run would create."""
@@ -74,6 +89,31 @@ class EndpointState(Frozen):
     def is_settled(self) -> bool:
         """Whether no operation is running on it."""
         return is_settled(self.provisioning_state)
+
+    @property
+    def proven_traffic(self) -> dict[str, int]:
+        """The traffic to return to when what serves now fails: today's, unless Rollway moved it and never proved it.
+
+        Traffic that somebody else set since then counts as proven, and so does traffic that nothing is left to return
+        to.
+        """
+        today = {name: weight for name, weight in self.traffic.items() if weight}
+        try:
+            written = traffic.decode(self.tags[WRITTEN_TRAFFIC])
+            proven = traffic.decode(self.tags[PROVEN_TRAFFIC])
+        except (KeyError, ValueError):
+            return today
+        is_ours = traffic.is_same(written, today)
+        return proven if is_ours and all(self.online_deployment(name) for name in proven) else today
+
+    @property
+    def is_unproven(self) -> bool:
+        """Whether a rollout moved the traffic and ended before it was smoke-tested there."""
+        return not traffic.is_same(self.proven_traffic, self.traffic)
+
+    def weight_of(self, name: str) -> int:
+        """The percent of live traffic that an online deployment gets today."""
+        return next((weight for one, weight in self.traffic.items() if one.lower() == name.lower()), 0)
 
     def online_deployment(self, name: str) -> OnlineDeploymentState | None:
         """The one of that name (names compare case-insensitively), or None."""

@@ -8,6 +8,21 @@ def all_to(name: str) -> dict[str, int]:
     return {name: 100}
 
 
+def shift(today: Mapping[str, int], name: str, weight: int) -> dict[str, int]:
+    """The traffic map in which `name` gets `weight` percent, and what serves today keeps the rest in its proportions.
+
+    All of it when nothing else serves. The sum is 100.
+    """
+    others = {other: share for other, share in _significant(today).items() if other != name.lower()}
+    if weight == 100 or not others:
+        return all_to(name)
+    rest, total = 100 - weight, sum(others.values())
+    shares = {other: rest * share // total for other, share in others.items()}
+    heaviest = max(shares, key=lambda other: (others[other], other))
+    shares[heaviest] += rest - sum(shares.values())
+    return {name: weight, **{other: share for other, share in shares.items() if share}}
+
+
 def is_same(one: Mapping[str, int], other: Mapping[str, int]) -> bool:
     """Whether two maps send the same requests to the same places; entries of weight 0 and letter case do not count."""
     return _significant(one) == _significant(other)

@@ -1,0 +1,80 @@
+"""What Azure reports of endpoints and online deployments, read through the SDK, as values."""
+
+from azure.ai.ml.entities import OnlineDeployment, OnlineEndpoint
+from azure.core.exceptions import ResourceNotFoundError
+
+from rollway.azure.failures import azure_errors, in_thread, word
+from rollway.azure.folder import settings_of
+from rollway.azure.session import Session
+from rollway.azure.waiting import SYSTEM_CLOCK, Clock, wait_for
+from rollway.rollout.state import EndpointState, OnlineDeploymentState
+
+TIMEOUT_SECONDS = 1800  # x-ms-async-operation-timeout of the service is PT30M
+
+
+async def read_endpoint(session: Session, name: str) -> EndpointState:
+    """The endpoint with all its online deployments; `exists` is False when there is none of that name."""
+    with azure_errors(f"cannot read the endpoint {name!r}", where=f"endpoint {name}"):
+        try:
+            entity = await in_thread(session.ml.online_endpoints.get, name)
+            found = await list_online_deployments(session, name)
+        except ResourceNotFoundError:
+            return EndpointState(name=name, exists=False, provisioning_state="Absent")
+    return state_of(entity).model_copy(update={"online_deployments": found})
+
+
+async def settle(session: Session, name: str, clock: Clock = SYSTEM_CLOCK) -> EndpointState:
+    """Waits until no operation is running on the endpoint."""
+    return await wait_for(
+        lambda: read_endpoint(session, name),
+        lambda state: not state.exists or state.is_settled,
+        what=f"the operation on the endpoint {name}",
+        timeout_seconds=TIMEOUT_SECONDS,
+        describe=lambda state: state.provisioning_state,
+        clock=clock,
+    )
+
+
+async def list_online_deployments(session: Session, endpoint: str) -> tuple[OnlineDeploymentState, ...]:
+    """All online deployments behind an endpoint; raises what the SDK raises."""
+    return tuple(
+        online_deployment_state_of(one)
+        for one in await in_thread(lambda: list(session.ml.online_deployments.list(endpoint)))
+    )
+
+
+async def read_online_deployment(session: Session, endpoint: str, name: str) -> OnlineDeploymentState | None:
+    """One online deployment, or None when there is none of that name."""
+    with azure_errors(f"cannot read the online deployment {name!r}", where=f"endpoint {endpoint}"):
+        try:
+            return online_deployment_state_of(await in_thread(session.ml.online_deployments.get, name, endpoint))
+        except ResourceNotFoundError:
+            return None
+
+
+def state_of(entity: OnlineEndpoint) -> EndpointState:
+    """An endpoint's entity as a value, without its online deployments."""
+    return EndpointState(
+        name=str(entity.name),
+        provisioning_state=word(entity.provisioning_state),
+        auth_mode=word(entity.auth_mode).lower(),
+        public_network_access=word(getattr(entity, "public_network_access", None) or "enabled").lower(),
+        description=entity.description,
+        tags={str(key): str(value) for key, value in (entity.tags or {}).items()},
+        scoring_uri=entity.scoring_uri,
+        traffic={name: int(weight) for name, weight in (entity.traffic or {}).items()},
+        mirror_traffic={name: int(weight) for name, weight in (entity.mirror_traffic or {}).items()},
+    )
+
+
+def online_deployment_state_of(entity: OnlineDeployment) -> OnlineDeploymentState:
+    """An online deployment's entity as a value."""
+    return OnlineDeploymentState(
+        name=str(entity.name),
+        provisioning_state=word(entity.provisioning_state),
+        instance_count=int(entity.instance_count or 1),
+        tags={str(key): str(value) for key, value in (entity.tags or {}).items()},
+        model=str(entity.model) if entity.model else None,
+        environment=str(entity.environment) if entity.environment else None,
+        settings=settings_of(entity),
+    )

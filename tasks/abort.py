@@ -1,0 +1,64 @@
+"""What happens when a rollout fails, is cancelled or its process dies: traffic goes back, and the reason is kept."""
+
+from typing import Any
+
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.client.schemas.objects import FlowRun
+from prefect.logging import get_run_logger
+from prefect.logging.loggers import flow_run_logger
+
+from rollway import report
+from rollway.azure import undo
+from rollway.azure.failures import in_thread
+from rollway.azure.folder import load_folder
+from rollway.azure.session import WorkspaceFacts, open_session
+from rollway.azure.undo import Undone
+from rollway.errors import Cause, RollwayError, TrafficNotRestored
+from rollway.settings import workspace_from_environment
+from rollway.spec import RolloutSpec
+from tasks.provision import PlannedRollout
+from tasks.step import run_id, step
+
+
+@step("abort", run_name="abort: back to what was before", timeout_seconds=7200, tags=["azure"], retries=3)
+async def abort_rollout(
+    connected: WorkspaceFacts, spec: RolloutSpec, planned: PlannedRollout | None, error: BaseException
+) -> Undone:
+    """Brings traffic back, deletes what failed, and leaves an artifact that says what happened."""
+    endpoint = spec.endpoint.name
+    is_at_fault = planned is not None and isinstance(error, RollwayError) and error.is_candidates_fault
+    try:
+        done = await undo.abort(
+            await open_session(connected.workspace),
+            endpoint,
+            run_id(),
+            delete=planned.name if planned and is_at_fault and spec.rollout.failed == "delete" else None,
+            rejects_model=isinstance(error, RollwayError) and error.cause is Cause.PERMANENT,
+        )
+    except RollwayError as failure:
+        if failure.retryable:
+            raise
+        raise TrafficNotRestored(
+            f"the rollout failed and {endpoint!r} could not be brought back to what it was",
+            where=f"endpoint {endpoint}",
+            why=f"{failure}\n  after: {error}",
+            hint=f"look at once: az ml online-endpoint show --name {endpoint} --query traffic",
+        ) from failure
+    for line in (*done.cleaned_up, *done.kept):
+        get_run_logger().warning("%s", line)
+    await acreate_markdown_artifact(
+        report.failure_markdown(spec, str(error) or type(error).__name__, done.cleaned_up),
+        key=f"failure-{report.artifact_key(spec.name)}",
+        description=f"Why the rollout of {spec.name} was aborted",
+    )
+    return done
+
+
+async def abort_after_death(flow: Any, flow_run: FlowRun, state: Any) -> None:  # noqa: ARG001 (Prefect's names)
+    """The same from outside, for a process that was killed before it could do it: a hook that the worker runs."""
+    logger = flow_run_logger(flow_run)
+    attempt = f"{flow_run.id}/{flow_run.run_count}"
+    spec = await in_thread(load_folder, flow_run.parameters["rollout"])
+    done = await undo.abort(await open_session(workspace_from_environment()), spec.endpoint.name, attempt)
+    for line in (*done.cleaned_up, *done.kept):
+        logger.warning("%s", line)
