@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter, validators
+from rich.console import Console
 
 from rollway.emulator.cli import app as emulator_app
 from rollway.errors import RollwayError
@@ -27,6 +28,7 @@ app.command(emulator_app)
 app.command(local_app)
 
 MOST_DETAILS = 20  # lines that are worth saying a second time
+NEEDS_A_PERSON = 4  # as the error tree says
 
 Rollout = Annotated[
     str, Parameter(help="Folder with endpoint.yml, deployment.yml and rollout.yml, or its name in deployments/.")
@@ -85,6 +87,26 @@ def deploy(
             error.details = "Its log is above, where the step failed."
         raise
     _answer(result.model_dump_json(indent=2) if as_json else report.text(result))
+
+
+@app.command
+def status(
+    *endpoints: Annotated[str, Parameter(help="Names of endpoints; all of the workspace by default.")],
+    as_json: AsJson = False,
+) -> None:
+    """Print how the endpoints are; ends with exit code 4 when a person must look at one."""
+    from rollway import status_text
+    from rollway.azure.status import read_workspace_status
+
+    found = asyncio.run(read_workspace_status(endpoints))
+    if as_json:
+        _answer(found.model_dump_json(indent=2))
+    elif sys.stdout.isatty():
+        status_text.show(found, Console())
+    else:
+        _answer(status_text.plain(found))
+    if not found.is_healthy:
+        sys.exit(NEEDS_A_PERSON)
 
 
 @app.command

@@ -16,13 +16,15 @@ from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, wait_for, whe
 from rollway.errors import EndpointFailed, ForeignChange, NotFound
 from rollway.rollout import traffic
 from rollway.rollout.lease import FREE
-from rollway.rollout.plan import Plan, endpoint_changes
+from rollway.rollout.plan import Kind, Plan, endpoint_changes
 from rollway.rollout.state import (
     CREATED_AT,
     CREATED_BY,
+    LAST,
     LEASE,
     PINNED,
     PREVIOUS,
+    PROMOTED_AT,
     PROVEN_TRAFFIC,
     REJECTED,
     RUN,
@@ -154,6 +156,8 @@ async def confirm_promotion(
     tags = {PROVEN_TRAFFIC: encoded, WRITTEN_TRAFFIC: encoded, PINNED: pinned, REJECTED: ",".join(rejected)}
     if plan.previous is not None:
         tags[PREVIOUS] = plan.previous
+    if plan.has(Kind.MOVE_TRAFFIC) or plan.has(Kind.PROVE):
+        tags |= {PROMOTED_AT: now(), LAST: f"promoted {run_id} {now()}"}
     await lease.release(session, plan.endpoint, run_id, tags, clock=clock)
 
 

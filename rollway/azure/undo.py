@@ -2,6 +2,7 @@
 
 from rollway.azure import lease
 from rollway.azure.endpoints import move_traffic
+from rollway.azure.failures import now
 from rollway.azure.online_deployments import delete_online_deployment
 from rollway.azure.session import Session
 from rollway.azure.state import read_endpoint, settle
@@ -9,7 +10,7 @@ from rollway.azure.waiting import SYSTEM_CLOCK, Clock
 from rollway.errors import Busy
 from rollway.rollout import traffic
 from rollway.rollout.lease import decode
-from rollway.rollout.state import CREATED_BY, LEASE, MODEL, REJECTED, RUN, EndpointState
+from rollway.rollout.state import CREATED_BY, LAST, LEASE, MODEL, REJECTED, RUN, EndpointState
 from rollway.spec import Frozen
 
 MOST_REJECTED = 5
@@ -61,7 +62,8 @@ async def abort(
         elif one.tags.get(RUN, "").partition("/")[0] == run_id.partition("/")[0]:
             kept.append(f"online deployment {one.name} stays without traffic ({one.provisioning_state}), to go on with")
     try:
-        await lease.release(session, endpoint, run_id, _rejected(state, rejected), clock=clock)
+        tags = {**_rejected(state, rejected), LAST: f"aborted {run_id} {now()}"}
+        await lease.release(session, endpoint, run_id, tags, clock=clock)
     except Busy:
         kept.append("the lease stays until the operation that is still running has ended")
     return Undone(
