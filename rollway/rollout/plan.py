@@ -97,8 +97,8 @@ class Plan(Frozen):
     @property
     def replaces(self) -> tuple[str, ...]:
         """The online deployments whose traffic is taken over, heaviest first."""
-        before = {**self.traffic_proven, **self.traffic_before}
-        return tuple(name for name in traffic.served_by(before) if not self.traffic_after.get(name))
+        before = _serving_today_or_proven(self.traffic_before, self.traffic_proven)
+        return tuple(name for name in before if not self.traffic_after.get(name))
 
 
 def plan(
@@ -125,6 +125,7 @@ def plan(
 
     writes = tuple(_writes(spec, model, environment, endpoint, existing, name, tags))
     moves = tuple(_moves(endpoint, name, after))
+    previous = _previous(endpoint, after)
     return Plan(
         endpoint=endpoint.name,
         online_deployment=name,
@@ -138,14 +139,14 @@ def plan(
             *_leftovers(endpoint, name, spec.rollout.replaced == "keep"),
             *writes,
             *moves,
-            *_retirements(spec, endpoint, after),
+            *_retirements(spec, endpoint, after, previous),
         ),
         traffic_before=today,
         traffic_proven=endpoint.proven_traffic,
         traffic_after=after,
         written_by=existing.tags.get(RUN, "") if existing is not None and not _is_rewritten(writes) else None,
         moved_by=endpoint.tags.get(RUN, "") if not any(one.kind is Kind.MOVE_TRAFFIC for one in moves) else None,
-        previous=_previous(endpoint, after),
+        previous=previous,
         drift=tuple(_drift(spec, model, environment, existing)) if existing is not None else (),
     )
 
@@ -163,13 +164,13 @@ def endpoint_changes(wanted: EndpointSpec, today: EndpointState) -> tuple[Change
 
 
 def _candidate(endpoint: EndpointState, base: str, digest: str, force: str) -> tuple[OnlineDeploymentState | None, str]:
-    """The online deployment that already is what the folder describes, the one that serves most first; and its name.
+    """The online deployment that already is what the folder describes, one that serves first; and its name.
 
     Its fingerprint tag tells, not its name, because a forced rollout has another name for the same content.
     """
     if not force:
         same = [one for one in endpoint.online_deployments if one.tags.get(FINGERPRINT) == digest]
-        best = max(same, key=lambda one: (endpoint.weight_of(one.name), one.is_succeeded, one.name), default=None)
+        best = max(same, key=lambda one: (endpoint.weight_of(one.name) > 0, one.is_succeeded, one.name), default=None)
         if best is not None:
             return best, best.name
     name = online_deployment_name(base, digest, force)
@@ -192,7 +193,7 @@ def _leftovers(endpoint: EndpointState, name: str, keeps_previous: bool) -> Iter
     """Online deployments that earlier rollouts left without traffic; whatever Rollway did not create is not touched."""
     kept = {key.lower() for key in endpoint.proven_traffic}
     if keeps_previous:
-        kept.add(endpoint.tags.get(PREVIOUS, "").partition("=")[0].lower())
+        kept.add(_name_in(endpoint.tags.get(PREVIOUS)))
     for one in endpoint.online_deployments:
         if one.name.lower() in (name.lower(), *kept) or CREATED_BY not in one.tags or one.is_being_deleted:
             continue
@@ -252,13 +253,28 @@ def _moves(endpoint: EndpointState, name: str, after: Mapping[str, int]) -> Iter
         yield Action(kind=Kind.PROVE, target=name, why=why)
 
 
-def _retirements(spec: RolloutSpec, endpoint: EndpointState, after: Mapping[str, int]) -> Iterator[Action]:
-    if spec.rollout.replaced == "keep":
-        return
-    for name in traffic.served_by({**endpoint.proven_traffic, **endpoint.traffic}):
-        is_there = endpoint.online_deployment(name) is not None
-        if is_there and name.lower() not in {key.lower() for key in after}:
+def _retirements(
+    spec: RolloutSpec, endpoint: EndpointState, after: Mapping[str, int], previous: str | None
+) -> Iterator[Action]:
+    """What no longer serves; under `keep` all but the one that served most, which takes the place of the last kept."""
+    serving = {key.lower() for key in after}
+    keeps = spec.rollout.replaced == "keep"
+    kept, last_kept = _name_in(previous), _name_in(endpoint.tags.get(PREVIOUS))
+    candidates = [*_serving_today_or_proven(endpoint.traffic, endpoint.proven_traffic)]
+    if keeps and kept and last_kept and last_kept not in (kept, *candidates):
+        candidates.append(last_kept)
+    for name in candidates:
+        found = endpoint.online_deployment(name)
+        if found is None or name.lower() in serving:
+            continue
+        if not keeps:
             yield Action(kind=Kind.RETIRE, target=name, why="its traffic is taken over, and rollout.yml says delete")
+        elif name != kept and CREATED_BY in found.tags:
+            yield Action(kind=Kind.RETIRE, target=name, why="rollout.yml keeps only the one that was replaced last")
+
+
+def _serving_today_or_proven(today: Mapping[str, int], proven: Mapping[str, int]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*traffic.served_by(today), *traffic.served_by(proven)]))
 
 
 def _previous(endpoint: EndpointState, after: Mapping[str, int]) -> str | None:
@@ -267,6 +283,10 @@ def _previous(endpoint: EndpointState, after: Mapping[str, int]) -> str | None:
         if found is not None and name not in {key.lower() for key in after}:
             return f"{found.name}={model_of(found) or ''}"
     return None
+
+
+def _name_in(previous: str | None) -> str:
+    return (previous or "").partition("=")[0].lower()
 
 
 def _in_place_changes(today: OnlineDeploymentState, instance_count: int, tags: Mapping[str, str]) -> Iterator[Change]:

@@ -1,16 +1,27 @@
 """Values for tests: every builder gives something valid, and takes what the test is about."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from rollway.rollout.plan import Plan, plan
+from rollway.rollout import traffic
+from rollway.rollout.plan import Action, Kind, Plan, plan
 from rollway.rollout.smoke import Measurement
-from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
+from rollway.rollout.state import (
+    CREATED_BY,
+    LEASE,
+    PREVIOUS,
+    PROVEN_TRAFFIC,
+    RUN,
+    WRITTEN_TRAFFIC,
+    EndpointState,
+    OnlineDeploymentState,
+    ResolvedAsset,
+)
 from rollway.spec import (
     AssetSpec,
     EndpointSpec,
@@ -130,28 +141,78 @@ def a_plan(spec: RolloutSpec | None = None, endpoint: EndpointState | None = Non
     )
 
 
-def after(made: Plan, spec: RolloutSpec, before: EndpointState) -> EndpointState:
-    """What Azure looks like when a plan has been carried out, and what it replaced is gone."""
-    live = OnlineDeploymentState(
+def after(
+    made: Plan, spec: RolloutSpec, before: EndpointState, *, actions: int | None = None, run: str = "run/1"
+) -> EndpointState:
+    """What Azure looks like when the first `actions` of a plan have been carried out; all of them: also confirmed.
+
+    Refuses what Azure would refuse, and what would hurt: deleting what serves, traffic to what is not ready.
+    """
+    state = before
+    for action in made.actions[:actions]:
+        state = _carried_out(action, made, spec, state, run)
+    if actions is None or actions > len(made.actions):
+        encoded = traffic.encode(state.traffic)
+        tags = {**state.tags, WRITTEN_TRAFFIC: encoded, PROVEN_TRAFFIC: encoded, LEASE: "free"}
+        if made.previous is not None:
+            tags[PREVIOUS] = made.previous
+        state = state.model_copy(update={"tags": tags})
+    return state
+
+
+def _carried_out(action: Action, made: Plan, spec: RolloutSpec, state: EndpointState, run: str) -> EndpointState:
+    here = {one.name: one for one in state.online_deployments}
+    existing = state.online_deployment(action.target)
+    match action.kind:
+        case Kind.CREATE_ENDPOINT | Kind.UPDATE_ENDPOINT:
+            description = state.description if spec.endpoint.description is None else spec.endpoint.description
+            update: dict[str, Any] = {
+                "exists": True,
+                "provisioning_state": "Succeeded",
+                "auth_mode": spec.endpoint.auth_mode,
+                "public_network_access": spec.endpoint.public_network_access,
+                "description": description,
+                "tags": {**state.tags, **spec.endpoint.tags},
+            }
+            return state.model_copy(update=update)
+        case Kind.WAIT if action.target == state.name:
+            return state.model_copy(update={"provisioning_state": "Succeeded"})
+        case Kind.WAIT:
+            assert existing is not None
+            del here[existing.name]
+            if not existing.is_being_deleted:
+                here[existing.name] = existing.model_copy(update={"provisioning_state": "Succeeded"})
+        case Kind.REMOVE | Kind.RETIRE:
+            assert existing is not None
+            assert not state.weight_of(existing.name), "what serves is never deleted"
+            del here[existing.name]
+        case Kind.CREATE:
+            assert existing is None, "what is there is never overwritten"
+            here[action.target] = _created(made, spec, run)
+        case Kind.UPDATE:
+            assert existing is not None
+            changed = {"tags": {**existing.tags, **made.tags, RUN: run}, "instance_count": made.instance_count}
+            here[existing.name] = existing.model_copy(update={**changed, "provisioning_state": "Succeeded"})
+        case Kind.ADOPT | Kind.PROVE:
+            assert existing is not None
+        case Kind.MOVE_TRAFFIC:
+            assert existing is not None
+            assert existing.is_succeeded, "traffic moves only to what is ready"
+            tags = {WRITTEN_TRAFFIC: traffic.encode(made.traffic_after), RUN: run}
+            tags[PROVEN_TRAFFIC] = traffic.encode(made.traffic_proven)
+            return state.model_copy(update={"traffic": made.traffic_after, "tags": {**state.tags, **tags}})
+    return state.model_copy(update={"online_deployments": tuple(here.values())})
+
+
+def _created(made: Plan, spec: RolloutSpec, run: str) -> OnlineDeploymentState:
+    return OnlineDeploymentState(
         name=made.online_deployment,
         provisioning_state="Succeeded",
         instance_count=made.instance_count,
-        tags={**made.tags, "rollway:run": "run"},
+        tags={**made.tags, RUN: run, CREATED_BY: run},
         model=made.model.id if made.model else None,
         environment=made.environment.id if made.environment else None,
         settings=spec.online_deployment.settings,
-    )
-    return before.model_copy(
-        update={
-            "exists": True,
-            "provisioning_state": "Succeeded",
-            "auth_mode": spec.endpoint.auth_mode,
-            "public_network_access": spec.endpoint.public_network_access,
-            "description": before.description if spec.endpoint.description is None else spec.endpoint.description,
-            "tags": {**before.tags, **spec.endpoint.tags},
-            "traffic": made.traffic_after,
-            "online_deployments": (live, *_kept(made, before)),
-        }
     )
 
 
@@ -159,8 +220,3 @@ def measurement(**changes: Any) -> Measurement:
     """An answer that is as expected."""
     values: dict[str, Any] = {"status": 200, "latency_seconds": 0.1, "body": {"predictions": [1.0]}, "served_by": None}
     return Measurement(**{**values, **changes})
-
-
-def _kept(made: Plan, before: EndpointState) -> Iterator[OnlineDeploymentState]:
-    gone = {name.lower() for name in (made.online_deployment, *made.replaces)}
-    yield from (one for one in before.online_deployments if one.name.lower() not in gone)
