@@ -6,9 +6,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter, validators
 from rich.console import Console
@@ -17,6 +17,9 @@ from rollway.emulator.cli import app as emulator_app
 from rollway.errors import RollwayError
 from rollway.local.cli import app as local_app
 from rollway.settings import door_secret, is_debug
+
+if TYPE_CHECKING:
+    from rollway.report import RolloutReport
 
 app = App(
     name="rollway",
@@ -73,20 +76,24 @@ def deploy(
     as_json: AsJson = False,
 ) -> None:
     """Roll a folder out with the Prefect flow, in this process."""
-    # Without a Prefect server a temporary one is started; its first start ever takes longer than Prefect waits.
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    _allow_temporary_server()
     from flows.deploy import deploy_endpoint
-    from rollway import report
 
-    try:
-        with _quiet_stdout():
-            result = asyncio.run(deploy_endpoint(rollout, model_version, dry_run, force, weight))
-    except RollwayError as error:
-        if error.details and error.details.count("\n") > MOST_DETAILS:
-            error.details = "Its log is above, where the step failed."
-        raise
-    _answer(result.model_dump_json(indent=2) if as_json else report.text(result))
+    _run(lambda: deploy_endpoint(rollout, model_version, dry_run, force, weight), as_json)
+
+
+@app.command
+def rollback(
+    rollout: Rollout,
+    *,
+    to: Annotated[str | None, Parameter(help="Online deployment or model version; else what served before.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go back to what served before with the Prefect flow, in this process."""
+    _allow_temporary_server()
+    from flows.rollback import rollback_endpoint
+
+    _run(lambda: rollback_endpoint(rollout, to), as_json)
 
 
 @app.command
@@ -157,6 +164,25 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _allow_temporary_server() -> None:
+    # Without a Prefect server a temporary one is started; its first start ever takes longer than Prefect waits.
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+
+
+def _run(flow: Callable[[], Coroutine[Any, Any, "RolloutReport"]], as_json: bool) -> None:
+    from rollway import report
+
+    try:
+        with _quiet_stdout():
+            result = asyncio.run(flow())
+    except RollwayError as error:
+        if error.details and error.details.count("\n") > MOST_DETAILS:
+            error.details = "Its log is above, where the step failed."
+        raise
+    _answer(result.model_dump_json(indent=2) if as_json else report.text(result))
 
 
 @contextlib.contextmanager

@@ -106,5 +106,5 @@ async def retire_replaced(rollout: PlannedRollout) -> tuple[str, ...]:
         await online_deployments.delete_online_deployment(session, plan.endpoint, name, run_id())
         get_run_logger().info("%s deleted", name)
     canary = "" if rollout.weight == 100 else f"canary at {rollout.weight} %"
-    await endpoints.confirm_promotion(session, plan, run_id(), pinned=canary)
+    await endpoints.confirm_promotion(session, plan, run_id(), pinned=rollout.pinned or canary)
     return plan.targets(Kind.RETIRE)

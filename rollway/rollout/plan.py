@@ -33,6 +33,7 @@ class Kind(StrEnum):
     WAIT = "wait for"
     CREATE = "create online deployment"
     ADOPT = "adopt online deployment"
+    GO_BACK = "go back to"
     UPDATE = "change in place"
     MOVE_TRAFFIC = "move traffic"
     PROVE = "smoke-test live traffic"

@@ -1,0 +1,78 @@
+"""The steps that only a rollback has: to what it goes back, and how."""
+
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.logging import get_run_logger
+
+from rollway import report
+from rollway.azure.session import WorkspaceFacts, open_session
+from rollway.azure.state import read_endpoint
+from rollway.errors import ConfigurationError
+from rollway.rollout import rollback
+from rollway.rollout.rollback import Target
+from rollway.spec import RolloutSpec
+from tasks.provision import PlannedRollout
+from tasks.step import run_id, step
+
+
+@step(
+    "choose what to go back to",
+    run_name="choose what to go back to",
+    timeout_seconds=300,
+    tags=["azure"],
+    retries=2,
+    is_kept_for_retry=True,
+)
+async def choose_target(connected: WorkspaceFacts, spec: RolloutSpec, to: str | None) -> Target:
+    """The online deployment or model version that `to` names, or what served before; kept for retries."""
+    endpoint = await read_endpoint(await open_session(connected.workspace), spec.endpoint.name)
+    target = rollback.choose(endpoint, to)
+    how = "which is still there" if target.online_deployment else "by rolling it out anew"
+    get_run_logger().info("Going back to %s, %s", target, how)
+    return target
+
+
+@step("plan", run_name="plan", timeout_seconds=300, tags=["azure"], retries=2)
+async def plan_rollback(connected: WorkspaceFacts, spec: RolloutSpec, target: Target) -> PlannedRollout:
+    """The plan that gives all traffic to the online deployment of the target; the plan is an artifact."""
+    today = await read_endpoint(await open_session(connected.workspace), spec.endpoint.name)
+    plan = rollback.plan_rollback(today, str(target.online_deployment))
+    get_run_logger().info("Plan: %s", report.headline(plan))
+    await acreate_markdown_artifact(
+        report.plan_markdown(plan), key=f"plan-{report.artifact_key(spec.name)}", description="What this rollback does"
+    )
+    planned = PlannedRollout(
+        workspace=connected.workspace,
+        spec=spec,
+        plan=plan,
+        scoring_uri=today.scoring_uri,
+        weight=100,
+        force="",
+        is_dry_run=False,
+        goes_back_to=plan.online_deployment,
+        pinned=_reason(target),
+    )
+    return PlannedRollout.model_validate_json(planned.model_dump_json())  # see make_plan
+
+
+def pin(planned: PlannedRollout, target: Target) -> PlannedRollout:
+    """A plan from the folder as a rollback by a new rollout; raises ConfigurationError when that goes nowhere back."""
+    model = planned.plan.model
+    if model is None or (target.model and model.name != target.model):
+        raise ConfigurationError(
+            f"the folder cannot go back to {target}",
+            where=f"{planned.spec.folder}/deployment.yml: model",
+            why=f"it names {model.name}" if model else "it names no model",
+            hint="check out the files of that time and roll them out",
+        )
+    if planned.plan.is_no_op:
+        raise ConfigurationError(
+            f"rolling out {target} anew changes nothing",
+            where=f"endpoint {planned.plan.endpoint}, {planned.spec.folder}",
+            why="what served before differs in its files, and it is gone",
+            hint="check out the files of that time and roll them out; `replaced: keep` keeps what served the next time",
+        )
+    return planned.model_copy(update={"pinned": _reason(target)})
+
+
+def _reason(target: Target) -> str:
+    return f"rolled back to {target} by {run_id()}"
