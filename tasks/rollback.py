@@ -6,7 +6,6 @@ from prefect.logging import get_run_logger
 from rollway import report
 from rollway.azure.session import WorkspaceFacts, open_session
 from rollway.azure.state import read_endpoint
-from rollway.errors import ConfigurationError
 from rollway.rollout import rollback
 from rollway.rollout.rollback import Target
 from rollway.spec import RolloutSpec
@@ -55,22 +54,8 @@ async def plan_rollback(connected: WorkspaceFacts, spec: RolloutSpec, target: Ta
 
 
 def pin(planned: PlannedRollout, target: Target) -> PlannedRollout:
-    """A plan from the folder as a rollback by a new rollout; raises ConfigurationError when that goes nowhere back."""
-    model = planned.plan.model
-    if model is None or (target.model and model.name != target.model):
-        raise ConfigurationError(
-            f"the folder cannot go back to {target}",
-            where=f"{planned.spec.folder}/deployment.yml: model",
-            why=f"it names {model.name}" if model else "it names no model",
-            hint="check out the files of that time and roll them out",
-        )
-    if planned.plan.is_no_op:
-        raise ConfigurationError(
-            f"rolling out {target} anew changes nothing",
-            where=f"endpoint {planned.plan.endpoint}, {planned.spec.folder}",
-            why="what served before differs in its files, and it is gone",
-            hint="check out the files of that time and roll them out; `replaced: keep` keeps what served the next time",
-        )
+    """A plan from the folder as a rollback; raises ConfigurationError when it does not lead back."""
+    rollback.require_way_back(planned.plan, planned.spec.folder, target)
     return planned.model_copy(update={"pinned": _reason(target)})
 
 

@@ -93,6 +93,25 @@ def plan_rollback(endpoint: EndpointState, name: str) -> Plan:
     )
 
 
+def require_way_back(plan: Plan, folder: str, target: Target) -> None:
+    """Raises ConfigurationError when rolling out the folder with the target's model version does not lead back."""
+    model = plan.model
+    if model is None or (target.model and model.name.lower() != target.model.lower()):
+        raise ConfigurationError(
+            f"the folder cannot go back to {target}",
+            where=f"{folder}/deployment.yml: model",
+            why=f"it names {model.name}" if model else "it names no model",
+            hint="check out the files of that time and roll them out",
+        )
+    if plan.is_no_op:
+        raise ConfigurationError(
+            f"rolling out {target} anew changes nothing",
+            where=f"endpoint {plan.endpoint}, {folder}",
+            why="what served before differs in its files, and it is gone",
+            hint="check out the files of that time and roll them out; `replaced: keep` keeps what served the next time",
+        )
+
+
 def _named(endpoint: EndpointState, to: str) -> tuple[str | None, str]:
     name, _, model = endpoint.tags.get(PREVIOUS, "").partition("=")
     if endpoint.online_deployment(to) is not None:

@@ -243,11 +243,3 @@ def test_debug_switched_off_by_its_variable_shows_no_traceback(
     plan_gives(monkeypatch, NotFound("no model"))
 
     assert code_of("plan", "x") == 2
-
-
-def test_the_door_is_not_opened_without_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
-    assert code_of("door", "--port", "0") == 2
-
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("error: the door for Event Grid has no secret\n")
