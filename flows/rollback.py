@@ -29,7 +29,7 @@ async def rollback_endpoint(rollout: str, to: str | None = None) -> RolloutRepor
         rollout: The folder of the endpoint, by its name under deployments/ or by its path.
         to: An online deployment or a model version to go back to, instead of what served before the last promotion.
     """
-    spec, made_anew = await read_rollout(rollout), None
+    spec, planned = await read_rollout(rollout), None
     connected = await connect()
     async with one_at_a_time(spec.endpoint.name):
         target = await choose_target(connected, spec, to)
@@ -43,7 +43,7 @@ async def rollback_endpoint(rollout: str, to: str | None = None) -> RolloutRepor
                     ensure_endpoint(connected, spec, False),
                 )
                 made = await make_plan(connected, spec, model, environment, endpoint, False, False, 100)
-                planned = made_anew = pin(made, target)
+                planned = pin(made, target)
 
             planned = await claim_endpoint(planned)
             if planned.has_leftovers:
@@ -55,7 +55,7 @@ async def rollback_endpoint(rollout: str, to: str | None = None) -> RolloutRepor
             after = await move_traffic(planned, ready)
             live = await smoke_test(planned, "by traffic")
         except BaseException as error:  # cancelling a run raises no Exception
-            await abort_rollout(connected, spec, made_anew, error)  # what served before is never deleted
+            await abort_rollout(connected, spec, planned, error)
             raise
         retired = await retire_replaced(planned)
         return await write_report(planned, traffic_after=after, smoke_tests=(pinned, live), retired=retired)

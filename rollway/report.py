@@ -9,7 +9,7 @@ from enum import StrEnum
 from rollway.rollout import traffic
 from rollway.rollout.plan import Change, Kind, Plan
 from rollway.rollout.smoke import SmokeTestResult, excerpt
-from rollway.spec import Frozen, RolloutSpec
+from rollway.spec import Frozen
 
 
 class Outcome(StrEnum):
@@ -127,21 +127,15 @@ def markdown(report: RolloutReport) -> str:
             answer = _cell(excerpt(test.measurement.body))
             lines.append(f"| {test.online_deployment} | {route} | {_milliseconds(test)} | `{answer}` |")
     if report.timeline:
-        picture = base64.b64encode(timeline_svg(report.timeline).encode()).decode()
-        lines += ["", "### Timeline", "", f"![timeline](data:image/svg+xml;base64,{picture})"]
+        lines += ["", "### Timeline", "", timeline_picture(report.timeline)]
     lines += ["", "### Why", "", *_action_table(report.plan)]
     return "\n".join(lines)
 
 
-def failure_markdown(spec: RolloutSpec, error: str, done: Sequence[str]) -> str:
-    """Why a rollout was aborted, and what was done about it; `error` is the text of a RollwayError."""
-    summary, _, details = error.partition("\n\n")
-    lines = [f"## {spec.name}: aborted", "", *_code(summary), "", "### What was cleaned up", ""]
-    lines += [f"- {line}" for line in done] or ["Nothing had been changed."]
-    lines += ["", f"Run it again: `rollway deploy {spec.folder}`"]
-    if details:
-        lines += ["", "### Details", "", *_code(details)]
-    return "\n".join(lines)
+def timeline_picture(timeline: Sequence[StepTime]) -> str:
+    """The timeline as an image inside markdown; there must be a step."""
+    picture = base64.b64encode(timeline_svg(timeline).encode()).decode()
+    return f"![timeline](data:image/svg+xml;base64,{picture})"
 
 
 def timeline_svg(timeline: Sequence[StepTime]) -> str:
@@ -213,10 +207,6 @@ def _change_cells(changes: Sequence[Change]) -> list[str]:
 
 def _asset(asset: object) -> str:
     return str(asset) if asset is not None else "(none)"
-
-
-def _code(text: str) -> list[str]:
-    return ["```text", text.replace("```", "'''"), "```"]
 
 
 def _cell(value: str) -> str:

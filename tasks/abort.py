@@ -6,8 +6,9 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.schemas.objects import FlowRun
 from prefect.logging import get_run_logger
 from prefect.logging.loggers import flow_run_logger
+from prefect.runtime import flow_run
 
-from rollway import report
+from rollway import dossier, report
 from rollway.azure import undo
 from rollway.azure.failures import in_thread
 from rollway.azure.folder import load_folder
@@ -17,7 +18,7 @@ from rollway.errors import Cause, RollwayError, TrafficNotRestored
 from rollway.settings import workspace_from_environment
 from rollway.spec import RolloutSpec
 from tasks.provision import PlannedRollout
-from tasks.step import run_id, step
+from tasks.step import failed_step, run_id, step, timeline
 
 
 @step("abort", run_name="abort: back to what was before", timeout_seconds=7200, tags=["azure"], retries=3)
@@ -26,18 +27,23 @@ async def abort_rollout(
 ) -> Undone:
     """Brings traffic back, deletes what failed, and leaves an artifact that says what happened."""
     endpoint = spec.endpoint.name
-    is_at_fault = planned is not None and isinstance(error, RollwayError) and error.is_candidates_fault
+    # What a rollback goes back to has served before: it is not this run's to delete.
+    made = planned if planned is not None and planned.goes_back_to is None else None
+    is_at_fault = isinstance(error, RollwayError) and error.is_candidates_fault
     try:
         done = await undo.abort(
             await open_session(connected.workspace),
             endpoint,
             run_id(),
-            delete=planned.name if planned and is_at_fault and spec.rollout.failed == "delete" else None,
+            delete=made.name if made and is_at_fault and spec.rollout.failed == "delete" else None,
             rejects_model=isinstance(error, RollwayError) and error.cause is Cause.PERMANENT,
         )
     except RollwayError as failure:
         if failure.retryable:
             raise
+        if planned is None:  # so early that there is nothing to bring back
+            get_run_logger().warning("%s", failure)
+            return Undone()
         raise TrafficNotRestored(
             f"the rollout failed and {endpoint!r} could not be brought back to what it was",
             where=f"endpoint {endpoint}",
@@ -46,8 +52,20 @@ async def abort_rollout(
         ) from failure
     for line in (*done.cleaned_up, *done.kept):
         get_run_logger().warning("%s", line)
+    found = dossier.build(
+        error,
+        spec,
+        step=failed_step(),
+        timeline=timeline(),
+        traffic_before=planned.plan.traffic_before if planned else None,
+        traffic_now=done.traffic_now,
+        cleaned_up=done.cleaned_up,
+        kept=done.kept,
+        model=str(planned.plan.model) if planned and planned.plan.model else None,
+        run_url=flow_run.ui_url,
+    )
     await acreate_markdown_artifact(
-        report.failure_markdown(spec, str(error) or type(error).__name__, done.cleaned_up),
+        dossier.markdown(found),
         key=f"failure-{report.artifact_key(spec.name)}",
         description=f"Why the rollout of {spec.name} was aborted",
     )

@@ -99,6 +99,11 @@ def timeline() -> tuple[StepTime, ...]:
     return tuple(_timeline[run_id()])
 
 
+def failed_step() -> str:
+    """The step of this flow run that failed first, by its run's name."""
+    return next((one.name for one in timeline() if not one.is_completed), "the flow itself")
+
+
 def rollout_name() -> str:
     """What people call the rollout: the last part of the folder that the flow was given."""
     return str(flow_run.parameters["rollout"]).rstrip("/").rpartition("/")[2]

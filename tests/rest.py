@@ -52,6 +52,40 @@ class Rest:
         traffic: dict[str, int] = answer.raise_for_status().json()["properties"]["traffic"]
         return traffic
 
+    def settled_traffic(self, endpoint: str) -> dict[str, int] | None:
+        """The traffic map once no operation is running on the endpoint."""
+        deadline = time.monotonic() + 60
+        while True:
+            answer = self.workspace(f"onlineEndpoints/{endpoint}")
+            state = answer.json().get("properties", {}).get("provisioningState", "Absent")
+            if state in ("Succeeded", "Failed", "Absent"):
+                return self.traffic(endpoint)
+            assert time.monotonic() < deadline, f"{endpoint} is still {state}"
+            time.sleep(0.1)
+
+    def set_traffic(self, endpoint: str, traffic: dict[str, int]) -> None:
+        """What somebody else does in the portal: the whole endpoint again, with other traffic."""
+        today = self.workspace(f"onlineEndpoints/{endpoint}").raise_for_status().json()
+        body = {name: today[name] for name in ("location", "identity", "kind", "tags")}
+        body["properties"] = {"authMode": today["properties"]["authMode"], "traffic": traffic}
+        self.workspace(f"onlineEndpoints/{endpoint}", method="PUT", body=body).raise_for_status()
+        self.settled_traffic(endpoint)
+
+    def set_tags(self, endpoint: str, tags: dict[str, str]) -> None:
+        """Tags beside those there are."""
+        self.workspace(f"onlineEndpoints/{endpoint}", method="PATCH", body={"tags": tags}).raise_for_status()
+        self.settled_traffic(endpoint)
+
+    def tags(self, endpoint: str) -> dict[str, str]:
+        """The endpoint's tags."""
+        tags: dict[str, str] = self.workspace(f"onlineEndpoints/{endpoint}").raise_for_status().json()["tags"]
+        return tags
+
+    def is_ready(self, endpoint: str, online_deployment: str) -> bool:
+        """Whether an online deployment has been provisioned."""
+        answer = self.workspace(f"onlineEndpoints/{endpoint}/deployments/{online_deployment}")
+        return bool(answer.status_code == 200 and answer.json()["properties"]["provisioningState"] == "Succeeded")
+
     def online_deployments(self, endpoint: str) -> list[str]:
         """The names of the online deployments behind an endpoint."""
         answer = self.workspace(f"onlineEndpoints/{endpoint}/deployments")
@@ -79,6 +113,10 @@ class Rest:
     def fault(self, **fault: Any) -> None:
         """Makes the cloud misbehave, once or as often as told."""
         self.http.post(f"{self._base}/_emulator/faults", json=[fault]).raise_for_status()
+
+    def clear_faults(self) -> None:
+        """Ends all misbehaviour."""
+        self.http.delete(f"{self._base}/_emulator/faults").raise_for_status()
 
 
 class Client(threading.Thread):

@@ -3,17 +3,20 @@
 import json
 import subprocess
 import sys
+import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from rollway.local.stack import Stack, temporary_stack
 from tests.rest import Rest
 
+T = TypeVar("T")
+WAIT_TIMEOUT_SECONDS = 120
 FIXTURES = Path(__file__).parent / "fixtures"
 SEED = {
     "principals": [
@@ -93,6 +96,21 @@ class World:
     def deploy(self, rollout: Rollout, *arguments: str, **variables: str | None) -> subprocess.CompletedProcess[str]:
         """`rollway deploy` for a folder."""
         return self.rollway("deploy", rollout.write(), *arguments, variables=variables)
+
+    def start(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
+        """Starts `rollway …` and does not wait for it."""
+        command = [sys.executable, "-m", "rollway", *arguments]
+        return subprocess.Popen(
+            command, env={**self.variables, **variables}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def wait_for(self, read: Callable[[], T | None], what: str) -> T:
+        """What `read` gives once it gives something true."""
+        deadline = time.monotonic() + WAIT_TIMEOUT_SECONDS
+        while not (found := read()):
+            assert time.monotonic() < deadline, f"there is still no {what}"
+            time.sleep(0.1)
+        return found
 
     def register_model(self, name: str, path: Path) -> str:
         """Registers a file or folder with the unmodified SDK, and gives the version."""

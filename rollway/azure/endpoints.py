@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from azure.ai.ml.entities import ManagedOnlineEndpoint, OnlineEndpoint
 
 from rollway.azure import lease
-from rollway.azure.failures import azure_errors, in_thread, now
+from rollway.azure.failures import azure_errors, in_thread, now, operation_failed
 from rollway.azure.folder import load_endpoint_entity
 from rollway.azure.session import Session
-from rollway.azure.state import TIMEOUT_SECONDS, read_endpoint, settle, state_of
+from rollway.azure.state import TIMEOUT_SECONDS, read_endpoint, read_reason, settle, state_of
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, wait_for, when_free
 from rollway.errors import EndpointFailed, ForeignChange, NotFound
 from rollway.rollout import traffic
@@ -84,7 +84,7 @@ async def ensure_endpoint(
             await in_thread(session.ml.online_endpoints.begin_create_or_update, entity)
 
     await when_free(put, what=f"endpoint {today.name}", clock=clock)
-    return _require_succeeded(await settle(session, today.name, clock))
+    return await _require_succeeded(session, await settle(session, today.name, clock))
 
 
 def lease_timeout_seconds(spec: RolloutSpec) -> float:
@@ -132,7 +132,7 @@ async def move_traffic(
             await in_thread(session.ml.online_endpoints.begin_create_or_update, entity)
 
     await when_free(put, what=f"endpoint {endpoint}", clock=clock)
-    after = _require_succeeded(await settle(session, endpoint, clock))
+    after = await _require_succeeded(session, await settle(session, endpoint, clock))
     if not traffic.is_same(after.traffic, wanted):
         raise ForeignChange(
             f"the traffic of {endpoint!r} is not what was written",
@@ -188,15 +188,20 @@ def _bring_up_to_date(entity: OnlineEndpoint, spec: RolloutSpec) -> None:
         entity.description = spec.endpoint.description
 
 
-def _require_succeeded(state: EndpointState) -> EndpointState:
+async def _require_succeeded(session: Session, state: EndpointState) -> EndpointState:
     if not state.exists:
         raise NotFound(
             f"the endpoint {state.name!r} has disappeared", hint="somebody deleted it: run the rollout again"
         )
     if state.provisioning_state.lower() != "succeeded":
-        raise EndpointFailed(
-            f"the endpoint {state.name!r} is in state {state.provisioning_state}",
-            where=f"endpoint {state.name}",
-            hint="see the endpoint's activity log in Azure; running the rollout again repairs a failed creation",
+        where = f"endpoint {state.name}"
+        with azure_errors(f"cannot read the endpoint {state.name!r}", where=where):
+            entity = await in_thread(session.ml.online_endpoints.get, state.name)
+        raise operation_failed(
+            EndpointFailed,
+            f"the operation on the endpoint {state.name!r} failed",
+            where,
+            state=state.provisioning_state,
+            error=await read_reason(session, entity),
         )
     return state

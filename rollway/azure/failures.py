@@ -1,9 +1,8 @@
 """Azure's exceptions as ours: classified, with the reason in plain words and what to do next."""
 
 import asyncio
-import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import Enum
@@ -18,28 +17,36 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 
+from rollway.azure.catalogue import classify
+from rollway.azure.error_body import ErrorBody
 from rollway.errors import (
     AccessDenied,
     AzureUnavailable,
     Busy,
+    Cause,
     CredentialsRejected,
     NotFound,
     RequestRefused,
     RollwayError,
 )
+from rollway.masking import mask
 
 P = ParamSpec("P")
 T = TypeVar("T")
+E = TypeVar("E", bound=RollwayError)
 
-_PREFIX = re.compile(r"^(?P<code>[A-Z][A-Za-z]+): (?P<message>.*)", re.DOTALL)
-# 409 means "busy", but for these, which no waiting heals.
-_PERMANENT_CONFLICTS = ("AlreadyExists", "ScopeLocked", "MissingSubscriptionRegistration")
-_UNREACHABLE = ("Failed to establish a new connection", "Failed to resolve")
+# azure-identity has one exception for "refused", "could not ask" and "was asked to wait", with these words after it.
+_NO_ANSWER = ("Failed to establish a new connection", "Failed to resolve", "timed out", "Connection aborted")
+_NO_GOOD_ANSWER = re.compile(
+    r"HTTP Error: (?:429|5\d\d)|temporarily_unavailable|Expecting value: line 1"  # a status, or a page instead of JSON
+    r"|AADSTS(?:90006|90024|90033|90055|50196)\b"  # Entra's own faults and throttling
+)
 _HINTS = {
     "AADSTS7000215": "the client secret is wrong: check AZURE_CLIENT_SECRET (its value, not its id)",
     "AADSTS7000222": "the client secret has expired: make a new one and set AZURE_CLIENT_SECRET",
     "AADSTS700016": "the application is unknown in this tenant: check AZURE_CLIENT_ID and AZURE_TENANT_ID",
     "AADSTS90002": "the tenant is unknown: check AZURE_TENANT_ID",
+    "Unable to get authority configuration": "the tenant is unknown: check AZURE_TENANT_ID and AZURE_AUTHORITY_HOST",
 }
 
 
@@ -68,66 +75,83 @@ def azure_errors(what: str, where: str, hint: str | None = None) -> Iterator[Non
 
 
 def translate(error: AzureError, what: str, where: str, hint: str | None = None) -> RollwayError:
-    """The RollwayError for an exception of azure.core, azure.identity or azure.ai.ml."""
-    if isinstance(error, ClientAuthenticationError):
-        return _authentication(error, what)
+    """The RollwayError for an exception of azure.core, azure.identity or azure.ai.ml.
+
+    What to try is the catalogue's word on the error, else `hint`, else what fits the HTTP status.
+    """
     if isinstance(error, ServiceRequestError | ServiceResponseError):
         return AzureUnavailable(
             what, where=where, why=f"no connection: {first_line(str(error))}", hint="check the network and run it again"
         )
+    if isinstance(error, ClientAuthenticationError) and error.error is None:  # azure-identity, not Resource Manager
+        return _sign_in(error, what)
     if not isinstance(error, HttpResponseError):  # azure.ai.ml's own validation
         return RequestRefused(what, where=where, why=first_line(str(error)), hint=hint)
-    code, message = code_and_message(error)
-    known: dict[str, Any] = {
-        "where": where,
-        "why": f"{code}: {message}" if code else message,
-        "request_id": _request_id(error),
+    body = _body(error)
+    status = error.status_code or (404 if isinstance(error, ResourceNotFoundError) else 0)
+    found = classify(status, body.code, body.message, body.inner_codes)
+    return _class_for(status, found.cause)(
+        what,
+        where=where,
+        why=f"{body.code}: {body.message}" if body.code else body.message,
+        hint=found.hint if found.is_known else hint or found.hint,
+        cause=found.cause,
+        code=found.code,
+        request_id=_request_id(error) or body.correlation_id,
+        error_tree=body.tree,
+    )
+
+
+def _class_for(status: int, cause: Cause) -> type[RollwayError]:
+    """The class by what was answered; the cause decides between waiting and giving up where the status says neither."""
+    if cause is Cause.BUSY:
+        return Busy
+    # A failed operation or a refused request is not repeated by itself, whatever its cause: it may take an hour.
+    if cause is Cause.TRANSIENT and (status in (401, 408, 409, 429) or status >= 500):
+        return AzureUnavailable
+    return {401: CredentialsRejected, 403: AccessDenied, 404: NotFound}.get(status, RequestRefused)
+
+
+def operation_failed(
+    kind: type[E], what: str, where: str, *, state: str, error: Mapping[str, Any] | None, details: str | None = None
+) -> E:
+    """An error of class `kind` for a resource that ended in `state`; `error` is its operation's, if Azure gives one."""
+    if error is None and state.lower() == "canceled":
+        error = {"code": "OperationCanceled", "message": "Azure canceled the operation."}
+    if error is None:
+        hint = "read the log below, correct what it complains about and run the rollout again"
+        why = f"Azure gives no reason; the state is {state}"
+        return kind(what, where=where, why=why, hint=hint, details=details)
+    body = ErrorBody.parse(error)
+    found = classify(None, body.code, body.message, body.inner_codes)
+    return kind(
+        what,
+        where=where,
+        why=f"{body.code}: {body.message}" if body.code else body.message,
+        hint=found.hint,
+        details=details,
+        cause=found.cause,
+        code=found.code,
+        request_id=body.correlation_id,
+        error_tree=body.tree,
+    )
+
+
+def _body(error: HttpResponseError) -> ErrorBody:
+    if error.error is None:  # no ARM error: a gateway's page, or the SDK's own words
+        return ErrorBody.parse({"message": first_line(error.message or str(error))})
+    return ErrorBody.parse(_as_document(error.error))
+
+
+def _as_document(error: Any) -> dict[str, Any]:
+    """What azure.core has made of an error body, as it was."""
+    return {
+        "code": error.code,
+        "message": error.message,
+        "target": error.target,
+        "details": [_as_document(detail) for detail in error.details or []],
+        "additionalInfo": [vars(one) for one in getattr(error, "additional_info", None) or []],
     }
-    status = error.status_code or 0
-    if isinstance(error, ResourceNotFoundError):
-        return NotFound(
-            what, **known, hint=hint or "check the name, and the workspace that the environment variables name"
-        )
-    if status == 403 and code == "AuthorizationFailed":
-        return AccessDenied(
-            what,
-            **known,
-            hint="give the identity the role 'AzureML Data Scientist' on the workspace; that takes minutes to work",
-        )
-    if status == 403:  # a policy, or a firewall: Azure's own words say which
-        return AccessDenied(what, **known, hint="ask who administers the subscription; a role alone does not help")
-    if status in (408, 429) or status >= 500:
-        return AzureUnavailable(what, **known, hint="Azure is busy or has a fault: run it again in a few minutes")
-    if status == 409 and not any(one in (code or "") for one in _PERMANENT_CONFLICTS):
-        return Busy(
-            what, **known, hint="another operation is running on the resource: wait until it has ended and run it again"
-        )
-    return RequestRefused(what, **known, hint=hint)
-
-
-def code_and_message(error: HttpResponseError) -> tuple[str | None, str]:
-    """Azure's error code and its reason, taken from wherever the service put them.
-
-    Failed operations often leave `error.code` null and write it in front of the message; validation errors of the
-    inference service are JSON inside a detail's message.
-    """
-    body = error.error
-    if body is None:
-        return None, first_line(error.message or str(error))
-    details = [vars(detail) for detail in body.details or []]
-    return explain({"code": body.code, "message": body.message, "details": details})
-
-
-def explain(body: dict[str, Any]) -> tuple[str | None, str]:
-    """The same for an ARM error body, `{"code", "message", "details": [...]}`."""
-    for detail in body.get("details") or []:
-        nested = _validation_text(detail.get("message"))
-        if nested:
-            return body.get("code"), nested
-    code, message = body.get("code"), str(body.get("message") or "")
-    if not code and (match := _PREFIX.match(message)):
-        code, message = match["code"], match["message"]
-    return code, message.strip()
 
 
 def first_line(text: str) -> str:
@@ -141,27 +165,26 @@ def _request_id(error: HttpResponseError) -> str | None:
     return request_id
 
 
-def _validation_text(message: object) -> str | None:
-    try:
-        document = json.loads(str(message))
-        return "; ".join(f"{field}: {text}" for field, texts in document["errors"].items() for text in texts)
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None
-
-
-def _authentication(error: ClientAuthenticationError, what: str) -> RollwayError:
-    text = error.message or str(error)
-    # azure-identity has one exception for "refused" and "could not ask".
-    if "Authentication failed" in text and any(one in text for one in _UNREACHABLE):
+def _sign_in(error: ClientAuthenticationError, what: str) -> RollwayError:
+    text = mask(error.message or str(error))
+    if "Authentication failed" in text and any(one in text for one in _NO_ANSWER):
         return AzureUnavailable(
             what,
             why=f"no connection to sign in: {_reasons(text)}",
             hint="check the network, and AZURE_AUTHORITY_HOST when it is set, and run it again",
         )
+    if _NO_GOOD_ANSWER.search(text) or (error.status_code or 0) in (429, 500, 502, 503, 504):
+        return AzureUnavailable(
+            what,
+            why=f"the sign-in is unavailable: {_reasons(text)}",
+            hint="Microsoft Entra is busy or has a fault: run it again in a few minutes",
+        )
     code = next((code for code in _HINTS if code in text), None)
     if code:
         why = next(line.strip() for line in text.splitlines() if code in line)
-        return CredentialsRejected(what, why=why[why.index(code) :], hint=_HINTS[code])
+        return CredentialsRejected(
+            what, why=why[why.index(code) :], hint=_HINTS[code], code=code if code.startswith("AADSTS") else None
+        )
     return CredentialsRejected(
         what,
         why=_reasons(text),

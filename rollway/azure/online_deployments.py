@@ -3,18 +3,17 @@
 Every function reads first, then acts, so running it twice is safe.
 """
 
-from typing import Any
-
 from azure.ai.ml.entities import OnlineDeployment
-from azure.core.exceptions import AzureError, HttpResponseError
+from azure.core.exceptions import AzureError
 
 from rollway.azure import lease
-from rollway.azure.failures import azure_errors, explain, in_thread, now, word
+from rollway.azure.failures import azure_errors, in_thread, now, operation_failed, word
 from rollway.azure.folder import load_online_deployment_entity
 from rollway.azure.session import Session
-from rollway.azure.state import online_deployment_state_of, read_online_deployment
+from rollway.azure.state import online_deployment_state_of, read_online_deployment, read_reason
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, wait_for, when_free
 from rollway.errors import ForeignChange, ProvisioningFailed
+from rollway.masking import mask
 from rollway.rollout.plan import Plan
 from rollway.rollout.state import CREATED_AT, CREATED_BY, RUN, OnlineDeploymentState, is_settled
 from rollway.spec import RolloutSpec
@@ -106,14 +105,13 @@ async def wait_until_ready(
     state = online_deployment_state_of(entity)
     if state.is_succeeded:
         return state
-    code, reason = await _why_it_failed(session, entity)
-    logs = await read_logs(session, endpoint, name)
-    raise ProvisioningFailed(
+    raise operation_failed(
+        ProvisioningFailed,
         f"the online deployment {name!r} did not become ready",
-        where=f"endpoint {endpoint}",
-        why=f"{code}: {reason}" if code else reason,
-        hint="read the log below, mend what it complains about and run the rollout again",
-        details=logs,
+        f"endpoint {endpoint}",
+        state=state.provisioning_state,
+        error=await read_reason(session, entity),
+        details=await read_logs(session, endpoint, name),
     )
 
 
@@ -135,7 +133,7 @@ async def require_unchanged(session: Session, endpoint: str, seen: OnlineDeploym
 
 
 async def read_logs(session: Session, endpoint: str, name: str, lines: int = LOG_LINES) -> str:
-    """The last lines of both containers' logs under headings; says so when Azure has none."""
+    """The last lines of both containers' logs under headings, without secrets; says so when Azure has none."""
     parts = []
     for title, container in (("inference server", "inference-server"), ("storage initializer", "storage-initializer")):
         try:
@@ -144,7 +142,7 @@ async def read_logs(session: Session, endpoint: str, name: str, lines: int = LOG
             )
         except AzureError as error:
             text = f"(no log: {str(error).splitlines()[0]})"
-        parts.append(f"--- log of the {title} container, last {lines} lines ---\n{text.strip() or '(empty)'}")
+        parts.append(f"--- log of the {title} container, last {lines} lines ---\n{mask(text.strip()) or '(empty)'}")
     return "\n".join(parts)
 
 
@@ -169,14 +167,3 @@ async def delete_online_deployment(
         describe=lambda state: state.provisioning_state if state else "gone",
         clock=clock,
     )
-
-
-async def _why_it_failed(session: Session, entity: OnlineDeployment) -> tuple[str | None, str]:
-    # The resource only says "Failed"; its operation knows why, and the service leaves the address among the properties.
-    url = (entity.properties or {}).get("AzureAsyncOperationUri")
-    try:
-        operation: dict[str, Any] = await in_thread(session.read_arm, str(url)) if url else {}
-    except HttpResponseError:
-        operation = {}
-    error = operation.get("error")
-    return explain(error) if error else (None, f"Azure gives no reason; the state is {entity.provisioning_state}")

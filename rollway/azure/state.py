@@ -1,7 +1,9 @@
 """What Azure reports of endpoints and online deployments, read through the SDK, as values."""
 
+from typing import Any
+
 from azure.ai.ml.entities import OnlineDeployment, OnlineEndpoint
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.exceptions import AzureError, ResourceNotFoundError
 
 from rollway.azure.failures import azure_errors, in_thread, word
 from rollway.azure.folder import settings_of
@@ -50,6 +52,17 @@ async def read_online_deployment(session: Session, endpoint: str, name: str) -> 
             return online_deployment_state_of(await in_thread(session.ml.online_deployments.get, name, endpoint))
         except ResourceNotFoundError:
             return None
+
+
+async def read_reason(session: Session, entity: OnlineEndpoint | OnlineDeployment) -> dict[str, Any] | None:
+    """Azure's error body of the last operation on a resource, None when it gives none."""
+    # The resource only says "Failed"; its operation knows why, and the service leaves the address among the properties.
+    url = (entity.properties or {}).get("AzureAsyncOperationUri")
+    try:
+        operation: dict[str, Any] = await in_thread(session.read_arm, str(url)) if url else {}
+    except AzureError:
+        return None
+    return operation.get("error")
 
 
 def state_of(entity: OnlineEndpoint) -> EndpointState:

@@ -7,7 +7,7 @@ from rollway.azure.online_deployments import delete_online_deployment
 from rollway.azure.session import Session
 from rollway.azure.state import read_endpoint, settle
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock
-from rollway.errors import Busy
+from rollway.errors import Busy, RollwayError
 from rollway.rollout import traffic
 from rollway.rollout.lease import decode
 from rollway.rollout.state import CREATED_BY, LAST, LEASE, MODEL, REJECTED, RUN, EndpointState
@@ -17,11 +17,11 @@ MOST_REJECTED = 5
 
 
 class Undone(Frozen):
-    """What an abort did, for people: a sentence each. Traffic in percent by online deployment."""
+    """What an abort did, for people: a sentence each. Traffic in percent by online deployment; None when unknown."""
 
     cleaned_up: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
-    traffic_now: dict[str, int] = {}
+    traffic_now: dict[str, int] | None = None
 
 
 async def abort(
@@ -66,6 +66,8 @@ async def abort(
         await lease.release(session, endpoint, run_id, tags, clock=clock)
     except Busy:
         kept.append("the lease stays until the operation that is still running has ended")
+    except RollwayError as error:  # it ends by itself, and traffic is where it belongs
+        kept.append(f"the lease could not be given back: {error.why or error.what}")
     return Undone(
         cleaned_up=tuple(cleaned_up), kept=tuple(kept), traffic_now=_serving(await read_endpoint(session, endpoint))
     )

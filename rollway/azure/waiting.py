@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
-from rollway.errors import AzureUnavailable, Busy, DeadlineExceeded
+from rollway.errors import AzureUnavailable, Busy, Cause, DeadlineExceeded
 
 T = TypeVar("T")
 OnProgress = Callable[[str, float], Awaitable[None]]  # how it looks now, seconds so far
@@ -46,13 +46,15 @@ async def wait_for(
     timeout_seconds: float,
     describe: Callable[[T], str] = str,
     hint: str = "see in Azure what holds it up, and run it again",
+    cause: Cause = Cause.TRANSIENT,
     on_progress: OnProgress | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> T:
     """Reads again and again, at growing intervals, until `is_done`; returns that reading.
 
     A moment in which Azure is unavailable does not end the wait, only the deadline does: DeadlineExceeded, naming
-    `what`, how it last looked (`describe`, or what was unavailable), and `hint`. `on_progress` is told the same.
+    `what`, how it last looked (`describe`, or what was unavailable), `hint`, with `cause`. `on_progress` is told the
+    same.
     """
     start, interval = clock.now(), FIRST_INTERVAL_SECONDS
     while True:
@@ -72,6 +74,7 @@ async def wait_for(
                 f"{what} took longer than {timeout_seconds:g} s",
                 why=f"it was last seen as: {last}",
                 hint=hint,
+                cause=cause,
             )
         await clock.sleep(min(interval, timeout_seconds - waited))
         interval = min(interval * 1.5, LONGEST_INTERVAL_SECONDS)
@@ -96,5 +99,6 @@ async def when_free(write: Callable[[], Awaitable[None]], *, what: str, clock: C
         what=f"another operation on the {what}",
         timeout_seconds=BUSY_TIMEOUT_SECONDS,
         describe=lambda is_written: "ended" if is_written else "still running",
+        cause=Cause.BUSY,
         clock=clock,
     )

@@ -17,7 +17,15 @@ from tests.world import World
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LOAD_TIMEOUT_MS = 60_000
-STEPS = ["read diabetes", "connect to Azure ML", "resolve model", "register environment", "ensure endpoint", "plan"]
+STEPS = [
+    "read diabetes",
+    "connect to Azure ML",
+    "resolve model",
+    "register environment",
+    "ensure endpoint",
+    "plan",
+    "claim diabetes",
+]
 
 if CHROMIUM is None and os.environ.get("CI"):
     pytest.fail("CI must install a Chromium: apt-get install chromium")
@@ -66,7 +74,7 @@ def test_the_run_page_shows_each_step_by_its_name(page: Page, stack: Stack, run:
 
     page.get_by_role("tab", name="Task Runs").click()
 
-    expect(page.get_by_text("13 Task runs").first).to_be_visible()
+    expect(page.get_by_text("14 Task runs").first).to_be_visible()
     page.get_by_placeholder("Search by run name").fill("smoke test")
     expect(page.get_by_text("(pinned)").first).to_be_visible()
     expect(page.get_by_text("(by traffic)").first).to_be_visible()

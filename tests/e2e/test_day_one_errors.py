@@ -100,7 +100,7 @@ def test_unknown_model_or_version(
 
     assert_refused(done, 2, *[text.format(name=live[0]) for text in texts])
     assert_untouched(world, live, *before)
-    assert rollout.name not in world.rest.endpoints(), "an endpoint created side by side is removed again"
+    assert world.rest.online_deployments(rollout.name) == [], "the endpoint was made side by side, and stays empty"
 
 
 def test_all_problems_of_the_files_at_once(world: World, live: tuple[str, Rollout], before: tuple) -> None:
@@ -207,10 +207,29 @@ def test_smoke_test_that_fails_moves_no_traffic(
     assert all("/deployments/" in write for write in puts), "the endpoint, and so its traffic, was never written"
 
 
-def test_first_rollout_that_fails_leaves_no_endpoint(world: World) -> None:
+def test_first_rollout_that_fails_leaves_an_empty_endpoint_that_the_next_one_uses(world: World) -> None:
     rollout = world.make_rollout("broken_init")
 
     done = world.deploy(rollout)
+    left = world.rest.online_deployments(rollout.name)
+    rollout.online_deployment["code_configuration"]["code"] = str(FIXTURES / "good")
+    again = world.deploy(rollout)
 
     assert_refused(done, 3, "did not become ready")
-    assert rollout.name not in world.rest.endpoints()
+    assert left == [], "what failed is deleted after its logs were saved"
+    assert again.returncode == 0, again.stderr
+
+
+def test_what_failed_is_kept_when_the_folder_says_so(world: World) -> None:
+    rollout = world.make_rollout("broken_init")
+    rollout.rollout["failed"] = "keep"
+
+    done = world.deploy(rollout)
+    left = world.rest.online_deployments(rollout.name)
+    rollout.online_deployment["code_configuration"]["code"] = str(FIXTURES / "good")
+    again = world.deploy(rollout)
+
+    assert_refused(done, 3, "did not become ready")
+    assert len(left) == 1
+    assert again.returncode == 0, again.stderr
+    assert left[0] not in world.rest.online_deployments(rollout.name), "the next rollout removes it"

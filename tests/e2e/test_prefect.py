@@ -13,6 +13,7 @@ STEPS = {
     "register environment",
     "ensure endpoint",
     "plan",
+    "claim endpoint",
     "create online deployment",
     "wait until ready",
     "smoke test",

@@ -126,26 +126,6 @@ def test_a_report_without_smoke_tests_or_steps_leaves_those_parts_out() -> None:
     assert "took" not in report.text(bare)
 
 
-def test_an_aborted_rollout_says_what_happened_what_was_cleaned_up_and_how_to_go_on() -> None:
-    text = report.failure_markdown(rollout_spec(), "it broke ``` badly", ["traffic restored: blue 100 %"])
-
-    assert text.startswith("## diabetes: aborted\n")
-    assert text.count("```") == 2, "an error cannot end the block that it is shown in"
-    assert "- traffic restored: blue 100 %" in text
-    assert "`rollway deploy deployments/diabetes`" in text
-
-
-def test_an_aborted_rollout_shows_the_reason_first_and_the_log_last() -> None:
-    text = report.failure_markdown(rollout_spec(), "it broke\n  why: a reason\n\nthe log\n\nits end", ["cleaned"])
-
-    places = [text.index(part) for part in ("it broke\n  why: a reason\n```", "- cleaned", "the log\n\nits end\n```")]
-    assert places == sorted(places)
-
-
-def test_an_aborted_rollout_that_changed_nothing_says_so() -> None:
-    assert "Nothing had been changed." in report.failure_markdown(rollout_spec(), "it broke", [])
-
-
 @given(st.text(min_size=1))
 def test_every_name_makes_a_legal_artifact_key(name: str) -> None:
     assert re.fullmatch("[a-z0-9-]+", report.artifact_key(name))

@@ -18,13 +18,15 @@ from azure.core.exceptions import (
 )
 from azure.mgmt.core.exceptions import ARMErrorFormat
 
-from rollway.azure.failures import azure_errors, explain, in_thread, translate
+from rollway.azure.failures import azure_errors, in_thread, operation_failed, translate
 from rollway.errors import (
     AccessDenied,
     AzureUnavailable,
     Busy,
+    Cause,
     CredentialsRejected,
     NotFound,
+    ProvisioningFailed,
     RequestRefused,
     RollwayError,
 )
@@ -80,6 +82,7 @@ def translated(error: AzureError, hint: str | None = None) -> RollwayError:
     [
         (400, "BadRequest", RequestRefused),
         (401, "InvalidAuthenticationToken", CredentialsRejected),
+        (401, "ExpiredAuthenticationToken", AzureUnavailable),
         (403, "AuthorizationFailed", AccessDenied),
         (404, "ResourceNotFound", NotFound),
         (408, "RequestTimeout", AzureUnavailable),
@@ -89,6 +92,9 @@ def translated(error: AzureError, hint: str | None = None) -> RollwayError:
         (409, "MissingSubscriptionRegistration", RequestRefused),
         (422, "Unprocessable", RequestRefused),
         (429, "TooManyRequests", AzureUnavailable),
+        (429, "RetryableErrorDueToAnotherOperation", Busy),
+        (409, "OperationCanceled", AzureUnavailable),
+        (501, "NotImplemented", RequestRefused),
         (500, "InternalServerError", AzureUnavailable),
         (503, "ServiceUnavailable", AzureUnavailable),
     ],
@@ -131,6 +137,60 @@ def test_the_callers_own_hint_is_the_better_one(status: int) -> None:
     assert translated(http_error(status, arm("X", "y")), hint="look there").hint == "look there"
 
 
+def test_the_catalogues_word_on_an_error_is_better_than_the_callers_hint() -> None:
+    error = translated(http_error(400, arm("EndpointAlreadyExists", "It exists.")), hint="look there")
+
+    assert "choose another name in endpoint.yml" in str(error.hint)
+
+
+def test_a_refused_request_is_not_repeated_by_itself_although_it_may_work_later() -> None:
+    error = translated(http_error(400, arm("OutOfQuota", "The region has no capacity.")))
+
+    assert (type(error), error.cause, error.retryable) == (RequestRefused, Cause.TRANSIENT, False)
+
+
+def test_code_cause_and_azures_whole_error_are_kept() -> None:
+    detail = {"code": "OutOfQuota", "message": "no cores", "details": [{"code": "Cores", "message": "20 of 20"}]}
+    body = arm("BadRequest", "The request is invalid.", detail)
+    body["error"]["additionalInfo"] = [{"type": "Correlation", "info": {"value": {"operation": "0af7"}}}]
+
+    error = translated(http_error(400, body))
+
+    assert (error.cause, error.code, error.request_id) == (Cause.QUOTA, "OutOfQuota", "0af7")
+    assert error.error_tree == (
+        "BadRequest: The request is invalid.\n"
+        "  OutOfQuota: no cores\n"
+        "    Cores: 20 of 20\n"
+        "  Correlation: operation 0af7"
+    )
+
+
+def test_the_reason_of_a_failed_operation_decides_cause_code_and_next_action() -> None:
+    reason = {"code": None, "message": "OutOfQuota: Container terminated due to insufficient memory."}
+
+    error = operation_failed(ProvisioningFailed, "x", "y", state="Failed", error=reason, details="the log")
+
+    assert type(error) is ProvisioningFailed
+    assert (error.cause, error.code, error.details) == (Cause.QUOTA, "OutOfQuota", "the log")
+    assert error.why == "OutOfQuota: Container terminated due to insufficient memory."
+    assert "needs more memory" in str(error.hint)
+
+
+def test_what_azure_canceled_may_work_later_although_it_gives_no_reason() -> None:
+    error = operation_failed(ProvisioningFailed, "x", "y", state="Canceled", error=None)
+
+    assert (error.cause, error.code) == (Cause.TRANSIENT, "OperationCanceled")
+    assert "wait a minute" in str(error.hint)
+
+
+def test_a_failure_without_a_reason_points_to_the_log() -> None:
+    error = operation_failed(ProvisioningFailed, "x", "y", state="Failed", error=None)
+
+    assert (error.cause, error.code) == (Cause.PERMANENT, None)
+    assert error.why == "Azure gives no reason; the state is Failed"
+    assert "read the log below" in str(error.hint)
+
+
 def test_validation_details_that_are_json_in_a_string_are_unfolded() -> None:
     inner = json.dumps(
         {
@@ -152,23 +212,6 @@ def test_a_failed_operation_with_the_code_in_front_of_its_message_is_understood(
     assert error.why == "ResourceNotReady: User container has crashed."
 
 
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        ({"code": None, "message": "OutOfQuota: too small"}, ("OutOfQuota", "too small")),
-        ({"code": "BadArgument", "message": "no: prefix here"}, ("BadArgument", "no: prefix here")),
-        ({"code": None, "message": "no prefix"}, (None, "no prefix")),
-        ({"message": None, "details": None}, (None, "")),
-        ({"code": "A", "message": "b", "details": [{"message": "not JSON"}, {"message": "[]"}]}, ("A", "b")),
-        ({"code": "A", "message": "b", "details": [{"message": '{"errors": {}}'}]}, ("A", "b")),
-    ],
-)
-def test_code_and_message_are_found_wherever_the_service_put_them(
-    body: dict[str, Any], expected: tuple[str | None, str]
-) -> None:
-    assert explain(body) == expected
-
-
 def test_an_answer_that_is_no_arm_error_is_cut_to_its_first_line() -> None:
     error = translated(http_error(502, "<html>\n<body>Bad Gateway</body></html>"))
 
@@ -183,6 +226,7 @@ def test_an_answer_that_is_no_arm_error_is_cut_to_its_first_line() -> None:
         ("AADSTS7000222", "the client secret has expired"),
         ("AADSTS700016", "check AZURE_CLIENT_ID and AZURE_TENANT_ID"),
         ("AADSTS90002", "check AZURE_TENANT_ID"),
+        ("Unable to get authority configuration for x", "check AZURE_TENANT_ID and AZURE_AUTHORITY_HOST"),
     ],
 )
 def test_what_entra_says_is_picked_out_of_the_credentials_long_text(code: str, hint: str) -> None:
@@ -225,6 +269,39 @@ def test_a_sign_in_service_that_cannot_be_reached_is_not_a_wrong_secret(reason: 
     assert type(error) is AzureUnavailable
     assert reason in str(error.why)
     assert "check the network" in str(error.hint)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "HTTP Error: 503",
+        "HTTP Error: 429",
+        "AADSTS90033: A transient error has occurred.",
+        "AADSTS50196: The server terminated an operation because it met a loop.",
+        "temporarily_unavailable",
+        "Expecting value: line 1 column 1 (char 0)",
+    ],
+)
+def test_a_sign_in_service_that_is_down_or_throttles_is_not_a_wrong_secret(reason: str) -> None:
+    error = translated(ClientAuthenticationError(message=f"Authentication failed: {reason}"))
+
+    assert (type(error), error.cause) == (AzureUnavailable, Cause.TRANSIENT)
+    assert reason in str(error.why)
+    assert "Microsoft Entra is busy or has a fault" in str(error.hint)
+
+
+def test_a_credentials_own_answer_with_a_server_error_is_unavailability_too() -> None:
+    answer = Answer(503, "<html>no</html>", {})
+
+    error = translated(ClientAuthenticationError(message="no token", response=answer))  # type: ignore[arg-type]
+
+    assert type(error) is AzureUnavailable
+
+
+def test_a_secret_in_what_the_sign_in_says_goes_no_further() -> None:
+    error = translated(ClientAuthenticationError(message="AADSTS7000215: wrong client_secret=hunter2222"))
+
+    assert "hunter2222" not in str(error)
 
 
 @pytest.mark.parametrize("kind", [ServiceRequestError, ServiceResponseError])

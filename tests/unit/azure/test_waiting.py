@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from rollway.azure.waiting import FIRST_INTERVAL_SECONDS, LONGEST_INTERVAL_SECONDS, wait_for
-from rollway.errors import AzureUnavailable, DeadlineExceeded, NotFound
+from rollway.azure.waiting import FIRST_INTERVAL_SECONDS, LONGEST_INTERVAL_SECONDS, wait_for, when_free
+from rollway.errors import AzureUnavailable, Busy, Cause, DeadlineExceeded, NotFound
 from tests.unit.builders import Clock
 
 
@@ -127,3 +127,15 @@ def test_the_last_reading_is_described_and_the_hint_is_the_callers() -> None:
         )
 
     assert (caught.value.why, caught.value.hint) == ("it was last seen as: ABC", "be patient")
+
+
+def test_a_resource_that_stays_busy_is_reported_as_busy_and_any_other_wait_as_passing() -> None:
+    async def write() -> None:
+        raise Busy("taken")
+
+    with pytest.raises(DeadlineExceeded) as busy:
+        asyncio.run(when_free(write, what="endpoint x", clock=Clock()))
+    with pytest.raises(DeadlineExceeded) as other:
+        asyncio.run(wait_for(Readings(["a"]), lambda _: False, what="it", timeout_seconds=1, clock=Clock()))
+
+    assert (busy.value.cause, other.value.cause) == (Cause.BUSY, Cause.TRANSIENT)

@@ -1,0 +1,119 @@
+"""Retry and Cancel, as the Prefect UI does them, with process workers."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from rollway.local.stack import Stack
+from tests.prefect_api import PrefectApi, Step
+from tests.world import World
+
+# What only looks at Azure, or takes the endpoint, happens in each attempt; so does the abort of each that fails.
+ALWAYS = ("read ", "connect ", "plan", "claim ", "abort")
+FORBIDDEN = {"status": 403, "body": {"error": {"code": "AuthorizationFailed", "message": "not today"}}, "count": None}
+
+
+@pytest.fixture(scope="module")
+def workers(stack: Stack, variables: dict[str, str]) -> Iterator[None]:
+    """Two workers of one pool: whichever asks first carries an attempt out."""
+    workers = [stack.start_worker(), stack.start_worker()]
+    yield
+    for worker in workers:
+        worker.stop()
+
+
+@pytest.fixture
+def api(world: World, workers: None) -> Iterator[PrefectApi]:
+    """Prefect's API; no fault is left behind."""
+    yield PrefectApi(world.stack)
+    world.rest.clear_faults()
+
+
+def in_state(steps: list[Step], state: str) -> set[str]:
+    return {step.run_name for step in steps if step.state == state}
+
+
+def test_each_retry_goes_on_where_the_run_failed_and_does_nothing_twice(world: World, api: PrefectApi) -> None:
+    rollout = world.make_rollout()
+    endpoint = f"/onlineEndpoints/{rollout.name}"
+    failures: list[tuple[tuple[str, ...], list[dict[str, Any]]]] = [  # what is to fail, and the requests that make it
+        (("ensure ", "register "), [{"path": "/environments/"}, {"method": "PUT", "path": f"{endpoint}$"}]),
+        (("ensure ",), [{"method": "PUT", "path": f"{endpoint}$"}]),
+        (("claim ",), [{"method": "PATCH", "path": f"{endpoint}$"}]),
+        (("plan",), [{"method": "GET", "path": f"{endpoint}$", "count": 1}]),
+        (("create ",), [{"method": "PUT", "path": f"{endpoint}/deployments/"}]),
+        (("wait ",), [{"method": "GET", "path": f"{endpoint}/deployments/[^/]+$", "after": 2}]),
+        (("smoke test ",), [{"method": "POST", "path": f"{endpoint}/listKeys"}]),
+        (("move ",), [{"method": "PUT", "path": f"{endpoint}$"}]),
+        (("smoke test ",), [{"method": "POST", "path": f"{endpoint}/listKeys"}]),
+        (("retire ",), [{"method": "PATCH", "path": f"{endpoint}$", "after": 1}]),
+    ]
+    run_id, seen = "", 0
+    done: set[str] = set()
+    for attempt, (prefixes, faults) in enumerate(failures, start=1):
+        for fault in faults:
+            world.rest.fault(**{**FORBIDDEN, **fault})
+        if run_id:
+            api.retry(run_id)
+        else:
+            run_id = api.run("deploy-endpoint/diabetes", rollout=rollout.write())
+
+        state = api.wait(run_id, attempt=attempt)
+        world.rest.clear_faults()
+
+        steps = api.steps(run_id)[seen:]
+        seen += len(steps)
+        failed = in_state(steps, "Failed")
+        assert state["name"] == "Failed", (attempt, state["name"], api.logs(run_id))
+        assert {name for name in failed if name.startswith(prefixes)} == failed, (attempt, api.logs(run_id))
+        assert len(failed) == len(prefixes)
+        assert in_state(steps, "Cached") == done, f"attempt {attempt} goes on where the one before it failed"
+        done |= {name for name in in_state(steps, "Completed") if not name.startswith(ALWAYS)}
+        if any(name.endswith("(by traffic)") for name in failed):  # the abort took the traffic back
+            done = {name for name in done if not name.startswith("move ")}
+
+    api.retry(run_id)
+    state = api.wait(run_id, attempt=len(failures) + 1)
+
+    assert state["name"] == "Completed", api.logs(run_id)
+    puts = [one for one in world.rest.writes(to=f"{endpoint}/deployments/") if one.startswith("PUT")]
+    assert len(puts) == 2, "one was refused, one carried out"
+    assert world.rest.score(rollout.name, {"data": [[1.0]]}).json()["answer"] == 42
+    assert len(world.rest.online_deployments(rollout.name)) == 1
+
+
+def test_cancel_at_any_step_gives_traffic_back_and_a_retry_goes_on(world: World, api: PrefectApi) -> None:
+    rollout = world.make_rollout()
+    endpoint = f"/onlineEndpoints/{rollout.name}"
+    container = {"at": "container", "method": "POST", "path": f"^/{rollout.name}/", "delay_seconds": 5}
+    holds: list[tuple[str, dict[str, Any]]] = [  # the step to cancel in, and what keeps it long enough
+        ("ensure ", {"method": "PUT", "path": f"{endpoint}$", "operation": "slow", "delay_seconds": 4}),
+        ("wait ", {"method": "PUT", "path": f"{endpoint}/deployments/", "operation": "slow", "delay_seconds": 8}),
+        ("smoke test ", container),
+        ("move ", {"method": "PUT", "path": f"{endpoint}$", "operation": "slow", "delay_seconds": 4}),
+        ("smoke test ", {**container, "after": 1}),
+    ]
+    run_id = ""
+    for attempt, (prefix, fault) in enumerate(holds, start=1):
+        world.rest.fault(**fault)
+        if run_id:
+            api.retry(run_id)
+        else:
+            run_id = api.run("deploy-endpoint/diabetes", rollout=rollout.write())
+        api.wait_until_running(run_id, prefix, attempt=attempt)
+
+        api.cancel(run_id)
+        state = api.wait(run_id, attempt=attempt)
+
+        assert state["name"] == "Cancelled", (attempt, api.logs(run_id))
+        assert not any((world.rest.settled_traffic(rollout.name) or {}).values()), "nothing serves, as before"
+        world.rest.clear_faults()
+
+    api.retry(run_id)
+    state = api.wait(run_id, attempt=len(holds) + 1)
+
+    assert state["name"] == "Completed", api.logs(run_id)
+    puts = [one for one in world.rest.writes(to=f"{endpoint}/deployments/") if one.startswith("PUT")]
+    assert len(puts) == 1, "what the cancelled attempts created was adopted"
+    assert world.rest.score(rollout.name, {"data": [[1.0]]}).json()["answer"] == 42

@@ -1,0 +1,108 @@
+"""A witness over Prefect's plain REST API: what the UI's buttons do, and what its pages show."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from rollway.local.stack import Stack
+
+TIMEOUT_SECONDS = 180
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One task run: which step, how it ended, and the text of its state."""
+
+    name: str
+    run_name: str
+    state: str
+    message: str
+
+
+class PrefectApi:
+    """Starts, retries and cancels flow runs as the UI does."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.http = httpx.Client(base_url=f"{stack.ui_url}/api", timeout=30)
+
+    def post(self, path: str, body: Any) -> Any:
+        """The answer to a POST, which must not be an error."""
+        return self.http.post(path, json=body).raise_for_status().json()
+
+    def run(self, deployment: str, **parameters: Any) -> str:
+        """Creates a flow run of a Prefect deployment, `<flow>/<name>`, and gives its id."""
+        found = self.http.get(f"/deployments/name/{deployment}").raise_for_status().json()
+        run = self.post(f"/deployments/{found['id']}/create_flow_run", {"parameters": parameters})
+        return str(run["id"])
+
+    def retry(self, run_id: str) -> None:
+        """The Retry button."""
+        answer = self.post(
+            f"/flow_runs/{run_id}/set_state", {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": True}
+        )
+        assert answer["status"] == "ACCEPT", answer
+
+    def cancel(self, run_id: str) -> None:
+        """The Cancel button."""
+        self.post(f"/flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING"}, "force": True})
+
+    def flow_run(self, run_id: str) -> dict[str, Any]:
+        """The flow run as Prefect has it now."""
+        run: dict[str, Any] = self.http.get(f"/flow_runs/{run_id}").raise_for_status().json()
+        return run
+
+    def wait(self, run_id: str, *, attempt: int = 1) -> dict[str, Any]:
+        """The state in which that attempt ended, once it has."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while True:
+            run = self.flow_run(run_id)
+            state: dict[str, Any] = run["state"]
+            if state["type"] in ENDED and (run["run_count"] >= attempt or not run["run_count"]):
+                return state
+            assert time.monotonic() < deadline, f"still {state['name']} after {TIMEOUT_SECONDS} s\n{self.logs(run_id)}"
+            time.sleep(0.3)
+
+    def wait_until_running(self, run_id: str, prefix: str, *, attempt: int = 1) -> None:
+        """Until that attempt has a running task run whose name starts like that."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while self.flow_run(run_id)["run_count"] < attempt or not any(
+            one.run_name.startswith(prefix) and one.state == "Running" for one in self.steps(run_id)
+        ):
+            assert time.monotonic() < deadline, f"{prefix} never ran\n{self.logs(run_id)}"
+            time.sleep(0.1)
+
+    def steps(self, run_id: str) -> list[Step]:
+        """All task runs so far, oldest first."""
+        rows = self.post(
+            "/task_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}, "sort": "EXPECTED_START_TIME_ASC"}
+        )
+        return [
+            Step(
+                name=row["task_key"].rpartition(".")[2].split("-")[0].replace("_", " "),
+                run_name=row["name"],
+                state=row["state_name"],
+                message=(row["state"] or {}).get("message") or "",
+            )
+            for row in rows
+        ]
+
+    def span(self, run_id: str, first: str, last: str) -> tuple[str, str]:
+        """When the step of the first prefix ended, and when that of the last prefix ended."""
+        rows = self.post("/task_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}})
+        first_end, last_end = (
+            next(row["end_time"] for row in rows if row["name"].startswith(prefix)) for prefix in (first, last)
+        )
+        return first_end, last_end
+
+    def artifacts(self, run_id: str) -> dict[str, str]:
+        """The artifacts of a flow run by key; of several versions the last."""
+        rows = self.post("/artifacts/filter", {"flow_runs": {"id": {"any_": [run_id]}}, "sort": "CREATED_DESC"})
+        return {row["key"]: row["data"] for row in reversed(rows) if row["key"]}
+
+    def logs(self, run_id: str) -> str:
+        """Everything that the flow run has logged."""
+        rows = self.post("/logs/filter", {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC"})
+        return "\n".join(row["message"] for row in rows)

@@ -1,0 +1,198 @@
+"""What a failed rollout leaves behind for the person who looks at it."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from rollway import dossier
+from rollway.dossier import MEANING, Dossier
+from rollway.errors import (
+    Cause,
+    ForeignChange,
+    ProvisioningFailed,
+    RollwayError,
+    TrafficNotRestored,
+)
+from rollway.report import StepTime
+from tests.unit.builders import rollout_spec
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+STEPS = (
+    StepTime(name="connect", started=START, ended=START + timedelta(seconds=2)),
+    StepTime(name="wait until ready", started=START, ended=START + timedelta(seconds=60), is_completed=False),
+)
+OUT_OF_CORES = ProvisioningFailed(
+    "the online deployment 'main-1' did not become ready",
+    where="endpoint diabetes",
+    why="OutOfQuota: no cores",
+    hint="ask for more cores",
+    details="--- log of the inference server container, last 100 lines ---\nstarting",
+    cause=Cause.QUOTA,
+    code="OutOfQuota",
+    request_id="0af7",
+    error_tree="OutOfQuota: no cores\n  Correlation: operation 0af7",
+)
+
+
+def a_dossier(error: BaseException = OUT_OF_CORES, **changes: object) -> Dossier:
+    """Of a rollout that moved nothing and deleted its candidate."""
+    values: dict[str, object] = {
+        "step": "wait until ready",
+        "timeline": STEPS,
+        "traffic_before": {"main-0": 100},
+        "traffic_now": {"main-0": 100},
+        "cleaned_up": ["online deployment main-1 deleted"],
+        "kept": ["endpoint diabetes, it costs nothing"],
+        "quota": ["standardDSv2Family: 20 of 24 cores in use"],
+        "run_url": "http://prefect.example/runs/flow-run/1",
+        **changes,
+    }
+    return dossier.build(error, rollout_spec(), **values)  # type: ignore[arg-type]
+
+
+def test_the_short_text_has_what_why_and_what_to_do_in_a_dozen_lines() -> None:
+    assert dossier.text(a_dossier()) == (
+        "diabetes: aborted at 'wait until ready' (quota, OutOfQuota)\n"
+        "  what: the online deployment 'main-1' did not become ready\n"
+        "  where: endpoint diabetes\n"
+        "  why: OutOfQuota: no cores\n"
+        "  next: ask for more cores\n"
+        "  traffic: before main-0 100 %; now main-0 100 %\n"
+        "  cleaned up: online deployment main-1 deleted\n"
+        "  kept: endpoint diabetes, it costs nothing\n"
+        "  retry: rollway deploy deployments/diabetes\n"
+        "  Azure request id: 0af7\n"
+        "  run: http://prefect.example/runs/flow-run/1"
+    )
+
+
+def test_the_artifact_has_all_of_it_with_the_reason_first_and_the_logs_last() -> None:
+    artifact = dossier.markdown(a_dossier())
+
+    parts = [
+        "## diabetes: aborted at 'wait until ready' (quota, OutOfQuota)",
+        "the online deployment 'main-1' did not become ready\nOutOfQuota: no cores\n```",
+        "**Next:** ask for more cores",
+        f"| cause | quota: {MEANING[Cause.QUOTA]} |",
+        "| code | OutOfQuota |",
+        "| step | wait until ready |",
+        "| endpoint | diabetes |",
+        "| model | diabetes@latest |",
+        "| traffic before | main-0 100 % |",
+        "| traffic now | main-0 100 % |",
+        "| Azure request id | 0af7 |",
+        "| run | [open in Prefect](http://prefect.example/runs/flow-run/1) |",
+        "rollway deploy deployments/diabetes\n```",
+        "### What was cleaned up\n\n- online deployment main-1 deleted",
+        "### What was kept\n\n- endpoint diabetes, it costs nothing",
+        "### Quota\n\n- standardDSv2Family: 20 of 24 cores in use",
+        "### Timeline\n\n![timeline](data:image/svg+xml;base64,",
+        "### Azure's whole error\n\n```text\nOutOfQuota: no cores\n  Correlation: operation 0af7\n```",
+        "### Logs and details\n\n```text\n--- log of the inference server container, last 100 lines ---\nstarting\n```",
+    ]
+    places = [artifact.index(part) for part in parts]
+    assert places == sorted(places)
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    bare = dossier.build(RollwayError("no luck"), rollout_spec(), step="connect")
+
+    artifact = dossier.markdown(bare)
+
+    for title in ("What was kept", "Quota", "Timeline", "Azure's whole error", "Logs and details", "And", "| code"):
+        assert title not in artifact
+    assert "Nothing had been changed." in artifact
+    assert "| traffic now | unknown |" in artifact
+    assert dossier.text(bare) == (
+        "diabetes: aborted at 'connect' (permanent)\n"
+        "  what: no luck\n"
+        f"  next: {MEANING[Cause.PERMANENT]}\n"
+        "  traffic: before unknown; now unknown\n"
+        "  retry: rollway deploy deployments/diabetes"
+    )
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_every_cause_says_what_it_means(cause: Cause) -> None:
+    assert f"| cause | {cause.value}: {MEANING[cause]} |" in dossier.markdown(
+        a_dossier(RollwayError("it broke", cause=cause))
+    )
+
+
+def test_no_traffic_is_not_the_same_as_unknown_traffic() -> None:
+    assert "traffic: before none; now unknown" in dossier.text(a_dossier(traffic_before={}, traffic_now=None))
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "what", "cause", "action"),
+    [
+        (KeyError("x"), "aborted", "something unexpected happened", Cause.PERMANENT, "see the traceback"),
+        (TimeoutError("3 s"), "aborted", "a step took longer than it may", Cause.TRANSIENT, "what holds it up"),
+        (asyncio.CancelledError(), "stopped", "the run was stopped", Cause.TRANSIENT, "run it again when you want to"),
+        (KeyboardInterrupt(), "stopped", "the run was stopped", Cause.TRANSIENT, "it goes on with what is there"),
+        (TrafficNotRestored("bad", hint="look"), "TRAFFIC NOT RESTORED", "bad", Cause.PERMANENT, "look"),
+        (ForeignChange("changed"), "aborted", "changed", Cause.CONFLICT, "find out who"),
+    ],
+)
+def test_any_exception_has_a_dossier(error: BaseException, outcome: str, what: str, cause: Cause, action: str) -> None:
+    found = a_dossier(error)
+
+    assert (found.outcome, found.what, found.cause) == (outcome, what, cause)
+    assert action in found.next_action
+    if not isinstance(error, RollwayError):
+        assert str(found.why).startswith(type(error).__name__)
+
+
+def test_no_secret_reaches_the_dossier() -> None:
+    secret = "very-secret-123"
+    url = f"https://a.blob.example/m?sig={secret}"
+    error = ProvisioningFailed(url, where=url, why=url, details=f"Bearer {secret}", error_tree=f"AccountKey={secret}")
+    error.add_note(f"password={secret}")
+
+    found = a_dossier(error)
+
+    assert secret not in found.model_dump_json() + dossier.markdown(found) + dossier.text(found)
+    assert "sig=***" in found.what
+
+
+def test_logs_that_were_read_are_better_than_the_errors_own_details() -> None:
+    assert a_dossier(logs="read later").logs == "read later"
+    assert str(a_dossier().logs).endswith("starting")
+
+
+def test_errors_that_came_on_top_are_shown() -> None:
+    error = RollwayError("it broke")
+    error.add_note("\nand: another one")
+
+    assert "### And\n\n```text\nand: another one\n```" in dossier.markdown(a_dossier(error))
+
+
+def test_a_text_cannot_break_out_of_its_block_or_table() -> None:
+    error = RollwayError("it broke ``` badly", where="a | b\nc", details="```")
+
+    artifact = dossier.markdown(a_dossier(error))
+
+    assert artifact.count("```") == 6, "three blocks, each with a beginning and an end"
+    assert "| where | a \\| b c |" in artifact
+
+
+def test_a_long_reason_is_one_cut_line_in_the_short_text() -> None:
+    found = dossier.text(a_dossier(RollwayError("it broke", why="many\nwords " * 100)))
+
+    why = next(line for line in found.splitlines() if line.startswith("  why: many words"))
+    assert len(why) < 320
+    assert why.endswith("…")
+    assert len(found.splitlines()) <= 12
+
+
+def test_the_command_repeats_the_run_exactly_and_can_be_pasted() -> None:
+    spec = rollout_spec().model_copy(update={"folder": "my deployments/diabetes"})
+
+    found = dossier.build(RollwayError("x"), spec, step="connect", arguments=["--model-version", "7"])
+
+    assert found.retry_command == "rollway deploy 'my deployments/diabetes' --model-version 7"
+
+
+def test_the_model_that_was_resolved_is_better_than_the_label() -> None:
+    assert a_dossier(model="diabetes:7").model == "diabetes:7"
