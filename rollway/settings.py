@@ -72,7 +72,7 @@ def door_secret() -> str:
 def lease_seconds() -> int:
     """How long a rollout that gives no sign of life keeps its endpoint from others (ROLLWAY_LEASE_SECONDS)."""
     text = os.environ.get("ROLLWAY_LEASE_SECONDS", "300")
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise ConfigurationError(
             f"{text!r} is no lease time",
             where="environment variable ROLLWAY_LEASE_SECONDS",

@@ -15,7 +15,7 @@ from rollway.azure.state import TIMEOUT_SECONDS, read_endpoint, read_reason, set
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, wait_for, when_free
 from rollway.errors import EndpointFailed, ForeignChange, NotFound
 from rollway.rollout import traffic
-from rollway.rollout.lease import FREE
+from rollway.rollout.lease import FREE, decode
 from rollway.rollout.plan import Kind, Plan, endpoint_changes
 from rollway.rollout.state import (
     CREATED_AT,
@@ -74,6 +74,11 @@ async def ensure_endpoint(
         hint = "choose another name in endpoint.yml when it is taken; names are unique in a region"
         verb = "change" if today.exists else "create"
         with azure_errors(f"cannot {verb} the endpoint {today.name!r}", where=f"endpoint {today.name}", hint=hint):
+            # A write whose answer was lost is tried again, and may have been made: it gave the lease back as well.
+            found = await read_endpoint(session, today.name)
+            is_as_wanted = decode(found.tags.get(LEASE)) is None and not endpoint_changes(spec.endpoint, found)
+            if found.exists and (is_as_wanted or not today.exists):
+                return
             if today.exists:
                 entity = await lease.require(session, today.name, run_id)
                 _bring_up_to_date(entity, spec)

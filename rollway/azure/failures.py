@@ -55,9 +55,9 @@ async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     return await asyncio.to_thread(call, *args, **kwargs)
 
 
-def now() -> str:
-    """The time for a tag, in UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def now(timespec: str = "seconds") -> str:
+    """The time for a tag, in UTC, to the second or as `datetime.isoformat` takes it."""
+    return datetime.now(UTC).isoformat(timespec=timespec)
 
 
 def word(value: object) -> str:

@@ -61,7 +61,18 @@ _SHAPES: Mapping[str, type] = {
 }
 # Keys of deployment.yml that do not decide what the online deployment is, or are resolved to ids of their own.
 _NOT_SETTINGS = frozenset(
-    {"name", "endpoint_name", "model", "environment", "instance_count", "tags", "properties", "description", "id"}
+    {
+        "name",
+        "endpoint_name",
+        "model",
+        "environment",
+        "instance_count",
+        "tags",
+        "properties",
+        "description",
+        "id",
+        "provisioning_state",
+    }
 )
 
 

@@ -16,7 +16,7 @@ from rollway.azure.failures import azure_errors, in_thread, now
 from rollway.azure.session import Session
 from rollway.azure.state import read_endpoint, settle, state_of
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress
-from rollway.errors import AnotherRollout, AzureUnavailable, Busy, LeaseLost, NotFound
+from rollway.errors import AnotherRollout, AzureUnavailable, Busy, LeaseLost, NotFound, RollwayError
 from rollway.rollout.lease import FREE, Lease, decode, is_earlier_attempt
 from rollway.rollout.state import LEASE, EndpointState
 from rollway.settings import lease_seconds
@@ -49,7 +49,7 @@ async def acquire(
     running on the endpoint meanwhile. Raises AnotherRollout after `timeout_seconds`.
     """
     start = since = clock.now()
-    seen, failures, interval = None, 0, FIRST_INTERVAL_SECONDS
+    seen, failures, writes, interval = None, 0, 0, FIRST_INTERVAL_SECONDS
     while True:
         state = await read_endpoint(session, endpoint)
         if not state.exists:
@@ -60,24 +60,27 @@ async def acquire(
             return state
         if held != seen or running:
             seen, since = held, clock.now()
-        is_ours_to_take = (
+        is_ours_to_take = not running and (
             held is None
             or held.holder == run_id
             or is_earlier_attempt(held.holder, run_id)
             or clock.now() - since >= held.ttl_seconds
             or await has_ended(held.holder)
         )
-        if is_ours_to_take and not running:
+        if is_ours_to_take:
             try:
                 await _write(session, state, {LEASE: _lease(run_id)})
-                continue
+                writes += 1
+                if writes == 1:
+                    interval = FIRST_INTERVAL_SECONDS
+                    continue
             except Busy:
                 pass
             except AzureUnavailable:  # it may have been written all the same: read again
                 failures += 1
                 if failures == MOST_FAILED_WRITES:
                     raise
-        looks = _looks(held, running, is_ours_to_take)
+        looks = _looks(held, running, is_ours_to_take, writes)
         waited = clock.now() - start
         if on_progress is not None:
             await on_progress(looks, waited)
@@ -117,20 +120,26 @@ def require_own(state: EndpointState, run_id: str) -> None:
 @contextlib.asynccontextmanager
 async def renewed(session: Session, endpoint: str, run_id: str, clock: Clock = SYSTEM_CLOCK) -> AsyncIterator[None]:
     """Keeps the lease alive during a block that writes nothing for long."""
+    # Cancelling does not stop a thread: a renewal that outlived the block would undo the writes that follow it.
+    writing = asyncio.Lock()
 
     async def keep_renewing() -> None:
         while True:
             await clock.sleep(lease_seconds() / 3)
-            with contextlib.suppress(AzureUnavailable):  # the next renewal, or the next write, will tell
-                state = state_of(await require(session, endpoint, run_id))
-                await _write(session, state, {LEASE: _lease(run_id)})
+            async with writing:
+                with contextlib.suppress(AzureUnavailable):  # the next renewal, or the next write, will tell
+                    state = state_of(await require(session, endpoint, run_id))
+                    await _write(session, state, {LEASE: _lease(run_id)})
 
     renewing = asyncio.create_task(keep_renewing())
     try:
         yield
     finally:
-        renewing.cancel()
-        with contextlib.suppress(asyncio.CancelledError, LeaseLost):  # a loss is found by the next write
+        try:
+            await writing.acquire()
+        finally:
+            renewing.cancel()
+        with contextlib.suppress(asyncio.CancelledError, RollwayError):  # a loss is found by the next write
             await renewing
 
 
@@ -161,7 +170,8 @@ def renewal(run_id: str) -> dict[str, str]:
 
 
 def _lease(run_id: str) -> str:
-    return Lease(holder=run_id, ttl_seconds=lease_seconds(), renewed_at=now()).encode()
+    # To the millisecond, because two renewals of the same second must not look like none.
+    return Lease(holder=run_id, ttl_seconds=lease_seconds(), renewed_at=now("milliseconds")).encode()
 
 
 async def _write(session: Session, state: EndpointState, tags: Mapping[str, str]) -> None:
@@ -175,9 +185,11 @@ def _running(state: EndpointState) -> list[str]:
     return running + [f"{one.name} {one.provisioning_state}" for one in state.online_deployments if not one.is_settled]
 
 
-def _looks(held: Lease | None, running: list[str], is_ours_to_take: bool) -> str:
+def _looks(held: Lease | None, running: list[str], is_ours_to_take: bool, writes: int) -> str:
     if running:
         return f"an operation is running: {', '.join(running)}"
+    if is_ours_to_take and writes:
+        return f"the tag {LEASE} was written, but something removes it"
     if held is None or is_ours_to_take:
         return "Azure says that another operation is running"
     return f"another rollout holds it: {held.holder}, seen alive {held.renewed_at}"

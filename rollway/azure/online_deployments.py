@@ -46,6 +46,8 @@ async def create_online_deployment(
             entity.model = plan.model.id if plan.model else None
             entity.environment = plan.environment.id if plan.environment else None
             entity.tags = {**plan.tags, RUN: run_id, CREATED_BY: run_id, CREATED_AT: now()}
+            if await read_online_deployment(session, plan.endpoint, name) is not None:
+                return  # a write whose answer was lost has been made
             await lease.require(session, plan.endpoint, run_id)
             await in_thread(session.ml.online_deployments.begin_create_or_update, entity)
 

@@ -7,7 +7,7 @@ from rollway.azure.online_deployments import delete_online_deployment
 from rollway.azure.session import Session
 from rollway.azure.state import read_endpoint, settle
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock
-from rollway.errors import Busy, RollwayError
+from rollway.errors import Busy, LeaseLost, RollwayError
 from rollway.rollout import traffic
 from rollway.rollout.lease import decode
 from rollway.rollout.state import CREATED_BY, LAST, LEASE, MODEL, REJECTED, RUN, EndpointState
@@ -38,39 +38,54 @@ async def abort(
     Works from Azure alone, so it is right in a fresh process too, and safe to repeat. Does nothing when the lease is
     not this run attempt's own: then nothing was written, or somebody else goes on. `delete` names the online deployment
     that is at fault; `rejects_model` remembers its model version, so that it is not rolled out again by itself. Traffic
-    that somebody else has set meanwhile is left alone: ForeignChange.
+    that somebody else has set since the rollout moved it is left alone; set in the very moment of the abort, it raises
+    ForeignChange.
     """
     state = await read_endpoint(session, endpoint)
     if not state.exists or not _is_held(state, run_id):
         return Undone(traffic_now=_serving(state))
-    cleaned_up, kept = [], []
-    state = await settle(session, endpoint, clock)  # a running operation hides what it is about to change
-    if state.is_unproven:
-        proven = state.proven_traffic
-        await move_traffic(session, endpoint, proven, expected=state.traffic, proven=proven, run_id=run_id, clock=clock)
-        cleaned_up.append(f"traffic restored: {traffic.describe(proven)}")
-        state = await read_endpoint(session, endpoint)
-    rejected = []
-    for one in state.online_deployments:
-        if CREATED_BY not in one.tags or state.weight_of(one.name):
-            continue
-        if one.name == delete:
-            if rejects_model and MODEL in one.tags:
-                rejected.append(one.tags[MODEL])
-            await delete_online_deployment(session, endpoint, one.name, run_id, clock=clock)
-            cleaned_up.append(f"online deployment {one.name} deleted")
-        elif one.tags.get(RUN, "").partition("/")[0] == run_id.partition("/")[0]:
-            kept.append(f"online deployment {one.name} stays without traffic ({one.provisioning_state}), to go on with")
+    cleaned_up, kept, rejected = [], [], []
     try:
+        state = await settle(session, endpoint, clock)  # a running operation hides what it is about to change
+        if state.is_unproven:
+            before, proven = state.traffic, state.proven_traffic
+            await move_traffic(session, endpoint, proven, expected=before, proven=proven, run_id=run_id, clock=clock)
+            cleaned_up.append(f"traffic restored: {traffic.describe(proven)}")
+            state = await read_endpoint(session, endpoint)
+        for one in state.online_deployments:
+            if CREATED_BY not in one.tags or state.weight_of(one.name):
+                continue
+            if one.name == delete:
+                if rejects_model and MODEL in one.tags:
+                    rejected.append(one.tags[MODEL])
+                await delete_online_deployment(session, endpoint, one.name, run_id, clock=clock)
+                cleaned_up.append(f"online deployment {one.name} deleted")
+            elif one.tags.get(RUN, "").partition("/")[0] == run_id.partition("/")[0]:
+                kept.append(
+                    f"online deployment {one.name} stays without traffic ({one.provisioning_state}), to go on with"
+                )
         tags = {**_rejected(state, rejected), LAST: f"aborted {run_id} {now()}"}
-        await lease.release(session, endpoint, run_id, tags, clock=clock)
-    except Busy:
-        kept.append("the lease stays until the operation that is still running has ended")
-    except RollwayError as error:  # it ends by itself, and traffic is where it belongs
-        kept.append(f"the lease could not be given back: {error.why or error.what}")
+        kept += await _give_back(session, endpoint, run_id, tags, clock)
+    except LeaseLost as lost:  # whoever has it now repairs what this run has left
+        kept.append(f"the rest is left to another rollout: {lost.why}")
     return Undone(
         cleaned_up=tuple(cleaned_up), kept=tuple(kept), traffic_now=_serving(await read_endpoint(session, endpoint))
     )
+
+
+async def _give_back(
+    session: Session, endpoint: str, run_id: str, tags: dict[str, str], clock: Clock
+) -> tuple[str, ...]:
+    """Releases the lease; where that fails says so: traffic is where it belongs, and the lease ends by itself."""
+    try:
+        await lease.release(session, endpoint, run_id, tags, clock=clock)
+    except LeaseLost:
+        raise
+    except Busy:
+        return ("the lease stays until the operation that is still running has ended",)
+    except RollwayError as error:
+        return (f"the lease could not be given back: {error.why or error.what}",)
+    return ()
 
 
 def _is_held(state: EndpointState, run_id: str) -> bool:

@@ -25,7 +25,7 @@ class Lease(Frozen):
 def decode(tag: str | None) -> Lease | None:
     """The lease in a tag's value; None when the endpoint is free, also for a value that no Rollway wrote."""
     parts = (tag or FREE).split(" ")
-    if len(parts) != 3 or not parts[1].isdigit():
+    if len(parts) != 3 or not parts[1].isdecimal():
         return None
     return Lease(holder=parts[0], ttl_seconds=int(parts[1]), renewed_at=parts[2])
 
@@ -33,4 +33,6 @@ def decode(tag: str | None) -> Lease | None:
 def is_earlier_attempt(holder: str, run_id: str) -> bool:
     """Whether the holder is an attempt of the same flow run that `run_id` has replaced."""
     (flow_run, _, attempt), (own_flow_run, _, own_attempt) = holder.partition("/"), run_id.partition("/")
-    return flow_run == own_flow_run and attempt.isdigit() and own_attempt.isdigit() and int(attempt) < int(own_attempt)
+    return (
+        flow_run == own_flow_run and attempt.isdecimal() and own_attempt.isdecimal() and int(attempt) < int(own_attempt)
+    )

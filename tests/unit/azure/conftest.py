@@ -3,19 +3,26 @@
 import pytest
 
 from rollway.rollout.plan import Plan
-from rollway.rollout.state import CREATED_BY
+from rollway.rollout.state import CREATED_BY, RUN
 from rollway.spec import RolloutSpec
-from tests.unit.azure.fake import FakeAzure
+from tests.unit.azure.fake import OURS, FakeAzure
 from tests.unit.builders import RolloutFolder, a_plan, rollout_spec
 
 
 @pytest.fixture
 def azure() -> FakeAzure:
-    """The endpoint, with `blue` serving everything and `green`, which this run created, idle beside it."""
+    """The endpoint, free, with `blue` serving everything and `green`, which our run created, idle beside it."""
     azure = FakeAzure()
     azure.have_endpoint(traffic={"blue": 100}, tags={"team": "ml"})
     azure.have("blue")
-    azure.have("green", tags={CREATED_BY: "this run"})
+    azure.have("green", tags={CREATED_BY: OURS, RUN: OURS})
+    return azure
+
+
+@pytest.fixture
+def held(azure: FakeAzure) -> FakeAzure:
+    """The same, with the lease held by our run attempt."""
+    azure.lease_to(OURS)
     return azure
 
 
