@@ -162,7 +162,8 @@ async def confirm_promotion(
     if plan.previous is not None:
         tags[PREVIOUS] = plan.previous
     if plan.has(Kind.MOVE_TRAFFIC) or plan.has(Kind.PROVE):
-        tags |= {PROMOTED_AT: now(), LAST: f"promoted {run_id} {now()}"}
+        at = now()
+        tags |= {PROMOTED_AT: at, LAST: f"promoted {run_id} {at}"}
     await lease.release(session, plan.endpoint, run_id, tags, clock=clock)
 
 
