@@ -26,6 +26,7 @@ def test_a_rollback_goes_to_what_is_there_or_rolls_it_out_anew_and_stays_there(w
     assert serving(world, name) == {second: 100}
     assert set(world.rest.online_deployments(name)) == {first, second}
     assert "rollway:pinned" not in tags_with_values(world, name)
+    assert tags_with_values(world, name)["rollway:last"].startswith("aborted ")
 
     # It passes: all traffic goes there without a failed request, and the watcher is stopped.
     del rollout.rollout["smoke_test"]["expect"]["body"]
