@@ -2,24 +2,38 @@
 
 from prefect import flow
 
+from rollway.parameters import BlockName, ModelVersion, RolloutName, Weight
 from rollway.report import RolloutReport
 from tasks.abort import abort_after_death, abort_rollout
-from tasks.prepare import connect, ensure_endpoint, read_rollout, register_environment, resolve_model
+from tasks.prepare import connect, read_rollout, register_environment, resolve_model
 from tasks.promote import move_traffic, retire_replaced, smoke_test
-from tasks.provision import claim_endpoint, create_online_deployment, make_plan, remove_leftovers, wait_until_ready
+from tasks.provision import (
+    claim_endpoint,
+    create_online_deployment,
+    ensure_endpoint,
+    make_plan,
+    remove_leftovers,
+    wait_until_ready,
+)
 from tasks.report import write_report
-from tasks.step import rollout_name, together
+from tasks.run_page import rename_run, run_name
+from tasks.step import together
 from tasks.turn import one_at_a_time
 
 
 @flow(
     name="deploy-endpoint",
-    flow_run_name=rollout_name,
+    flow_run_name=run_name,
     on_cancellation=[abort_after_death],
     on_crashed=[abort_after_death],
 )
 async def deploy_endpoint(
-    rollout: str, model_version: str | None = None, dry_run: bool = False, force: bool = False, weight: int = 100
+    rollout: RolloutName,
+    model_version: ModelVersion | None = None,
+    dry_run: bool = False,
+    force: bool = False,
+    weight: Weight = 100,
+    workspace_block: BlockName | None = None,
 ) -> RolloutReport:
     """Puts a model behind an Azure ML online endpoint, safely: traffic moves only to what has answered.
 
@@ -29,21 +43,24 @@ async def deploy_endpoint(
         dry_run: Only decide and report what would be done; write nothing to Azure.
         force: Roll out anew although nothing differs.
         weight: Percent of the traffic that the new online deployment gets; what serves today keeps the rest.
+        workspace_block: The Prefect block "AzureML workspace" that says where to roll out and as whom; without one the
+            worker's environment variables say so.
     """
-    spec, planned = await read_rollout(rollout), None
-    connected = await connect()
+    spec, planned, live = await read_rollout(rollout), None, None
+    connected = await connect(workspace_block)
     async with one_at_a_time(spec.endpoint.name):
         try:
-            model, environment, endpoint = await together(
+            model, environment = await together(
                 resolve_model(connected, spec, model_version, dry_run),
                 register_environment(connected, spec, dry_run),
-                ensure_endpoint(connected, spec, dry_run),
             )
-            planned = await make_plan(connected, spec, model, environment, endpoint, dry_run, force, weight)
+            await rename_run(model)
+            planned = await make_plan(connected, spec, model, environment, dry_run, force, weight)
             if dry_run or planned.plan.is_no_op:
                 return await write_report(planned)
 
-            planned = await claim_endpoint(planned)
+            endpoint = await ensure_endpoint(planned)
+            planned = await claim_endpoint(planned, endpoint)
             if planned.has_leftovers:
                 await remove_leftovers(planned)
             await create_online_deployment(planned)
@@ -51,8 +68,8 @@ async def deploy_endpoint(
             pinned = await smoke_test(planned, "pinned")
             after = await move_traffic(planned, ready)
             live = await smoke_test(planned, "by traffic")
+            retired = await retire_replaced(planned)
         except BaseException as error:  # cancelling a run raises no Exception
-            await abort_rollout(connected, spec, planned, error)
+            await abort_rollout(connected, spec, planned, error, is_promoted=live is not None)
             raise
-        retired = await retire_replaced(planned)
         return await write_report(planned, traffic_after=after, smoke_tests=(pinned, live), retired=retired)

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter, validators
 from rich.console import Console
 
-from rollway.emulator.cli import app as emulator_app
 from rollway.errors import RollwayError
 from rollway.local.cli import app as local_app
-from rollway.settings import door_secret, is_debug
+from rollway.settings import Identity, Workspace, block_from_environment, door_secret, is_debug
 
 if TYPE_CHECKING:
     from rollway.report import RolloutReport
@@ -27,7 +26,10 @@ app = App(
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
 )
-app.command(emulator_app)
+# By its path, so that only its own commands import it: it needs the `emulator` extra, which workers do without.
+app.command(
+    "rollway.emulator.cli:app", name="emulator", help="A local Azure ML, for the same clients and the same flow."
+)
 app.command(local_app)
 
 MOST_DETAILS = 20  # lines that are worth saying a second time
@@ -59,7 +61,7 @@ def plan(rollout: Rollout, *, model_version: ModelVersion = None, as_json: AsJso
     from rollway import report
     from rollway.azure.planning import plan_rollout
 
-    made = asyncio.run(plan_rollout(rollout, model_version))
+    made = asyncio.run(plan_rollout(rollout, model_version, _workspace_of_block()))
     _answer(made.model_dump_json(indent=2) if as_json else report.plan_text(made))
 
 
@@ -105,7 +107,7 @@ def status(
     from rollway import status_text
     from rollway.azure.status import read_workspace_status
 
-    found = asyncio.run(read_workspace_status(endpoints))
+    found = asyncio.run(read_workspace_status(endpoints, _workspace_of_block()))
     if as_json:
         _answer(found.model_dump_json(indent=2))
     elif sys.stdout.isatty():
@@ -183,6 +185,15 @@ def _run(flow: Callable[[], Coroutine[Any, Any, "RolloutReport"]], as_json: bool
             error.details = "Its log is above, where the step failed."
         raise
     _answer(result.model_dump_json(indent=2) if as_json else report.text(result))
+
+
+def _workspace_of_block() -> tuple[Workspace, Identity] | None:
+    # Prefect takes seconds to import, and only a block needs it.
+    if block_from_environment() is None:
+        return None
+    from tasks.workspace import find_workspace
+
+    return asyncio.run(find_workspace())
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 Strings only, no I/O. Everything that Azure or a container said goes through `mask`.
 """
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +14,7 @@ from rollway.rollout import traffic
 from rollway.spec import Frozen, RolloutSpec
 
 MOST_LINE = 300  # characters of a line of the short text
+_EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Exit): .+", re.MULTILINE)
 MEANING = {
     Cause.TRANSIENT: "it passes by itself: the same command works later",
     Cause.BUSY: "something else is running on the endpoint: the same command works once that has ended",
@@ -27,7 +29,8 @@ class Dossier(Frozen):
 
     `step` is the step that failed; `code` and `error_tree` are Azure's; `why` may have several lines. Traffic is in
     percent by online deployment, None when it could not be read. `cleaned_up` is what was undone, `kept` what was left
-    on purpose, `quota` the limits that matter, `notes` the errors that came on top.
+    on purpose, `quota` the limits that matter, `notes` the errors that came on top, `clue` the first exception of the
+    logs.
     """
 
     rollout: str
@@ -44,6 +47,7 @@ class Dossier(Frozen):
     request_id: str | None = None
     error_tree: str | None = None
     logs: str | None = None
+    clue: str | None = None
     notes: tuple[str, ...] = ()
     quota: tuple[str, ...] = ()
     timeline: tuple[StepTime, ...] = ()
@@ -76,19 +80,21 @@ def build(
     run_url: str | None = None,
     model: str | None = None,
     arguments: Sequence[str] = (),
+    is_promoted: bool = False,
 ) -> Dossier:
     """The dossier of any exception; of one that is not ours only the class and its text are known.
 
     `logs` are the containers' (else the error's own details); `model` is the resolved one (else as the folder says);
-    `arguments` are those of `rollway deploy` beside the folder, for the command that repeats the run.
+    `arguments` are those of `rollway deploy` beside the folder, for the command that repeats the run. `is_promoted`
+    says that the new online deployment serves, and only the clearing up behind it has failed.
     """
     known = error if isinstance(error, RollwayError) else _wrap(error)
-    logs = logs or known.details
+    logs = _masked(logs or known.details)
     return Dossier(
         rollout=spec.name,
         endpoint=spec.endpoint.name,
         model=model or (str(spec.online_deployment.model) if spec.online_deployment.model else None),
-        outcome=_outcome(error),
+        outcome=_outcome(error, is_promoted),
         step=step,
         cause=known.cause,
         code=known.code,
@@ -98,7 +104,8 @@ def build(
         next_action=known.hint or MEANING[known.cause],
         request_id=known.request_id,
         error_tree=_masked(known.error_tree),
-        logs=_masked(logs),
+        logs=logs,
+        clue=_clue(logs),
         notes=tuple(mask(note.strip()) for note in getattr(error, "__notes__", ())),
         quota=tuple(quota),
         timeline=tuple(timeline),
@@ -117,6 +124,7 @@ def text(dossier: Dossier) -> str:
         ("what", dossier.what),
         ("where", dossier.where),
         ("why", dossier.why),
+        ("log", dossier.clue),
         ("next", dossier.next_action),
         ("traffic", f"before {_traffic(dossier.traffic_before)}; now {_traffic(dossier.traffic_now)}"),
         ("cleaned up", "; ".join(dossier.cleaned_up)),
@@ -143,7 +151,8 @@ def markdown(dossier: Dossier) -> str:
         ("Azure request id", dossier.request_id),
         ("run", f"[open in Prefect]({dossier.run_url})" if dossier.run_url else None),
     ]
-    lines = [f"## {dossier.headline}", "", *_code("\n".join(one for one in (dossier.what, dossier.why) if one)), ""]
+    summary = "\n".join(one for one in (dossier.what, dossier.why, dossier.clue) if one)
+    lines = [f"## {dossier.headline}", "", *_code(summary), ""]
     lines += [f"**Next:** {dossier.next_action}", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {_cell(value)} |" for name, value in facts if value]
     lines += ["", "### Run it again", "", *_code(dossier.retry_command)]
@@ -163,9 +172,11 @@ def markdown(dossier: Dossier) -> str:
     return "\n".join(lines)
 
 
-def _outcome(error: BaseException) -> str:
+def _outcome(error: BaseException, is_promoted: bool) -> str:
     if isinstance(error, TrafficNotRestored):
         return "TRAFFIC NOT RESTORED"
+    if is_promoted:
+        return "promoted, then failed"
     return "aborted" if isinstance(error, Exception) else "stopped"
 
 
@@ -180,6 +191,12 @@ def _wrap(error: BaseException) -> RollwayError:
         return RollwayError("the run was stopped", why=said, hint=hint, cause=Cause.TRANSIENT)
     hint = "this is a fault of Rollway or its surroundings: see the traceback in the run's log, and report it"
     return RollwayError("something unexpected happened", why=said, hint=hint)
+
+
+def _clue(logs: str | None) -> str | None:
+    """What the script itself raised: the inference server wraps it in exceptions of its own, further below."""
+    found = _EXCEPTION.search(logs or "")
+    return found.group() if found else None
 
 
 def _traffic(weights: Mapping[str, int] | None) -> str:

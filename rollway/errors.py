@@ -9,6 +9,7 @@ what was being deployed is to blame. Each error has a `cause`: its class's own, 
     │   ├── CredentialsRejected         no credentials, or Microsoft Entra refused them
     │   ├── AccessDenied                the identity lacks a role
     │   ├── NotFound                    workspace, model, environment, version
+    │   ├── PreflightFailed             the plan shows that it cannot succeed, all reasons at once
     │   └── RequestRefused              Azure judged the request invalid: name taken, quota, bad value
     ├── RolloutAborted         exit 3   the rollout ended, traffic is where it was before
     │   ├── ProvisioningFailed          the online deployment never became ready (the candidate's fault)
@@ -21,6 +22,7 @@ what was being deployed is to blame. Each error has a `cause`: its class's own, 
     ├── DeadlineExceeded       exit 5   a wait took longer than allowed
     ├── TrafficNotRestored     exit 4   a person must look: traffic may not be where it was
     ├── PrefectUnavailable     exit 1   the Prefect server cannot be reached, or lacks what is asked of it
+    ├── WatchIncomplete        exit 1   a look at some rollouts failed; the others were handled
     └── AzureUnavailable       exit 1   429, 5xx or no connection, after the client's own retries (retryable)
         └── Busy               exit 1   another operation holds the resource (retryable)
 """
@@ -108,6 +110,10 @@ class InvalidRollout(ConfigurationError):
         self.problems = tuple(problems)
 
 
+class PreflightFailed(ConfigurationError):
+    """The plan cannot be carried out; `details` has everything that was found, and what helps."""
+
+
 class CredentialsRejected(ConfigurationError):
     """There are no usable credentials, or Microsoft Entra refused them."""
 
@@ -183,6 +189,10 @@ class PrefectUnavailable(RollwayError):
     """The Prefect server cannot be reached, or does not know what it is asked to run."""
 
     cause = Cause.TRANSIENT
+
+
+class WatchIncomplete(RollwayError):
+    """New model versions of some rollouts could not be noticed or started; all others were handled."""
 
 
 class AzureUnavailable(RollwayError):

@@ -14,11 +14,9 @@ _SECRETS = (
     re.compile(r"(?P<kept>(?:[?&;]|\b|%26)(?:sig|signature)(?:=|%3D))[^&\s\"'<>,;)]+", re.IGNORECASE),
     re.compile(r"(?P<kept>[?&](?:s|h|c|code)=)[A-Za-z0-9%+/=_-]{16,}"),
     re.compile(r"(?P<kept>://[^\s/:@]+:)[^\s/@]+(?=@)"),
-    re.compile(
-        rf"(?P<kept>\b\w*(?:{_NAMED})[\"']?(?:=|\s*[=:]\s*[\"'])[\"']?)(?!\*)[^\s\"',;&}}]{{4,}}", re.IGNORECASE
-    ),
+    re.compile(rf"(?P<kept>(?:{_NAMED})[\"']?(?:=|\s*[=:]\s*[\"'])[\"']?)(?!\*)[^\s\"',;&}}]{{4,}}", re.IGNORECASE),
     # After a colon it may be prose ("InvalidToken: expired"), but prose has no digits.
-    re.compile(rf"(?P<kept>\b\w*(?:{_NAMED})\s*:\s*)(?!\*)(?=[^\s]*\d)[^\s\"',;&}}]{{6,}}", re.IGNORECASE),
+    re.compile(rf"(?P<kept>(?:{_NAMED})\s*:\s*)(?!\*)(?=[^\s]*\d)[^\s\"',;&}}]{{6,}}", re.IGNORECASE),
     # Without a name beside them: a JSON Web Token, the keys of storage accounts, and Azure's newer keys.
     re.compile(r"(?P<kept>)\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]+)?"),
     re.compile(r"(?P<kept>)(?<![\w+/])[A-Za-z0-9+/]{86}=="),

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from rollway.rollout import traffic
 from rollway.rollout.plan import Change, Kind, Plan
+from rollway.rollout.preflight import Finding, describe
 from rollway.rollout.smoke import SmokeTestResult, excerpt
 from rollway.spec import Frozen
 
@@ -99,6 +100,8 @@ def plan_text(plan: Plan) -> str:
     if plan.drift:
         lines.append(f"{plan.online_deployment} is not as Rollway created it; --force rolls out anew")
         lines += [f"  {change.field}: {change.today} -> {change.wanted}" for change in plan.drift]
+    if plan.findings:
+        lines.append(preflight_text(plan.findings))
     return "\n".join(lines)
 
 
@@ -112,8 +115,24 @@ def plan_markdown(plan: Plan) -> str:
             f"{traffic.describe(plan.traffic_before)}, then {traffic.describe(plan.traffic_after)}.",
             "",
             *_action_table(plan),
+            *(["", preflight_markdown(plan.findings)] if plan.findings else []),
         ]
     )
+
+
+def preflight_text(findings: Sequence[Finding]) -> str:
+    """What the preflight found, for a terminal."""
+    return f"preflight:\n{describe(findings)}" if findings else "preflight: nothing found"
+
+
+def preflight_markdown(findings: Sequence[Finding]) -> str:
+    """What the preflight found, as a part of an artifact."""
+    if not findings:
+        return "The preflight found nothing."
+    rows = [
+        f"| {one.severity.value} | {_cell(one.field)} | {_cell(one.message)} | {_cell(one.hint)} |" for one in findings
+    ]
+    return "\n".join(["| preflight | where | what | try |", "|---|---|---|---|", *rows])
 
 
 def markdown(report: RolloutReport) -> str:

@@ -1,29 +1,55 @@
-"""Which Azure ML workspace to talk to, read from the environment.
+"""Which Azure ML workspace to talk to, as whom, and where the rollout folders are.
 
-Credentials are not here: `azure.identity.DefaultAzureCredential` reads its own variables (`AZURE_CLIENT_ID`, …,
-`AZURE_TOKEN_CREDENTIALS` to choose one kind).
+Without a Prefect block all of it comes from the environment, and the identity is what
+`azure.identity.DefaultAzureCredential` finds there (`AZURE_CLIENT_ID`, …; `AZURE_TOKEN_CREDENTIALS` restricts it).
 """
 
 import os
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rollway.errors import ConfigurationError
 from rollway.spec import Frozen
 
+DEPLOYMENTS = "deployments"
 MIN_SECRET_LENGTH = 16
 
 
 class Workspace(Frozen):
-    """The address of an Azure ML workspace: plain strings, safe to store and to show."""
+    """The address of an Azure ML workspace: plain strings, safe to store and to show.
+
+    `block` names the Prefect block that it came from, which also says as whom to sign in; None is the environment.
+    """
 
     subscription_id: str
     resource_group: str
     name: str
+    block: str | None = None
 
     def __str__(self) -> str:
         return f"{self.resource_group}/{self.name} (subscription {self.subscription_id})"
+
+
+class DefaultIdentity(Frozen):
+    """Whatever `DefaultAzureCredential` finds: environment variables, a workload or managed identity, `az login`."""
+
+
+class ManagedIdentity(Frozen):
+    """The managed identity of the machine or container; `client_id` only for a user-assigned one."""
+
+    client_id: str | None = None
+
+
+class ServicePrincipal(Frozen):
+    """An application of Microsoft Entra ID with a client secret."""
+
+    tenant_id: str
+    client_id: str
+    client_secret: SecretStr
+
+
+Identity = DefaultIdentity | ManagedIdentity | ServicePrincipal
 
 
 class _Environment(BaseSettings):
@@ -36,6 +62,11 @@ class _Environment(BaseSettings):
         min_length=1, validation_alias=AliasChoices("AZURE_RESOURCE_GROUP", "AZUREML_ARM_RESOURCEGROUP")
     )
     name: str = Field(min_length=1, validation_alias=AliasChoices("AZUREML_WORKSPACE", "AZUREML_ARM_WORKSPACE_NAME"))
+
+
+def deployments_folder() -> str:
+    """The folder that holds the rollout folders: `deployments`, or what ROLLWAY_DEPLOYMENTS names."""
+    return os.environ.get("ROLLWAY_DEPLOYMENTS", "").rstrip("/") or DEPLOYMENTS
 
 
 def workspace_from_environment() -> Workspace:
@@ -67,6 +98,11 @@ def door_secret() -> str:
             hint="make one with `openssl rand -hex 32`, and give it to the event subscription as well",
         )
     return secret
+
+
+def block_from_environment() -> str | None:
+    """The Prefect block that holds the workspace, as ROLLWAY_WORKSPACE_BLOCK names it; None to use variables only."""
+    return os.environ.get("ROLLWAY_WORKSPACE_BLOCK") or None
 
 
 def lease_seconds() -> int:

@@ -8,11 +8,13 @@ at once.
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from jsonschema import SchemaError
 from jsonschema.validators import validator_for
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 # Limits of managed online endpoints: learn.microsoft.com, "Manage and increase quotas", section online endpoints.
 NAME_RULE = re.compile(r"[a-zA-Z][-a-zA-Z0-9]{1,30}[a-zA-Z0-9]")
@@ -71,6 +73,60 @@ class SmokeTest(Frozen):
     )
 
 
+def _clock_time(value: object) -> object:
+    # YAML 1.1 reads an unquoted 16:00 as the number 960: sixteen times sixty.
+    return f"{value // 60:02}:{value % 60:02}" if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+ClockTime = Annotated[str, BeforeValidator(_clock_time), Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+class FreezeWindow(Frozen):
+    """A time of the week in which no rollout starts by itself. A window that ends before it starts ends a day later."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
+    days: tuple[Day, ...] = Field(default=get_args(Day), min_length=1, description="The days on which it starts.")
+    start: ClockTime = Field(default="00:00", alias="from", description="When it starts, HH:MM.")
+    end: ClockTime = Field(default="24:00", alias="to", description="When it is over, HH:MM.")
+    timezone: str = Field(default="UTC", description="The time zone of the clock, such as Europe/Berlin.")
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_known(cls, timezone: str) -> str:
+        try:
+            ZoneInfo(timezone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            known = did_you_mean(timezone, available_timezones())
+            raise ValueError(f"there is no time zone {timezone!r}{known}") from error
+        return timezone
+
+    def covers(self, moment: datetime) -> bool:
+        """Whether a moment (with its time zone) lies inside."""
+        local = moment.astimezone(ZoneInfo(self.timezone))
+        time, today = local.strftime("%H:%M"), local.weekday()
+        if self.start < self.end:
+            return self._starts_on(today) and self.start <= time < self.end
+        return (self._starts_on(today) and time >= self.start) or (self._starts_on(today - 1) and time < self.end)
+
+    def _starts_on(self, weekday: int) -> bool:
+        return get_args(Day)[weekday] in self.days
+
+    def __str__(self) -> str:
+        days = "every day" if len(set(self.days)) == len(get_args(Day)) else ", ".join(self.days)
+        return f"{days} {self.start} to {self.end} {self.timezone}"
+
+
+class Follow(Frozen):
+    """Which new versions of the model the watcher rolls out by itself."""
+
+    tags: dict[str, str] = Field(default={}, description="Tags that the version must have, with these values.")
+    stage: str | None = Field(default=None, min_length=1, description="The stage that the version must have.")
+    minimum_age_seconds: int = Field(default=0, ge=0, description="How old the version must be, in seconds.")
+    freeze: tuple[FreezeWindow, ...] = Field(default=(), description="When no rollout starts by itself.")
+
+
 class RolloutFile(Frozen):
     """rollout.yml: how the online deployment gets its traffic, and what happens to the one it replaces."""
 
@@ -88,6 +144,11 @@ class RolloutFile(Frozen):
     ready_timeout_seconds: int = Field(
         default=1800, ge=1, le=7200, description="How long the online deployment may take to become ready, in seconds."
     )
+    follow: Follow | None = Field(
+        default=None,
+        description="Which new versions of the model are rolled out by themselves; without it every one, where "
+        "deployment.yml names the model as @latest, and none where it names a version.",
+    )
 
 
 class EndpointSpec(Frozen):
@@ -96,6 +157,9 @@ class EndpointSpec(Frozen):
     name: str
     auth_mode: Literal["key", "aml_token", "aad_token"] = "key"
     public_network_access: Literal["enabled", "disabled"] = "enabled"
+    kind: Literal["managed", "kubernetes"] = "managed"
+    location: str | None = None
+    identities: tuple[str, ...] = ()  # "system_assigned", or ids of user-assigned ones; empty when the file has none
     description: str | None = None
     tags: dict[str, str] = {}
 
@@ -194,11 +258,19 @@ def parse_rollout_file(raw: object, file: str) -> RolloutFile | list[Problem]:
         return [_problem_of(details, file) for details in error.errors()]
 
 
+_SHAPES: Mapping[str, type[BaseModel]] = {
+    "smoke_test": SmokeTest,
+    "expect": Expectation,
+    "follow": Follow,
+    "freeze": FreezeWindow,
+}
+
+
 def _problem_of(details: Any, file: str) -> Problem:
     path = [str(part) for part in details["loc"]]
     message = details["msg"].removeprefix("Value error, ")
     if details["type"] == "extra_forbidden":
-        shapes: dict[str, type[BaseModel]] = {"smoke_test": SmokeTest, "expect": Expectation}
-        known = shapes.get("".join(path[-2:-1]), RolloutFile).model_fields
-        message = "unknown key" + did_you_mean(path[-1], known)
+        parent = next((one for one in reversed(path[:-1]) if not one.isdecimal()), "")  # list items are numbered
+        fields = _SHAPES.get(parent, RolloutFile).model_fields
+        message = "unknown key" + did_you_mean(path[-1], [field.alias or name for name, field in fields.items()])
     return Problem(file=file, field=".".join(path), message=message)

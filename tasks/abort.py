@@ -12,20 +12,27 @@ from rollway import dossier, report
 from rollway.azure import undo
 from rollway.azure.failures import in_thread
 from rollway.azure.folder import load_folder
-from rollway.azure.session import WorkspaceFacts, open_session
+from rollway.azure.session import WorkspaceFacts
 from rollway.azure.undo import Undone
 from rollway.errors import Cause, RollwayError, TrafficNotRestored
-from rollway.settings import workspace_from_environment
 from rollway.spec import RolloutSpec
 from tasks.provision import PlannedRollout
 from tasks.step import failed_step, run_id, step, timeline
+from tasks.workspace import find_workspace, open_session
 
 
 @step("abort", run_name="abort: back to what was before", timeout_seconds=7200, tags=["azure"], retries=3)
 async def abort_rollout(
-    connected: WorkspaceFacts, spec: RolloutSpec, planned: PlannedRollout | None, error: BaseException
+    connected: WorkspaceFacts,
+    spec: RolloutSpec,
+    planned: PlannedRollout | None,
+    error: BaseException,
+    is_promoted: bool,
 ) -> Undone:
-    """Brings traffic back, deletes what failed, and leaves an artifact that says what happened."""
+    """Brings traffic back, deletes what failed, and leaves an artifact that says what happened.
+
+    What is promoted stays: then only the clearing up behind it has failed.
+    """
     endpoint = spec.endpoint.name
     # What a rollback goes back to has served before: it is not this run's to delete.
     made = planned if planned is not None and planned.goes_back_to is None else None
@@ -36,6 +43,7 @@ async def abort_rollout(
             endpoint,
             run_id(),
             delete=made.name if made and is_at_fault and spec.rollout.failed == "delete" else None,
+            keeps_traffic=is_promoted,
             rejects_model=isinstance(error, RollwayError) and error.cause is Cause.PERMANENT,
         )
     except RollwayError as failure:
@@ -77,6 +85,7 @@ async def abort_after_death(flow: Any, flow_run: FlowRun, state: Any) -> None:  
     logger = flow_run_logger(flow_run)
     attempt = f"{flow_run.id}/{flow_run.run_count}"
     spec = await in_thread(load_folder, flow_run.parameters["rollout"])
-    done = await undo.abort(await open_session(workspace_from_environment()), spec.endpoint.name, attempt)
+    workspace, _ = await find_workspace(flow_run.parameters.get("workspace_block"))
+    done = await undo.abort(await open_session(workspace), spec.endpoint.name, attempt)
     for line in (*done.cleaned_up, *done.kept):
         logger.warning("%s", line)

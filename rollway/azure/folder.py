@@ -30,7 +30,9 @@ from azure.ai.ml.exceptions import MlException
 from marshmallow import ValidationError
 from pydantic import JsonValue
 
+from rollway.azure.entities import identities_of, kind_of
 from rollway.errors import InvalidRollout
+from rollway.settings import deployments_folder
 from rollway.spec import (
     AssetSpec,
     EndpointSpec,
@@ -45,8 +47,6 @@ from rollway.spec import (
 )
 
 ENDPOINT_FILE, ONLINE_DEPLOYMENT_FILE, ROLLOUT_FILE = "endpoint.yml", "deployment.yml", "rollout.yml"
-
-FOLDERS = "deployments"
 
 # Which SDK class describes which part of deployment.yml: its constructor's parameters are the keys people may mean.
 _SHAPES: Mapping[str, type] = {
@@ -77,11 +77,11 @@ _NOT_SETTINGS = frozenset(
 
 
 def load_folder(folder: str) -> RolloutSpec:
-    """The rollout that a folder describes, given by its path or by its name under deployments/.
+    """The rollout that a folder describes, given by its path or by its name in the folder of all rollouts.
 
     Raises InvalidRollout with every problem of every file.
     """
-    folder = (folder if "/" in folder else f"{FOLDERS}/{folder}").rstrip("/")
+    folder = (folder if "/" in folder else f"{deployments_folder()}/{folder}").rstrip("/")
     root = Path(folder)
     if not root.is_dir():
         raise InvalidRollout(f"there is no folder {folder!r}", hint=_other_folders(root))
@@ -91,6 +91,9 @@ def load_folder(folder: str) -> RolloutSpec:
     endpoint_name = _nested(raw[ENDPOINT_FILE], "name")
     deployment = _online_deployment(root / ONLINE_DEPLOYMENT_FILE, raw[ONLINE_DEPLOYMENT_FILE], endpoint_name, problems)
     rollout, request = _rollout(root / ROLLOUT_FILE, raw[ROLLOUT_FILE], problems)
+    if rollout is not None and rollout.follow is not None and not _has_model_by_reference(deployment):
+        message = "needs a model that deployment.yml names by reference, such as azureml:<name>@latest"
+        problems.append(Problem(file=str(root / ROLLOUT_FILE), field="follow", message=message))
     if problems or endpoint is None or deployment is None or rollout is None:
         count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
         raise InvalidRollout(f"{folder} does not describe a rollout: {count}", problems)
@@ -173,6 +176,9 @@ def _endpoint(path: Path, raw: object, problems: list[Problem]) -> EndpointSpec 
         auth_mode=entity.auth_mode,
         # Kubernetes online endpoints have none.
         public_network_access=(getattr(entity, "public_network_access", None) or "enabled").lower(),
+        kind=kind_of(entity),
+        location=entity.location,
+        identities=identities_of(entity),
         description=entity.description,
         tags={str(key): str(value) for key, value in (entity.tags or {}).items()},
     )
@@ -217,6 +223,12 @@ def _rollout(path: Path, raw: object, problems: list[Problem]) -> tuple[RolloutF
         message = f"{request_path} is not JSON: {error}"
     problems.append(Problem(file=str(path), field="smoke_test.request_file", message=message))
     return None, None
+
+
+def _has_model_by_reference(deployment: OnlineDeploymentSpec | None) -> bool:
+    if deployment is None:  # it is wrong itself, so nobody knows
+        return True
+    return deployment.model is not None and deployment.model.reference is not None
 
 
 def _refuse_constant(name: str) -> None:

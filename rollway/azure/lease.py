@@ -15,7 +15,7 @@ from azure.ai.ml.entities import OnlineEndpoint
 from rollway.azure.failures import azure_errors, in_thread, now
 from rollway.azure.session import Session
 from rollway.azure.state import read_endpoint, settle, state_of
-from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress
+from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, when_free
 from rollway.errors import AnotherRollout, AzureUnavailable, Busy, LeaseLost, NotFound, RollwayError
 from rollway.rollout.lease import FREE, Lease, decode, is_earlier_attempt
 from rollway.rollout.state import LEASE, EndpointState
@@ -141,6 +141,20 @@ async def renewed(session: Session, endpoint: str, run_id: str, clock: Clock = S
             renewing.cancel()
         with contextlib.suppress(asyncio.CancelledError, RollwayError):  # a loss is found by the next write
             await renewing
+
+
+async def write_tags(
+    session: Session, endpoint: str, run_id: str, tags: Mapping[str, str], *, clock: Clock = SYSTEM_CLOCK
+) -> None:
+    """Writes tags of the endpoint, and renews the lease with them; raises LeaseLost when it is somebody else's."""
+
+    async def write() -> None:
+        state = await read_endpoint(session, endpoint)
+        require_own(state, run_id)
+        await _write(session, state, {**renewal(run_id), **tags})
+
+    await when_free(write, what=f"endpoint {endpoint}", clock=clock)
+    await settle(session, endpoint, clock)
 
 
 async def release(

@@ -12,12 +12,18 @@ from azure.core.credentials import TokenCredential
 from azure.core.exceptions import ClientAuthenticationError, ResourceExistsError, ResourceNotFoundError, map_error
 from azure.core.pipeline.policies import BearerTokenCredentialPolicy, RetryPolicy
 from azure.core.rest import HttpRequest, HttpResponse
-from azure.identity import AzureAuthorityHosts, DefaultAzureCredential
+from azure.identity import (
+    AzureAuthorityHosts,
+    ClientSecretCredential,
+    DefaultAzureCredential,
+    ManagedIdentityCredential,
+)
 from azure.mgmt.core import ARMPipelineClient
 
-from rollway.azure.failures import azure_errors, in_thread, word
+from rollway.azure.failures import azure_errors, in_thread
 from rollway.errors import CredentialsRejected
-from rollway.settings import Workspace
+from rollway.rollout.preflight import NetworkFacts
+from rollway.settings import DefaultIdentity, Identity, ManagedIdentity, ServicePrincipal, Workspace
 from rollway.spec import Frozen
 
 READ_TIMEOUT_SECONDS = 120
@@ -25,6 +31,8 @@ CONNECTION_TIMEOUT_SECONDS = 20
 # Data-plane tokens have this audience in every cloud: azure/ai/ml/_azure_environments.py.
 ENDPOINTS_API_VERSION = "2024-04-01"  # Online Endpoints - Update
 DATA_PLANE_SCOPE = "https://ml.azure.com/.default"
+WORKSPACE_API_VERSION = "2024-10-01"
+DEFAULT_IDENTITY = DefaultIdentity()
 
 
 # As in the SDK's generated clients.
@@ -38,14 +46,21 @@ class WorkspaceFacts(Frozen):
     region: str
     public_network_access: str
     isolation_mode: str
+    managed_network_status: str | None = None  # Active or Inactive; None when Azure does not tell
+    is_v1_legacy: bool = False
+
+    @property
+    def network(self) -> NetworkFacts:
+        """What the preflight asks for."""
+        return NetworkFacts(**{name: getattr(self, name) for name in NetworkFacts.model_fields})
 
 
 class Session:
     """The SDK's client and credential for one workspace; `open_session` gives the shared one."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, identity: Identity) -> None:
         self.workspace = workspace
-        self.credential: TokenCredential = _credential()
+        self.credential: TokenCredential = _credential(identity)
         self.ml = MLClient(
             self.credential,
             workspace.subscription_id,
@@ -56,6 +71,7 @@ class Session:
             connection_timeout=CONNECTION_TIMEOUT_SECONDS,
             read_timeout=READ_TIMEOUT_SECONDS,
         )
+        self._registries: dict[str, MLClient] = {}
         # For the few ARM documents that the SDK has no call for, such as the status of an operation.
         base_url = self.ml._base_url  # the SDK has no public name for the cloud's resource manager
         self._arm: ARMPipelineClient[HttpRequest, HttpResponse] = ARMPipelineClient(
@@ -65,6 +81,12 @@ class Session:
                 BearerTokenCredentialPolicy(self.credential, f"{base_url.rstrip('/')}/.default"),
             ],
         )
+
+    def registry(self, name: str) -> MLClient:
+        """The SDK's client for a registry, which it first asks for its address."""
+        if name not in self._registries:
+            self._registries[name] = MLClient(self.credential, registry_name=name, enable_telemetry=False)
+        return self._registries[name]
 
     def read_arm(self, url: str) -> dict[str, Any]:
         """GET an absolute ARM URL and return its JSON document; raises HttpResponseError."""
@@ -89,7 +111,7 @@ class Session:
         response.raise_for_status()
 
 
-def _credential() -> TokenCredential:
+def _credential(identity: Identity) -> TokenCredential:
     # Outside the public clouds there is no instance discovery to ask; azure-identity's own documentation says to
     # disable it for private clouds, else it calls the public login host.
     host = urlsplit(f"//{os.environ.get('AZURE_AUTHORITY_HOST', '').removeprefix('https://')}").hostname
@@ -97,35 +119,63 @@ def _credential() -> TokenCredential:
         AzureAuthorityHosts.AZURE_GOVERNMENT
     )
     try:
-        return DefaultAzureCredential(disable_instance_discovery=not is_public)
-    except ValueError as error:  # a variable that is there but empty or malformed
+        match identity:
+            case ManagedIdentity():
+                return ManagedIdentityCredential(client_id=identity.client_id)
+            case ServicePrincipal():
+                return ClientSecretCredential(
+                    identity.tenant_id,
+                    identity.client_id,
+                    identity.client_secret.get_secret_value(),
+                    disable_instance_discovery=not is_public,
+                )
+            case DefaultIdentity():
+                return DefaultAzureCredential(disable_instance_discovery=not is_public)
+    except ValueError as error:  # something that is there but empty or malformed
+        is_environment = isinstance(identity, DefaultIdentity)
         raise CredentialsRejected(
-            "the credentials in the environment cannot be used",
-            where="environment variables AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET",
+            f"the credentials in the {'environment' if is_environment else 'Prefect block'} cannot be used",
+            where="environment variables AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET"
+            if is_environment
+            else "tenant_id, client_id and client_secret of the block",
             why=str(error),
-            hint="set all three, or none of them and sign in with `az login`",
+            hint="set all three, or none of them and sign in with `az login`"
+            if is_environment
+            else "correct the block",
         ) from error
 
 
 _cached = lru_cache(maxsize=8)(Session)
 
 
-async def open_session(workspace: Workspace) -> Session:
-    """The process's one session for a workspace."""
-    return await in_thread(_cached, workspace)
+async def open_session(workspace: Workspace, identity: Identity = DEFAULT_IDENTITY) -> Session:
+    """The process's one session for a workspace and an identity; a changed secret is another identity."""
+    return await in_thread(_cached, workspace, identity)
 
 
-async def connect(workspace: Workspace) -> WorkspaceFacts:
+async def connect(workspace: Workspace, identity: Identity = DEFAULT_IDENTITY) -> WorkspaceFacts:
     """Signs in and reads the workspace; raises CredentialsRejected, AccessDenied or NotFound."""
     what = f"cannot reach the Azure ML workspace {workspace.name!r}"
     hint = "check AZURE_SUBSCRIPTION_ID, AZURE_RESOURCE_GROUP and AZUREML_WORKSPACE"
+    if workspace.block:
+        hint = f"check the Prefect block {workspace.block!r}"
     with azure_errors(what, where=str(workspace), hint=hint):
-        opened = await open_session(workspace)
+        opened = await open_session(workspace, identity)
         found = await in_thread(opened.ml.workspaces.get, workspace.name)
-    network = getattr(found, "managed_network", None)
+        properties = await in_thread(_read_properties, opened, str(found.id))
+    network = properties.get("managedNetwork") or {}
     return WorkspaceFacts(
         workspace=workspace,
         region=found.location,
-        public_network_access=word(found.public_network_access or "Enabled"),
-        isolation_mode=word(getattr(network, "isolation_mode", None) or "Disabled"),
+        public_network_access=properties.get("publicNetworkAccess") or "Enabled",
+        isolation_mode=network.get("isolationMode") or "Disabled",
+        managed_network_status=(network.get("status") or {}).get("status"),
+        is_v1_legacy=bool(properties.get("v1LegacyMode")),
     )
+
+
+def _read_properties(opened: Session, workspace_id: str) -> dict[str, Any]:
+    # The SDK's workspace has no v1 legacy mode.
+    url = f"{opened.ml._base_url.rstrip('/')}{workspace_id}?api-version={WORKSPACE_API_VERSION}"
+    properties: dict[str, Any] = opened.read_arm(url).get("properties") or {}
+    return properties

@@ -5,6 +5,7 @@ from typing import Any
 from azure.ai.ml.entities import OnlineDeployment, OnlineEndpoint
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 
+from rollway.azure.entities import identities_of, kind_of
 from rollway.azure.failures import azure_errors, in_thread, word
 from rollway.azure.folder import settings_of
 from rollway.azure.session import Session
@@ -72,6 +73,9 @@ def state_of(entity: OnlineEndpoint) -> EndpointState:
         provisioning_state=word(entity.provisioning_state),
         auth_mode=word(entity.auth_mode).lower(),
         public_network_access=word(getattr(entity, "public_network_access", None) or "enabled").lower(),
+        kind=kind_of(entity),
+        location=entity.location,
+        identities=identities_of(entity),
         description=entity.description,
         tags={str(key): str(value) for key, value in (entity.tags or {}).items()},
         scoring_uri=entity.scoring_uri,

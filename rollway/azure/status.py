@@ -15,7 +15,7 @@ from rollway.errors import NotFound
 from rollway.rollout.lease import decode
 from rollway.rollout.state import LEASE, EndpointState
 from rollway.rollout.status import WorkspaceStatus, models_of, status_of
-from rollway.settings import workspace_from_environment
+from rollway.settings import DefaultIdentity, Identity, Workspace, workspace_from_environment
 from rollway.spec import did_you_mean
 
 MOST_AT_ONCE = 8  # requests, far below what throttles a subscription
@@ -63,10 +63,13 @@ async def read_status(session: Session, names: Sequence[str] = ()) -> WorkspaceS
     )
 
 
-async def read_workspace_status(names: Sequence[str] = ()) -> WorkspaceStatus:
-    """The same for the workspace that the environment names; raises RollwayError when it cannot be reached."""
-    connected = await connect(workspace_from_environment())
-    return await read_status(await open_session(connected.workspace), names)
+async def read_workspace_status(
+    names: Sequence[str] = (), where: tuple[Workspace, Identity] | None = None
+) -> WorkspaceStatus:
+    """The same for the environment's workspace, unless another is given; raises RollwayError when it is not reached."""
+    workspace, identity = where or (workspace_from_environment(), DefaultIdentity())
+    connected = await connect(workspace, identity)
+    return await read_status(await open_session(connected.workspace, identity), names)
 
 
 async def _side_by_side(call: Callable[[T], Awaitable[R]], values: Iterable[T]) -> list[R]:

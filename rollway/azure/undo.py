@@ -30,16 +30,17 @@ async def abort(
     run_id: str,
     *,
     delete: str | None = None,
+    keeps_traffic: bool = False,
     rejects_model: bool = False,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Undone:
     """Brings traffic back to what was proven, and leaves the rest so that a retry or the next run can go on with it.
 
-    Works from Azure alone, so it is right in a fresh process too, and safe to repeat. Does nothing when the lease is
-    not this run attempt's own: then nothing was written, or somebody else goes on. `delete` names the online deployment
-    that is at fault; `rejects_model` remembers its model version, so that it is not rolled out again by itself. Traffic
-    that somebody else has set since the rollout moved it is left alone; set in the very moment of the abort, it raises
-    ForeignChange.
+    Works from Azure alone, so it is right in a fresh process too, and safe to repeat. Does nothing when the lease
+    is not this run attempt's own: then nothing was written, or somebody else goes on. `delete` names the online
+    deployment that is at fault, `keeps_traffic` leaves traffic where it is; `rejects_model` remembers its model
+    version, so that it is not rolled out again by itself. Traffic that somebody else has set since the rollout
+    moved it is left alone; set in the very moment of the abort, it raises ForeignChange.
     """
     state = await read_endpoint(session, endpoint)
     if not state.exists or not _is_held(state, run_id):
@@ -47,7 +48,7 @@ async def abort(
     cleaned_up, kept, rejected = [], [], []
     try:
         state = await settle(session, endpoint, clock)  # a running operation hides what it is about to change
-        if state.is_unproven:
+        if state.is_unproven and not keeps_traffic:
             before, proven = state.traffic, state.proven_traffic
             await move_traffic(session, endpoint, proven, expected=before, proven=proven, run_id=run_id, clock=clock)
             cleaned_up.append(f"traffic restored: {traffic.describe(proven)}")
@@ -64,7 +65,7 @@ async def abort(
                 kept.append(
                     f"online deployment {one.name} stays without traffic ({one.provisioning_state}), to go on with"
                 )
-        tags = {**_rejected(state, rejected), LAST: f"aborted {run_id} {now()}"}
+        tags = {**_rejected(state, rejected), **_ended(state, run_id)}
         kept += await _give_back(session, endpoint, run_id, tags, clock)
     except LeaseLost as lost:  # whoever has it now repairs what this run has left
         kept.append(f"the rest is left to another rollout: {lost.why}")
@@ -95,6 +96,11 @@ def _is_held(state: EndpointState, run_id: str) -> bool:
 
 def _serving(state: EndpointState) -> dict[str, int]:
     return {name: weight for name, weight in state.traffic.items() if weight}
+
+
+def _ended(state: EndpointState, run_id: str) -> dict[str, str]:
+    has_promoted = state.tags.get(LAST, "").split(" ")[:2] == ["promoted", run_id]
+    return {} if has_promoted else {LAST: f"aborted {run_id} {now()}"}
 
 
 def _rejected(state: EndpointState, models: list[str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from rollway.emulator import (
     assets,
     autoscale,
     blobs,
+    capacity,
     endpoints,
     errors,
     kubernetes,
@@ -42,6 +43,7 @@ from rollway.emulator.usage import watch_usage
 CLOUD = "LocalCloud"
 ARM_ROUTES = [
     *workspaces.ROUTES,
+    *capacity.ROUTES,
     *kubernetes.ROUTES,
     *assets.ROUTES,
     *endpoints.ROUTES,

@@ -1,20 +1,21 @@
 """Registered assets: models, environments and codes, in versions ordered by their creation."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
 from starlette.responses import JSONResponse, Response
 
 from rollway.emulator import errors
-from rollway.emulator.arm import PROVIDER, ArmRoute, Call, in_workspace, page
+from rollway.emulator.arm import PROVIDER, WORKSPACE, ArmRoute, Call, in_workspace, page
 from rollway.emulator.blobs import ACCOUNT
 from rollway.emulator.errors import Document
 from rollway.emulator.store import Resource
 from rollway.emulator.validation import check_shapes
 
 UPLOAD_SECONDS = 24 * 3600
+REGISTRIES = "azureml://registries"  # how ids of what is in a registry begin
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,17 @@ class AssetKind:
     content: tuple[str, ...]
     needs: tuple[str, ...]  # one of them
     defaults: Mapping[str, Any]
+    is_in_registry: bool = False
 
     @property
     def type(self) -> str:
-        return f"{PROVIDER}/workspaces/{self.segment}/versions"
+        return f"{PROVIDER}/{'registries' if self.is_in_registry else 'workspaces'}/{self.segment}/versions"
+
+    def id(self, call: Call, tail: str = "") -> str:
+        """The id of something of this kind; `tail` is a template over the path's parameters."""
+        if not self.is_in_registry:
+            return call.id(f"/{self.segment}{tail}")
+        return f"{REGISTRIES}/{call.params['registry']}/{self.segment}{tail.format(**call.params)}"
 
 
 COMMON: Document = {"description": None, "isAnonymous": False, "isArchived": False, "provisioningState": "Succeeded"}
@@ -56,6 +64,8 @@ ENVIRONMENTS = AssetKind(
     defaults={**COMMON, "environmentType": "UserCreated", "osType": "Linux", "image": None, "condaFile": None},
 )
 CODES = AssetKind("Code", "codes", content=("codeUri",), needs=("codeUri",), defaults=COMMON)
+REGISTRY_MODELS = replace(MODELS, is_in_registry=True)
+REGISTRY_ENVIRONMENTS = replace(ENVIRONMENTS, is_in_registry=True)
 
 
 SHAPES: dict[str, type] = {
@@ -74,7 +84,7 @@ SHAPES: dict[str, type] = {
 
 
 def _put(kind: AssetKind, call: Call) -> Response:
-    id_ = call.id(f"/{kind.segment}/{{name}}/versions/{{version}}")
+    id_ = kind.id(call, "/{name}/versions/{version}")
     check_shapes(call.body, SHAPES)
     given = call.body.get("properties") or {}
     if not any(given.get(name) for name in kind.needs):
@@ -92,7 +102,7 @@ def _put(kind: AssetKind, call: Call) -> Response:
             "systemData": call.system_data(),
         }
         call.emulator.store.put(Resource(kind.type, document))
-        return JSONResponse(document, 201, {"Location": call.emulator.url + id_})
+        return JSONResponse(document, 201, {} if kind.is_in_registry else {"Location": call.emulator.url + id_})
     properties = {**before.properties, **given, "provisioningState": "Succeeded"}
     for name in kind.content:
         if properties.get(name) != before.properties.get(name):
@@ -103,21 +113,24 @@ def _put(kind: AssetKind, call: Call) -> Response:
 
 
 def _get(kind: AssetKind, call: Call) -> Response:
-    found = call.emulator.store.get(call.id(f"/{kind.segment}/{{name}}/versions/{{version}}"))
+    found = call.emulator.store.get(kind.id(call, "/{name}/versions/{version}"))
     if found is None:
         raise errors.asset_not_found(kind.label, f"{call.params['name']}:{call.params['version']}")
     return JSONResponse(found.document)
 
 
 def _list(kind: AssetKind, call: Call) -> Response:
-    """The versions of one name; newest first unless `$orderBy` says `asc`. 404 when no version was ever registered."""
-    versions = call.emulator.store.find(kind.type, call.id(f"/{kind.segment}/{{name}}"))
-    if not versions and kind is not CODES:
+    """The versions of one name, newest first unless `$orderBy` says `asc`. 404 when no version was ever registered.
+
+    Not so in a registry: azure-ai-ml lists the versions before it registers the first, and ends with any 404.
+    """
+    versions = call.emulator.store.find(kind.type, kind.id(call, "/{name}"))
+    if not versions and kind is not CODES and not kind.is_in_registry:
         raise errors.asset_not_found(kind.label, call.params["name"])
     if (digest := call.query("hash")) is not None:  # found under any name of the workspace
         versions = [
             one
-            for one in call.emulator.store.find(kind.type, call.id(f"/{kind.segment}"))
+            for one in call.emulator.store.find(kind.type, kind.id(call))
             if one.properties.get("properties", {}).get("hash_sha256") == digest
         ]
     if (version := call.query("version")) is not None:
@@ -135,7 +148,7 @@ def is_viewed(call: Call, version: Resource) -> bool:
 
 
 def _get_container(kind: AssetKind, call: Call) -> Response:
-    versions = call.emulator.store.find(kind.type, call.id(f"/{kind.segment}/{{name}}"))
+    versions = call.emulator.store.find(kind.type, kind.id(call, "/{name}"))
     if not versions:
         raise errors.asset_not_found(kind.label, call.params["name"])
     return JSONResponse(container(kind, versions))
@@ -143,7 +156,7 @@ def _get_container(kind: AssetKind, call: Call) -> Response:
 
 def _list_containers(kind: AssetKind, call: Call) -> Response:
     names: dict[str, list[Resource]] = {}
-    for version in call.emulator.store.find(kind.type, call.id(f"/{kind.segment}")):
+    for version in call.emulator.store.find(kind.type, kind.id(call)):
         if not version.properties.get("isAnonymous") and is_viewed(call, version):
             names.setdefault(version.id.rsplit("/", 2)[0].lower(), []).append(version)
     return page(call, [container(kind, versions) for versions in names.values()])
@@ -173,39 +186,53 @@ def container(kind: AssetKind, versions: list[Resource]) -> Document:
 
 def _start_pending_upload(call: Call) -> Response:
     """A fresh blob container for one asset, with a signature to write it."""
-    blobs = call.emulator.blobs
-    container = f"{call.workspace.properties['workspaceId']}-{uuid4().hex[:24]}"
-    url = blobs.container_url(container)
     group = call.workspace.id.partition("/providers/")[0]
-    signature = blobs.shared_access_signature(container, "racwdl", UPLOAD_SECONDS)
-    reference = {
-        "blobUri": url,
-        "storageAccountArmId": f"{group}/providers/Microsoft.Storage/storageAccounts/{ACCOUNT}",
-        "credential": {"credentialType": "SAS", "sasUri": f"{url}?{signature}"},
-    }
     return JSONResponse(
         {
-            "blobReferenceForConsumption": reference,
+            "blobReferenceForConsumption": blob_reference(call, call.workspace.properties["workspaceId"], group),
             "pendingUploadId": str(uuid4()),
             "pendingUploadType": call.body.get("pendingUploadType", "TemporaryBlobReference"),
         }
     )
 
 
-def _routes(kind: AssetKind) -> list[ArmRoute]:
-    name, version = f"/{kind.segment}/{{name}}", f"/{kind.segment}/{{name}}/versions/{{version}}"
+def blob_reference(call: Call, owner: str, group: str) -> Document:
+    """Where a client may upload to: a fresh blob container, named after its owner."""
+    blobs = call.emulator.blobs
+    container = f"{owner.lower()}-{uuid4().hex[:24]}"
+    url = blobs.container_url(container)
+    signature = blobs.shared_access_signature(container, "racwdl", UPLOAD_SECONDS)
+    return {
+        "blobUri": url,
+        "storageAccountArmId": f"{group}/providers/Microsoft.Storage/storageAccounts/{ACCOUNT}",
+        "credential": {"credentialType": "SAS", "sasUri": f"{url}?{signature}"},
+    }
+
+
+def routes_of(kind: AssetKind, root: str, check: Callable[[Call], None] = lambda _: None) -> list[ArmRoute]:
+    """The operations on a kind of asset below `root`; `check` raises what stands against any of them."""
+    names = f"{root}/{kind.segment}"
 
     def of_kind(handler: Callable[[AssetKind, Call], Response]) -> Callable[[Call], Response]:
-        return lambda call: handler(kind, call)
+        def handle(call: Call) -> Response:
+            check(call)
+            return handler(kind, call)
+
+        return handle
 
     return [
-        in_workspace("GET", f"/{kind.segment}", of_kind(_list_containers)),
-        in_workspace("GET", name, of_kind(_get_container)),
-        in_workspace("GET", f"{name}/versions", of_kind(_list)),
-        in_workspace("GET", version, of_kind(_get)),
-        in_workspace("PUT", version, of_kind(_put)),
-        in_workspace("POST", f"{version}/startPendingUpload", _start_pending_upload),
+        ArmRoute("GET", names, of_kind(_list_containers)),
+        ArmRoute("GET", f"{names}/{{name}}", of_kind(_get_container)),
+        ArmRoute("GET", f"{names}/{{name}}/versions", of_kind(_list)),
+        ArmRoute("GET", f"{names}/{{name}}/versions/{{version}}", of_kind(_get)),
+        ArmRoute("PUT", f"{names}/{{name}}/versions/{{version}}", of_kind(_put)),
     ]
 
 
-ROUTES = [route for kind in (MODELS, ENVIRONMENTS, CODES) for route in _routes(kind)]
+ROUTES = [
+    *(route for kind in (MODELS, ENVIRONMENTS, CODES) for route in routes_of(kind, WORKSPACE)),
+    *(
+        in_workspace("POST", f"/{kind.segment}/{{name}}/versions/{{version}}/startPendingUpload", _start_pending_upload)
+        for kind in (MODELS, ENVIRONMENTS, CODES)
+    ),
+]

@@ -21,7 +21,6 @@ from rollway.emulator.errors import Document
 from rollway.emulator.kubernetes import RESOURCES, check_compute_type, compute_type, with_capacity
 from rollway.emulator.provisioning import BUILD_LOG, SERVER_LOG, STORAGE_LOG, provision, remove_deployment
 from rollway.emulator.quota import check_cores, check_deployment_count
-from rollway.emulator.registry import ENVIRONMENT_TYPE as REGISTRY_ENVIRONMENT
 from rollway.emulator.registry import find_asset
 from rollway.emulator.store import Resource
 from rollway.emulator.validation import (
@@ -166,9 +165,9 @@ def _documents(
 ) -> tuple[Document, Document]:
     """The online deployment as it is shown at first, and as it is wanted, with the service's defaults."""
     given = {key: value for key, value in properties.items() if value is not None}
-    environment = find_asset(call.emulator, given["environmentId"])
-    if environment is not None and environment.type == REGISTRY_ENVIRONMENT:  # a label means what it means now
-        given["environmentId"] = environment.id
+    for field in ("environmentId", "model"):
+        if "/labels/" in str(given.get(field)) and (asset := find_asset(call.emulator, given[field])) is not None:
+            given[field] = asset.id  # a label means what it means now
     given["endpointComputeType"] = compute_type(endpoint)
     given["scaleSettings"] = given.get("scaleSettings") or {"scaleType": "Default"}
     if given["endpointComputeType"] == "Kubernetes":

@@ -23,7 +23,7 @@ class VmSize:
 
 
 def _sizes(family: str, *sizes: tuple[str, int], is_exempt: bool = False) -> dict[str, VmSize]:
-    return {f"standard_{name}".lower(): VmSize(family, cores, is_exempt) for name, cores in sizes}
+    return {f"Standard_{name}": VmSize(family, cores, is_exempt) for name, cores in sizes}
 
 
 # A small part of reference-managed-online-endpoints-vm-sku-list; a seed adds others. Exempt ones: how-to-manage-quotas.
@@ -35,7 +35,11 @@ VM_SIZES = {
     **_sizes("standardNCASv3_T4Family", ("NC4as_T4_v3", 4), ("NC8as_T4_v3", 8), ("NC16as_T4_v3", 16)),
     **_sizes("standardNCSv3Family", ("NC6s_v3", 6), ("NC12s_v3", 12), ("NC24s_v3", 24)),
     **_sizes("standardNDSv2Family", ("ND40rs_v2", 40), is_exempt=True),
-    **_sizes("standardNCADSA100v4Family", ("NC24ads_A100_v4", 24), ("NC48ads_A100_v4", 48), is_exempt=True),
+    **_sizes(
+        "standardNCADSA100v4Family",
+        *(("NC24ads_A100_v4", 24), ("NC48ads_A100_v4", 48), ("NC96ads_A100_v4", 96)),
+        is_exempt=True,
+    ),
     **_sizes("standardNDASv4_A100Family", ("ND96asr_v4", 96), is_exempt=True),
     **_sizes("standardNDAMSv4_A100Family", ("ND96amsr_A100_v4", 96), is_exempt=True),
 }
@@ -43,10 +47,14 @@ VM_SIZES = {
 
 def find_vm_size(emulator: Emulator, name: str) -> VmSize | None:
     """A size of the table or of the seed, whatever its case."""
-    for known, size in emulator.seed.vm_sizes.items():
-        if known.lower() == name.lower():
-            return VmSize(size.family, size.cores)
-    return VM_SIZES.get(name.lower())
+    return next((size for known, size in all_vm_sizes(emulator).items() if known.lower() == name.lower()), None)
+
+
+def all_vm_sizes(emulator: Emulator) -> dict[str, VmSize]:
+    """Every size by its name; one of the seed goes before one of the table."""
+    seeded = {name: VmSize(size.family, size.cores) for name, size in emulator.seed.vm_sizes.items()}
+    hidden = {name.lower() for name in seeded}
+    return {**seeded, **{name: size for name, size in VM_SIZES.items() if name.lower() not in hidden}}
 
 
 def cores_needed(size: VmSize, instances: int) -> int:
@@ -67,15 +75,9 @@ def check_cores(emulator: Emulator, deployments: list[Resource], wanted: Documen
     limit = limits.get(size.family.lower())
     if limit is None:
         return {}
-    before, used = 0, 0
-    for document in (_largest(emulator, one) for one in deployments):
-        other = find_vm_size(emulator, str(document["properties"].get("instanceType") or ""))
-        if other is None or other.family.lower() != size.family.lower():
-            continue
-        if document["location"].lower() == wanted["location"].lower():
-            cores = cores_needed(other, document["sku"]["capacity"])
-            used += cores
-            before += cores if document["id"].lower() == wanted["id"].lower() else 0
+    same = [one for one in deployments if one.id.lower() == wanted["id"].lower()]
+    used = used_cores(emulator, deployments, size.family, wanted["location"])
+    before = used_cores(emulator, same, size.family, wanted["location"])
     additional = cores_needed(size, wanted["sku"]["capacity"]) - before
     if used + max(additional, 0) <= limit:
         return {}
@@ -84,6 +86,16 @@ def check_cores(emulator: Emulator, deployments: list[Resource], wanted: Documen
         f"Current usage/limit: {used}/{limit}. Additional needed: {additional}. {HELP}"
     )
     return {"VmSize": [text]}
+
+
+def used_cores(emulator: Emulator, deployments: list[Resource], family: str, region: str) -> int:
+    """The cores of a family that these online deployments take from the quota of a region, the reserve among them."""
+    used = 0
+    for document in (_largest(emulator, one) for one in deployments):
+        size = find_vm_size(emulator, str(document["properties"].get("instanceType") or ""))
+        if size is not None and (size.family.lower(), region.lower()) == (family.lower(), document["location"].lower()):
+            used += cores_needed(size, document["sku"]["capacity"])
+    return used
 
 
 def _largest(emulator: Emulator, deployment: Resource) -> Document:

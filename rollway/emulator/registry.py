@@ -1,4 +1,4 @@
-"""The public registry `azureml` with a few of its curated environments, read-only as it is for all but Microsoft."""
+"""Registries: the public `azureml` with a few curated environments, read-only, and those of the seed, for models."""
 
 import re
 
@@ -6,8 +6,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from rollway.emulator import errors
-from rollway.emulator.arm import DATA_PLANE, PROVIDER, ArmRoute, Call, page
-from rollway.emulator.assets import ENVIRONMENTS, container, is_viewed
+from rollway.emulator.arm import DATA_PLANE, PROVIDER, ArmRoute, Call
+from rollway.emulator.assets import (
+    ENVIRONMENTS,
+    REGISTRIES,
+    REGISTRY_ENVIRONMENTS,
+    REGISTRY_MODELS,
+    blob_reference,
+    routes_of,
+)
 from rollway.emulator.clock import iso
 from rollway.emulator.errors import Document
 from rollway.emulator.identity import AZURE_ML
@@ -15,8 +22,7 @@ from rollway.emulator.state import Emulator
 from rollway.emulator.store import Resource
 
 NAME = "azureml"
-ROOT = f"azureml://registries/{NAME}"
-ENVIRONMENT_TYPE = f"{PROVIDER}/registries/environments/versions"
+ROOT = f"{REGISTRIES}/{NAME}"
 REFERENCE = re.compile(r"azureml://registries/([^/]+)/(\w+)/([^/]+)/(versions|labels)/([^/]+)", re.IGNORECASE)
 # Names and images are Microsoft's (the images are those of runtime/images.yml); which versions there are is our choice.
 CURATED = {
@@ -42,12 +48,12 @@ def create_curated_environments(emulator: Emulator) -> None:
             document: Document = {
                 "id": f"{ROOT}/environments/{name}/versions/{version}",
                 "name": version,
-                "type": ENVIRONMENT_TYPE,
+                "type": REGISTRY_ENVIRONMENTS.type,
                 "properties": properties,
                 "systemData": {"createdAt": now, "createdBy": "Microsoft", "lastModifiedAt": now},
             }
             if emulator.store.get(document["id"]) is None:
-                emulator.store.put(Resource(ENVIRONMENT_TYPE, document))
+                emulator.store.put(Resource(REGISTRY_ENVIRONMENTS.type, document))
 
 
 def find_asset(emulator: Emulator, reference: str) -> Resource | None:
@@ -58,8 +64,10 @@ def find_asset(emulator: Emulator, reference: str) -> Resource | None:
     registry, kind, name, what, which = match.groups()
     if what.lower() == "versions":
         return emulator.store.get(reference)
-    versions = emulator.store.find(ENVIRONMENT_TYPE, f"azureml://registries/{registry}/{kind}/{name}")
-    return versions[-1] if versions and which.lower() == "latest" else None
+    type_ = f"{PROVIDER}/registries/{kind.lower()}/versions"
+    versions = emulator.store.find(type_, f"{REGISTRIES}/{registry}/{kind}/{name}")
+    active = [one for one in versions if not one.properties.get("isArchived")]
+    return active[-1] if active and which.lower() == "latest" else None
 
 
 async def get_discovery(request: Request) -> Response:
@@ -67,11 +75,11 @@ async def get_discovery(request: Request) -> Response:
     emulator: Emulator = request.app.state.emulator
     identity = emulator.identity
     identity.check(request.headers.get("authorization"), (*identity.arm_audiences, AZURE_ML))
-    _check_registry(request.path_params["name"])
-    seed = emulator.seed
+    name, seed = request.path_params["name"], emulator.seed
+    _check_registry(emulator, name)
     return JSONResponse(
         {
-            "registryName": NAME,
+            "registryName": name.lower(),
             "tenantId": seed.tenant_id,
             "primaryRegion": seed.workspaces[0].location,
             "regions": [seed.workspaces[0].location],
@@ -83,60 +91,30 @@ async def get_discovery(request: Request) -> Response:
     )
 
 
-def _check_registry(name: str) -> None:
-    if name.lower() != NAME:
+def _check_registry(emulator: Emulator, name: str) -> None:
+    if name.lower() not in (NAME, *(one.lower() for one in emulator.seed.registries)):
         raise errors.not_found("Registry", name)
 
 
-def _versions(call: Call) -> list[Resource]:
-    """The versions of an environment, oldest first; raises the 404."""
-    _check_registry(call.params["registry"])
-    found = call.emulator.store.find(ENVIRONMENT_TYPE, f"{ROOT}/environments/{call.params['name']}")
-    if not found:
-        raise errors.asset_not_found("Environment", call.params["name"])
-    return found
+def _check(call: Call) -> None:
+    """The registry exists, and nobody writes to the public one."""
+    _check_registry(call.emulator, call.params["registry"])
+    if call.request.method == "PUT" and call.params["registry"].lower() == NAME:
+        path = call.request.url.path.removeprefix(DATA_PLANE)
+        kind = path.split("/")[-4]
+        raise errors.authorization_failed(call.client_id, f"{PROVIDER}/registries/{kind}/versions/write", path)
 
 
-def get_environment(call: Call) -> Response:
-    for one in _versions(call):
-        if one.name.lower() == call.params["version"].lower():
-            return JSONResponse(one.document)
-    raise errors.asset_not_found("Environment", f"{call.params['name']}:{call.params['version']}")
-
-
-def list_versions(call: Call) -> Response:
-    versions = _versions(call)
-    if not (call.query("$orderBy") or "").lower().endswith(" asc"):
-        versions.reverse()
-    return page(call, [one.document for one in versions if is_viewed(call, one)])
-
-
-def get_container(call: Call) -> Response:
-    return JSONResponse(container(ENVIRONMENTS, _versions(call)))
-
-
-def list_containers(call: Call) -> Response:
-    _check_registry(call.params["registry"])
-    names: dict[str, list[Resource]] = {}
-    for one in call.emulator.store.find(ENVIRONMENT_TYPE, f"{ROOT}/environments"):
-        if is_viewed(call, one):
-            names.setdefault(one.id.split("/")[-3], []).append(one)
-    return page(call, [container(ENVIRONMENTS, versions) for versions in names.values()])
-
-
-def _refuse_write(call: Call) -> Response:
-    """Any asset's PUT; azure-ai-ml begins with the place of an upload (`tempdatarefs`)."""
-    _check_registry(call.params["registry"])
-    action = f"{PROVIDER}/registries/{call.params['kind']}/versions/write"
-    raise errors.authorization_failed(call.client_id, action, call.request.url.path.removeprefix(DATA_PLANE))
+def _put_temporary_data_reference(call: Call) -> Response:
+    """Where azure-ai-ml uploads the files of a new version before it registers it."""
+    _check(call)
+    group = f"/subscriptions/{call.params['subscription']}/resourceGroups/{call.params['group']}"
+    return JSONResponse({"blobReferenceForConsumption": blob_reference(call, call.params["registry"], group)})
 
 
 _REGISTRY = f"/subscriptions/{{subscription}}/resourceGroups/{{group}}/providers/{PROVIDER}/registries/{{registry}}"
-_ENVIRONMENTS = f"{_REGISTRY}/environments"
 ROUTES = [
-    ArmRoute("GET", _ENVIRONMENTS, list_containers),
-    ArmRoute("GET", f"{_ENVIRONMENTS}/{{name}}", get_container),
-    ArmRoute("GET", f"{_ENVIRONMENTS}/{{name}}/versions", list_versions),
-    ArmRoute("GET", f"{_ENVIRONMENTS}/{{name}}/versions/{{version}}", get_environment),
-    ArmRoute("PUT", f"{_REGISTRY}/{{kind}}/{{name}}/versions/{{version}}", _refuse_write),
+    *routes_of(REGISTRY_ENVIRONMENTS, _REGISTRY, _check),
+    *routes_of(REGISTRY_MODELS, _REGISTRY, _check),
+    ArmRoute("PUT", f"{_REGISTRY}/tempdatarefs/{{name}}/versions/{{version}}", _put_temporary_data_reference),
 ]

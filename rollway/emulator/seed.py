@@ -143,6 +143,8 @@ class Seed(Frozen):
     principals: tuple[Principal, ...] = Field(default_factory=lambda: (Principal(),), min_length=1)
     workspaces: tuple[SeededWorkspace, ...] = Field(default_factory=lambda: (SeededWorkspace(),), min_length=1)
     models: tuple[SeededModel, ...] = ()
+    registries: tuple[str, ...] = ()
+    """Names of registries beside the public one; they are empty at first, and every contributor may fill them."""
     taken_endpoint_names: tuple[str, ...] = ()
     identity_header: str | None = None
     """The secret of App Service's managed identities; None: there is no App Service."""

@@ -129,15 +129,17 @@ class Stack:
         """Until its API answers."""
         self._wait("prefect-server", lambda: _answers(f"{self.ui_url}/api/health"))
 
-    def start_worker(self) -> Process:
-        """A work pool, the Prefect deployments of prefect.yaml and a worker that runs them."""
+    def start_worker(self, checkout: Path | None = None) -> Process:
+        """A work pool, the Prefect deployments of the checkout's prefect.yaml and a worker that runs them there."""
         variables = self.environment()
         prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
         for arguments in (["work-pool", "create", WORK_POOL, "--type", "process", "--overwrite"], ["deploy", "--all"]):
-            done = subprocess.run([*prefect, *arguments], env=variables, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [*prefect, *arguments], cwd=checkout, env=variables, capture_output=True, text=True, check=False
+            )
             if done.returncode:
                 raise RollwayError(f"`prefect {' '.join(arguments)}` failed", details=done.stdout + done.stderr)
-        return self._start("worker", [*prefect, "worker", "start", "--pool", WORK_POOL], variables)
+        return self._start("worker", [*prefect, "worker", "start", "--pool", WORK_POOL], variables, checkout)
 
     def save(self) -> None:
         """Remembers the process ids for `down`."""
@@ -172,7 +174,13 @@ class Stack:
             variables |= {"PREFECT_API_URL": f"{self.ui_url}/api", "PREFECT_UI_URL": self.ui_url}
         return variables
 
-    def _start(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> Process:
+    def _start(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        working_directory: Path | None = None,
+    ) -> Process:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / f"{name}.log").open("w", encoding="utf-8") as log:
             started = subprocess.Popen(
@@ -182,6 +190,7 @@ class Stack:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 env=environment,
+                cwd=working_directory,
             )
         process = Process(name, started.pid)
         self.processes.append(process)

@@ -7,6 +7,7 @@ from pydantic import JsonValue
 
 from rollway.rollout import traffic
 from rollway.rollout.fingerprint import fingerprint, online_deployment_name
+from rollway.rollout.preflight import Finding
 from rollway.rollout.state import (
     CODE,
     CREATED_BY,
@@ -63,7 +64,8 @@ class Plan(Frozen):
     `tags` are those the online deployment is to carry. `traffic_proven` is where traffic returns to when the rollout
     fails. `written_by` and `moved_by` are the run attempts whose online deployment and traffic are there already as
     wanted, None where this rollout has yet to write. `previous` is what serves most until then, as
-    `<online deployment>=<model>:<version>`. `drift` is what somebody else changed of what Rollway created.
+    `<online deployment>=<model>:<version>`. `drift` is what somebody else changed of what Rollway created,
+    `findings` what the preflight found.
     """
 
     endpoint: str
@@ -81,6 +83,7 @@ class Plan(Frozen):
     moved_by: str | None = None
     previous: str | None = None
     drift: tuple[Change, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def is_no_op(self) -> bool:
@@ -196,7 +199,8 @@ def _leftovers(endpoint: EndpointState, name: str, keeps_previous: bool) -> Iter
     if keeps_previous:
         kept.add(_name_in(endpoint.tags.get(PREVIOUS)))
     for one in endpoint.online_deployments:
-        if one.name.lower() in (name.lower(), *kept) or CREATED_BY not in one.tags or one.is_being_deleted:
+        is_ours = CREATED_BY in one.tags or one.name.lower() == _name_in(endpoint.tags.get(PREVIOUS))
+        if one.name.lower() in (name.lower(), *kept) or not is_ours or one.is_being_deleted:
             continue
         if endpoint.weight_of(one.name) or endpoint.mirror_traffic.get(one.name):
             continue

@@ -1,5 +1,7 @@
 """What Azure reports of an endpoint, as frozen values."""
 
+from typing import Literal
+
 from pydantic import JsonValue
 
 from rollway.rollout import traffic
@@ -91,6 +93,9 @@ class EndpointState(Frozen):
     provisioning_state: str = "Succeeded"
     auth_mode: str = "key"
     public_network_access: str = "enabled"
+    kind: Literal["managed", "kubernetes"] = "managed"
+    location: str | None = None
+    identities: tuple[str, ...] = ()  # as in EndpointSpec; empty when Azure does not tell
     description: str | None = None
     tags: dict[str, str] = {}
     scoring_uri: str | None = None

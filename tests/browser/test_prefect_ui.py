@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from rollway.local.example import MODEL, ROLLOUT, train
-from rollway.local.stack import Stack
+from rollway.local.stack import WORK_POOL, Stack
 from tests.rest import Rest
 from tests.world import World
 
@@ -45,6 +47,21 @@ def run(stack: Stack, variables: dict[str, str], tmp_path_factory: pytest.TempPa
     of_run = {"flow_runs": {"id": {"any_": [flow_run["id"]]}}}
     artifacts = httpx.post(f"{api}/artifacts/filter", json=of_run).json()
     return {"id": flow_run["id"], "artifacts": {one["key"]: one["id"] for one in artifacts}}
+
+
+@pytest.fixture(scope="module")
+def deployed(stack: Stack, variables: dict[str, str]) -> dict[str, Any]:
+    """The Prefect deployment of diabetes, and the form of the workspace block, as an operator makes them."""
+    prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
+    for arguments in (
+        ["work-pool", "create", WORK_POOL, "--type", "process", "--overwrite"],
+        ["deploy", "--all"],
+        ["block", "register", "-f", "rollway/blocks.py"],
+    ):
+        subprocess.run([*prefect, *arguments], env=variables, capture_output=True, check=True)
+    answer = httpx.get(f"{stack.ui_url}/api/deployments/name/deploy-endpoint/{MODEL}")
+    deployment: dict[str, Any] = answer.raise_for_status().json()
+    return deployment
 
 
 @pytest.fixture
@@ -98,3 +115,43 @@ def test_the_plan_is_an_artifact(page: Page, stack: Stack, run: dict[str, Any]) 
     page.goto(f"{stack.ui_url}/v2/artifacts/artifact/{run['artifacts']['plan-diabetes']}")
 
     expect(page.get_by_role("cell", name="none serves traffic")).to_be_visible(timeout=LOAD_TIMEOUT_MS)
+
+
+def test_the_form_of_a_rollout_offers_the_folders_and_explains_its_fields(
+    page: Page, stack: Stack, deployed: dict[str, Any]
+) -> None:
+    page.goto(f"{stack.ui_url}/v2/deployments/deployment/{deployed['id']}/run")
+
+    expect(page.get_by_text("The folder to roll out, by its name under deployments/")).to_be_visible()
+    expect(page.get_by_text("Percent of the traffic that the new online deployment gets")).to_be_visible()
+    expect(page.get_by_role("switch").first).to_be_visible()
+    keep_picture(page, "form.png")
+    page.get_by_role("button", name="Select rollout").click()
+    expect(page.get_by_role("option")).to_have_text([MODEL])
+
+
+def test_a_workspace_block_is_filled_in_and_hides_its_secret(
+    page: Page, stack: Stack, deployed: dict[str, Any]
+) -> None:
+    page.goto(f"{stack.ui_url}/v2/blocks/catalog/azureml-workspace/create")
+    address = {"Subscription Id": "sub", "Resource Group": "rg", "Workspace": "ws"}
+    principal = {"Tenant Id": "tenant", "Client Id": "client", "Client Secret": "hush"}
+    page.get_by_label("Name", exact=True).fill("from-the-form")
+    for label, value in {**address, **principal}.items():
+        page.get_by_label(label).fill(value)
+    page.get_by_role("button", name="Select identity").click()
+    page.get_by_role("option", name="service principal").click()
+    page.get_by_role("button", name="Save").click()
+
+    expect(page.get_by_text("from-the-form").first).to_be_visible()
+    blocks = httpx.get(f"{stack.ui_url}/api/block_types/slug/azureml-workspace/block_documents").json()
+    saved = next(one["data"] for one in blocks if one["name"] == "from-the-form")
+    assert saved == {
+        "subscription_id": "sub",
+        "resource_group": "rg",
+        "workspace": "ws",
+        "identity": "service principal",
+        "tenant_id": "tenant",
+        "client_id": "client",
+        "client_secret": "*" * 8,
+    }

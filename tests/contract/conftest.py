@@ -25,6 +25,8 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 TAKEN_NAME = "taken-by-others"
 SEED = f"""
 taken_endpoint_names: [{TAKEN_NAME}]
+vm_quotas: {{standardFSv2Family: 40}}
+registries: [team]
 principals:
   - {{client_id: contributor, client_secret: contributor-secret}}
   - {{client_id: reader, client_secret: reader-secret, role: reader}}

@@ -138,7 +138,8 @@ def test_a_script_that_raises_is_shown_with_its_own_traceback(
 
     found = dossier_of(caught.value, "wait until ready")
     assert (found.code, found.cause) == ("ResourceNotReady", Cause.PERMANENT)
-    assert "RuntimeError: broken_init" in dossier.markdown(found)
+    assert found.clue == "RuntimeError: broken_init: the weights are from another planet"
+    assert f"log: {found.clue}" in dossier.text(found)
 
 
 def test_an_operation_that_failed_without_a_reason_says_so(

@@ -1,6 +1,7 @@
-"""The public registry and its curated environments, through azure-ai-ml."""
+"""Registries, through azure-ai-ml: the public one with its curated environments, and one with models of a team."""
 
 import os
+from pathlib import Path
 
 import pytest
 from azure.ai.ml import MLClient
@@ -19,6 +20,18 @@ def registry(emulator: EmulatorProcess) -> MLClient:
     """A client of the registry, as a user of Azure would make it."""
     credential = DefaultAzureCredential(disable_instance_discovery=True)
     return MLClient(credential, os.environ["AZURE_SUBSCRIPTION_ID"], registry_name="azureml")
+
+
+@pytest.fixture(scope="module")
+def team(emulator: EmulatorProcess) -> MLClient:
+    """A client of a registry of the seed."""
+    return MLClient(DefaultAzureCredential(disable_instance_discovery=True), registry_name="team")
+
+
+def register(team: MLClient, name: str, folder: Path, version: str, **settings: object) -> Model:
+    """A version of a model in the registry, with a file of its own."""
+    (folder / version).write_text(f"version {version}")
+    return team.models.create_or_update(Model(name=name, version=version, path=str(folder / version), **settings))
 
 
 def test_curated_environments_are_read_from_the_registry(registry: MLClient) -> None:
@@ -79,3 +92,65 @@ def test_a_curated_environment_that_does_not_exist_is_refused(
         client.online_deployments.begin_create_or_update(wanted)
 
     assert caught.value.status_code == 400
+
+
+def test_a_model_in_a_registry_is_read_as_it_was_registered(team: MLClient, name: str, tmp_path: Path) -> None:
+    register(team, name, tmp_path, "3", tags={"approved": "yes"}, stage="Production")
+
+    found = team.models.get(name, "3")
+
+    assert found.id == f"azureml://registries/team/models/{name}/versions/3"
+    assert (found.tags, found.stage) == ({"approved": "yes"}, "Production")
+    assert found.creation_context.created_at.tzinfo is not None
+
+
+def test_versions_in_a_registry_are_listed_and_the_last_created_is_the_latest(
+    team: MLClient, name: str, tmp_path: Path
+) -> None:
+    for version in ("10", "9"):
+        register(team, name, tmp_path, version)
+
+    assert [one.version for one in team.models.list(name)] == ["9", "10"]
+    assert team.models.get(name, label="latest").version == "9"
+    assert name in {one.name for one in team.models.list()}
+
+
+def test_a_model_that_a_registry_has_not_is_a_404_and_has_no_versions(team: MLClient, name: str) -> None:
+    with pytest.raises(ResourceNotFoundError):
+        team.models.get(name, "1")
+
+    assert list(team.models.list(name)) == []
+
+
+def test_the_content_of_a_version_in_a_registry_cannot_change(team: MLClient, name: str, tmp_path: Path) -> None:
+    register(team, name, tmp_path, "1")
+    other = tmp_path / "other"
+    other.write_text("other")
+
+    with pytest.raises(HttpResponseError, match="already exists") as caught:
+        team.models.create_or_update(Model(name=name, version="1", path=str(other)))
+
+    assert caught.value.status_code == 409
+
+
+@pytest.mark.parametrize("tail", ["versions/1", "labels/latest"])
+def test_a_deployment_serves_a_model_of_a_registry(
+    client: MLClient,
+    team: MLClient,
+    environment: Environment,
+    emulator: EmulatorProcess,
+    name: str,
+    tmp_path: Path,
+    tail: str,
+) -> None:
+    registered = register(team, name, tmp_path, "1")
+    create_endpoint(client, name)
+    wanted = describe(name, f"azureml://registries/team/models/{name}/{tail}", environment)
+    client.online_deployments.begin_create_or_update(wanted).result()
+    endpoint = set_traffic(client, name, blue=100)
+
+    key = client.online_endpoints.get_keys(name).primary_key
+    answer = Served(name, endpoint.scoring_uri, key, emulator).score({})
+
+    assert client.online_deployments.get("blue", name).model == registered.id
+    assert answer.json()["model_version"] == "1"

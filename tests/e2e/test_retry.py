@@ -38,10 +38,11 @@ def test_each_retry_goes_on_where_the_run_failed_and_does_nothing_twice(world: W
     rollout = world.make_rollout()
     endpoint = f"/onlineEndpoints/{rollout.name}"
     failures: list[tuple[tuple[str, ...], list[dict[str, Any]]]] = [  # what is to fail, and the requests that make it
-        (("ensure ", "register "), [{"path": "/environments/"}, {"method": "PUT", "path": f"{endpoint}$"}]),
+        (("register ", "resolve "), [{"path": "/environments/"}, {"path": "/models/"}]),
+        (("resolve ",), [{"path": "/models/"}]),
+        (("plan",), [{"method": "GET", "path": f"{endpoint}$", "count": 1}]),
         (("ensure ",), [{"method": "PUT", "path": f"{endpoint}$"}]),
         (("claim ",), [{"method": "PATCH", "path": f"{endpoint}$"}]),
-        (("plan",), [{"method": "GET", "path": f"{endpoint}$", "count": 1}]),
         (("create ",), [{"method": "PUT", "path": f"{endpoint}/deployments/"}]),
         (("wait ",), [{"method": "GET", "path": f"{endpoint}/deployments/[^/]+$", "after": 2}]),
         (("smoke test ",), [{"method": "POST", "path": f"{endpoint}/listKeys"}]),

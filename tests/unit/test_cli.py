@@ -126,7 +126,7 @@ def test_a_plan_is_printed_for_people(monkeypatch: pytest.MonkeyPatch, capsys: p
     calls = plan_gives(monkeypatch, a_plan())
 
     assert code_of("plan", "deployments/diabetes/", "--model-version", "2") == 0
-    assert calls == [("deployments/diabetes/", "2")]
+    assert calls == [("deployments/diabetes/", "2", None)]
     assert capsys.readouterr().out.startswith("plan: new online deployment\n")
 
 

@@ -22,7 +22,7 @@ def status_gives(monkeypatch: pytest.MonkeyPatch, outcome: Any) -> list[tuple[st
     """Replaces what talks to Azure; gives the calls that reach it."""
     calls: list[tuple[str, ...]] = []
 
-    async def read_workspace_status(names: tuple[str, ...]) -> WorkspaceStatus:
+    async def read_workspace_status(names: tuple[str, ...], _: None) -> WorkspaceStatus:
         calls.append(names)
         if isinstance(outcome, BaseException):
             raise outcome

@@ -144,6 +144,12 @@ def test_any_exception_has_a_dossier(error: BaseException, outcome: str, what: s
         assert str(found.why).startswith(type(error).__name__)
 
 
+def test_what_is_promoted_is_not_called_aborted() -> None:
+    found = a_dossier(RollwayError("it broke"), is_promoted=True, step="retire what was replaced")
+
+    assert found.headline == "diabetes: promoted, then failed at 'retire what was replaced' (permanent)"
+
+
 def test_no_secret_reaches_the_dossier() -> None:
     secret = "very-secret-123"
     url = f"https://a.blob.example/m?sig={secret}"
@@ -159,6 +165,27 @@ def test_no_secret_reaches_the_dossier() -> None:
 def test_logs_that_were_read_are_better_than_the_errors_own_details() -> None:
     assert a_dossier(logs="read later").logs == "read later"
     assert str(a_dossier().logs).endswith("starting")
+
+
+def test_what_the_script_raised_is_picked_out_of_the_log() -> None:
+    log = (
+        "2026-01-01 azmlinfsrv - Encountered Exception Traceback (most recent call last):\n"
+        '  File "score.py", line 5, in init\n'
+        '    raise RuntimeError("no weights")\n'
+        "RuntimeError: no weights\n"
+        "\n"
+        "The above exception was the direct cause of the following exception:\n"
+        "azureml_inference_server_http.UserScriptException: Caught an unhandled exception\n"
+    )
+
+    found = a_dossier(logs=log)
+
+    assert "\n  log: RuntimeError: no weights\n" in dossier.text(found)
+    assert "OutOfQuota: no cores\nRuntimeError: no weights\n```" in dossier.markdown(found)
+
+
+def test_a_log_without_an_exception_gives_no_clue() -> None:
+    assert "log:" not in dossier.text(a_dossier(logs="Error: 3\n  ValueError: indented\nstarting"))
 
 
 def test_errors_that_came_on_top_are_shown() -> None:

@@ -21,11 +21,13 @@ from rollway.errors import (
     LeaseLost,
     NotFound,
     PrefectUnavailable,
+    PreflightFailed,
     ProvisioningFailed,
     RolloutAborted,
     RollwayError,
     SmokeTestFailed,
     TrafficNotRestored,
+    WatchIncomplete,
 )
 from rollway.spec import Problem
 
@@ -42,6 +44,7 @@ TREE = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubcl
         (InvalidRollout, 2),
         (AccessDenied, 2),
         (NotFound, 2),
+        (PreflightFailed, 2),
         (RolloutAborted, 3),
         (ProvisioningFailed, 3),
         (SmokeTestFailed, 3),
@@ -51,6 +54,7 @@ TREE = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubcl
         (EndpointUnreachable, 3),
         (TrafficNotRestored, 4),
         (DeadlineExceeded, 5),
+        (WatchIncomplete, 1),
     ],
 )
 def test_the_exit_code_tells_what_happened(kind: type[RollwayError], code: int) -> None:

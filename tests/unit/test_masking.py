@@ -28,6 +28,7 @@ JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJkZXBsb3llciJ9.c2lnbmF0dXJl"
         ("https://user:hunter22@registry.example/x", "https://user:***@registry.example/x"),
         ('{"primaryKey": "abcdefgh1234", "name": "x"}', '{"primaryKey": "***", "name": "x"}'),
         ("AZURE_CLIENT_SECRET=wrong-secret", "AZURE_CLIENT_SECRET=***"),
+        ("?token=abcdef&x=1", "?token=***&x=1"),
         ("DB_PASSWORD: hunter22 is set", "DB_PASSWORD: *** is set"),
         (f"a token {JWT} in a line", "a token *** in a line"),
         (f"the key {KEY} in a line", "the key *** in a line"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rollway import report
 from rollway.report import Outcome, RolloutReport, StepTime
 from rollway.rollout.plan import Action
+from rollway.rollout.preflight import Finding, Severity
 from rollway.rollout.smoke import SmokeTestResult
 from rollway.rollout.state import EndpointState
 from tests.unit.builders import a_plan, after, measurement, rollout_spec
@@ -156,3 +157,22 @@ def test_the_timeline_is_a_picture_with_a_bar_per_step_inside_its_frame(steps: l
 def test_a_step_that_failed_has_another_colour() -> None:
     assert "#d1495b" in report.timeline_svg([a_step(is_completed=False)])
     assert "#d1495b" not in report.timeline_svg([a_step(is_completed=True)])
+
+
+def test_what_the_preflight_found_is_listed_with_what_helps() -> None:
+    blocker = Finding(severity=Severity.BLOCKER, field="deployment.yml: a|b", message="is wrong", hint="mend it")
+    warning = Finding(severity=Severity.WARNING, field="workspace: c", message="is odd", hint="look")
+
+    assert report.preflight_text((blocker, warning)).splitlines() == [
+        "preflight:",
+        "  blocker  deployment.yml: a|b: is wrong",
+        "           try: mend it",
+        "  warning  workspace: c: is odd",
+        "           try: look",
+    ]
+    assert report.preflight_markdown((blocker, warning)).splitlines()[2:] == [
+        r"| blocker | deployment.yml: a\|b | is wrong | mend it |",
+        "| warning | workspace: c | is odd | look |",
+    ]
+    assert report.preflight_text(()) == "preflight: nothing found"
+    assert report.preflight_markdown(()) == "The preflight found nothing."

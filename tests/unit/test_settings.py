@@ -1,9 +1,15 @@
-"""Which workspace the environment variables name."""
+"""Which workspace and which folder the environment variables name."""
 
 import pytest
 
 from rollway.errors import ConfigurationError
-from rollway.settings import MIN_SECRET_LENGTH, door_secret, is_debug, workspace_from_environment
+from rollway.settings import (
+    MIN_SECRET_LENGTH,
+    deployments_folder,
+    door_secret,
+    is_debug,
+    workspace_from_environment,
+)
 
 NAMES = ("AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP", "AZUREML_WORKSPACE")
 NAMES_ON_COMPUTE = ("AZUREML_ARM_SUBSCRIPTION", "AZUREML_ARM_RESOURCEGROUP", "AZUREML_ARM_WORKSPACE_NAME")
@@ -74,3 +80,15 @@ def test_the_door_has_no_secret_that_is_missing_or_short(
 
     assert "environment variable ROLLWAY_DOOR_SECRET" in str(caught.value)
     assert caught.value.why == why
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(None, "deployments"), ("", "deployments"), ("/srv/rollouts/", "/srv/rollouts")]
+)
+def test_the_folder_of_all_rollouts_can_be_another_one(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, expected: str
+) -> None:
+    if value is not None:
+        monkeypatch.setenv("ROLLWAY_DEPLOYMENTS", value)
+
+    assert deployments_folder() == expected

@@ -3,6 +3,7 @@
 import pytest
 
 from rollway.azure.catalogue import classify
+from rollway.azure.known_errors import TABLE
 from rollway.errors import Cause
 
 TRANSIENT, BUSY, QUOTA, PERMANENT = Cause.TRANSIENT, Cause.BUSY, Cause.QUOTA, Cause.PERMANENT
@@ -162,6 +163,13 @@ def test_an_unknown_error_is_judged_by_its_status(status: int | None, cause: Cau
     assert action in found.hint
 
 
+def test_every_rule_of_the_table_is_reached() -> None:
+    hints = {classify(None, code, text).hint for code, text, _, _ in OPERATIONS}
+    hints |= {classify(status, code, text).hint for status, code, text, _, _ in REQUESTS}
+
+    assert {rule.hint for rule in TABLE} - hints == set()
+
+
 def test_a_vague_code_gives_way_to_a_telling_one() -> None:
     found = classify(None, "InternalServerError", "OutOfQuota: no cores", ("BadArgument",))
 
@@ -173,6 +181,6 @@ def test_a_code_is_known_whatever_its_case() -> None:
 
 
 def test_a_code_in_a_containers_words_below_the_first_line_does_not_count() -> None:
-    found = classify(None, "ResourceNotReady", "It crashed.\nOutOfQuota: said the script")
+    found = classify(None, None, "It crashed.\nOutOfQuota: said the script")
 
-    assert (found.code, found.cause) == ("ResourceNotReady", PERMANENT)
+    assert (found.code, found.is_known) == (None, False)

@@ -280,3 +280,20 @@ def test_all_problems_of_all_files_come_at_once(folder: RolloutFolder) -> None:
         (ROLLOUT, "replaced"),
         (ROLLOUT, "smoke_tests"),
     ]
+
+
+@pytest.mark.parametrize("model", [None, {"name": "diabetes", "path": "request.json"}])
+def test_following_needs_a_model_by_reference(folder: RolloutFolder, model: dict[str, str] | None) -> None:
+    folder.change(DEPLOYMENT, model=model)
+    folder.change(ROLLOUT, follow={"stage": "Production"})
+
+    assert problems_of(folder) == [
+        "rollout.yml: follow: needs a model that deployment.yml names by reference, such as azureml:<name>@latest"
+    ]
+
+
+def test_a_faulty_deployment_file_says_nothing_about_following(folder: RolloutFolder) -> None:
+    folder.change(DEPLOYMENT, instance_count=0)
+    folder.change(ROLLOUT, follow={"stage": "Production"})
+
+    assert not [one for one in problems_of(folder) if "follow" in one]

@@ -159,6 +159,9 @@ def test_the_endpoint_is_read_with_all_that_is_compared(folder: RolloutFolder) -
         "name": "diabetes",
         "auth_mode": "aad_token",
         "public_network_access": "disabled",
+        "kind": "managed",
+        "location": None,
+        "identities": (),
         "description": "d",
         "tags": {"a": "1"},
     }
@@ -178,3 +181,9 @@ def test_a_folder_may_be_given_by_its_name(folder: RolloutFolder, monkeypatch: p
     spec = load_folder("mine")
 
     assert (spec.folder, spec.name) == ("deployments/mine", "mine")
+
+
+def test_the_folder_of_all_rollouts_can_be_named(folder: RolloutFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROLLWAY_DEPLOYMENTS", str(folder.path.parent))
+
+    assert load_folder(folder.path.name).folder == str(folder.path)

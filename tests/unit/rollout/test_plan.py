@@ -163,7 +163,8 @@ def test_what_serves_and_what_others_made_is_never_removed_as_a_leftover(situati
         found = endpoint.online_deployment(name)
         assert found is not None
         assert endpoint.weight_of(name) == 0
-        assert CREATED_BY in found.tags or name == made.online_deployment
+        replaced = endpoint.tags.get(PREVIOUS, "").partition("=")[0]
+        assert CREATED_BY in found.tags or name in (made.online_deployment, replaced)
         assert name not in made.traffic_proven
 
 

@@ -1,0 +1,251 @@
+"""Following a model: which of its versions is to be rolled out by itself, and why not another one."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Self
+
+from pydantic import AwareDatetime
+
+from rollway.rollout import traffic
+from rollway.rollout.state import MODEL, PINNED, REJECTED, EndpointState
+from rollway.spec import Follow, Frozen, RolloutSpec
+
+_IN_REGISTRY = re.compile(r"azureml://registries/([^/]+)/models/([^/]+)/(versions|labels)/([^/]+)", re.IGNORECASE)
+_IN_WORKSPACE = re.compile(r"(?:azureml:)?/subscriptions/.*/models/([^/]+)/versions/([^/]+)", re.IGNORECASE)
+_DIGITS = re.compile(r"(\d+)")
+
+
+class Verdict(StrEnum):
+    """What follows from a look at the versions of a model."""
+
+    UP_TO_DATE = "up_to_date"
+    NOTHING_ELIGIBLE = "nothing_eligible"
+    PINNED = "pinned"  # somebody rolled back; only a person rolls forward again
+    FROZEN = "frozen"
+    START = "start"
+    STARTED = "started"  # by an earlier look; the run has its own end
+
+
+class ModelSource(Frozen):
+    """A model by its name, in the workspace (`registry` is None) or in a registry."""
+
+    name: str
+    registry: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.registry}/{self.name}" if self.registry else self.name
+
+    def is_same(self, other: Self) -> bool:
+        """Whether both are the same model; Azure's names ignore case."""
+        return str(self).lower() == str(other).lower()
+
+
+class ModelVersion(Frozen):
+    """A registered version. `created_at` decides which one is newer; the text of a version does not."""
+
+    name: str
+    version: str
+    id: str
+    created_at: AwareDatetime
+    tags: dict[str, str] = {}
+    stage: str | None = None
+    is_archived: bool = False
+
+
+class LiveModel(Frozen):
+    """What an online deployment with traffic serves."""
+
+    source: ModelSource
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.version}"
+
+
+class Skipped(Frozen):
+    """A version that is not eligible."""
+
+    version: str
+    reason: str
+
+
+class Choice(Frozen):
+    """The newest version that may be rolled out, or None; `skipped` are the newer ones that may not, newest first."""
+
+    version: ModelVersion | None
+    why: str
+    skipped: tuple[Skipped, ...] = ()
+
+
+class Finding(Frozen):
+    """What a look at one rollout found. `version` is the one to roll out, `live_version` what serves most requests."""
+
+    rollout: str
+    endpoint: str
+    model: str
+    version: str | None
+    live_version: str | None
+    verdict: Verdict
+    reason: str
+    skipped: tuple[Skipped, ...] = ()
+    idempotency_key: str | None = None
+    run: str | None = None  # the flow run that was started for it
+
+
+def followed_model(spec: RolloutSpec) -> ModelSource | None:
+    """The model that a rollout follows: named as `@latest` in deployment.yml, or any by reference with `follow`."""
+    reference = spec.online_deployment.model.reference if spec.online_deployment.model else None
+    if reference is None:
+        return None
+    source, which = parse_reference(reference)
+    return source if spec.rollout.follow is not None or which == "latest" else None
+
+
+def parse_reference(reference: str) -> tuple[ModelSource, str]:
+    """The model that a reference names, and its version (`latest` for that label)."""
+    if match := _IN_REGISTRY.fullmatch(reference):
+        return ModelSource(registry=match[1], name=match[2]), match[4]
+    if match := _IN_WORKSPACE.fullmatch(reference):
+        return ModelSource(name=match[1]), match[2]
+    name, separator, version = reference.partition("@" if "@" in reference else ":")
+    return ModelSource(name=name), version if separator else "latest"
+
+
+def live_models(endpoint: EndpointState) -> tuple[LiveModel, ...]:
+    """The models behind the endpoint that get traffic, heaviest first; what cannot be named is left out."""
+    found = []
+    for name in traffic.served_by(endpoint.traffic):
+        online_deployment = endpoint.online_deployment(name)
+        reference = (online_deployment.model or online_deployment.tags.get(MODEL)) if online_deployment else None
+        if reference:
+            source, version = parse_reference(reference)
+            found.append(LiveModel(source=source, version=version))
+    return tuple(found)
+
+
+def rejected_versions(tags: Mapping[str, str]) -> frozenset[str]:
+    """The versions, `<model>:<version>` in lower case, whose rollout failed by their own fault."""
+    return frozenset(one.strip().lower() for one in tags.get(REJECTED, "").split(",") if one.strip())
+
+
+def newest_first(versions: Iterable[ModelVersion]) -> list[ModelVersion]:
+    """By creation; of those created at the same moment, by their text with its numbers compared as numbers."""
+    return sorted(versions, key=lambda one: (one.created_at, _natural(one.version), one.version), reverse=True)
+
+
+def newest_eligible(
+    versions: Iterable[ModelVersion], follow: Follow, now: AwareDatetime, rejected: Collection[str]
+) -> Choice:
+    """The version created last that meets all of `follow` and was not rejected before."""
+    skipped: list[Skipped] = []
+    for one in newest_first(versions):
+        reason = _why_not(one, follow, now, rejected)
+        if reason is None:
+            why = "newest version" if not skipped else f"newest eligible version, {_count(skipped)} skipped"
+            return Choice(version=one, why=why, skipped=tuple(skipped))
+        skipped.append(Skipped(version=one.version, reason=reason))
+    why = "none of its versions is eligible" if skipped else "the model has no versions yet"
+    return Choice(version=None, why=why, skipped=tuple(skipped))
+
+
+def freezing_window(follow: Follow, now: AwareDatetime) -> str | None:
+    """The freeze window that covers the moment, in words, or None."""
+    return next((str(window) for window in follow.freeze if window.covers(now)), None)
+
+
+def find(
+    spec: RolloutSpec,
+    source: ModelSource,
+    versions: Sequence[ModelVersion],
+    endpoint: EndpointState,
+    workspace: str,
+    now: AwareDatetime,
+) -> Finding:
+    """What to do about a rollout that follows `source`, whose versions are given with those that are live."""
+    follow = spec.rollout.follow or Follow()
+    choice = newest_eligible(versions, follow, now, rejected_versions(endpoint.tags))
+    live = live_models(endpoint)
+    verdict, reason = decide(choice, source, live, versions, endpoint.tags.get(PINNED), freezing_window(follow, now))
+    chosen = choice.version
+    return Finding(
+        rollout=spec.name,
+        endpoint=endpoint.name,
+        model=str(source),
+        version=chosen.version if chosen else None,
+        live_version=_live_version(live, source),
+        verdict=verdict,
+        reason=reason,
+        skipped=choice.skipped,
+        idempotency_key=idempotency_key(workspace, endpoint.name, source, chosen) if chosen else None,
+    )
+
+
+def decide(
+    choice: Choice,
+    source: ModelSource,
+    live: Sequence[LiveModel],
+    versions: Iterable[ModelVersion],
+    pinned: str | None,
+    frozen: str | None,
+) -> tuple[Verdict, str]:
+    """The verdict over a choice, and why. A rollout never starts by itself to go back to an older version."""
+    chosen = choice.version
+    if chosen is None:
+        return Verdict.NOTHING_ELIGIBLE, choice.why
+    served = {one.version.lower() for one in live if one.source.is_same(source)}
+    for one in newest_first(versions):
+        if one.version.lower() in served:
+            return Verdict.UP_TO_DATE, _up_to_date(one, choice)
+        if one == chosen:
+            break
+    if pinned:
+        return Verdict.PINNED, f"{chosen.version} waits: {pinned}"
+    if frozen:
+        return Verdict.FROZEN, f"{chosen.version} waits for the end of {frozen}"
+    return Verdict.START, choice.why
+
+
+def idempotency_key(workspace: str, endpoint: str, source: ModelSource, version: ModelVersion) -> str:
+    """What all runs that would roll out the same version to the same endpoint have in common.
+
+    A version that was deleted and registered again is another one: the time of creation tells them apart.
+    """
+    return f"{workspace}/{endpoint}:{source}:{version.version}@{version.created_at.isoformat()}"
+
+
+def _why_not(one: ModelVersion, follow: Follow, now: AwareDatetime, rejected: Collection[str]) -> str | None:
+    if one.is_archived:
+        return "it is archived"
+    if f"{one.name}:{one.version}".lower() in rejected:
+        return "its rollout failed before; roll it out by hand to try it again"
+    for name, value in follow.tags.items():
+        if one.tags.get(name) != value:
+            return f"its tag {name} is {one.tags.get(name, '(not set)')}, not {value}"
+    if follow.stage is not None and (one.stage or "").lower() != follow.stage.lower():
+        return f"its stage is {one.stage or '(not set)'}, not {follow.stage}"
+    age_seconds = (now - one.created_at).total_seconds()
+    if age_seconds < follow.minimum_age_seconds:
+        return f"it is {max(0.0, age_seconds):.0f} s old, not yet {follow.minimum_age_seconds} s"
+    return None
+
+
+def _up_to_date(live: ModelVersion, choice: Choice) -> str:
+    if live == choice.version:
+        return f"{live.version} is live, the {choice.why}"
+    return f"{live.version} is live and newer than the {choice.why}"
+
+
+def _live_version(live: Sequence[LiveModel], source: ModelSource) -> str | None:
+    if not live:
+        return None
+    return live[0].version if live[0].source.is_same(source) else str(live[0])
+
+
+def _count(skipped: Sequence[Skipped]) -> str:
+    return f"{len(skipped)} newer"
+
+
+def _natural(text: str) -> tuple[tuple[int, int, str], ...]:
+    parts = (part for part in _DIGITS.split(text.lower()) if part)
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts)

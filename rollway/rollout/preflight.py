@@ -1,0 +1,278 @@
+"""Before anything is written: everything that Azure would refuse, or that would fail later, found at once."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+
+from rollway.errors import PreflightFailed
+from rollway.rollout import traffic
+from rollway.rollout.quota import Usage, cores_needed
+from rollway.rollout.state import EndpointState, OnlineDeploymentState
+from rollway.spec import MAX_INSTANCES, Frozen, RolloutSpec, did_you_mean
+
+# learn.microsoft.com, "Manage and increase quotas", section online endpoints.
+MOST_ONLINE_DEPLOYMENTS = 20
+# learn.microsoft.com, "Use tags to organize your Azure resources".
+MOST_TAG_CHARACTERS = 256
+NO_ISOLATION = "disabled"
+PROVISIONED = "active"
+
+
+class Severity(StrEnum):
+    """Whether a finding stops the rollout."""
+
+    BLOCKER = "blocker"
+    WARNING = "warning"
+
+
+class Finding(Frozen):
+    """One thing that stands in the way; `field` says where, as `deployment.yml: instance_type` or `workspace: …`."""
+
+    severity: Severity
+    field: str
+    message: str
+    hint: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
+
+
+class NetworkFacts(Frozen):
+    """What the workspace says of its region and network. Words are Azure's, in any letter case.
+
+    `managed_network_status` is None when Azure does not tell.
+    """
+
+    region: str
+    public_network_access: str = "Enabled"
+    isolation_mode: str = "Disabled"
+    managed_network_status: str | None = None
+    is_v1_legacy: bool = False
+
+    @property
+    def has_managed_network(self) -> bool:
+        """Whether the workspace's own virtual network carries what its online deployments send."""
+        return self.isolation_mode.lower() != NO_ISOLATION
+
+
+def preflight(
+    spec: RolloutSpec,
+    endpoint: EndpointState,
+    network: NetworkFacts,
+    usage: Usage | None,
+    *,
+    online_deployment: str,
+    removes: frozenset[str] = frozenset(),
+    traffic_after: Mapping[str, int] | None = None,
+) -> tuple[Finding, ...]:
+    """Everything found, blockers first.
+
+    `online_deployment` is the candidate's name, `removes` are the online deployments that are deleted before it is
+    created, `traffic_after` is what the rollout would write. `usage` is None when Azure did not tell it.
+    """
+    gone = frozenset(name.lower() for name in removes)
+    kept = tuple(one for one in endpoint.online_deployments if one.name.lower() not in gone)
+    candidate = next((one for one in kept if one.name.lower() == online_deployment.lower()), None)
+    is_kubernetes = spec.endpoint.kind == "kubernetes"
+    found = [
+        *_workspace(network),
+        *_immutable(spec, endpoint, network),
+        *_limits(spec, endpoint, kept, candidate, traffic_after or {}),
+        *_clients(spec, endpoint),
+    ]
+    if not is_kubernetes:
+        removed = tuple(one for one in endpoint.online_deployments if one.name.lower() in gone)
+        found += [*_network(spec, network), *_quota(spec, network, usage, candidate, removed)]
+    return tuple(sorted(found, key=lambda one: one.severity is not Severity.BLOCKER))
+
+
+def require_no_blockers(findings: Sequence[Finding]) -> None:
+    """Raises PreflightFailed with all findings when one of them stops the rollout."""
+    blockers = [one for one in findings if one.severity is Severity.BLOCKER]
+    if not blockers:
+        return
+    count = f"{len(blockers)} reason{'s' if len(blockers) > 1 else ''}"
+    raise PreflightFailed(f"the rollout cannot succeed, for {count}; nothing was started", details=describe(findings))
+
+
+def describe(findings: Sequence[Finding]) -> str:
+    """For people: a line per finding, and what helps below it."""
+    return "\n".join(f"  {one.severity.value}  {one}\n           try: {one.hint}" for one in findings)
+
+
+def _workspace(network: NetworkFacts) -> Iterator[Finding]:
+    if network.is_v1_legacy:
+        yield _blocker(
+            "workspace: v1_legacy_mode",
+            "a workspace in v1 legacy mode has no online endpoints",
+            "switch it off: set v1_legacy_mode of the workspace to false, which takes up to an hour to work",
+        )
+
+
+def _immutable(spec: RolloutSpec, endpoint: EndpointState, network: NetworkFacts) -> Iterator[Finding]:
+    """What differs from the endpoint that is there, and can only be had by another endpoint."""
+    wanted, is_same_region = spec.endpoint, _region(endpoint.location) in ("", _region(network.region))
+    is_failed = endpoint.is_settled and endpoint.provisioning_state.lower() != "succeeded"
+    # One whose creation failed is deleted and created again.
+    is_kept = endpoint.exists and not (is_failed and not endpoint.online_deployments)
+    another = "delete the endpoint first, or give the new one another name in endpoint.yml"
+    kind = spec.online_deployment.settings.get("type", "managed")
+    if kind != wanted.kind:
+        yield _blocker(
+            "deployment.yml: type",
+            f"is {kind}, but endpoint.yml describes a {wanted.kind} endpoint",
+            "a Kubernetes endpoint has `compute` in endpoint.yml and `type: kubernetes` in deployment.yml",
+        )
+    if is_kept and endpoint.kind != wanted.kind:
+        message = f"the endpoint is {endpoint.kind} and cannot become {wanted.kind}"
+        yield _blocker("endpoint.yml: compute", message, another)
+    if is_kept and not is_same_region:
+        message = f"the endpoint is in {endpoint.location} and cannot move to the workspace's region {network.region}"
+        yield _blocker("endpoint.yml: location", message, another)
+    elif _region(wanted.location) not in ("", _region(network.region)):
+        message = f"{wanted.location} is ignored: endpoints are in the workspace's region, {network.region}"
+        yield _warning("endpoint.yml: location", message, "remove it, or name a workspace of that region")
+    if is_kept and wanted.identities and endpoint.identities and wanted.identities != endpoint.identities:
+        today, then = ", ".join(endpoint.identities), ", ".join(wanted.identities)
+        yield _blocker("endpoint.yml: identity", f"is {today} and cannot become {then}", another)
+
+
+def _limits(
+    spec: RolloutSpec,
+    endpoint: EndpointState,
+    kept: tuple[OnlineDeploymentState, ...],
+    candidate: OnlineDeploymentState | None,
+    traffic_after: Mapping[str, int],
+) -> Iterator[Finding]:
+    if candidate is None and len(kept) >= MOST_ONLINE_DEPLOYMENTS:
+        yield _blocker(
+            "endpoint: online deployments",
+            f"there are {len(kept)} already, and an endpoint has at most {MOST_ONLINE_DEPLOYMENTS}",
+            "delete one that gets no traffic: `az ml online-deployment delete`",
+        )
+    if spec.online_deployment.instance_count > MAX_INSTANCES:
+        yield _blocker(
+            "deployment.yml: instance_count",
+            f"{spec.online_deployment.instance_count} is more than an online deployment can have, {MAX_INSTANCES}",
+            "use a larger instance_type, or a second endpoint",
+        )
+    longest = max(len(traffic.encode(endpoint.traffic)), len(traffic.encode(traffic_after)))
+    if longest > MOST_TAG_CHARACTERS:
+        yield _blocker(
+            "endpoint: traffic",
+            f"takes {longest} characters in the tag that remembers it, and a tag has at most {MOST_TAG_CHARACTERS}",
+            "give the traffic to fewer online deployments",
+        )
+
+
+def _clients(spec: RolloutSpec, endpoint: EndpointState) -> Iterator[Finding]:
+    """What those who call the endpoint will notice."""
+    today, wanted = endpoint.auth_mode, spec.endpoint.auth_mode
+    if today != wanted and traffic.served_by(endpoint.traffic):
+        yield _warning(
+            "endpoint.yml: auth_mode",
+            f"changes from {today} to {wanted} while the endpoint is in use: its clients' credentials stop working",
+            "tell the clients first, or make a second endpoint for them to move to",
+        )
+    if spec.endpoint.kind == "managed" and spec.endpoint.public_network_access == "disabled":
+        yield _warning(
+            "endpoint.yml: public_network_access",
+            "is disabled, so the smoke test reaches the endpoint only through the workspace's private endpoint",
+            "run the rollout on a machine inside of that network",
+        )
+
+
+def _network(spec: RolloutSpec, network: NetworkFacts) -> Iterator[Finding]:
+    egress = spec.online_deployment.settings.get("egress_public_network_access")
+    field = "deployment.yml: egress_public_network_access"
+    if network.has_managed_network:
+        if egress is not None:
+            yield _blocker(
+                field,
+                f"is {egress}, but the workspace has a managed network, which decides it",
+                "remove it from deployment.yml",
+            )
+        yield from _managed_network(network)
+        return
+    is_no_code = spec.online_deployment.environment is None and spec.online_deployment.code_sha256 is None
+    if egress == "disabled" and is_no_code:
+        yield _blocker(
+            field,
+            "is disabled, which MLflow models without a scoring script do not support",
+            "add code_configuration and an environment, or use the workspace's managed network instead",
+        )
+    if egress != "disabled" and network.public_network_access.lower() == "disabled":
+        yield _blocker(
+            field,
+            "is enabled, but the workspace's public network access is disabled: image and model cannot be downloaded",
+            "set it to disabled, or use the workspace's managed network",
+        )
+
+
+def _managed_network(network: NetworkFacts) -> Iterator[Finding]:
+    status, field = network.managed_network_status, "workspace: managed network"
+    hint = "provision it: `az ml workspace provision-network`, which takes some minutes"
+    if status is None:
+        yield _warning(field, "Azure does not say whether it is provisioned; until then it refuses deployments", hint)
+    elif status.lower() != PROVISIONED:
+        yield _blocker(field, f"is not provisioned (its status is {status}), so Azure refuses online deployments", hint)
+
+
+def _quota(
+    spec: RolloutSpec,
+    network: NetworkFacts,
+    usage: Usage | None,
+    candidate: OnlineDeploymentState | None,
+    removed: tuple[OnlineDeploymentState, ...],
+) -> Iterator[Finding]:
+    """The cores that the candidate needs beside what runs already, against those that are free in its family."""
+    field, name = "deployment.yml: instance_type", _instance_type(spec.online_deployment.settings)
+    if usage is None:
+        hint = "give the identity the role Reader on the subscription; `az ml compute list-usage` shows the quota"
+        yield _warning(field, "the quota could not be read, so it was not checked", hint)
+        return
+    size = usage.size(name)
+    if size is None:
+        offered = [one.name for one in usage.sizes if one.is_for_endpoints]
+        message = f"{name or 'nothing'} is not a size of virtual machines in {network.region}"
+        hint = "choose one of the managed online endpoints SKU list"
+        yield _blocker(field, f"{message}{did_you_mean(name, offered)}", hint)
+        return
+    if not size.is_for_endpoints:
+        message = f"{size.name} is not among the sizes that Azure lists for online endpoints in {network.region}"
+        yield _warning(field, message, "choose one of the managed online endpoints SKU list")
+    family = usage.family(size.family)
+    if family is None or family.limit is None:
+        return
+    count = spec.online_deployment.instance_count
+    needed = cores_needed(size, count) - (cores_needed(size, candidate.instance_count) if candidate else 0)
+    freed = sum(
+        cores_needed(other, one.instance_count)
+        for one in removed
+        if (other := usage.size(_instance_type(one.settings))) and usage.is_same_family(other.family, size.family)
+    )
+    free = family.limit - family.used + freed
+    if needed > max(free, 0):
+        more = " more" if candidate else ""
+        yield _blocker(
+            "deployment.yml: instance_count",
+            f"{count} x {size.name} take {needed}{more} cores of {size.family} in {network.region}, Azure's reserve of "
+            f"20 % among them, and {max(free, 0)} of {family.limit} are free while stable still runs",
+            "ask for more quota, delete online deployments that get no traffic, or use fewer or smaller instances",
+        )
+
+
+def _instance_type(settings: Mapping[str, object]) -> str:
+    return str(settings.get("instance_type") or "")
+
+
+def _region(name: str | None) -> str:
+    # "West Europe" and "westeurope" are the same region.
+    return (name or "").replace(" ", "").lower()
+
+
+def _blocker(field: str, message: str, hint: str) -> Finding:
+    return Finding(severity=Severity.BLOCKER, field=field, message=message, hint=hint)
+
+
+def _warning(field: str, message: str, hint: str) -> Finding:
+    return Finding(severity=Severity.WARNING, field=field, message=message, hint=hint)

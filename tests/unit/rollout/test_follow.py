@@ -1,0 +1,301 @@
+"""Which new version of a model is rolled out by itself."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollway.rollout.follow import (
+    Choice,
+    Finding,
+    LiveModel,
+    ModelSource,
+    ModelVersion,
+    Verdict,
+    find,
+    followed_model,
+    idempotency_key,
+    live_models,
+    newest_eligible,
+    newest_first,
+    parse_reference,
+    rejected_versions,
+)
+from rollway.rollout.state import EndpointState, OnlineDeploymentState
+from rollway.spec import AssetSpec, Follow, FreezeWindow, RolloutSpec
+from tests.unit.builders import WORKSPACE_ID, rollout_spec
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)  # a Friday
+DIABETES = ModelSource(name="diabetes")
+
+
+def version(text: str, minutes: float = 0, **values: Any) -> ModelVersion:
+    """A version of the model diabetes that was created so many minutes after a fixed moment, a day ago."""
+    created_at = NOW - timedelta(days=1) + timedelta(minutes=minutes)
+    return ModelVersion(
+        **{"name": "diabetes", "version": text, "id": f"{WORKSPACE_ID}/{text}", "created_at": created_at, **values}
+    )
+
+
+def choose(*versions: ModelVersion, rejected: tuple[str, ...] = (), **rules: Any) -> Choice:
+    return newest_eligible(versions, Follow(**rules), NOW, rejected)
+
+
+def chosen(choice: Choice) -> str | None:
+    return choice.version.version if choice.version else None
+
+
+def spec_that_follows(reference: str = "diabetes@latest", **rules: Any) -> RolloutSpec:
+    spec = rollout_spec(model=AssetSpec(reference=reference))
+    follow = Follow(**rules) if rules else None
+    return spec.model_copy(update={"rollout": spec.rollout.model_copy(update={"follow": follow})})
+
+
+def endpoint_with(*serving: tuple[str, int], tags: dict[str, str] | None = None) -> EndpointState:
+    """An endpoint whose online deployments serve versions of the model diabetes with weights."""
+    return EndpointState(
+        name="diabetes",
+        tags=tags or {},
+        traffic={f"main-{text}": weight for text, weight in serving},
+        online_deployments=tuple(
+            OnlineDeploymentState(
+                name=f"main-{text}",
+                provisioning_state="Succeeded",
+                instance_count=1,
+                model=f"{WORKSPACE_ID}/models/diabetes/versions/{text}",
+            )
+            for text, _ in serving
+        ),
+    )
+
+
+def found(endpoint: EndpointState, *versions: ModelVersion, now: datetime = NOW, **rules: Any) -> Finding:
+    return find(spec_that_follows(**rules), DIABETES, versions, endpoint, "ws", now)
+
+
+def test_the_newest_is_the_one_created_last_not_the_highest() -> None:
+    assert chosen(choose(version("10", minutes=1), version("9", minutes=2), version("2", minutes=0))) == "9"
+
+
+def test_of_versions_created_at_once_the_highest_number_is_the_newest() -> None:
+    assert [
+        one.version for one in newest_first([version("9"), version("10"), version("1.9.0"), version("1.10.0")])
+    ] == [
+        "10",
+        "9",
+        "1.10.0",
+        "1.9.0",
+    ]
+
+
+versions = st.lists(
+    st.builds(
+        version,
+        st.text("0123456789.v-", min_size=1, max_size=5),
+        st.integers(0, 5),
+        is_archived=st.booleans(),
+        tags=st.dictionaries(st.just("approved"), st.sampled_from(["yes", "no"])),
+        stage=st.sampled_from([None, "Production", "development"]),
+    ),
+    max_size=8,
+    unique_by=lambda one: one.version,
+)
+rules = st.builds(
+    Follow,
+    tags=st.dictionaries(st.just("approved"), st.just("yes")),
+    stage=st.sampled_from([None, "production"]),
+    minimum_age_seconds=st.sampled_from([0, 24 * 3600 - 120]),
+)
+
+
+@given(versions, rules, st.randoms())
+def test_the_order_in_which_azure_lists_versions_does_not_matter(
+    listed: list[ModelVersion], follow: Follow, random: Any
+) -> None:
+    shuffled = random.sample(listed, len(listed))
+
+    assert newest_eligible(shuffled, follow, NOW, ()) == newest_eligible(listed, follow, NOW, ())
+
+
+@given(versions, rules, st.sets(st.sampled_from(["diabetes:1", "diabetes:2"])))
+def test_every_newer_version_is_skipped_with_a_reason_and_none_is_both(
+    listed: list[ModelVersion], follow: Follow, rejected: set[str]
+) -> None:
+    choice = newest_eligible(listed, follow, NOW, rejected)
+
+    ordered = [one.version for one in newest_first(listed)]
+    skipped = [one.version for one in choice.skipped]
+    assert ordered[: len(skipped)] == skipped
+    assert all(one.reason for one in choice.skipped)
+    if choice.version is None:
+        assert len(skipped) == len(ordered)
+    else:
+        assert ordered[len(skipped)] == choice.version.version
+        assert not choice.version.is_archived
+        assert f"diabetes:{choice.version.version}" not in rejected
+
+
+@pytest.mark.parametrize(
+    ("newest", "rules", "reason"),
+    [
+        ({"is_archived": True}, {}, "it is archived"),
+        ({}, {"tags": {"approved": "yes"}}, "its tag approved is (not set), not yes"),
+        ({"tags": {"approved": "no"}}, {"tags": {"approved": "yes"}}, "its tag approved is no, not yes"),
+        ({"stage": "Staging"}, {"stage": "Production"}, "its stage is Staging, not Production"),
+        ({}, {"stage": "Production"}, "its stage is (not set), not Production"),
+        ({"created_at": NOW - timedelta(seconds=30)}, {"minimum_age_seconds": 60}, "it is 30 s old, not yet 60 s"),
+        ({"created_at": NOW + timedelta(seconds=9)}, {"minimum_age_seconds": 60}, "it is 0 s old, not yet 60 s"),
+    ],
+)
+def test_a_version_that_breaks_a_rule_is_skipped_for_the_next_one(
+    newest: dict[str, Any], rules: dict[str, Any], reason: str
+) -> None:
+    good = version("1", tags={"approved": "yes"}, stage="production")
+
+    choice = choose(good, version("2", minutes=5, **newest), **rules)
+
+    assert (chosen(choice), choice.why) == ("1", "newest eligible version, 1 newer skipped")
+    assert [(one.version, one.reason) for one in choice.skipped] == [("2", reason)]
+
+
+def test_a_rejected_version_is_skipped_and_a_newer_one_is_tried() -> None:
+    rejected = tuple(rejected_versions({"rollway:rejected": "Diabetes:2, diabetes:4"}))
+
+    assert chosen(choose(version("1"), version("2", 1), rejected=rejected)) == "1"
+    assert chosen(choose(version("1"), version("2", 1), version("3", 2), rejected=rejected)) == "3"
+
+
+def test_an_endpoint_that_does_not_exist_yet_gets_its_first_version() -> None:
+    finding = found(EndpointState(name="diabetes", exists=False), version("1"))
+
+    assert (finding.verdict, finding.version, finding.live_version) == (Verdict.START, "1", None)
+
+
+def test_a_new_version_starts_a_rollout() -> None:
+    finding = found(endpoint_with(("1", 100)), version("1"), version("2", 1))
+
+    assert (finding.verdict, finding.version, finding.live_version) == (Verdict.START, "2", "1")
+    assert finding.idempotency_key == "ws/diabetes:diabetes:2@2026-11-19T12:01:00+00:00"
+
+
+def test_the_live_version_is_not_started_again() -> None:
+    finding = found(endpoint_with(("2", 100)), version("1"), version("2", 1))
+
+    assert (finding.verdict, finding.reason) == (Verdict.UP_TO_DATE, "2 is live, the newest version")
+
+
+def test_a_version_with_a_part_of_the_traffic_is_not_started_again() -> None:
+    finding = found(endpoint_with(("1", 90), ("2", 10)), version("1"), version("2", 1))
+
+    assert (finding.verdict, finding.live_version) == (Verdict.UP_TO_DATE, "1")
+
+
+@pytest.mark.parametrize("is_archived", [False, True])
+def test_nothing_goes_back_by_itself_to_an_older_version(is_archived: bool) -> None:
+    live = version("2", 1, is_archived=is_archived)
+
+    finding = found(endpoint_with(("2", 100)), version("1", tags={"ok": "1"}), live, tags={"ok": "1"})
+
+    assert finding.verdict is Verdict.UP_TO_DATE
+    assert finding.reason == "2 is live and newer than the newest eligible version, 1 newer skipped"
+
+
+def test_another_model_behind_the_endpoint_gives_way() -> None:
+    live = (
+        endpoint_with(("2", 100))
+        .online_deployments[0]
+        .model_copy(update={"model": "azureml://registries/r/models/diabetes/versions/2"})
+    )
+    endpoint = endpoint_with(("2", 100)).model_copy(update={"online_deployments": (live,)})
+
+    finding = found(endpoint, version("1"), version("2", 1))
+
+    assert (finding.verdict, finding.live_version) == (Verdict.START, "r/diabetes:2")
+
+
+def test_an_unknown_model_is_no_error() -> None:
+    finding = found(endpoint_with())
+
+    assert (finding.verdict, finding.reason) == (Verdict.NOTHING_ELIGIBLE, "the model has no versions yet")
+    assert finding.idempotency_key is None
+
+
+def test_a_rollback_stops_the_watcher_until_a_person_rolls_out_again() -> None:
+    tags = {"rollway:pinned": "rolled back from 2 by Ann"}
+
+    waits = found(endpoint_with(("1", 100), tags=tags), version("1"), version("2", 1))
+    nothing_new = found(endpoint_with(("2", 100), tags=tags), version("1"), version("2", 1))
+    goes_on = found(endpoint_with(("1", 100), tags={"rollway:pinned": ""}), version("1"), version("2", 1))
+
+    assert (waits.verdict, waits.reason) == (Verdict.PINNED, "2 waits: rolled back from 2 by Ann")
+    assert nothing_new.verdict is Verdict.UP_TO_DATE
+    assert goes_on.verdict is Verdict.START
+
+
+def test_a_freeze_window_delays_the_start() -> None:
+    freeze = [FreezeWindow(days=("fri",), start="11:00")]
+
+    inside = found(endpoint_with(("1", 100)), version("1"), version("2", 1), freeze=freeze)
+    after = found(
+        endpoint_with(("1", 100)), version("1"), version("2", 1), freeze=freeze, now=NOW + timedelta(hours=12)
+    )
+
+    assert (inside.verdict, inside.reason) == (Verdict.FROZEN, "2 waits for the end of fri 11:00 to 24:00 UTC")
+    assert after.verdict is Verdict.START
+
+
+def test_a_version_that_was_deleted_and_registered_again_is_another_one() -> None:
+    keys = {idempotency_key("ws", "e", DIABETES, version("2", minutes)) for minutes in (0, 1)}
+
+    assert len(keys) == 2
+
+
+@given(st.sampled_from(["ws", "prod"]), st.sampled_from(["e", "f"]), st.sampled_from([None, "r"]), st.integers(1, 9))
+def test_the_same_version_for_the_same_endpoint_has_one_key(
+    workspace: str, endpoint: str, registry: str | None, number: int
+) -> None:
+    source = ModelSource(name="m", registry=registry)
+
+    keys = {idempotency_key(workspace, endpoint, source, version(str(number))) for _ in range(2)}
+
+    assert len(keys) == 1
+    assert {workspace, endpoint} <= set(keys.pop().replace(":", "/").split("/"))
+
+
+@pytest.mark.parametrize(
+    ("reference", "source", "which"),
+    [
+        ("diabetes@latest", DIABETES, "latest"),
+        ("diabetes:3", DIABETES, "3"),
+        ("diabetes", DIABETES, "latest"),
+        (f"{WORKSPACE_ID}/models/diabetes/versions/3", DIABETES, "3"),
+        (f"azureml:{WORKSPACE_ID}/models/diabetes/versions/3", DIABETES, "3"),
+        ("azureml://registries/r/models/diabetes/versions/3", ModelSource(name="diabetes", registry="r"), "3"),
+        ("azureml://registries/r/models/diabetes/labels/latest", ModelSource(name="diabetes", registry="r"), "latest"),
+    ],
+)
+def test_every_form_of_a_reference_names_its_model(reference: str, source: ModelSource, which: str) -> None:
+    assert parse_reference(reference) == (source, which)
+
+
+def test_latest_is_followed_and_a_pinned_version_only_with_rules() -> None:
+    assert followed_model(spec_that_follows("diabetes@latest")) == DIABETES
+    assert followed_model(spec_that_follows("diabetes:3")) is None
+    assert followed_model(spec_that_follows("diabetes:3", stage="Production")) == DIABETES
+
+
+@pytest.mark.parametrize("model", [None, AssetSpec(name="inline")])
+def test_a_model_without_a_reference_is_not_followed(model: AssetSpec | None) -> None:
+    assert followed_model(rollout_spec(model=model)) is None
+
+
+def test_what_is_live_is_named_by_its_model_id_or_else_by_our_tag() -> None:
+    by_id, bare = endpoint_with(("1", 30), ("2", 70)).online_deployments
+    tagged = by_id.model_copy(update={"model": None, "tags": {"rollway:model": "diabetes:7"}})
+    unknown = bare.model_copy(update={"model": None})
+    endpoint = endpoint_with(("1", 30), ("2", 70)).model_copy(update={"online_deployments": (tagged, unknown)})
+
+    assert live_models(endpoint) == (LiveModel(source=DIABETES, version="7"),)
+    assert [one.version for one in live_models(endpoint_with(("1", 30), ("2", 70), ("3", 0)))] == ["2", "1"]

@@ -1,0 +1,106 @@
+"""The section `follow` of rollout.yml: what may be written, and which moments a freeze window covers."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollway.spec import Day, Follow, FreezeWindow, RolloutFile, parse_rollout_file
+
+MONDAY = datetime(2026, 11, 16, tzinfo=UTC)
+
+
+def parse(follow: str) -> RolloutFile | list[str]:
+    parsed = parse_rollout_file(yaml.safe_load(f"smoke_test: {{request_file: r}}\nfollow: {follow}"), "rollout.yml")
+    return [str(problem) for problem in parsed] if isinstance(parsed, list) else parsed
+
+
+def window(**values: Any) -> FreezeWindow:
+    return FreezeWindow(**values)
+
+
+def test_times_may_be_written_without_quotes() -> None:
+    parsed = parse("{freeze: [{days: [fri], from: 16:00}, {from: 22:30, to: 06:00, timezone: Europe/Berlin}]}")
+
+    assert isinstance(parsed, RolloutFile)
+    assert parsed.follow == Follow(
+        freeze=(window(days=("fri",), start="16:00"), window(start="22:30", end="06:00", timezone="Europe/Berlin"))
+    )
+
+
+def test_the_section_survives_the_way_from_step_to_step() -> None:
+    parsed = parse("{tags: {approved: 'yes'}, stage: Production, minimum_age_seconds: 60, freeze: [{to: 08:00}]}")
+
+    assert isinstance(parsed, RolloutFile)
+    assert RolloutFile.model_validate_json(parsed.model_dump_json()) == parsed
+
+
+@pytest.mark.parametrize(
+    ("follow", "problem"),
+    [
+        ("{tag: {a: b}}", "follow.tag: unknown key, did you mean 'tags'?"),
+        ("{freeze: [{form: 08:00}]}", "follow.freeze.0.form: unknown key, did you mean 'from'?"),
+        ("{freeze: [{days: []}]}", "follow.freeze.0.days: Tuple should have at least 1 item"),
+        ("{freeze: [{from: 25:00}]}", "follow.freeze.0.from: String should match pattern"),
+        ("{freeze: [{from: -5}]}", "follow.freeze.0.from: String should match pattern"),
+        (
+            "{freeze: [{timezone: Europe/Berln}]}",
+            "follow.freeze.0.timezone: there is no time zone 'Europe/Berln', did you mean 'Europe/Berlin'?",
+        ),
+        ("{freeze: [{timezone: ../etc/passwd}]}", "follow.freeze.0.timezone: there is no time zone '../etc/passwd'"),
+        ("{minimum_age_seconds: -1}", "follow.minimum_age_seconds: Input should be greater than or equal to 0"),
+        ("{stage: ''}", "follow.stage: String should have at least 1 character"),
+    ],
+)
+def test_a_fault_is_named_with_its_path(follow: str, problem: str) -> None:
+    problems = parse(follow)
+
+    assert isinstance(problems, list)
+    assert len(problems) == 1
+    assert problems[0].startswith(f"rollout.yml: {problem}")
+
+
+@pytest.mark.parametrize(
+    ("values", "hours", "is_covered"),
+    [
+        ({"days": ("mon",), "start": "16:00"}, 15.99, False),
+        ({"days": ("mon",), "start": "16:00"}, 16, True),
+        ({"days": ("mon",), "start": "16:00"}, 24, False),
+        ({"days": ("mon",), "end": "08:00"}, 7.99, True),
+        ({"days": ("mon",), "end": "08:00"}, 8, False),
+        ({"days": ("mon",), "start": "22:00", "end": "06:00"}, 29.99, True),
+        ({"days": ("mon",), "start": "22:00", "end": "06:00"}, 30, False),
+        ({"days": ("mon",), "start": "22:00", "end": "06:00"}, 5, False),
+        ({"days": ("sun",), "start": "22:00", "end": "06:00"}, 5, True),
+        ({"days": ("mon",), "start": "08:00", "end": "08:00"}, 31.99, True),
+        ({"days": ("mon",), "start": "00:00", "timezone": "America/New_York"}, 4.99, False),
+        ({"days": ("mon",), "start": "00:00", "timezone": "America/New_York"}, 5, True),
+    ],
+)
+def test_a_window_covers_its_hours(values: dict[str, Any], hours: float, is_covered: bool) -> None:
+    assert window(**values).covers(MONDAY + timedelta(hours=hours)) is is_covered
+
+
+def test_a_window_keeps_to_the_wall_clock_when_summer_time_ends() -> None:
+    evening = window(start="18:00", timezone="Europe/Berlin")
+
+    assert [evening.covers(datetime(2026, 10, day, 16, 30, tzinfo=UTC)) for day in (24, 25)] == [True, False]
+
+
+@given(st.datetimes(timezones=st.just(UTC)), st.sets(st.sampled_from(get_args(Day)), min_size=1))
+def test_whole_days_cover_exactly_their_days(moment: datetime, days: set[Any]) -> None:
+    assert window(days=tuple(days)).covers(moment) is (get_args(Day)[moment.weekday()] in days)
+
+
+clock_times = st.builds("{:02}:{:02}".format, st.integers(0, 23), st.integers(0, 59))
+
+
+@given(st.datetimes(timezones=st.just(UTC)), clock_times, clock_times.filter(lambda time: time != "00:00"))
+def test_a_window_and_the_rest_of_the_day_share_no_moment(moment: datetime, start: str, end: str) -> None:
+    if start != end:
+        inside, outside = window(start=start, end=end), window(start=end, end=start)
+
+        assert inside.covers(moment) is not outside.covers(moment)
