@@ -62,15 +62,16 @@ async def acquire(
             seen, since = held, clock.now()
         is_ours_to_take = not running and (
             held is None
-            or held.holder == run_id
             or is_earlier_attempt(held.holder, run_id)
             or clock.now() - since >= held.ttl_seconds
             or await has_ended(held.holder)
         )
         if is_ours_to_take:
             try:
-                await _write(session, state, {LEASE: _lease(run_id)})
-                writes += 1
+                fresh = state_of(await _get(session, endpoint))
+                if decode(fresh.tags.get(LEASE)) == held:  # reading all the rest, and asking, has taken time
+                    await _write(session, fresh, {LEASE: _lease(run_id)})
+                    writes += 1
                 if writes == 1:
                     interval = FIRST_INTERVAL_SECONDS
                     continue
@@ -97,8 +98,7 @@ async def acquire(
 
 async def require(session: Session, endpoint: str, run_id: str) -> OnlineEndpoint:
     """The endpoint's entity as it is now, as proof that the lease is still this run attempt's own; else LeaseLost."""
-    with azure_errors(f"cannot read the endpoint {endpoint!r}", where=f"endpoint {endpoint}"):
-        entity: OnlineEndpoint = await in_thread(session.ml.online_endpoints.get, endpoint)
+    entity = await _get(session, endpoint)
     require_own(state_of(entity), run_id)
     return entity
 
@@ -172,7 +172,7 @@ async def release(
     state = await settle(session, endpoint, clock)
     if not state.exists or decode(state.tags.get(LEASE)) is None:
         return False
-    require_own(state, run_id)
+    state = state_of(await require(session, endpoint, run_id))
     await _write(session, state, {**(tags or {}), LEASE: FREE})
     await settle(session, endpoint, clock)
     return True
@@ -186,6 +186,12 @@ def renewal(run_id: str) -> dict[str, str]:
 def _lease(run_id: str) -> str:
     # To the millisecond, because two renewals of the same second must not look like none.
     return Lease(holder=run_id, ttl_seconds=lease_seconds(), renewed_at=now("milliseconds")).encode()
+
+
+async def _get(session: Session, endpoint: str) -> OnlineEndpoint:
+    with azure_errors(f"cannot read the endpoint {endpoint!r}", where=f"endpoint {endpoint}"):
+        entity: OnlineEndpoint = await in_thread(session.ml.online_endpoints.get, endpoint)
+    return entity
 
 
 async def _write(session: Session, state: EndpointState, tags: Mapping[str, str]) -> None:

@@ -127,7 +127,7 @@ def test_a_plan_is_printed_for_people(monkeypatch: pytest.MonkeyPatch, capsys: p
 
     assert code_of("plan", "deployments/diabetes/", "--model-version", "2") == 0
     assert calls == [("deployments/diabetes/", "2", None)]
-    assert capsys.readouterr().out.startswith("plan: new online deployment\n")
+    assert capsys.readouterr().out.startswith("plan: create endpoint, create online deployment, move traffic\n")
 
 
 def test_a_plan_as_json_is_one_document(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -208,8 +208,24 @@ def test_deploy_hands_over_what_was_asked_and_answers_with_the_report_alone(
     flow: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert code_of("deploy", "deployments/diabetes", "--model-version", "2", "--dry-run") == 0
-    assert flow == [("deployments/diabetes", "2", True)]
+    assert flow == [("deployments/diabetes", "2", True, False, 100)]
     assert capsys.readouterr().out.startswith("diabetes: promoted\n")
+
+
+def test_deploy_hands_over_that_it_is_forced_and_how_much_traffic_it_may_take(flow: list[tuple[Any, ...]]) -> None:
+    assert code_of("deploy", "diabetes", "--force", "--weight", "10") == 0
+    assert flow == [("diabetes", None, False, True, 10)]
+
+
+@pytest.mark.parametrize("weight", ["0", "101", "-1", "ten", "0.5"])
+def test_a_weight_that_is_no_percent_is_wrong_usage(
+    flow: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str], weight: str
+) -> None:
+    assert code_of("deploy", "diabetes", f"--weight={weight}") == 2
+
+    captured = capsys.readouterr()
+    assert (flow, captured.out) == ([], "")
+    assert "--weight" in captured.err
 
 
 def test_deploy_as_json_is_one_document_whatever_libraries_print(

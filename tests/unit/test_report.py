@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from rollway import report
 from rollway.report import Outcome, RolloutReport, StepTime
-from rollway.rollout.plan import Action
+from rollway.rollout.plan import Action, Change, Kind, Plan
 from rollway.rollout.preflight import Finding, Severity
 from rollway.rollout.smoke import SmokeTestResult
-from rollway.rollout.state import EndpointState
-from tests.unit.builders import a_plan, after, measurement, rollout_spec
+from tests.unit.builders import a_plan, measurement, rollout_spec
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -22,6 +21,14 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 def a_step(name: str = "connect", start: float = 0.0, seconds: float = 2.0, is_completed: bool = True) -> StepTime:
     started = NOON + timedelta(seconds=start)
     return StepTime(name=name, started=started, ended=started + timedelta(seconds=seconds), is_completed=is_completed)
+
+
+def planned(*actions: Kind | Action, **changes: object) -> Plan:
+    """A plan of these actions; a kind stands for an action without changes."""
+    made = [
+        one if isinstance(one, Action) else Action(kind=one, target="main", why=f"why {one.value}") for one in actions
+    ]
+    return a_plan().model_copy(update={"actions": tuple(made), **changes})
 
 
 def a_report(outcome: Outcome = Outcome.PROMOTED) -> RolloutReport:
@@ -42,17 +49,31 @@ def a_report(outcome: Outcome = Outcome.PROMOTED) -> RolloutReport:
 
 
 @pytest.mark.parametrize(
-    ("action", "is_dry_run", "outcome"),
+    ("kinds", "outcome"),
     [
-        (Action.NEW, False, Outcome.PROMOTED),
-        (Action.IN_PLACE, False, Outcome.UPDATED),
-        (Action.NO_OP, False, Outcome.NO_OP),
-        (Action.NEW, True, Outcome.PLANNED),
-        (Action.NO_OP, True, Outcome.PLANNED),
+        ([Kind.CREATE_ENDPOINT, Kind.CREATE, Kind.MOVE_TRAFFIC], Outcome.PROMOTED),
+        ([Kind.REMOVE, Kind.ADOPT, Kind.MOVE_TRAFFIC, Kind.RETIRE], Outcome.PROMOTED),
+        ([Kind.PROVE], Outcome.PROMOTED),
+        ([Kind.UPDATE], Outcome.UPDATED),
+        ([Kind.UPDATE_ENDPOINT], Outcome.UPDATED),
+        ([Kind.UPDATE, Kind.MOVE_TRAFFIC], Outcome.PROMOTED),
+        ([Kind.REMOVE], Outcome.TIDIED),
+        ([Kind.RETIRE], Outcome.TIDIED),
+        ([Kind.WAIT], Outcome.TIDIED),
+        ([], Outcome.NO_OP),
     ],
+    ids=lambda value: "+".join(kind.name for kind in value) or "nothing" if isinstance(value, list) else value.name,
 )
-def test_the_outcome_follows_from_the_plan(action: Action, is_dry_run: bool, outcome: Outcome) -> None:
-    assert report.outcome_of(a_plan().model_copy(update={"action": action}), is_dry_run) is outcome
+def test_the_outcome_follows_from_the_plan(kinds: list[Kind], outcome: Outcome) -> None:
+    assert report.outcome_of(planned(*kinds), is_dry_run=False) is outcome
+    assert report.outcome_of(planned(*kinds), is_dry_run=True) is Outcome.PLANNED
+
+
+@pytest.mark.parametrize("kind", [Kind.MOVE_TRAFFIC, Kind.PROVE])
+def test_one_that_shares_the_traffic_is_a_canary(kind: Kind) -> None:
+    shared = planned(kind, traffic_after={"new": 10, "blue": 90})
+
+    assert report.outcome_of(shared, is_dry_run=False) is Outcome.CANARY
 
 
 def test_the_text_says_what_was_deployed_where_and_how_it_answered() -> None:
@@ -85,31 +106,88 @@ def test_the_text_of_a_dry_run_is_the_plan() -> None:
     assert report.text(a_report(Outcome.PLANNED)) == report.plan_text(a_plan())
 
 
-def test_a_plan_for_a_new_online_deployment_says_why() -> None:
-    text = report.plan_text(a_plan())
+def test_the_headline_names_each_kind_of_action_once_and_in_order() -> None:
+    made = planned(Kind.REMOVE, Kind.REMOVE, Kind.CREATE, Kind.MOVE_TRAFFIC)
 
-    assert text.startswith("plan: new online deployment\n")
-    assert "diabetes (to be created)" in text
-    assert f"online deployment: none serves traffic -> {a_plan().online_deployment}" in text
+    assert report.headline(made) == "remove leftover, create online deployment, move traffic"
+    assert report.headline(planned()) == "nothing to do"
+
+
+def test_a_plan_names_every_action_with_its_reason_and_its_fields() -> None:
+    made = planned(
+        Action(kind=Kind.REMOVE, target="old", why="an earlier rollout left it"),
+        Action(
+            kind=Kind.UPDATE,
+            target="main",
+            why="these fields change",
+            changes=(
+                Change(field="instance_count", today="1", wanted="3"),
+                Change(field="tags.a", today="x|y", wanted="z"),
+            ),
+        ),
+        traffic_before={"main": 90, "blue": 10},
+        traffic_after={"main": 100},
+    )
+
+    assert report.plan_text(made).splitlines() == [
+        "plan: remove leftover, change in place",
+        "  endpoint           diabetes",
+        f"  online deployment  {made.online_deployment}",
+        "  model              diabetes:1",
+        "  environment        inference:1",
+        "  traffic today      main 90 %, blue 10 %",
+        "  traffic then       main 100 %",
+        "remove leftover old: an earlier rollout left it",
+        "change in place main: these fields change",
+        "  instance_count: 1 -> 3",
+        "  tags.a: x|y -> z",
+    ]
+    assert report.plan_markdown(made).splitlines() == [
+        f"## Remove leftover, change in place: `{made.online_deployment}`",
+        "",
+        "Model `diabetes:1`, environment `inference:1`, traffic today main 90 %, blue 10 %, then main 100 %.",
+        "",
+        "| action | on | why | field | today | wanted |",
+        "|---|---|---|---|---|---|",
+        "| remove leftover | old | an earlier rollout left it | | | |",
+        "| change in place | main | these fields change | instance_count | 1 | 3 |",
+        "| change in place | main | these fields change | tags.a | x\\|y | z |",
+    ]
 
 
 def test_a_plan_without_anything_to_do_says_so() -> None:
-    spec = rollout_spec()
-    unchanged = a_plan(spec, after(a_plan(spec), spec, EndpointState(name="diabetes")))
-
-    assert report.plan_text(unchanged).startswith("plan: nothing to do\n")
-    assert "why:" not in report.plan_text(unchanged)
-    assert "## Nothing to do: `main-" in report.plan_markdown(unchanged)
-    assert "Azure already is as the folder describes it." in report.plan_markdown(unchanged)
+    assert report.plan_text(planned()).startswith("plan: nothing to do\n")
+    assert "## Nothing to do: `main-" in report.plan_markdown(planned())
+    assert report.plan_markdown(planned()).endswith("\nAzure already is as the folder describes it.")
 
 
-def test_a_change_of_the_endpoint_is_part_of_the_plan() -> None:
-    spec = rollout_spec()
-    live = after(a_plan(spec), spec, EndpointState(name="diabetes"))
-    changed = a_plan(rollout_spec(endpoint={"auth_mode": "aad_token"}), live)
+def test_what_somebody_else_changed_is_shown_also_where_nothing_is_to_be_done() -> None:
+    made = planned(drift=(Change(field="instance_type", today="Standard_F4s_v2", wanted="Standard_DS3_v2"),))
 
-    assert "  auth_mode: key -> aad_token" in report.plan_text(changed)
-    assert "| auth_mode | key | aad_token |" in report.plan_markdown(changed)
+    assert report.plan_text(made).splitlines()[-2:] == [
+        f"{made.online_deployment} is not as Rollway created it; --force rolls out anew",
+        "  instance_type: Standard_F4s_v2 -> Standard_DS3_v2",
+    ]
+    assert report.plan_markdown(made).splitlines()[-1] == (
+        f"| nothing | {made.online_deployment} | not as Rollway created it; a forced rollout replaces it "
+        "| instance_type | Standard_F4s_v2 | Standard_DS3_v2 |"
+    )
+    assert "already is as the folder describes it" not in report.plan_markdown(made)
+
+
+def test_a_plan_without_a_model_or_an_environment_says_none() -> None:
+    text = report.plan_text(planned(model=None, environment=None))
+
+    assert re.findall(r"^  (model|environment) +\(none\)$", text, re.MULTILINE) == ["model", "environment"]
+
+
+def test_the_artifact_of_a_rollout_ends_with_its_actions_and_their_reasons() -> None:
+    text = report.markdown(a_report())
+
+    assert text[text.index("### Why") :].splitlines()[2:4] == [
+        "| action | on | why | field | today | wanted |",
+        "|---|---|---|---|---|---|",
+    ]
 
 
 def test_an_answer_cannot_break_the_table_of_the_artifact() -> None:

@@ -8,6 +8,7 @@ from rollway.settings import (
     deployments_folder,
     door_secret,
     is_debug,
+    lease_seconds,
     workspace_from_environment,
 )
 
@@ -52,6 +53,30 @@ def test_an_empty_variable_counts_as_missing(monkeypatch: pytest.MonkeyPatch) ->
         workspace_from_environment()
 
     assert caught.value.where == "environment variables AZUREML_WORKSPACE"
+
+
+@pytest.mark.parametrize(("value", "seconds"), [(None, 300), ("1", 1), ("3600", 3600)])
+def test_a_lease_is_valid_for_as_long_as_the_variable_says_or_five_minutes(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, seconds: int
+) -> None:
+    if value is not None:
+        monkeypatch.setenv("ROLLWAY_LEASE_SECONDS", value)
+
+    assert lease_seconds() == seconds
+
+
+@pytest.mark.parametrize("value", ["0", "-5", "1.5", "", "five", "²"])
+def test_anything_but_a_whole_number_of_seconds_is_no_lease_time(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("ROLLWAY_LEASE_SECONDS", value)
+
+    with pytest.raises(ConfigurationError) as caught:
+        lease_seconds()
+
+    assert str(caught.value) == (
+        f"{value!r} is no lease time\n"
+        "  where: environment variable ROLLWAY_LEASE_SECONDS\n"
+        "  try: set a whole number of seconds, at least 1, or unset it for 300"
+    )
 
 
 @pytest.mark.parametrize(("value", "expected"), [("1", True), ("yes", True), ("0", False), ("", False)])

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from rollway.azure import endpoints
 from rollway.azure.endpoints import confirm_promotion, ensure_endpoint, move_traffic
 from rollway.azure.state import read_endpoint
 from rollway.errors import AnotherRollout, DeadlineExceeded, EndpointFailed, ForeignChange, LeaseLost, NotFound
@@ -38,6 +39,12 @@ def test_an_endpoint_that_is_not_there_is_a_value_not_an_error() -> None:
     assert (state.exists, state.name) == (False, "diabetes")
 
 
+def test_another_rollout_is_waited_for_as_long_as_it_may_take() -> None:
+    spec = rollout_spec()
+
+    assert endpoints.lease_timeout_seconds(spec) == spec.rollout.ready_timeout_seconds + 1800
+
+
 def ensure(azure: FakeAzure, spec: RolloutSpec, *, is_dry_run: bool = False) -> bool:
     ensured = ensure_endpoint(azure.session, spec, OURS, is_dry_run=is_dry_run, clock=Clock())
     return run(ensured).exists
@@ -66,10 +73,13 @@ def test_an_endpoint_that_differs_is_changed_under_its_lease_and_keeps_its_traff
     assert azure.writes == [f"lease to {OURS}", "put endpoint {'blue': 100}"]
 
 
-def test_an_endpoint_that_another_rollout_holds_is_not_changed(azure: FakeAzure) -> None:
+def test_an_endpoint_that_another_rollout_holds_is_not_changed(
+    azure: FakeAzure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoints, "lease_timeout_seconds", lambda _: 60)
     azure.lease_to(THEIRS, ttl_seconds=1_000_000)
 
-    with pytest.raises(AnotherRollout, match="did not become free within") as caught:
+    with pytest.raises(AnotherRollout, match="did not become free within 60 s") as caught:
         ensure(azure, rollout_spec(endpoint={"auth_mode": "aad_token"}))
 
     assert caught.value.why == f"another rollout holds it: {THEIRS}, seen alive then"
@@ -377,3 +387,11 @@ def test_a_promotion_is_not_confirmed_without_the_lease(azure: FakeAzure, made: 
         confirm(azure, made[1])
 
     assert (azure.writes, azure.holder) == ([], THEIRS)
+
+
+def test_where_to_return_is_what_was_proven_and_not_what_served_last(held: FakeAzure) -> None:
+    held.set_traffic(blue=60, green=40)
+
+    move(held, {"green": 100}, expected={"blue": 60, "green": 40})
+
+    assert held.tags[PROVEN_TRAFFIC] == "blue=100"

@@ -1,4 +1,4 @@
-"""An abort undoes exactly what its own run did, and is safe to repeat."""
+"""An abort: traffic back, what is at fault deleted, the rest left for a retry, the lease given back; nothing else."""
 
 from typing import Any
 
@@ -7,138 +7,294 @@ from azure.core.exceptions import HttpResponseError
 
 from rollway.azure import undo
 from rollway.azure.endpoints import move_traffic
+from rollway.azure.undo import MOST_REJECTED, Undone
 from rollway.errors import ForeignChange, RequestRefused
-from rollway.rollout.state import CREATED_BY, PREVIOUS_TRAFFIC, RUN, WRITTEN_TRAFFIC
-from tests.unit.azure.fake import FakeAzure, run
+from rollway.rollout.state import CREATED_BY, LEASE, MODEL, PROVEN_TRAFFIC, REJECTED, RUN, WRITTEN_TRAFFIC
+from tests.unit.azure.fake import OURS, THEIRS, FakeAzure, run
 from tests.unit.builders import Clock
 
-OURS = {CREATED_BY: "this run"}
-THEIRS = {CREATED_BY: "another run"}
+GREEN_STAYS = "online deployment green stays without traffic (Succeeded), to go on with"
+RESTORED = "traffic restored: blue 100 %"
 
 
-def move(
-    azure: FakeAzure, wanted: dict[str, int], expected: dict[str, int], run_id: str = "this run"
-) -> dict[str, int]:
-    return run(move_traffic(azure.session, "diabetes", wanted, expected=expected, run_id=run_id, clock=Clock()))
-
-
-def abort(azure: FakeAzure, run_id: str = "this run") -> tuple[str, ...]:
-    return run(undo.abort(azure.session, "diabetes", run_id, clock=Clock()))
-
-
-def test_abort_restores_traffic_and_then_deletes_what_this_run_created(azure: FakeAzure) -> None:
-    move(azure, {"green": 100}, expected={"blue": 100})
-
-    done = abort(azure)
-
-    assert azure.traffic == {"blue": 100}
-    assert azure.writes[1:] == ["put endpoint {'blue': 100}", "delete green"]
-    assert done == ("traffic restored: blue 100 %", "online deployment green deleted")
-
-
-def test_abort_twice_is_abort_once(azure: FakeAzure) -> None:
-    move(azure, {"green": 100}, expected={"blue": 100})
-    abort(azure)
-    before = list(azure.writes)
-
-    assert abort(azure) == ()
-    assert azure.writes == before
-    assert azure.traffic == {"blue": 100}
-
-
-def test_an_abort_that_was_cut_off_after_restoring_goes_on_where_it_stopped(azure: FakeAzure) -> None:
-    move(azure, {"green": 100}, expected={"blue": 100})
-    delete, azure._delete = azure._delete, _refuse  # type: ignore[method-assign]
-    with pytest.raises(RequestRefused):
-        abort(azure)
-    azure._delete = delete  # type: ignore[method-assign]
-
-    assert abort(azure) == ("online deployment green deleted",)
-    assert azure.traffic == {"blue": 100}
-
-
-def test_abort_waits_for_the_traffic_change_that_is_still_under_way(azure: FakeAzure) -> None:
-    assert azure.endpoint is not None
-    tags = {PREVIOUS_TRAFFIC: "blue=100", WRITTEN_TRAFFIC: "green=100", RUN: "this run"}
-
-    def land() -> None:
-        azure.have_endpoint(traffic={"green": 100}, tags=tags)
-
-    azure.start_operation(land)
-
-    assert abort(azure)[0] == "traffic restored: blue 100 %"
-    assert azure.traffic == {"blue": 100}
-
-
-def test_abort_leaves_another_runs_traffic_and_online_deployments_alone(azure: FakeAzure) -> None:
-    azure.have("red", tags=dict(THEIRS))
-    move(azure, {"red": 100}, expected={"blue": 100}, run_id="another run")
-
-    assert abort(azure) == ("online deployment green deleted",)
-    assert azure.traffic == {"red": 100}
-    assert set(azure.online_deployments) == {"blue", "red"}
-
-
-def test_abort_does_not_overwrite_traffic_that_somebody_else_set_after_this_run(azure: FakeAzure) -> None:
-    azure.have("red", tags=dict(THEIRS))
-    move(azure, {"green": 100}, expected={"blue": 100})
-    azure.set_traffic(red=100)
-
-    with pytest.raises(ForeignChange, match="changed by somebody else"):
-        abort(azure)
-
-    assert azure.traffic == {"red": 100}
-
-
-def test_abort_never_deletes_what_serves(azure: FakeAzure) -> None:
-    azure.have("blue", tags=dict(OURS))
-
-    abort(azure)
-
-    assert set(azure.online_deployments) == {"blue"}
-
-
-def test_abort_deletes_an_endpoint_that_this_run_created_and_that_is_empty() -> None:
-    azure = FakeAzure()
-    azure.have_endpoint(tags=dict(OURS))
-    azure.have("green", tags=dict(OURS))
-
-    assert abort(azure) == (
-        "online deployment green deleted",
-        "endpoint diabetes deleted, this run had created it",
+def move(azure: FakeAzure, wanted: dict[str, int], proven: dict[str, int], run_id: str = OURS) -> None:
+    moving = move_traffic(
+        azure.session, "diabetes", wanted, expected=azure.traffic, proven=proven, run_id=run_id, clock=Clock()
     )
-    assert azure.endpoint is None
+    run(moving)
+    azure.writes.clear()
+
+
+def abort(azure: FakeAzure, run_id: str = OURS, **options: Any) -> Undone:
+    return run(undo.abort(azure.session, "diabetes", run_id, clock=Clock(), **options))
+
+
+@pytest.fixture
+def moved(held: FakeAzure) -> FakeAzure:
+    """Our run has moved all traffic from `blue` to `green`."""
+    move(held, {"green": 100}, proven={"blue": 100})
+    return held
+
+
+def test_where_there_is_no_endpoint_there_is_nothing_to_undo() -> None:
+    assert abort(FakeAzure()) == Undone()
+
+
+def test_a_run_that_never_had_the_lease_undoes_nothing(azure: FakeAzure) -> None:
+    assert abort(azure, delete="green") == Undone(traffic_now={"blue": 100})
+    assert azure.writes == []
+
+
+def test_a_run_that_has_lost_the_lease_undoes_nothing_even_if_it_moved_the_traffic(moved: FakeAzure) -> None:
+    moved.lease_to(THEIRS)
+
+    assert abort(moved, delete="green") == Undone(traffic_now={"green": 100})
+    assert (moved.writes, moved.holder) == ([], THEIRS)
+
+
+def test_a_later_attempt_is_not_undone_by_an_earlier_one(moved: FakeAzure) -> None:
+    moved.lease_to("ours/2")
+
+    assert abort(moved, "ours/1", delete="green") == Undone(traffic_now={"green": 100})
+    assert moved.writes == []
+
+
+def test_a_run_that_wrote_nothing_gives_the_lease_back(held: FakeAzure) -> None:
+    held.online_deployments.pop("green")
+
+    assert abort(held) == Undone(traffic_now={"blue": 100})
+    assert (held.writes, held.holder) == (["lease free"], None)
+    assert held.tags == {"team": "ml"}
+
+
+def test_an_online_deployment_that_is_not_at_fault_stays_for_a_retry(held: FakeAzure) -> None:
+    assert abort(held) == Undone(kept=(GREEN_STAYS,), traffic_now={"blue": 100})
+    assert held.writes == ["lease free"]
+    assert set(held.online_deployments) == {"blue", "green"}
+
+
+def test_one_that_is_at_fault_is_deleted(held: FakeAzure) -> None:
+    assert abort(held, delete="green") == Undone(
+        cleaned_up=("online deployment green deleted",), traffic_now={"blue": 100}
+    )
+    assert held.writes == ["delete green", "lease free"]
+
+
+def test_one_that_an_earlier_attempt_of_the_run_created_stays_too(azure: FakeAzure) -> None:
+    azure.lease_to("ours/2")
+
+    assert abort(azure, "ours/2").kept == (GREEN_STAYS,)
+    assert azure.writes == ["lease free"]
+
+
+def test_one_that_another_run_left_is_not_spoken_of(held: FakeAzure) -> None:
+    held.have("red", tags={CREATED_BY: THEIRS, RUN: THEIRS})
+
+    assert abort(held).kept == (GREEN_STAYS,)
+    assert "red" in held.online_deployments
+
+
+def test_one_that_no_rollout_created_is_not_deleted(held: FakeAzure) -> None:
+    held.have("green", tags={"by": "hand"})
+
+    assert abort(held, delete="green") == Undone(traffic_now={"blue": 100})
+    assert held.writes == ["lease free"]
+
+
+def test_one_that_still_comes_up_stays_and_its_state_is_told(held: FakeAzure) -> None:
+    held.have("green", "Creating", tags={CREATED_BY: OURS, RUN: OURS})
+
+    assert abort(held).kept == ("online deployment green stays without traffic (Creating), to go on with",)
+
+
+def test_traffic_that_was_moved_goes_back_and_the_online_deployment_stays(moved: FakeAzure) -> None:
+    assert abort(moved) == Undone(cleaned_up=(RESTORED,), kept=(GREEN_STAYS,), traffic_now={"blue": 100})
+    assert moved.writes == ["put endpoint {'blue': 100}", "lease free"]
+    assert moved.traffic == {"blue": 100}
+    assert (moved.tags[WRITTEN_TRAFFIC], moved.tags[PROVEN_TRAFFIC]) == ("blue=100", "blue=100")
+
+
+def test_traffic_goes_back_before_the_one_at_fault_is_deleted(moved: FakeAzure) -> None:
+    done = abort(moved, delete="green")
+
+    assert done == Undone(cleaned_up=(RESTORED, "online deployment green deleted"), kept=(), traffic_now={"blue": 100})
+    assert moved.writes == ["put endpoint {'blue': 100}", "delete green", "lease free"]
+
+
+def test_a_first_rollout_takes_its_traffic_off_before_it_deletes() -> None:
+    azure = FakeAzure()
+    azure.have_endpoint(tags={CREATED_BY: OURS})
+    azure.have("green", tags={CREATED_BY: OURS, RUN: OURS})
+    azure.lease_to(OURS)
+    move(azure, {"green": 100}, proven={})
+
+    assert abort(azure, delete="green") == Undone(
+        cleaned_up=("traffic restored: none", "online deployment green deleted"), traffic_now={}
+    )
+    assert azure.writes == ["put endpoint {}", "delete green", "lease free"]
+    assert azure.endpoint is not None, "an endpoint costs nothing, and its keys may be in use"
+
+
+def test_a_canary_goes_back_to_what_shared_the_traffic(held: FakeAzure) -> None:
+    held.have("red")
+    held.set_traffic(blue=60, red=40)
+    move(held, {"green": 10, "blue": 54, "red": 36}, proven={"blue": 60, "red": 40})
+
+    assert abort(held).cleaned_up == ("traffic restored: blue 60 %, red 40 %",)
+    assert held.traffic == {"blue": 60, "red": 40}
+
+
+def test_traffic_that_somebody_changed_after_the_rollout_moved_it_is_left_alone(moved: FakeAzure) -> None:
+    moved.have("red")
+    moved.set_traffic(red=100)
+
+    assert abort(moved) == Undone(kept=(GREEN_STAYS,), traffic_now={"red": 100})
+    assert moved.writes == ["lease free"]
+
+
+def test_traffic_that_somebody_changes_during_the_abort_is_reported_and_not_overwritten(moved: FakeAzure) -> None:
+    put = moved._put_endpoint
+
+    def put_after_somebody(entity: Any) -> None:
+        if moved.traffic == {"green": 100} and moved._running is None:
+            moved.start_operation(lambda: moved.set_traffic(blue=50, green=50))
+        put(entity)
+
+    moved._put_endpoint = put_after_somebody  # type: ignore[method-assign]
+
+    with pytest.raises(ForeignChange, match="was changed by somebody else"):
+        abort(moved)
+
+    assert (moved.writes, moved.traffic) == ([], {"blue": 50, "green": 50})
+
+
+def test_what_serves_is_never_deleted(held: FakeAzure) -> None:
+    held.have("blue", tags={CREATED_BY: OURS, RUN: OURS})
+
+    assert abort(held, delete="blue") == Undone(kept=(GREEN_STAYS,), traffic_now={"blue": 100})
+    assert "blue" in held.online_deployments
+
+
+def test_where_nothing_is_left_to_return_to_the_traffic_stays(moved: FakeAzure) -> None:
+    moved.online_deployments.pop("blue")
+
+    assert abort(moved, delete="green") == Undone(traffic_now={"green": 100})
+    assert moved.writes == ["lease free"]
+
+
+def test_the_traffic_change_that_is_still_under_way_is_waited_for_and_undone(held: FakeAzure) -> None:
+    assert held.endpoint is not None
+    tags = {**(held.endpoint.tags or {}), PROVEN_TRAFFIC: "blue=100", WRITTEN_TRAFFIC: "green=100", RUN: OURS}
+    held.start_operation(lambda: held.have_endpoint(traffic={"green": 100}, tags=tags))
+
+    assert abort(held).cleaned_up == (RESTORED,)
+    assert held.traffic == {"blue": 100}
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "online_deployment"), [(THEIRS, OURS), (OURS, THEIRS)], ids=["not ours", "not empty"]
+    ("known", "rejected"),
+    [
+        (None, "diabetes:2"),
+        ("diabetes:1", "diabetes:1,diabetes:2"),
+        ("diabetes:2,diabetes:1", "diabetes:1,diabetes:2"),
+        (",".join(f"other:{number}" for number in range(MOST_REJECTED)), "other:1,other:2,other:3,other:4,diabetes:2"),
+    ],
 )
-def test_abort_keeps_an_endpoint_that_is_not_ours_or_not_empty(
-    endpoint: dict[str, str], online_deployment: dict[str, str]
+def test_the_model_of_the_one_at_fault_is_remembered_as_rejected(
+    held: FakeAzure, known: str | None, rejected: str
 ) -> None:
-    azure = FakeAzure()
-    azure.have_endpoint(tags=dict(endpoint))
-    azure.have("green", tags=dict(online_deployment))
+    assert held.endpoint is not None
+    held.endpoint.tags = {**(held.endpoint.tags or {}), **({REJECTED: known} if known else {})}
+    held.have("green", tags={CREATED_BY: OURS, MODEL: "diabetes:2"})
 
-    abort(azure)
+    abort(held, delete="green", rejects_model=True)
 
-    assert azure.endpoint is not None
-
-
-def test_abort_of_a_first_rollout_takes_traffic_off_before_it_deletes() -> None:
-    azure = FakeAzure()
-    azure.have_endpoint(tags=dict(OURS))
-    azure.have("green", tags=dict(OURS))
-    move(azure, {"green": 100}, expected={})
-
-    done = abort(azure)
-
-    assert done[0] == "traffic restored: none"
-    assert azure.writes[1:] == ["put endpoint {}", "delete green", "delete endpoint diabetes"]
+    assert held.tags[REJECTED] == rejected
+    assert held.writes == ["delete green", f"lease free {REJECTED}"]
 
 
-def test_abort_has_nothing_to_do_where_there_is_no_endpoint() -> None:
-    assert abort(FakeAzure()) == ()
+@pytest.mark.parametrize("options", [{"delete": "green"}, {"rejects_model": True}], ids=str)
+def test_a_model_that_is_not_at_fault_is_not_rejected(held: FakeAzure, options: dict[str, Any]) -> None:
+    held.have("green", tags={CREATED_BY: OURS, MODEL: "diabetes:2"})
+
+    abort(held, **options)
+
+    assert REJECTED not in held.tags
+
+
+def test_aborting_again_writes_nothing(moved: FakeAzure) -> None:
+    abort(moved, delete="green")
+    moved.writes.clear()
+
+    assert abort(moved, delete="green") == Undone(traffic_now={"blue": 100})
+    assert moved.writes == []
+
+
+def test_an_abort_that_was_cut_off_after_restoring_goes_on_where_it_stopped(moved: FakeAzure) -> None:
+    delete, moved._delete = moved._delete, _refuse  # type: ignore[method-assign]
+    with pytest.raises(RequestRefused, match="cannot delete the online deployment 'green'"):
+        abort(moved, delete="green")
+    moved._delete = delete  # type: ignore[method-assign]
+
+    assert abort(moved, delete="green").cleaned_up == ("online deployment green deleted",)
+    assert moved.writes == ["put endpoint {'blue': 100}", "delete green", "lease free"]
+
+
+def test_an_operation_that_keeps_the_lease_from_being_given_back_is_told(moved: FakeAzure) -> None:
+    patch = moved._patch_endpoint_tags
+
+    def refuse(name: str, tags: Any) -> None:
+        moved.start_operation(lambda: None)
+        patch(name, tags)
+
+    moved._patch_endpoint_tags = refuse  # type: ignore[method-assign]
+
+    done = abort(moved)
+
+    assert done == Undone(
+        cleaned_up=(RESTORED,),
+        kept=(GREEN_STAYS, "the lease stays until the operation that is still running has ended"),
+        traffic_now={"blue": 100},
+    )
+    assert (moved.writes, moved.holder) == (["put endpoint {'blue': 100}"], OURS)
+
+
+@pytest.mark.parametrize("call", ["_put_endpoint", "_delete", "_patch_endpoint_tags"])
+def test_an_abort_that_loses_the_lease_leaves_the_rest_to_the_other_rollout(moved: FakeAzure, call: str) -> None:
+    act = getattr(moved, call)
+
+    def act_after_theft(*arguments: Any) -> None:
+        if moved._running is None and moved.holder == OURS:
+            moved.start_operation(lambda: moved.lease_to(THEIRS), reads=2)
+        act(*arguments)
+
+    setattr(moved, call, act_after_theft)
+    retried = call != "_patch_endpoint_tags"
+
+    done = abort(moved, delete="green")
+
+    told = f"the rest is left to another rollout: it is held by {THEIRS} since then"
+    steps = {
+        "_put_endpoint": ((), []),
+        "_delete": ((RESTORED,), ["put endpoint {'blue': 100}"]),
+        "_patch_endpoint_tags": (
+            (RESTORED, "online deployment green deleted"),
+            ["put endpoint {'blue': 100}", "delete green"],
+        ),
+    }
+    assert (done.cleaned_up, moved.writes) == steps[call]
+    assert done.kept == (
+        (told,) if retried else ("the lease stays until the operation that is still running has ended",)
+    )
+    assert moved.holder == THEIRS or not retried
+
+
+def test_the_tags_of_others_survive_an_abort(moved: FakeAzure) -> None:
+    abort(moved, delete="green")
+
+    assert moved.endpoint is not None
+    assert moved.tags["team"] == "ml"
+    assert (moved.endpoint.tags or {})[LEASE] == "free"
 
 
 def _refuse(*_: Any, **__: Any) -> Any:

@@ -73,3 +73,23 @@ def test_the_name_is_always_a_legal_azure_name_with_the_fingerprint_in_it(base: 
 def test_a_long_name_is_cut_and_a_short_one_is_kept() -> None:
     assert online_deployment_name("Main", "0123456789") == "main-01234567"
     assert online_deployment_name("a" * 22 + "-bcdefghi", "0123456789") == "a" * 22 + "-01234567"
+
+
+@given(st.from_regex(NAME_RULE, fullmatch=True), st.text(min_size=1, max_size=40))
+def test_a_forced_name_is_legal_too_and_the_same_for_the_same_text(base: str, force: str) -> None:
+    digest = of()
+    name = online_deployment_name(base, digest, force)
+
+    assert NAME_RULE.fullmatch(name)
+    assert len(name) <= 32
+    assert name == online_deployment_name(base, digest, force)
+
+
+def test_forcing_gives_the_same_content_another_name_for_each_run() -> None:
+    names = {online_deployment_name("main", of(), force) for force in ("", "run 1", "run 2")}
+
+    assert len(names) == 3
+
+
+def test_a_forced_name_still_depends_on_the_content() -> None:
+    assert online_deployment_name("main", of(), "run") != online_deployment_name("main", of(None), "run")

@@ -70,6 +70,15 @@ def test_an_answer_of_another_online_deployment_is_a_problem() -> None:
     assert judged(served_by="other") == ("answered by 'other' instead of 'main-01234567'",)
 
 
+@pytest.mark.parametrize("served_by", ["main-01234567", "other", None])
+def test_while_several_serve_any_of_them_may_answer(served_by: str | None) -> None:
+    assert judge(measurement(served_by=served_by), Expectation(), None) == ()
+
+
+def test_an_answer_that_does_not_say_whose_it_is_is_nobody_elses() -> None:
+    assert judged(served_by=None) == ()
+
+
 def test_all_problems_are_told_at_once() -> None:
     assert len(judged(status=500, latency_seconds=99, served_by="other")) == 3
 

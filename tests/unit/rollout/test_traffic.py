@@ -56,6 +56,55 @@ def test_one_that_serves_everything_gets_a_hundred_percent(name: str) -> None:
     assert traffic.served_by(traffic.all_to(name)) == (name,)
 
 
+SHARES = st.integers(0, 100).flatmap(
+    lambda first: st.integers(0, 100 - first).map(
+        lambda second: {"blue": first, "green": second, "red": 100 - first - second}
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("today", "weight", "then"),
+    [
+        ({}, 10, {"new": 100}),
+        ({"blue": 100}, 100, {"new": 100}),
+        ({"blue": 100}, 10, {"blue": 90, "new": 10}),
+        ({"Blue": 100}, 10, {"blue": 90, "new": 10}),
+        ({"blue": 60, "green": 40}, 10, {"blue": 54, "green": 36, "new": 10}),
+        ({"blue": 60, "green": 40}, 99, {"blue": 1, "new": 99}),
+        ({"blue": 90, "new": 10}, 50, {"blue": 50, "new": 50}),
+        ({"blue": 50, "new": 50}, 10, {"blue": 90, "new": 10}),
+        ({"new": 100}, 10, {"new": 100}),
+        ({"NEW": 100}, 10, {"new": 100}),
+    ],
+)
+def test_one_gets_its_weight_and_what_serves_keeps_the_rest(
+    today: dict[str, int], weight: int, then: dict[str, int]
+) -> None:
+    assert traffic.shift(today, "new", weight) == then
+
+
+@given(SHARES, st.integers(1, 100), st.sampled_from(["new", "blue", "Green"]))
+def test_however_it_is_shifted_everything_is_served_and_by_nobody_new(
+    today: dict[str, int], weight: int, name: str
+) -> None:
+    then = traffic.shift(today, name, weight)
+
+    others = {other for other, share in today.items() if share and other != name.lower()}
+    assert sum(then.values()) == 100
+    assert min(then.values()) > 0
+    assert set(then) - {name} <= others
+    assert then[name] == (weight if others else 100)
+
+
+@given(SHARES, st.integers(1, 99))
+def test_the_rest_stays_in_its_proportions_to_within_rounding(today: dict[str, int], weight: int) -> None:
+    then = traffic.shift(today, "new", weight)
+
+    for name, share in today.items():
+        assert abs(then.get(name, 0) - share * (100 - weight) / 100) < len(today)
+
+
 @pytest.mark.parametrize(
     ("weights", "text"), [({"blue": 10, "green": 90, "red": 0}, "green 90 %, blue 10 %"), ({}, "none")]
 )
