@@ -36,13 +36,15 @@ async def abort_rollout(
     What is promoted stays: then only the clearing up behind it has failed.
     """
     endpoint = spec.endpoint.name
-    is_at_fault = planned is not None and isinstance(error, RollwayError) and error.is_candidates_fault
+    # What a rollback goes back to has served before: it is not this run's to delete.
+    made = planned if planned is not None and planned.goes_back_to is None else None
+    is_at_fault = isinstance(error, RollwayError) and error.is_candidates_fault
     try:
         done = await undo.abort(
             await open_session(connected.workspace),
             endpoint,
             run_id(),
-            delete=planned.name if planned and is_at_fault and spec.rollout.failed == "delete" else None,
+            delete=made.name if made and is_at_fault and spec.rollout.failed == "delete" else None,
             keeps_traffic=is_promoted,
             rejects_model=isinstance(error, RollwayError) and error.cause is Cause.PERMANENT,
         )

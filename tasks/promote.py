@@ -106,7 +106,9 @@ async def retire_replaced(rollout: PlannedRollout) -> tuple[str, ...]:
     """Notes that the traffic is proven, deletes what the plan retires and gives the endpoint back; gives the names."""
     session, plan = await open_session(rollout.workspace), rollout.plan
     canary = "" if rollout.weight == 100 else f"canary at {rollout.weight} %"
-    await endpoints.confirm_promotion(session, plan, run_id(), pinned=canary)  # nothing goes back to what is deleted
+    await endpoints.confirm_promotion(
+        session, plan, run_id(), pinned=rollout.pinned or canary
+    )  # nothing goes back to what is deleted
     for name in plan.targets(Kind.RETIRE):
         await online_deployments.delete_online_deployment(session, plan.endpoint, name, run_id())
         get_run_logger().info("%s deleted", name)

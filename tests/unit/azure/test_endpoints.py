@@ -11,9 +11,11 @@ from rollway.errors import AnotherRollout, DeadlineExceeded, EndpointFailed, For
 from rollway.rollout.plan import Plan
 from rollway.rollout.state import (
     CREATED_BY,
+    LAST,
     LEASE,
     PINNED,
     PREVIOUS,
+    PROMOTED_AT,
     PROVEN_TRAFFIC,
     REJECTED,
     RUN,
@@ -310,7 +312,9 @@ def test_a_confirmed_promotion_is_proven_and_keeps_the_lease(held: FakeAzure, ma
 
     confirm(held, plan)
 
-    assert held.tags == {
+    tags = dict(held.tags)
+    assert tags.pop(LAST) == f"promoted {OURS} {tags.pop(PROMOTED_AT)}"
+    assert tags == {
         "team": "ml",
         PROVEN_TRAFFIC: "green=100",
         WRITTEN_TRAFFIC: "green=100",
@@ -319,7 +323,9 @@ def test_a_confirmed_promotion_is_proven_and_keeps_the_lease(held: FakeAzure, ma
         REJECTED: "",
     }
     assert held.holder == OURS
-    assert held.writes == [f"lease to {OURS} {PINNED} {PREVIOUS} {PROVEN_TRAFFIC} {REJECTED} {WRITTEN_TRAFFIC}"]
+    assert held.writes == [
+        f"lease to {OURS} {LAST} {PINNED} {PREVIOUS} {PROMOTED_AT} {PROVEN_TRAFFIC} {REJECTED} {WRITTEN_TRAFFIC}"
+    ]
     assert held.traffic == {"blue": 100}, "only tags are written"
 
 
