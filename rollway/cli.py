@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter, validators
 from rich.console import Console
 
+from rollway.alerts import DEFAULT_CHANNEL, DEFAULT_TIMING, AlertedRollout, Timing
 from rollway.errors import RollwayError
 from rollway.local.cli import app as local_app
+from rollway.parameters import MODEL_VERSION_PATTERN
 from rollway.settings import Identity, Workspace, block_from_environment, door_secret, is_debug
 
 if TYPE_CHECKING:
@@ -38,7 +41,17 @@ NEEDS_A_PERSON = 4  # as the error tree says
 Rollout = Annotated[
     str, Parameter(help="Folder with endpoint.yml, deployment.yml and rollout.yml, or its name in deployments/.")
 ]
-ModelVersion = Annotated[str | None, Parameter(help="Model version, instead of the one that deployment.yml names.")]
+
+
+def _check_version(_: object, version: str | None) -> None:
+    if version is not None and not re.fullmatch(MODEL_VERSION_PATTERN, version):
+        raise ValueError("a version is letters, digits, '.', '_' and '-', such as 7, without the model's name")
+
+
+ModelVersion = Annotated[
+    str | None,
+    Parameter(help="Model version, instead of the one that deployment.yml names.", validator=_check_version),
+]
 PERCENT = validators.Number(gte=1, lte=100)
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
 
@@ -139,6 +152,25 @@ def door(*, host: str = "127.0.0.1", port: int = 8080) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     serve(make_app(secret, nudge_watcher), host, port, on_ready=lambda url: print(url, flush=True))
+
+
+@app.command
+def alerts(
+    *,
+    apply: Annotated[bool, Parameter(negative="", help="Make the changes, instead of only listing them.")] = False,
+    channel: Annotated[str, Parameter(help="Notification block, for the watcher and where rollout.yml names none.")] = (
+        DEFAULT_CHANNEL
+    ),
+    timing: Annotated[Timing, Parameter(name="*")] = DEFAULT_TIMING,
+    as_json: AsJson = False,
+) -> None:
+    """List what would make Prefect's automations those that the rollout folders ask for, or do it."""
+    from rollway.azure.folder import load_all_folders
+    from tasks.alerts import change_alerts
+
+    rollouts = [AlertedRollout.of(spec, channel) for spec in load_all_folders()]
+    changes = asyncio.run(change_alerts(rollouts, channel=channel, timing=timing, is_dry_run=not apply))
+    _answer(changes.model_dump_json(indent=2) if as_json else str(changes))
 
 
 @app.command

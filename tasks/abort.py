@@ -15,7 +15,9 @@ from rollway.azure.folder import load_folder
 from rollway.azure.session import WorkspaceFacts
 from rollway.azure.undo import Undone
 from rollway.errors import Cause, RollwayError, TrafficNotRestored
+from rollway.rollout import traffic
 from rollway.spec import RolloutSpec
+from tasks.notes import note
 from tasks.provision import PlannedRollout
 from tasks.step import failed_step, run_id, step, timeline
 from tasks.workspace import find_workspace, open_session
@@ -52,12 +54,15 @@ async def abort_rollout(
         if planned is None:  # so early that there is nothing to bring back
             get_run_logger().warning("%s", failure)
             return Undone()
+        await note(traffic="not restored, look at once")
         raise TrafficNotRestored(
             f"the rollout failed and {endpoint!r} could not be brought back to what it was",
             where=f"endpoint {endpoint}",
             why=f"{failure}\n  after: {error}",
             hint=f"look at once: az ml online-endpoint show --name {endpoint} --query traffic",
         ) from failure
+    if done.traffic_now is not None:
+        await note(traffic=traffic.describe(done.traffic_now))
     for line in (*done.cleaned_up, *done.kept):
         get_run_logger().warning("%s", line)
     found = dossier.build(

@@ -12,12 +12,14 @@ from rollway.azure.preflight import run_preflight
 from rollway.azure.session import WorkspaceFacts
 from rollway.azure.state import read_endpoint
 from rollway.rollout import plan as planning
+from rollway.rollout import traffic
 from rollway.rollout.plan import Kind, Plan
 from rollway.rollout.preflight import require_no_blockers
 from rollway.rollout.rollback import plan_rollback
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
 from rollway.settings import Workspace
 from rollway.spec import Frozen, RolloutSpec
+from tasks.notes import note
 from tasks.step import log_changes, run_id, step
 from tasks.turn import has_ended
 from tasks.workspace import open_session
@@ -89,6 +91,7 @@ async def make_plan(
     plan = planning.plan(spec, model, environment, today, weight=weight, force=token)
     plan = await run_preflight(session, connected, spec, plan, today)
     get_run_logger().info("Plan: %s", report.headline(plan))
+    await note(model=str(model or ""), traffic=traffic.describe(today.traffic))
     await acreate_markdown_artifact(
         report.plan_markdown(plan), key=f"plan-{report.artifact_key(spec.name)}", description="What this rollout does"
     )
@@ -145,6 +148,7 @@ async def claim_endpoint(rollout: PlannedRollout, _endpoint: EndpointState | Non
         on_progress=log_changes(plan.endpoint),
     )
     again = _plan_again(rollout, state)
+    await note(model=str(plan.model or ""), traffic=traffic.describe(state.traffic))
     if again.actions != plan.actions:
         get_run_logger().info("Plan, now that the endpoint is claimed: %s", report.headline(again))
     claimed = rollout.model_copy(update={"plan": again, "scoring_uri": state.scoring_uri})

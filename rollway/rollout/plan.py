@@ -173,12 +173,22 @@ def _candidate(endpoint: EndpointState, base: str, digest: str, force: str) -> t
     Its fingerprint tag tells, not its name, because a forced rollout has another name for the same content.
     """
     if not force:
-        same = [one for one in endpoint.online_deployments if one.tags.get(FINGERPRINT) == digest]
+        same = [
+            one
+            for one in endpoint.online_deployments
+            if one.tags.get(FINGERPRINT) == digest
+            and not one.is_being_deleted
+            and (not one.is_failed or _has_served(endpoint, one.name))
+        ]
         best = max(same, key=lambda one: (endpoint.weight_of(one.name) > 0, one.is_succeeded, one.name), default=None)
         if best is not None:
             return best, best.name
     name = online_deployment_name(base, digest, force)
     return endpoint.online_deployment(name), name
+
+
+def _has_served(endpoint: EndpointState, name: str) -> bool:
+    return endpoint.weight_of(name) > 0 or name.lower() in {key.lower() for key in endpoint.proven_traffic}
 
 
 def _endpoint_actions(spec: RolloutSpec, endpoint: EndpointState) -> Iterator[Action]:
@@ -227,7 +237,7 @@ def _writes(
     if existing.is_being_deleted:
         yield Action(kind=Kind.WAIT, target=name, why="it is being deleted")
         yield Action(kind=Kind.CREATE, target=name, why="it was being deleted", changes=reasons)
-    elif existing.is_failed and not serves:
+    elif existing.is_failed and not _has_served(endpoint, name):
         why = f"it is {existing.provisioning_state}, and Azure cannot repair a failed first provisioning"
         yield Action(kind=Kind.REMOVE, target=name, why=why)
         yield Action(kind=Kind.CREATE, target=name, why="the earlier attempt failed", changes=reasons)

@@ -13,7 +13,7 @@ from rollway.report import Outcome, RolloutReport, StepTime
 from rollway.rollout.plan import Action, Change, Kind, Plan
 from rollway.rollout.preflight import Finding, Severity
 from rollway.rollout.smoke import SmokeTestResult
-from tests.unit.builders import a_plan, measurement, rollout_spec
+from tests.unit.builders import a_plan, measurement
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

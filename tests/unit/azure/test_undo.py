@@ -38,7 +38,7 @@ def moved(held: FakeAzure) -> FakeAzure:
 
 
 def test_where_there_is_no_endpoint_there_is_nothing_to_undo() -> None:
-    assert abort(FakeAzure()) == Undone()
+    assert abort(FakeAzure()) == Undone(traffic_now={})
 
 
 def test_a_run_that_never_had_the_lease_undoes_nothing(azure: FakeAzure) -> None:
