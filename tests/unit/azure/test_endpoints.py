@@ -323,9 +323,8 @@ def test_a_confirmed_promotion_is_proven_and_keeps_the_lease(held: FakeAzure, ma
         REJECTED: "",
     }
     assert held.holder == OURS
-    assert held.writes == [
-        f"lease to {OURS} {LAST} {PINNED} {PREVIOUS} {PROMOTED_AT} {PROVEN_TRAFFIC} {REJECTED} {WRITTEN_TRAFFIC}"
-    ]
+    written = f"{LAST} {PINNED} {PREVIOUS} {PROMOTED_AT} {PROVEN_TRAFFIC} {REJECTED} {WRITTEN_TRAFFIC}"
+    assert held.writes == [f"lease to {OURS} {written}"]
     assert held.traffic == {"blue": 100}, "only tags are written"
 
 
