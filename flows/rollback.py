@@ -42,11 +42,12 @@ async def rollback_endpoint(
         workspace_block: The Prefect block "AzureML workspace" that says where the endpoint is and as whom to sign in;
             without one the worker's environment variables say so.
     """
-    spec, planned, live = await read_rollout(rollout), None, None
-    connected = await connect(workspace_block)
-    async with one_at_a_time(spec.endpoint.name):
-        target = await choose_target(connected, spec, to)
-        try:
+    spec = await read_rollout(rollout)
+    connected = planned = live = None
+    try:
+        connected = await connect(workspace_block)
+        async with one_at_a_time(spec.endpoint.name):
+            target = await choose_target(connected, spec, to)
             if target.online_deployment is not None:
                 planned = await plan_rollback(connected, spec, target)
                 await rename_run(planned.plan.model)
@@ -69,7 +70,7 @@ async def rollback_endpoint(
             after = await move_traffic(planned, ready)
             live = await smoke_test(planned, "by traffic")
             retired = await retire_replaced(planned)
-        except BaseException as error:  # cancelling a run raises no Exception
-            await abort_rollout(connected, spec, planned, error, is_promoted=live is not None)
-            raise
-        return await write_report(planned, traffic_after=after, smoke_tests=(pinned, live), retired=retired)
+            return await write_report(planned, traffic_after=after, smoke_tests=(pinned, live), retired=retired)
+    except BaseException as error:  # cancelling a run raises no Exception
+        await abort_rollout(connected, spec, planned, error, is_promoted=live is not None)
+        raise

@@ -6,7 +6,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.schemas.objects import FlowRun
 from prefect.logging import get_run_logger
 from prefect.logging.loggers import flow_run_logger
-from prefect.runtime import flow_run
+from prefect.runtime import flow_run, task_run
 
 from rollway import dossier, report
 from rollway.azure import undo
@@ -22,10 +22,12 @@ from tasks.provision import PlannedRollout
 from tasks.step import failed_step, run_id, step, timeline
 from tasks.workspace import find_workspace, open_session
 
+RETRIES = 3
 
-@step("abort", run_name="abort: back to what was before", timeout_seconds=7200, tags=["azure"], retries=3)
+
+@step("abort", run_name="abort: back to what was before", timeout_seconds=7200, tags=["azure"], retries=RETRIES)
 async def abort_rollout(
-    connected: WorkspaceFacts,
+    connected: WorkspaceFacts | None,
     spec: RolloutSpec,
     planned: PlannedRollout | None,
     error: BaseException,
@@ -33,27 +35,24 @@ async def abort_rollout(
 ) -> Undone:
     """Brings traffic back, deletes what failed, and leaves an artifact that says what happened.
 
-    What is promoted stays: then only the clearing up behind it has failed.
+    What is promoted stays: then only the clearing up behind it has failed. The artifact is there even when the endpoint
+    cannot be brought back, or could never be asked for (`connected` None). Raises TrafficNotRestored when there may be
+    something left to bring back.
     """
-    endpoint = spec.endpoint.name
-    # What a rollback goes back to has served before: it is not this run's to delete.
-    made = planned if planned is not None and planned.goes_back_to is None else None
-    is_at_fault = isinstance(error, RollwayError) and error.is_candidates_fault
+    endpoint, done, failure = spec.endpoint.name, Undone(), None
     try:
-        done = await undo.abort(
-            await open_session(connected.workspace),
-            endpoint,
-            run_id(),
-            delete=made.name if made and is_at_fault and spec.rollout.failed == "delete" else None,
-            keeps_traffic=is_promoted,
-            rejects_model=isinstance(error, RollwayError) and error.cause is Cause.PERMANENT,
-        )
-    except RollwayError as failure:
-        if failure.retryable:
+        if connected is not None:
+            done = await _undo(connected, spec, planned, error, is_promoted)
+    except RollwayError as raised:
+        if raised.retryable and task_run.run_count <= RETRIES:
             raise
-        if planned is None:  # so early that there is nothing to bring back
-            get_run_logger().warning("%s", failure)
-            return Undone()
+        failure, done = raised, Undone(kept=(f"everything as it is: {raised.what}",))
+    for line in (*done.cleaned_up, *done.kept):
+        get_run_logger().warning("%s", line)
+    if done.traffic_now is not None:
+        await note(traffic=traffic.describe(done.traffic_now))
+    await _keep_dossier(spec, planned, error, done)
+    if failure is not None and planned is not None:  # before the plan nothing is done that has to be brought back
         await note(traffic="not restored, look at once")
         raise TrafficNotRestored(
             f"the rollout failed and {endpoint!r} could not be brought back to what it was",
@@ -61,10 +60,30 @@ async def abort_rollout(
             why=f"{failure}\n  after: {error}",
             hint=f"look at once: az ml online-endpoint show --name {endpoint} --query traffic",
         ) from failure
-    if done.traffic_now is not None:
-        await note(traffic=traffic.describe(done.traffic_now))
-    for line in (*done.cleaned_up, *done.kept):
-        get_run_logger().warning("%s", line)
+    return done
+
+
+async def _undo(
+    connected: WorkspaceFacts,
+    spec: RolloutSpec,
+    planned: PlannedRollout | None,
+    error: BaseException,
+    is_promoted: bool,
+) -> Undone:
+    # What a rollback goes back to has served before: it is not this run's to delete.
+    made = planned if planned is not None and planned.goes_back_to is None else None
+    is_at_fault = isinstance(error, RollwayError) and error.is_candidates_fault
+    return await undo.abort(
+        await open_session(connected.workspace),
+        spec.endpoint.name,
+        run_id(),
+        delete=made.name if made and is_at_fault and spec.rollout.failed == "delete" else None,
+        keeps_traffic=is_promoted,
+        rejects_model=isinstance(error, RollwayError) and error.cause is Cause.PERMANENT,
+    )
+
+
+async def _keep_dossier(spec: RolloutSpec, planned: PlannedRollout | None, error: BaseException, done: Undone) -> None:
     found = dossier.build(
         error,
         spec,
@@ -82,7 +101,6 @@ async def abort_rollout(
         key=f"failure-{report.artifact_key(spec.name)}",
         description=f"Why the rollout of {spec.name} was aborted",
     )
-    return done
 
 
 async def abort_after_death(flow: Any, flow_run: FlowRun, state: Any) -> None:  # noqa: ARG001 (Prefect's names)

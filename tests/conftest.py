@@ -1,3 +1,12 @@
-"""Fixtures for all tests; those of `tests.world` start servers only for the tests that ask for them."""
+"""Fixtures for all tests; those of `tests.world` and `tests.lab` start servers only for the tests that ask for them."""
 
-pytest_plugins = ["tests.world"]
+import pytest
+
+pytest_plugins = ["tests.world", "tests.lab"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says at the end how many cells the matrices had, which each notes as its property `cells`."""
+    reports = [one for outcome in ("passed", "failed") for one in terminalreporter.getreports(outcome)]
+    for line in [value for report in reports for name, value in report.user_properties if name == "cells"]:
+        terminalreporter.write_line(f"matrix: {line}")

@@ -122,8 +122,9 @@ class Rest:
 class Client(threading.Thread):
     """Scores an endpoint without pause until it is stopped; every answer's status and model version are kept."""
 
-    def __init__(self, rest: Rest, endpoint: str) -> None:
+    def __init__(self, rest: Rest, endpoint: str, pause_seconds: float = 0.02) -> None:
         super().__init__(daemon=True)
+        self._pause_seconds = pause_seconds  # leaves the servers a part of a small machine
         self.statuses: list[int | str] = []
         self.versions: list[str] = []
         self._stopped = threading.Event()
@@ -142,12 +143,16 @@ class Client(threading.Thread):
             self.statuses.append(answer.status_code)
             if answer.status_code == 200:
                 self.versions.append(answer.json()["model_version"])
-            self._stopped.wait(0.02)  # leaves the servers a part of a small machine
+            self._stopped.wait(self._pause_seconds)
 
     def stop_after(self, version: str, timeout_seconds: float = 60) -> None:
         """Waits until that version has answered (or the time is over), then ends the client."""
         deadline = time.monotonic() + timeout_seconds
         while version not in self.versions and time.monotonic() < deadline:
             time.sleep(0.05)
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends the client."""
         self._stopped.set()
         self.join()

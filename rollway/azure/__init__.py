@@ -2,10 +2,14 @@
 
 import logging
 import os
+import sys
 
 from azure.core.exceptions import AzureError
 
 from rollway.errors import AzureUnavailable
+
+if not sys.stderr.isatty():
+    os.environ.setdefault("TQDM_DISABLE", "1")  # a log file has no use for moving bars; read when tqdm is imported
 
 try:
     # Importing the SDK reads the metadata of a private cloud, azure/ai/ml/_azure_environments.py, and fails where it

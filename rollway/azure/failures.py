@@ -1,6 +1,7 @@
 """Azure's exceptions as ours: classified, with the reason in plain words and what to do next."""
 
 import asyncio
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, ParamSpec, TypeVar
 
+from azure.ai.ml.exceptions import MlException
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
@@ -85,6 +87,14 @@ def translate(error: AzureError, what: str, where: str, hint: str | None = None)
         )
     if isinstance(error, ClientAuthenticationError) and error.error is None:  # azure-identity, not Resource Manager
         return _sign_in(error, what)
+    if isinstance(error, MlException) and "Unknown cloud environment" in str(error):
+        # The SDK reads a private cloud's metadata again for each client and upload, and takes any failure for this.
+        return AzureUnavailable(
+            what,
+            where=f"ARM_CLOUD_METADATA_URL={os.environ.get('ARM_CLOUD_METADATA_URL')}",
+            why="the metadata of the cloud that the environment names cannot be read",
+            hint="see whether that cloud can be reached, and run it again",
+        )
     if not isinstance(error, HttpResponseError):  # azure.ai.ml's own validation
         return RequestRefused(what, where=where, why=first_line(str(error)), hint=hint)
     body = _body(error)

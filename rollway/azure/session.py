@@ -1,7 +1,6 @@
 """One signed-in connection to one workspace, shared by the steps of a process and never passed between them."""
 
 import os
-import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -67,7 +66,9 @@ class Session:
             workspace.resource_group,
             workspace.name,
             enable_telemetry=False,
-            show_progress=sys.stderr.isatty(),  # of uploads; a log file has no use for a moving bar
+            # Without it the SDK does not notice that a file of a folder could not be uploaded and waits for it for
+            # ever, azure/ai/ml/_utils/_asset_utils.py, upload_directory. The bar itself is only for terminals.
+            show_progress=True,
             connection_timeout=CONNECTION_TIMEOUT_SECONDS,
             read_timeout=READ_TIMEOUT_SECONDS,
         )

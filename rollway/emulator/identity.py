@@ -17,7 +17,6 @@ from rollway.emulator.errors import Document
 from rollway.emulator.login_errors import ManagedIdentityError
 from rollway.emulator.seed import Seed
 
-TOKEN_SECONDS = 3599
 # The resources of public Azure that clients ask tokens for even in a custom cloud (azure-ai-ml hard-codes the first).
 AZURE_ML = "https://ml.azure.com"
 STORAGE = "https://storage.azure.com"
@@ -31,15 +30,15 @@ class Identity:
         self._seed, self._key, self._clock, self._url = seed, signing_key, clock, url
         self.arm_audiences = (url, f"{url}/")
 
-    def issue(self, audience: str, subject: str, seconds: int = TOKEN_SECONDS) -> str:
-        """A bearer token for `audience`, valid for `seconds`."""
+    def issue(self, audience: str, subject: str, seconds: int | None = None) -> str:
+        """A bearer token for `audience`, valid for `seconds`; for as long as the tenant's tokens are when None."""
         now = int(self._clock.now())
         claims = {
             "aud": audience,
             "iss": f"{self._url}/{self._seed.tenant_id}/v2.0",
             "iat": now,
             "nbf": now,
-            "exp": now + seconds,
+            "exp": now + (self._seed.token_seconds if seconds is None else seconds),
             "appid": subject,
             "oid": subject,
             "sub": subject,
@@ -100,7 +99,7 @@ class Identity:
             raise login_errors.invalid_client_secret(principal.client_id)
         audience = self._audience(form["scope"])
         token = self.issue(audience, principal.client_id)
-        expiry = {"expires_in": TOKEN_SECONDS, "ext_expires_in": TOKEN_SECONDS}
+        expiry = {"expires_in": self._seed.token_seconds, "ext_expires_in": self._seed.token_seconds}
         return {"token_type": "Bearer", **expiry, "access_token": token}
 
     def managed_token(self, client_id: str | None, resource: str, *, is_app_service: bool) -> Document:
@@ -119,8 +118,8 @@ class Identity:
         return {
             "access_token": self.issue(audience, managed[0].client_id),
             "client_id": managed[0].client_id,
-            "expires_in": str(TOKEN_SECONDS),
-            "expires_on": str(int(self._clock.now()) + TOKEN_SECONDS),
+            "expires_in": str(self._seed.token_seconds),
+            "expires_on": str(int(self._clock.now()) + self._seed.token_seconds),
             "resource": resource,
             "token_type": "Bearer",
         }

@@ -148,6 +148,8 @@ class Seed(Frozen):
     taken_endpoint_names: tuple[str, ...] = ()
     identity_header: str | None = None
     """The secret of App Service's managed identities; None: there is no App Service."""
+    token_seconds: int = Field(default=3599, ge=1, le=86400)
+    """How long Entra's tokens are valid: an hour, as a tenant without a policy of its own gives them."""
     limits: Limits = Limits()
     vm_quotas: dict[str, int] = {}
     """Cores per family of virtual machines, in each region; no limit for a family that is not named."""

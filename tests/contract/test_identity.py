@@ -2,18 +2,20 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from azure.ai.ml import MLClient
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
-from azure.identity import DefaultAzureCredential
+from azure.identity import ClientSecretCredential, DefaultAzureCredential
 
 from rollway.emulator.clock import Clock
 from rollway.emulator.errors import ArmError
 from rollway.emulator.identity import Identity
 from rollway.emulator.seed import Seed
 from tests.contract.conftest import Arm
-from tests.emulator_process import EmulatorProcess
+from tests.contract.plain_rest import PlainRest
+from tests.emulator_process import EmulatorProcess, running_emulator
 
 
 def test_the_environment_variables_alone_sign_in_the_default_credential(client: MLClient) -> None:
@@ -80,6 +82,44 @@ def test_a_token_expires_when_its_hour_has_passed_on_the_clock() -> None:
 
     with pytest.raises(ArmError, match="401 ExpiredAuthenticationToken"):
         identity.check(bearer, identity.arm_audiences)
+
+
+def test_tokens_are_valid_for_as_long_as_the_seed_says() -> None:
+    clock = Clock()
+    seed = Seed.model_validate({"token_seconds": 60, "principals": [{"client_id": "deployer", "client_secret": "s"}]})
+    identity = Identity(seed, "k" * 64, clock, "https://localhost:1")
+    form = {"grant_type": "client_credentials", "client_id": "deployer", "client_secret": "s"}
+    answer = identity.token(seed.tenant_id, {**form, "scope": "https://localhost:1/.default"})
+    bearer = f"Bearer {answer['access_token']}"
+    clock.advance(58)
+    identity.check(bearer, identity.arm_audiences)
+
+    clock.advance(2)
+
+    assert (answer["expires_in"], answer["ext_expires_in"]) == (60, 60)
+    with pytest.raises(ArmError, match="401 ExpiredAuthenticationToken"):
+        identity.check(bearer, identity.arm_audiences)
+
+
+def test_an_expired_token_is_refused_and_the_credential_gets_a_new_one(tmp_path: Path) -> None:
+    (tmp_path / "seed.yaml").write_text("token_seconds: 60")
+    with running_emulator(tmp_path / "state", "--seed", str(tmp_path / "seed.yaml")) as emulator:
+        credential = ClientSecretCredential(
+            emulator.environment["AZURE_TENANT_ID"],
+            emulator.environment["AZURE_CLIENT_ID"],
+            emulator.environment["AZURE_CLIENT_SECRET"],
+            authority=emulator.url,
+            disable_instance_discovery=True,
+            connection_verify=emulator.environment["REQUESTS_CA_BUNDLE"],
+        )
+        first = credential.get_token(f"{emulator.url}/.default").token
+        emulator.advance_clock(60)
+
+        late = PlainRest(emulator, first).send("GET", "/onlineEndpoints")
+        second = credential.get_token(f"{emulator.url}/.default").token
+
+        assert (late.status_code, late.json()["error"]["code"]) == (401, "ExpiredAuthenticationToken")
+        assert PlainRest(emulator, second).send("GET", "/onlineEndpoints").status_code == 200
 
 
 def test_a_principal_without_a_role_gets_403(connect: Callable[..., MLClient]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from azure.ai.ml.exceptions import ErrorCategory, ErrorTarget, ValidationException
+from azure.ai.ml.exceptions import ErrorCategory, ErrorTarget, MlException, ValidationException
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
@@ -310,6 +310,17 @@ def test_no_connection_is_an_unavailable_azure(kind: type[AzureError]) -> None:
 
     assert type(error) is AzureUnavailable
     assert (error.why, error.hint) == ("no connection: Connection refused", "check the network and run it again")
+
+
+def test_metadata_of_the_cloud_that_cannot_be_read_is_an_unavailable_azure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARM_CLOUD_METADATA_URL", "https://localhost:1/metadata/endpoints")
+    text = 'Unknown cloud environment supplied: "LocalCloud".'
+
+    error = translate(MlException(message=text, no_personal_data_message=text), "cannot connect", "workspace w")
+
+    assert isinstance(error, AzureUnavailable)
+    assert error.where == "ARM_CLOUD_METADATA_URL=https://localhost:1/metadata/endpoints"
+    assert error.why == "the metadata of the cloud that the environment names cannot be read"
 
 
 def test_the_sdks_own_validation_is_a_refused_request() -> None:

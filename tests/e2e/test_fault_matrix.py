@@ -1,0 +1,104 @@
+"""Whatever goes wrong with whichever call of a rollout: it is promoted or everything is as before, and the next works.
+
+The calls are those that an undisturbed rollout makes, see `tests.calls`. Each is tried with each kind of trouble on an
+endpoint that serves already. `ROLLWAY_MATRIX=full` tries all of them, otherwise reads meet some of the troubles only.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.calls import Call, calls_of
+from tests.lab import Lab, Outcome, Seen
+
+EXPIRED = {"error": {"code": "ExpiredAuthenticationToken", "message": "The access token expiry UTC time is earlier."}}
+CONFLICT = {"error": {"code": "Conflict", "message": "Already running method CreateOrUpdate on the resource."}}
+TROUBLES: dict[str, dict[str, Any]] = {
+    "throttled twice": {"status": 429, "retry_after": 1, "count": 2},
+    "fails once": {"status": 500},
+    "fails for ever": {"status": 500, "count": None},
+    "busy once": {"status": 409, "body": CONFLICT},
+    "connection lost before": {"drop": "before"},
+    "connection lost after": {"drop": "after"},
+    "token expired": {"status": 401, "body": EXPIRED},
+    "slow": {"delay_seconds": 0.3},
+}
+
+
+@pytest.fixture(scope="session")
+def calls(lab: Lab) -> list[Call]:
+    """The calls of the second rollout of an endpoint, which changes everything."""
+    lab.start_afresh()
+    lab.change()
+    return calls_of(lab.requests_of(lab.roll_out))
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_every_call_with(
+    trouble: str, lab: Lab, calls: list[Call], record_property: Callable[[str, object], None]
+) -> None:
+    chosen = [call for number, call in enumerate(calls) if is_chosen(number, call, trouble)]
+    problems, ends = [], Counter[str]()
+    lab.start_afresh()
+    for call in chosen:
+        found, end = try_cell(lab, call, TROUBLES[trouble])
+        ends[end] += 1
+        lab.note(f"{call} {trouble}: {end} {found}")
+        if found:
+            problems.append(f"{call} {trouble}: {found}")
+            lab.start_afresh()
+    record_property("cells", f"{trouble}: {len(chosen)} of {len(calls)} calls, {dict(ends)}")
+
+    assert problems == []
+
+
+def is_chosen(number: int, call: Call, trouble: str) -> bool:
+    """Whether a cell is tried: all, or of each write what lasts and a half of the rest, of each read a quarter."""
+    if os.environ.get("ROLLWAY_MATRIX") == "full" or (call.is_write and TROUBLES[trouble].get("count", 1) is None):
+        return True
+    every = 2 if call.is_write else 4
+    return (number + list(TROUBLES).index(trouble)) % every == 0
+
+
+def try_cell(lab: Lab, call: Call, trouble: dict[str, Any]) -> tuple[str, str]:
+    """What is wrong after a rollout that met the trouble and, if it failed, the one after; and how it ended."""
+    before = lab.look()
+    lab.change()
+    lab.emulator.fail(method=call.method, path=call.path, after=call.occurrence - 1, **trouble)
+    outcome = lab.roll_out()
+    lab.emulator.delete_faults()
+    after = lab.look()
+    if outcome.exit_code == 0:
+        return judge_promoted(after, before), "promoted"
+    end = f"exit code {outcome.exit_code}"
+    if problem := judge_failed(lab, outcome, before, after):
+        return f"{problem}\n{outcome.error[:1500]}\n{after}", end
+    following = lab.roll_out()
+    if following.exit_code or (problem := judge_promoted(lab.look(), before)):
+        return f"the next run, after {end}: {problem or following.error}\n{lab.look()}", end
+    return "", end
+
+
+def judge_failed(lab: Lab, outcome: Outcome, before: Seen, after: Seen) -> str:
+    """What is wrong after a rollout that failed, or nothing."""
+    if outcome.exit_code not in (1, 2, 3, 5):
+        return f"it ended with exit code {outcome.exit_code}"
+    if after.traffic != before.traffic:
+        return f"traffic was {before.traffic} and is {after.traffic}"
+    dossier = lab.dossier(outcome) or ""
+    if outcome.error.partition(": ")[2].splitlines()[0] not in dossier:
+        return f"its dossier does not say why it failed: {dossier[:300]!r}"
+    return ""
+
+
+def judge_promoted(after: Seen, before: Seen) -> str:
+    """What is wrong after a rollout that succeeded, or nothing."""
+    names = list(after.online_deployments)
+    if after.traffic != dict.fromkeys(names, 100) or set(names) == set(before.traffic):
+        return f"one new online deployment should serve: {after}"
+    if set(after.online_deployments.values()) != {"Succeeded"}:
+        return f"it is not ready: {after}"
+    return "" if after.is_free else f"the endpoint is not given back: {after.tags}"

@@ -1,0 +1,102 @@
+"""A rollout that is killed at any write is finished by the next one, and nobody who scores notices.
+
+The writes are those of an undisturbed rollout, see `tests.calls`; the process is killed with -9 right before and right
+after each of them. What the operator does afterwards is what Prefect would do by itself within a minute.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from tests.calls import Call, calls_of
+from tests.lab import Lab, Seen
+from tests.rest import Client
+
+KILLED = -9
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """The writes of a rollout that nobody disturbs, and what Azure has in the end."""
+
+    writes: list[Call]
+    seen: Seen
+
+
+@pytest.fixture(scope="session")
+def first(lab: Lab) -> Undisturbed:
+    """The first rollout of an endpoint."""
+    lab.use_new_endpoint()
+    return undisturbed(lab)
+
+
+@pytest.fixture(scope="session")
+def second(lab: Lab) -> Undisturbed:
+    """A rollout that replaces what serves."""
+    lab.start_afresh()
+    lab.change()
+    return undisturbed(lab)
+
+
+def undisturbed(lab: Lab) -> Undisturbed:
+    writes = [one for one in calls_of(lab.requests_of(lab.roll_out)) if one.is_write]
+    return Undisturbed(writes, lab.look())
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_second_rollout_that_is_killed_is_finished_by_the_next_and_no_request_fails(
+    moment: str, lab: Lab, second: Undisturbed, record_property: Callable[[str, object], None]
+) -> None:
+    problems = []
+    lab.start_afresh()
+    client = Client(lab.rest, lab.rollout.name, pause_seconds=0.1)
+    client.start()
+    try:
+        for write in second.writes:
+            lab.change()
+            problems += kill_and_finish(lab, write, moment, second.seen)
+    finally:
+        client.stop()
+    scored = f"{len(client.statuses)} requests scored meanwhile"
+    record_property("cells", f"killed {moment}: {len(second.writes)} writes, {scored}")
+
+    assert problems == []
+    assert set(client.statuses) == {200}, [status for status in client.statuses if status != 200][:5]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_first_rollout_that_is_killed_is_finished_by_the_next(
+    moment: str, lab: Lab, first: Undisturbed, second: Undisturbed, record_property: Callable[[str, object], None]
+) -> None:
+    """Only at the writes that later rollouts do not make."""
+    writes = [one for one in first.writes if one not in second.writes]
+    problems = []
+    for write in writes:
+        lab.use_new_endpoint()
+        problems += kill_and_finish(lab, write, moment, first.seen)
+    record_property("cells", f"first rollout killed {moment}: {len(writes)} writes")
+
+    assert writes, "the first rollout creates the endpoint"
+    assert problems == []
+
+
+def kill_and_finish(lab: Lab, write: Call, moment: str, expected: Seen) -> list[str]:
+    """What is wrong after a rollout that was killed there, and after the one that followed."""
+    kill = {"method": write.method, "path": write.path[1:], "occurrence": write.occurrence, "moment": moment}
+    killed = lab.roll_out(kill=kill)
+    lab.free_the_turn()
+    problems = [] if killed.exit_code == KILLED else [f"was not killed but ended with {killed.exit_code}\n{killed.log}"]
+    following = lab.roll_out()
+    if following.exit_code:
+        problems.append(f"the next run ended with {following.exit_code}: {following.error[:1500]}")
+    seen = lab.look()
+    if shape(seen) != shape(expected) or not seen.is_free:
+        problems.append(f"the next run left {seen}")
+    lab.note(f"killed {moment} {write}: {problems or 'finished'}")
+    return [f"killed {moment} {write}: {problem}" for problem in problems]
+
+
+def shape(seen: Seen) -> tuple[list[int], list[str], set[str]]:
+    """What is the same after every rollout, whatever the online deployment is called."""
+    return list(seen.traffic.values()), list(seen.online_deployments.values()), set(seen.tags)

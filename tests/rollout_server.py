@@ -1,0 +1,138 @@
+"""Carries out many rollouts for one start of Python: `python -m tests.rollout_server`, a job per line of stdin.
+
+Importing Prefect and Azure's SDK takes longer than a rollout, so it happens once, and each rollout runs in a fork of
+that: a process of its own all the same, with its own session, tokens and Prefect client, which can be killed like any.
+
+Time passes faster in it: what waits in the adapter, in the retries of Azure's client and of Prefect waits a `SPEED`th.
+"""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+import time
+import types
+from typing import Any, NoReturn
+
+# Not needed here, but by every rollout: imported once.
+import anyio._backends._asyncio
+import fastapi
+import graphviz
+import prefect.concurrency.asyncio
+import requests
+from azure.core.pipeline.policies import RetryPolicy
+from azure.storage.blob import ExponentialRetry
+from prefect import Task
+
+import tasks.abort
+import tasks.prepare
+import tasks.promote
+import tasks.provision
+from flows.deploy import deploy_endpoint
+from rollway.azure.waiting import SystemClock
+from rollway.errors import RollwayError
+
+SPEED = 100.0
+UNEXPECTED = 70  # the exit code for an error that is none of Rollway's own
+PRELOADED = (anyio._backends._asyncio, fastapi, graphviz, prefect.concurrency.asyncio)
+
+
+def main() -> None:
+    hurry()
+    for line in sys.stdin:
+        job = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            carry_out(job)
+        print(json.dumps({"pid": pid}), flush=True)
+        _, status = os.waitpid(pid, 0)
+        print(json.dumps({"exit_code": os.waitstatus_to_exitcode(status)}), flush=True)
+
+
+def hurry() -> None:
+    """Lets everything that waits in a rollout wait less."""
+
+    async def sleep(_: SystemClock, seconds: float) -> None:
+        await asyncio.sleep(seconds / SPEED)
+
+    backoff, told, of_storage = (
+        RetryPolicy.get_backoff_time,
+        RetryPolicy.get_retry_after,
+        ExponentialRetry.get_backoff_time,
+    )
+    for owner, name, replacement in (
+        (SystemClock, "now", lambda _: time.monotonic() * SPEED),
+        (SystemClock, "sleep", sleep),
+        (RetryPolicy, "get_backoff_time", lambda policy, settings: backoff(policy, settings) / SPEED),
+        (RetryPolicy, "get_retry_after", lambda policy, response: (told(policy, response) or 0) / SPEED),
+        (ExponentialRetry, "get_backoff_time", lambda policy, settings: of_storage(policy, settings) / SPEED),
+    ):
+        setattr(owner, name, replacement)
+    for module in (tasks.abort, tasks.prepare, tasks.promote, tasks.provision):
+        for step in steps_of(module):
+            if isinstance(step.retry_delay_seconds, list):
+                step.retry_delay_seconds = [delay / SPEED for delay in step.retry_delay_seconds]
+
+
+def steps_of(module: types.ModuleType) -> list[Task[Any, Any]]:
+    return [one for one in vars(module).values() if isinstance(one, Task)]
+
+
+def carry_out(job: dict[str, Any]) -> NoReturn:
+    """One rollout, in this process; ends it with the exit code of `rollway deploy`, and says the error on stdout."""
+    log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    if job["kill"]:
+        kill_at(**job["kill"])
+    if job["answers"]:
+        remember_answers(job["answers"])
+    code = 0
+    try:
+        asyncio.run(deploy_endpoint(job["rollout"], **job["parameters"]))
+    except BaseException as error:  # noqa: BLE001 - the edge of the process
+        code = error.exit_code if isinstance(error, RollwayError) else UNEXPECTED
+        print(f"ENDED WITH {type(error).__name__}: {error}", flush=True)
+    sys.exit(code)  # not os._exit: Prefect sends its last logs while Python ends
+
+
+def kill_at(method: str, path: str, occurrence: int, moment: str) -> None:
+    """Kills this process with -9 right `before` or `after` a request: the one that is number `occurrence` of its kind.
+
+    `path` is a regular expression.
+    """
+    send, seen = requests.Session.send, 0
+
+    def counted(session: requests.Session, request: requests.PreparedRequest, **settings: Any) -> requests.Response:
+        nonlocal seen
+        is_meant = request.method == method and re.search(path, str(request.url).partition("?")[0], re.IGNORECASE)
+        seen += bool(is_meant)
+        if is_meant and seen == occurrence and moment == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        response = send(session, request, **settings)
+        if is_meant and seen == occurrence and moment == "after":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return response
+
+    requests.Session.send = counted  # type: ignore[method-assign]
+
+
+def remember_answers(path: str) -> None:
+    """Keeps each answer that is JSON as a line of a file."""
+    send = requests.Session.send
+
+    def remembered(session: requests.Session, request: requests.PreparedRequest, **settings: Any) -> requests.Response:
+        response = send(session, request, **settings)
+        if response.headers.get("Content-Type", "").startswith("application/json"):
+            with open(path, "a") as file:
+                file.write(json.dumps(response.json()) + "\n")
+        return response
+
+    requests.Session.send = remembered  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    main()
