@@ -46,14 +46,11 @@ async def deploy_endpoint(
         workspace_block: The Prefect block "AzureML workspace" that says where to roll out and as whom; without one the
             worker's environment variables say so.
     """
-    spec, planned, live = await read_rollout(rollout), None, None
+    spec = await read_rollout(rollout)
+    connected = planned = live = None
     try:
         connected = await connect(workspace_block)
-    except BaseException as error:
-        await abort_rollout(None, spec, None, error, is_promoted=False)
-        raise
-    async with one_at_a_time(spec.endpoint.name):
-        try:
+        async with one_at_a_time(spec.endpoint.name):
             model, environment = await together(
                 resolve_model(connected, spec, model_version, dry_run),
                 register_environment(connected, spec, dry_run),
@@ -73,7 +70,7 @@ async def deploy_endpoint(
             after = await move_traffic(planned, ready)
             live = await smoke_test(planned, "by traffic")
             retired = await retire_replaced(planned)
-        except BaseException as error:  # cancelling a run raises no Exception
-            await abort_rollout(connected, spec, planned, error, is_promoted=live is not None)
-            raise
-        return await write_report(planned, traffic_after=after, smoke_tests=(pinned, live), retired=retired)
+            return await write_report(planned, traffic_after=after, smoke_tests=(pinned, live), retired=retired)
+    except BaseException as error:  # cancelling a run raises no Exception
+        await abort_rollout(connected, spec, planned, error, is_promoted=live is not None)
+        raise

@@ -3,17 +3,25 @@
 import asyncio
 import contextlib
 import json
+import logging
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter, validators
+from rich.console import Console
 
+from rollway.alerts import DEFAULT_CHANNEL, DEFAULT_TIMING, AlertedRollout, Timing
 from rollway.errors import RollwayError
 from rollway.local.cli import app as local_app
-from rollway.settings import Identity, Workspace, block_from_environment, is_debug
+from rollway.parameters import MODEL_VERSION_PATTERN
+from rollway.settings import Identity, Workspace, block_from_environment, door_secret, is_debug
+
+if TYPE_CHECKING:
+    from rollway.report import RolloutReport
 
 app = App(
     name="rollway",
@@ -28,11 +36,22 @@ app.command(
 app.command(local_app)
 
 MOST_DETAILS = 20  # lines that are worth saying a second time
+NEEDS_A_PERSON = 4  # as the error tree says
 
 Rollout = Annotated[
     str, Parameter(help="Folder with endpoint.yml, deployment.yml and rollout.yml, or its name in deployments/.")
 ]
-ModelVersion = Annotated[str | None, Parameter(help="Model version, instead of the one that deployment.yml names.")]
+
+
+def _check_version(_: object, version: str | None) -> None:
+    if version is not None and not re.fullmatch(MODEL_VERSION_PATTERN, version):
+        raise ValueError("a version is letters, digits, '.', '_' and '-', such as 7, without the model's name")
+
+
+ModelVersion = Annotated[
+    str | None,
+    Parameter(help="Model version, instead of the one that deployment.yml names.", validator=_check_version),
+]
 PERCENT = validators.Number(gte=1, lte=100)
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
 
@@ -72,20 +91,86 @@ def deploy(
     as_json: AsJson = False,
 ) -> None:
     """Roll a folder out with the Prefect flow, in this process."""
-    # Without a Prefect server a temporary one is started; its first start ever takes longer than Prefect waits.
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    _allow_temporary_server()
     from flows.deploy import deploy_endpoint
-    from rollway import report
 
-    try:
-        with _quiet_stdout():
-            result = asyncio.run(deploy_endpoint(rollout, model_version, dry_run, force, weight))
-    except RollwayError as error:
-        if error.details and error.details.count("\n") > MOST_DETAILS:
-            error.details = "Its log is above, where the step failed."
-        raise
-    _answer(result.model_dump_json(indent=2) if as_json else report.text(result))
+    _run(lambda: deploy_endpoint(rollout, model_version, dry_run, force, weight), as_json)
+
+
+@app.command
+def rollback(
+    rollout: Rollout,
+    *,
+    to: Annotated[str | None, Parameter(help="Online deployment or model version; else what served before.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go back to what served before with the Prefect flow, in this process."""
+    _allow_temporary_server()
+    from flows.rollback import rollback_endpoint
+
+    _run(lambda: rollback_endpoint(rollout, to), as_json)
+
+
+@app.command
+def status(
+    *endpoints: Annotated[str, Parameter(help="Names of endpoints; all of the workspace by default.")],
+    as_json: AsJson = False,
+) -> None:
+    """Print how the endpoints are; ends with exit code 4 when a person must look at one."""
+    from rollway import status_text
+    from rollway.azure.status import read_workspace_status
+
+    found = asyncio.run(read_workspace_status(endpoints, _workspace_of_block()))
+    if as_json:
+        _answer(found.model_dump_json(indent=2))
+    elif sys.stdout.isatty():
+        status_text.show(found, Console())
+    else:
+        _answer(status_text.plain(found))
+    if not found.is_healthy:
+        sys.exit(NEEDS_A_PERSON)
+
+
+@app.command
+def door(*, host: str = "127.0.0.1", port: int = 8080) -> None:
+    """Take news of registered models from Azure Event Grid, and wake the watcher; see docs/event-grid.md.
+
+    The secret that Event Grid must know is in ROLLWAY_DOOR_SECRET. Prints the URL when it is ready.
+
+    Parameters
+    ----------
+    host
+        The address to listen on. It speaks plain HTTP: put what ends TLS in front of it.
+    port
+        The port; 0 takes any free one.
+    """
+    secret = door_secret()
+    from rollway.door import make_app, serve
+    from tasks.nudge import nudge_watcher, require_server
+
+    require_server()
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    serve(make_app(secret, nudge_watcher), host, port, on_ready=lambda url: print(url, flush=True))
+
+
+@app.command
+def alerts(
+    *,
+    apply: Annotated[bool, Parameter(negative="", help="Make the changes, instead of only listing them.")] = False,
+    channel: Annotated[str, Parameter(help="Notification block, for the watcher and where rollout.yml names none.")] = (
+        DEFAULT_CHANNEL
+    ),
+    timing: Annotated[Timing, Parameter(name="*")] = DEFAULT_TIMING,
+    as_json: AsJson = False,
+) -> None:
+    """List what would make Prefect's automations those that the rollout folders ask for, or do it."""
+    from rollway.azure.folder import load_all_folders
+    from tasks.alerts import change_alerts
+
+    rollouts = [AlertedRollout.of(spec, channel) for spec in load_all_folders()]
+    changes = asyncio.run(change_alerts(rollouts, channel=channel, timing=timing, is_dry_run=not apply))
+    _answer(changes.model_dump_json(indent=2) if as_json else str(changes))
 
 
 @app.command
@@ -113,6 +198,25 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _allow_temporary_server() -> None:
+    # Without a Prefect server a temporary one is started; its first start ever takes longer than Prefect waits.
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+
+
+def _run(flow: Callable[[], Coroutine[Any, Any, "RolloutReport"]], as_json: bool) -> None:
+    from rollway import report
+
+    try:
+        with _quiet_stdout():
+            result = asyncio.run(flow())
+    except RollwayError as error:
+        if error.details and error.details.count("\n") > MOST_DETAILS:
+            error.details = "Its log is above, where the step failed."
+        raise
+    _answer(result.model_dump_json(indent=2) if as_json else report.text(result))
 
 
 def _workspace_of_block() -> tuple[Workspace, Identity] | None:

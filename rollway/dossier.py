@@ -137,6 +137,15 @@ def text(dossier: Dossier) -> str:
     return "\n".join([dossier.headline, *(f"  {line}" for line in lines)])
 
 
+def cause_and_next_action(error: BaseException) -> tuple[str, str]:
+    """Why a step failed, in a few lines, and what to do next, in one: of an error for which there is no dossier yet."""
+    known = error if isinstance(error, RollwayError) else _wrap(error)
+    code = f", {known.code}" if known.code else ""
+    facts = [(name, value) for name, value in (("where", known.where), ("why", known.why)) if value]
+    lines = [f"{known.what} ({known.cause.value}{code})", *(f"  {name}: {_one_line(value)}" for name, value in facts)]
+    return mask("\n".join(lines)), _one_line(known.hint or MEANING[known.cause])
+
+
 def markdown(dossier: Dossier) -> str:
     """All of it, as an artifact: the reason and the next action first, the logs last."""
     facts = [

@@ -21,6 +21,7 @@ what was being deployed is to blame. Each error has a `cause`: its class's own, 
     │       └── LeaseLost               another rollout took the endpoint over
     ├── DeadlineExceeded       exit 5   a wait took longer than allowed
     ├── TrafficNotRestored     exit 4   a person must look: traffic may not be where it was
+    ├── PrefectUnavailable     exit 1   the Prefect server cannot be reached, or lacks what is asked of it
     ├── WatchIncomplete        exit 1   a look at some rollouts failed; the others were handled
     └── AzureUnavailable       exit 1   429, 5xx or no connection, after the client's own retries (retryable)
         └── Busy               exit 1   another operation holds the resource (retryable)
@@ -182,6 +183,12 @@ class TrafficNotRestored(RollwayError):
     """The rollout failed, and so did the attempt to bring everything back to what it was before."""
 
     exit_code = 4
+
+
+class PrefectUnavailable(RollwayError):
+    """The Prefect server cannot be reached, or does not know what it is asked to run."""
+
+    cause = Cause.TRANSIENT
 
 
 class WatchIncomplete(RollwayError):

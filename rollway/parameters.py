@@ -33,7 +33,8 @@ RolloutName = Annotated[str, _OfferedRollouts()]
 """A folder of deployments/; a drop-down in the form."""
 
 # What Azure ML takes as the version of an asset.
-ModelVersion = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$")]
+MODEL_VERSION_PATTERN = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$"
+ModelVersion = Annotated[str, Field(pattern=MODEL_VERSION_PATTERN)]
 """The version of a registered model, such as `7`; not a reference such as `azureml:diabetes:7`."""
 
 Weight = Annotated[int, Field(ge=1, le=100)]

@@ -18,6 +18,7 @@ class Outcome(StrEnum):
 
     PROMOTED = "promoted"
     CANARY = "canary"
+    ROLLED_BACK = "rolled back"
     UPDATED = "updated in place"
     TIDIED = "leftovers removed"
     NO_OP = "nothing to do"
@@ -55,6 +56,8 @@ def outcome_of(plan: Plan, is_dry_run: bool) -> Outcome:
     """The outcome of a plan that was carried out, or only made."""
     if is_dry_run:
         return Outcome.PLANNED
+    if plan.has(Kind.GO_BACK):
+        return Outcome.ROLLED_BACK
     if plan.has(Kind.MOVE_TRAFFIC) or plan.has(Kind.PROVE):
         return Outcome.CANARY if len(plan.traffic_after) > 1 else Outcome.PROMOTED
     if plan.has(Kind.UPDATE) or plan.has(Kind.UPDATE_ENDPOINT):

@@ -13,6 +13,7 @@ from rollway.errors import ConfigurationError
 from rollway.spec import Frozen
 
 DEPLOYMENTS = "deployments"
+MIN_SECRET_LENGTH = 16
 
 
 class Workspace(Frozen):
@@ -84,6 +85,19 @@ def workspace_from_environment() -> Workspace:
     return Workspace(
         subscription_id=settings.subscription_id, resource_group=settings.resource_group, name=settings.name
     )
+
+
+def door_secret() -> str:
+    """What Event Grid must prove to know; raises ConfigurationError when it is not set, or easily guessed."""
+    secret = os.environ.get("ROLLWAY_DOOR_SECRET", "")
+    if len(secret) < MIN_SECRET_LENGTH:
+        raise ConfigurationError(
+            "the door for Event Grid has no secret",
+            where="environment variable ROLLWAY_DOOR_SECRET",
+            why=f"it has fewer than {MIN_SECRET_LENGTH} characters" if secret else "it is not set",
+            hint="make one with `openssl rand -hex 32`, and give it to the event subscription as well",
+        )
+    return secret
 
 
 def block_from_environment() -> str | None:

@@ -73,6 +73,20 @@ class SmokeTest(Frozen):
     )
 
 
+class Alerts(Frozen):
+    """Who hears of it when a rollout fails, waits for nobody or works again, and how urgent that is."""
+
+    severity: Literal["page", "notify", "none"] = Field(
+        default="notify",
+        description="First word of the alert's subject, by which its receiver can sort; none: no alerts at all.",
+    )
+    channel: str | None = Field(
+        default=None,
+        pattern="^([a-z0-9-]+/)?[a-z0-9-]+$",
+        description="A notification block of Prefect, as name or block-type/name. Without one: rollway-alerts.",
+    )
+
+
 def _clock_time(value: object) -> object:
     # YAML 1.1 reads an unquoted 16:00 as the number 960: sixteen times sixty.
     return f"{value // 60:02}:{value % 60:02}" if isinstance(value, int) and not isinstance(value, bool) else value
@@ -149,6 +163,7 @@ class RolloutFile(Frozen):
         description="Which new versions of the model are rolled out by themselves; without it every one, where "
         "deployment.yml names the model as @latest, and none where it names a version.",
     )
+    alerts: Alerts = Alerts()
 
 
 class EndpointSpec(Frozen):
@@ -261,6 +276,7 @@ def parse_rollout_file(raw: object, file: str) -> RolloutFile | list[Problem]:
 _SHAPES: Mapping[str, type[BaseModel]] = {
     "smoke_test": SmokeTest,
     "expect": Expectation,
+    "alerts": Alerts,
     "follow": Follow,
     "freeze": FreezeWindow,
 }

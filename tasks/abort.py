@@ -15,7 +15,9 @@ from rollway.azure.folder import load_folder
 from rollway.azure.session import WorkspaceFacts
 from rollway.azure.undo import Undone
 from rollway.errors import Cause, RollwayError, TrafficNotRestored
+from rollway.rollout import traffic
 from rollway.spec import RolloutSpec
+from tasks.notes import note
 from tasks.provision import PlannedRollout
 from tasks.step import failed_step, run_id, step, timeline
 from tasks.workspace import find_workspace, open_session
@@ -47,8 +49,11 @@ async def abort_rollout(
         failure, done = raised, Undone(kept=(f"everything as it is: {raised.what}",))
     for line in (*done.cleaned_up, *done.kept):
         get_run_logger().warning("%s", line)
+    if done.traffic_now is not None:
+        await note(traffic=traffic.describe(done.traffic_now))
     await _keep_dossier(spec, planned, error, done)
     if failure is not None and planned is not None:  # before the plan nothing is done that has to be brought back
+        await note(traffic="not restored, look at once")
         raise TrafficNotRestored(
             f"the rollout failed and {endpoint!r} could not be brought back to what it was",
             where=f"endpoint {endpoint}",
@@ -65,12 +70,14 @@ async def _undo(
     error: BaseException,
     is_promoted: bool,
 ) -> Undone:
-    is_at_fault = planned is not None and isinstance(error, RollwayError) and error.is_candidates_fault
+    # What a rollback goes back to has served before: it is not this run's to delete.
+    made = planned if planned is not None and planned.goes_back_to is None else None
+    is_at_fault = isinstance(error, RollwayError) and error.is_candidates_fault
     return await undo.abort(
         await open_session(connected.workspace),
         spec.endpoint.name,
         run_id(),
-        delete=planned.name if planned and is_at_fault and spec.rollout.failed == "delete" else None,
+        delete=made.name if made and is_at_fault and spec.rollout.failed == "delete" else None,
         keeps_traffic=is_promoted,
         rejects_model=isinstance(error, RollwayError) and error.cause is Cause.PERMANENT,
     )

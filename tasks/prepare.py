@@ -8,6 +8,7 @@ from rollway.azure.folder import load_folder
 from rollway.azure.session import WorkspaceFacts
 from rollway.rollout.state import ResolvedAsset
 from rollway.spec import RolloutSpec
+from tasks.notes import note
 from tasks.step import step
 from tasks.workspace import connect_to, open_session
 
@@ -15,7 +16,9 @@ from tasks.workspace import connect_to, open_session
 @step("read rollout", run_name="read {rollout}", timeout_seconds=60)
 async def read_rollout(rollout: str) -> RolloutSpec:
     """Reads and checks a folder; `rollout` is its path, or its name under deployments/."""
-    return await in_thread(load_folder, rollout)
+    spec = await in_thread(load_folder, rollout)
+    await note(endpoint=spec.endpoint.name)
+    return spec
 
 
 @step("connect", run_name="connect to Azure ML", timeout_seconds=120, tags=["azure"], retries=2)
@@ -40,6 +43,7 @@ async def resolve_model(
     opened = await open_session(connected.workspace)
     model = await assets.resolve_model(opened, spec, version, is_dry_run=is_dry_run)
     get_run_logger().info("Model %s", model or "(none)")
+    await note(model=str(model or ""))
     return model
 
 

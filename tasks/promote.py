@@ -12,6 +12,7 @@ from rollway.rollout import traffic
 from rollway.rollout.plan import Kind
 from rollway.rollout.smoke import SmokeTestResult, judge
 from rollway.rollout.state import OnlineDeploymentState
+from tasks.notes import note
 from tasks.provision import PlannedRollout
 from tasks.step import run_id, step
 from tasks.workspace import open_session
@@ -77,6 +78,7 @@ async def move_traffic(rollout: PlannedRollout, ready: OnlineDeploymentState) ->
     """Sets the traffic map of the plan and reads it back; `ready` was smoke-tested and must not have changed."""
     session, plan = await open_session(rollout.workspace), rollout.plan
     await online_deployments.require_unchanged(session, plan.endpoint, ready)
+    await note(traffic=f"moving from {traffic.describe(plan.traffic_before)} to {traffic.describe(plan.traffic_after)}")
     after = await endpoints.move_traffic(
         session,
         plan.endpoint,
@@ -88,6 +90,7 @@ async def move_traffic(rollout: PlannedRollout, ready: OnlineDeploymentState) ->
     get_run_logger().info(
         "Traffic of %s: %s, before: %s", plan.endpoint, traffic.describe(after), traffic.describe(plan.traffic_before)
     )
+    await note(traffic=traffic.describe(after))
     return after
 
 
@@ -103,7 +106,9 @@ async def retire_replaced(rollout: PlannedRollout) -> tuple[str, ...]:
     """Notes that the traffic is proven, deletes what the plan retires and gives the endpoint back; gives the names."""
     session, plan = await open_session(rollout.workspace), rollout.plan
     canary = "" if rollout.weight == 100 else f"canary at {rollout.weight} %"
-    await endpoints.confirm_promotion(session, plan, run_id(), pinned=canary)  # nothing goes back to what is deleted
+    await endpoints.confirm_promotion(
+        session, plan, run_id(), pinned=rollout.pinned or canary
+    )  # nothing goes back to what is deleted
     for name in plan.targets(Kind.RETIRE):
         await online_deployments.delete_online_deployment(session, plan.endpoint, name, run_id())
         get_run_logger().info("%s deleted", name)

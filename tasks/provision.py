@@ -12,11 +12,14 @@ from rollway.azure.preflight import run_preflight
 from rollway.azure.session import WorkspaceFacts
 from rollway.azure.state import read_endpoint
 from rollway.rollout import plan as planning
+from rollway.rollout import traffic
 from rollway.rollout.plan import Kind, Plan
 from rollway.rollout.preflight import require_no_blockers
+from rollway.rollout.rollback import plan_rollback
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
 from rollway.settings import Workspace
 from rollway.spec import Frozen, RolloutSpec
+from tasks.notes import note
 from tasks.step import log_changes, run_id, step
 from tasks.turn import has_ended
 from tasks.workspace import open_session
@@ -25,7 +28,11 @@ PROGRESS_INTERVAL_SECONDS = 5.0
 
 
 class PlannedRollout(Frozen):
-    """All that the steps after the plan need, in one value, so that the run's graph has one arrow to each of them."""
+    """All that the steps after the plan need, in one value, so that the run's graph has one arrow to each of them.
+
+    `goes_back_to` names the online deployment of a rollback, None when the folder decides. `pinned` says why new model
+    versions are not to be rolled out by themselves afterwards; empty: they are.
+    """
 
     workspace: Workspace
     spec: RolloutSpec
@@ -34,6 +41,8 @@ class PlannedRollout(Frozen):
     weight: int
     force: str
     is_dry_run: bool
+    goes_back_to: str | None = None
+    pinned: str = ""
 
     @property
     def name(self) -> str:
@@ -44,6 +53,11 @@ class PlannedRollout(Frozen):
     def has_leftovers(self) -> bool:
         """Whether there is anything to remove first."""
         return self.plan.has(Kind.REMOVE)
+
+    @property
+    def writes_online_deployment(self) -> bool:
+        """Whether it is created, adopted or changed: a rollback takes it as it is."""
+        return self.goes_back_to is None or self.plan.has(Kind.UPDATE)
 
     @property
     def candidate_key(self) -> str:
@@ -77,6 +91,7 @@ async def make_plan(
     plan = planning.plan(spec, model, environment, today, weight=weight, force=token)
     plan = await run_preflight(session, connected, spec, plan, today)
     get_run_logger().info("Plan: %s", report.headline(plan))
+    await note(model=str(model or ""), traffic=traffic.describe(today.traffic))
     await acreate_markdown_artifact(
         report.plan_markdown(plan), key=f"plan-{report.artifact_key(spec.name)}", description="What this rollout does"
     )
@@ -121,7 +136,7 @@ async def ensure_endpoint(rollout: PlannedRollout) -> EndpointState:
 
 
 @step("claim endpoint", run_name="claim {rollout.plan.endpoint}", timeout_seconds=9600, tags=["azure"], retries=2)
-async def claim_endpoint(rollout: PlannedRollout, _endpoint: EndpointState) -> PlannedRollout:
+async def claim_endpoint(rollout: PlannedRollout, _endpoint: EndpointState | None = None) -> PlannedRollout:
     """Takes the lease on the endpoint, and plans again from what is there now that nobody else writes."""
     plan = rollout.plan
     state = await lease.acquire(
@@ -132,11 +147,19 @@ async def claim_endpoint(rollout: PlannedRollout, _endpoint: EndpointState) -> P
         has_ended=has_ended,
         on_progress=log_changes(plan.endpoint),
     )
-    again = planning.plan(rollout.spec, plan.model, plan.environment, state, weight=rollout.weight, force=rollout.force)
+    again = _plan_again(rollout, state)
+    await note(model=str(plan.model or ""), traffic=traffic.describe(state.traffic))
     if again.actions != plan.actions:
         get_run_logger().info("Plan, now that the endpoint is claimed: %s", report.headline(again))
     claimed = rollout.model_copy(update={"plan": again, "scoring_uri": state.scoring_uri})
     return PlannedRollout.model_validate_json(claimed.model_dump_json())  # see make_plan
+
+
+def _plan_again(rollout: PlannedRollout, state: EndpointState) -> Plan:
+    if rollout.goes_back_to is not None:
+        return plan_rollback(state, rollout.goes_back_to)
+    plan = rollout.plan
+    return planning.plan(rollout.spec, plan.model, plan.environment, state, weight=rollout.weight, force=rollout.force)
 
 
 @step("remove leftovers", run_name="remove leftovers", timeout_seconds=7200, tags=["azure"], retries=2)

@@ -7,6 +7,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from rollway import report
 from rollway.report import RolloutReport
 from rollway.rollout.smoke import SmokeTestResult
+from tasks.notes import announce
 from tasks.provision import PlannedRollout
 from tasks.step import step, timeline
 
@@ -34,4 +35,6 @@ async def write_report(
     await acreate_markdown_artifact(
         report.markdown(result), key=f"rollout-{report.artifact_key(name)}", description=f"Rollout of {name}"
     )
+    if not rollout.is_dry_run:
+        announce(result)
     return result

@@ -19,6 +19,7 @@ from prefect.runtime import flow_run, task_run
 from rollway.azure.waiting import OnProgress
 from rollway.errors import RollwayError
 from rollway.report import StepTime
+from tasks.notes import noted
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -120,7 +121,8 @@ def _timed(act: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[An
     async def timed(*args: P.args, **kwargs: P.kwargs) -> R:
         started, is_completed = datetime.now(UTC), False
         try:
-            result = await act(*args, **kwargs)
+            async with noted(str(task_run.name)):
+                result = await act(*args, **kwargs)
             is_completed = True
         finally:
             _timeline[run_id()].append(

@@ -33,10 +33,13 @@ class PrefectApi:
         return self.http.post(path, json=body).raise_for_status().json()
 
     def run(self, deployment: str, **parameters: Any) -> str:
-        """Creates a flow run of a Prefect deployment, `<flow>/<name>`, and gives its id; takes folders anywhere."""
+        """Creates a flow run of a Prefect deployment, `<flow>/<name>`, and gives its id.
+
+        As with the form's switch "Enforce Parameter Schema" off, so that a rollout may be any folder's path.
+        """
         found = self.http.get(f"/deployments/name/{deployment}").raise_for_status().json()
-        self.http.patch(f"/deployments/{found['id']}", json={"enforce_parameter_schema": False}).raise_for_status()
-        run = self.post(f"/deployments/{found['id']}/create_flow_run", {"parameters": parameters})
+        body = {"parameters": parameters, "enforce_parameter_schema": False}
+        run = self.post(f"/deployments/{found['id']}/create_flow_run", body)
         return str(run["id"])
 
     def retry(self, run_id: str) -> None:

@@ -16,13 +16,15 @@ from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, wait_for, whe
 from rollway.errors import EndpointFailed, ForeignChange, NotFound
 from rollway.rollout import traffic
 from rollway.rollout.lease import FREE, decode
-from rollway.rollout.plan import Plan, endpoint_changes
+from rollway.rollout.plan import Kind, Plan, endpoint_changes
 from rollway.rollout.state import (
     CREATED_AT,
     CREATED_BY,
+    LAST,
     LEASE,
     PINNED,
     PREVIOUS,
+    PROMOTED_AT,
     PROVEN_TRAFFIC,
     REJECTED,
     RUN,
@@ -157,6 +159,10 @@ async def confirm_promotion(
     tags = {PROVEN_TRAFFIC: encoded, WRITTEN_TRAFFIC: encoded, PINNED: pinned, REJECTED: ",".join(rejected)}
     if plan.previous is not None:
         tags[PREVIOUS] = plan.previous
+    is_noted = state.tags.get(LAST, "").startswith(f"promoted {run_id} ")
+    if not is_noted and (plan.has(Kind.MOVE_TRAFFIC) or plan.has(Kind.PROVE)):
+        at = now()
+        tags |= {PROMOTED_AT: at, LAST: f"promoted {run_id} {at}"}
     await lease.write_tags(session, plan.endpoint, run_id, tags, clock=clock)
 
 

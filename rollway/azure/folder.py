@@ -32,6 +32,7 @@ from pydantic import JsonValue
 
 from rollway.azure.entities import identities_of, kind_of
 from rollway.errors import InvalidRollout
+from rollway.parameters import known_rollouts
 from rollway.settings import deployments_folder
 from rollway.spec import (
     AssetSpec,
@@ -100,6 +101,11 @@ def load_folder(folder: str) -> RolloutSpec:
     return RolloutSpec(
         folder=folder, endpoint=endpoint, online_deployment=deployment, rollout=rollout, smoke_request=request
     )
+
+
+def load_all_folders() -> tuple[RolloutSpec, ...]:
+    """Every rollout of the folder of all rollouts, by name; raises InvalidRollout for the first that is wrong."""
+    return tuple(load_folder(name) for name in known_rollouts())
 
 
 def load_endpoint_entity(folder: str) -> OnlineEndpoint:

@@ -66,8 +66,8 @@ class Session:
             workspace.resource_group,
             workspace.name,
             enable_telemetry=False,
-            # Without it the SDK does not notice that a file of a folder could not be uploaded and waits for it for ever,
-            # azure/ai/ml/_utils/_asset_utils.py, upload_directory. The bar itself is only for terminals.
+            # Without it the SDK does not notice that a file of a folder could not be uploaded and waits for it for
+            # ever, azure/ai/ml/_utils/_asset_utils.py, upload_directory. The bar itself is only for terminals.
             show_progress=True,
             connection_timeout=CONNECTION_TIMEOUT_SECONDS,
             read_timeout=READ_TIMEOUT_SECONDS,

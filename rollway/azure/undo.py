@@ -2,6 +2,7 @@
 
 from rollway.azure import lease
 from rollway.azure.endpoints import move_traffic
+from rollway.azure.failures import now
 from rollway.azure.online_deployments import delete_online_deployment
 from rollway.azure.session import Session
 from rollway.azure.state import read_endpoint, settle
@@ -9,7 +10,7 @@ from rollway.azure.waiting import SYSTEM_CLOCK, Clock
 from rollway.errors import Busy, LeaseLost, RollwayError
 from rollway.rollout import traffic
 from rollway.rollout.lease import decode
-from rollway.rollout.state import CREATED_BY, LEASE, MODEL, REJECTED, RUN, EndpointState
+from rollway.rollout.state import CREATED_BY, LAST, LEASE, MODEL, REJECTED, RUN, EndpointState
 from rollway.spec import Frozen
 
 MOST_REJECTED = 5
@@ -64,7 +65,8 @@ async def abort(
                 kept.append(
                     f"online deployment {one.name} stays without traffic ({one.provisioning_state}), to go on with"
                 )
-        kept += await _give_back(session, endpoint, run_id, _rejected(state, rejected), clock)
+        tags = {**_rejected(state, rejected), **_ended(state, run_id)}
+        kept += await _give_back(session, endpoint, run_id, tags, clock)
     except LeaseLost as lost:  # whoever has it now repairs what this run has left
         kept.append(f"the rest is left to another rollout: {lost.why}")
     return Undone(
@@ -94,6 +96,11 @@ def _is_held(state: EndpointState, run_id: str) -> bool:
 
 def _serving(state: EndpointState) -> dict[str, int]:
     return {name: weight for name, weight in state.traffic.items() if weight}
+
+
+def _ended(state: EndpointState, run_id: str) -> dict[str, str]:
+    has_promoted = state.tags.get(LAST, "").split(" ")[:2] == ["promoted", run_id]
+    return {} if has_promoted else {LAST: f"aborted {run_id} {now()}"}
 
 
 def _rejected(state: EndpointState, models: list[str]) -> dict[str, str]:

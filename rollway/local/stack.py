@@ -139,7 +139,12 @@ class Stack:
             )
             if done.returncode:
                 raise RollwayError(f"`prefect {' '.join(arguments)}` failed", details=done.stdout + done.stderr)
-        return self._start("worker", [*prefect, "worker", "start", "--pool", WORK_POOL], variables, checkout)
+        return self.add_worker(checkout)
+
+    def add_worker(self, checkout: Path | None = None) -> Process:
+        """One more worker for the work pool and the Prefect deployments that are there."""
+        command = [sys.executable, "-m", "prefect", "--no-prompt", "worker", "start", "--pool", WORK_POOL]
+        return self._start("worker", command, self.environment(), checkout)
 
     def save(self) -> None:
         """Remembers the process ids for `down`."""

@@ -19,6 +19,8 @@ from rollway.rollout.state import (
     EndpointState,
     OnlineDeploymentState,
     ResolvedAsset,
+    model_of,
+    short_id,
 )
 from rollway.spec import EndpointSpec, Frozen, RolloutSpec
 
@@ -32,6 +34,7 @@ class Kind(StrEnum):
     WAIT = "wait for"
     CREATE = "create online deployment"
     ADOPT = "adopt online deployment"
+    GO_BACK = "go back to"
     UPDATE = "change in place"
     MOVE_TRAFFIC = "move traffic"
     PROVE = "smoke-test live traffic"
@@ -293,7 +296,7 @@ def _previous(endpoint: EndpointState, after: Mapping[str, int]) -> str | None:
     for name in traffic.served_by(endpoint.proven_traffic):
         found = endpoint.online_deployment(name)
         if found is not None and name not in {key.lower() for key in after}:
-            return f"{found.name}={found.tags.get(MODEL) or _short(found.model) or ''}"
+            return f"{found.name}={model_of(found) or ''}"
     return None
 
 
@@ -338,8 +341,8 @@ def _content_changes(
     spec: RolloutSpec, model: ResolvedAsset | None, environment: ResolvedAsset | None, today: OnlineDeploymentState
 ) -> Iterator[Change]:
     pairs: list[tuple[str, JsonValue, JsonValue]] = [
-        ("model", _short(today.model), str(model) if model else None),
-        ("environment", _short(today.environment), str(environment) if environment else None),
+        ("model", short_id(today.model), str(model) if model else None),
+        ("environment", short_id(today.environment), str(environment) if environment else None),
     ]
     flat_today = dict(_flatten(today.settings))
     pairs += [(field, flat_today.get(field), value) for field, value in _flatten(spec.online_deployment.settings)]
@@ -358,12 +361,6 @@ def _flatten(settings: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tu
             yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def _short(asset_id: str | None) -> str | None:
-    # ".../models/diabetes/versions/3" -> "diabetes:3"
-    parts = (asset_id or "").split("/")
-    return f"{parts[-3]}:{parts[-1]}" if len(parts) >= 3 and parts[-2].lower() == "versions" else asset_id
 
 
 def _text(value: JsonValue) -> str:

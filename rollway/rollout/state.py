@@ -20,6 +20,8 @@ WRITTEN_TRAFFIC = "rollway:traffic"  # the traffic that Rollway wrote last
 PROVEN_TRAFFIC = "rollway:proven-traffic"  # the last traffic that has passed its smoke test
 PREVIOUS = "rollway:previous"  # `<online deployment>=<model>:<version>`: what served before the last promotion
 REJECTED = "rollway:rejected"  # the last `<model>:<version>`s that failed by their own fault, comma separated
+PROMOTED_AT = "rollway:promoted-at"  # since when the traffic is as it is
+LAST = "rollway:last"  # how the last rollout ended: `<promoted or aborted> <run attempt> <time>`
 PINNED = "rollway:pinned"  # why new model versions are not to be rolled out by themselves; empty: they are
 
 
@@ -70,6 +72,17 @@ class OnlineDeploymentState(Frozen):
     def is_being_deleted(self) -> bool:
         """Whether it will soon be gone."""
         return self.provisioning_state.lower() == "deleting"
+
+
+def model_of(online_deployment: OnlineDeploymentState) -> str | None:
+    """The model it serves as `<name>:<version>`, for people; None when it has none."""
+    return online_deployment.tags.get(MODEL) or short_id(online_deployment.model)
+
+
+def short_id(asset_id: str | None) -> str | None:
+    """`<name>:<version>` of an asset's id, such as ".../models/diabetes/versions/3"; other texts as they are."""
+    parts = (asset_id or "").split("/")
+    return f"{parts[-3]}:{parts[-1]}" if len(parts) >= 3 and parts[-2].lower() == "versions" else asset_id
 
 
 class EndpointState(Frozen):

@@ -42,7 +42,7 @@ def run(stack: Stack, variables: dict[str, str], tmp_path_factory: pytest.TempPa
     done = world.rollway("deploy", Path(ROLLOUT).name)
     assert done.returncode == 0, done.stderr
     api = f"{stack.ui_url}/api"
-    by_name = {"flow_runs": {"name": {"any_": [MODEL]}}}
+    by_name = {"flow_runs": {"name": {"like_": MODEL}}}
     flow_run = httpx.post(f"{api}/flow_runs/filter", json=by_name).json()[0]
     of_run = {"flow_runs": {"id": {"any_": [flow_run["id"]]}}}
     artifacts = httpx.post(f"{api}/artifacts/filter", json=of_run).json()

@@ -30,7 +30,7 @@ def ask(world: World, what: str, **filters: Any) -> list[dict[str, Any]]:
 
 
 def flow_run_of(world: World, folder: str) -> dict[str, Any]:
-    runs = ask(world, "flow_runs", flow_runs={"name": {"any_": [folder]}})
+    runs = ask(world, "flow_runs", flow_runs={"name": {"like_": folder}})
     return runs[0]
 
 

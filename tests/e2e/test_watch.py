@@ -143,10 +143,12 @@ def test_a_schedule_notices_a_new_version_and_rolls_it_out_once(watched: Watched
     model.write_text("weights")
     assert watched.world.register_model(watched.name, model) == "1"
     watcher = watcher_of(watched.api)
-    # So far apart that one watch has ended when the next begins: this is no test of a small database.
+    # So far apart that one watch has ended when the next begins, and few: Prefect creates the runs of an hour at once.
     first = datetime.now(UTC) + timedelta(seconds=5)
-    schedule = {"schedule": {"interval": 45, "anchor_date": first.isoformat()}, "active": True}
-    watched.api.post(f"/deployments/{watcher['id']}/schedules", json=[schedule]).raise_for_status()
+    schedule = {"rrule": f"DTSTART:{first:%Y%m%dT%H%M%SZ}\nRRULE:FREQ=SECONDLY;INTERVAL=45;COUNT=6"}
+    watched.api.post(
+        f"/deployments/{watcher['id']}/schedules", json=[{"schedule": schedule, "active": True}]
+    ).raise_for_status()
 
     try:
         wait(lambda: bool(watched.runs()), "the schedule to start a rollout")

@@ -141,6 +141,12 @@ def a_plan(spec: RolloutSpec | None = None, endpoint: EndpointState | None = Non
     )
 
 
+def planned(spec: RolloutSpec, endpoint: EndpointState | None = None, **options: Any) -> Plan:
+    """The plan with any options or assets; by default for an endpoint that is not there."""
+    assets: dict[str, Any] = {"model": asset("model", "diabetes"), "environment": asset("environment", "inference")}
+    return plan(spec, endpoint=endpoint or EndpointState(name="diabetes", exists=False), **{**assets, **options})
+
+
 def after(
     made: Plan, spec: RolloutSpec, before: EndpointState, *, actions: int | None = None, run: str = "run/1"
 ) -> EndpointState:
@@ -150,14 +156,19 @@ def after(
     """
     state = before
     for action in made.actions[:actions]:
+        if action.kind is Kind.RETIRE:
+            state = _confirmed(made, state)
         state = _carried_out(action, made, spec, state, run)
-    if actions is None or actions > len(made.actions):
-        encoded = traffic.encode(state.traffic)
-        tags = {**state.tags, WRITTEN_TRAFFIC: encoded, PROVEN_TRAFFIC: encoded, LEASE: "free"}
-        if made.previous is not None:
-            tags[PREVIOUS] = made.previous
-        state = state.model_copy(update={"tags": tags})
-    return state
+    return _confirmed(made, state) if actions is None else state
+
+
+def _confirmed(made: Plan, state: EndpointState) -> EndpointState:
+    # As the promotion is noted: before anything is deleted to which traffic could return.
+    encoded = traffic.encode(state.traffic)
+    tags = {**state.tags, WRITTEN_TRAFFIC: encoded, PROVEN_TRAFFIC: encoded, LEASE: "free"}
+    if made.previous is not None:
+        tags[PREVIOUS] = made.previous
+    return state.model_copy(update={"tags": tags})
 
 
 def _carried_out(action: Action, made: Plan, spec: RolloutSpec, state: EndpointState, run: str) -> EndpointState:

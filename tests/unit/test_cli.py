@@ -104,6 +104,8 @@ def test_validate_works_where_the_cloud_cannot_be_reached(
         ["validat", "x"],
         ["validate", "x", "--jsn"],
         ["plan", "x", "--model-version"],
+        ["plan", "x", "--model-version", "azureml:diabetes:7"],
+        ["deploy", "x", "--weight", "200"],
         ["emulator", "upp"],
     ],
     ids=" ".join,

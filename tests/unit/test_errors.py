@@ -20,6 +20,7 @@ from rollway.errors import (
     InvalidRollout,
     LeaseLost,
     NotFound,
+    PrefectUnavailable,
     PreflightFailed,
     ProvisioningFailed,
     RolloutAborted,
@@ -38,6 +39,7 @@ TREE = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubcl
     [
         (RollwayError, 1),
         (AzureUnavailable, 1),
+        (PrefectUnavailable, 1),
         (ConfigurationError, 2),
         (InvalidRollout, 2),
         (AccessDenied, 2),
@@ -81,6 +83,7 @@ def test_only_two_errors_are_the_candidates_own_fault() -> None:
         (ForeignChange, Cause.CONFLICT),
         (LeaseLost, Cause.CONFLICT),
         (AzureUnavailable, Cause.TRANSIENT),
+        (PrefectUnavailable, Cause.TRANSIENT),
         (DeadlineExceeded, Cause.TRANSIENT),
     ],
 )

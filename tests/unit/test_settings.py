@@ -3,7 +3,14 @@
 import pytest
 
 from rollway.errors import ConfigurationError
-from rollway.settings import deployments_folder, is_debug, lease_seconds, workspace_from_environment
+from rollway.settings import (
+    MIN_SECRET_LENGTH,
+    deployments_folder,
+    door_secret,
+    is_debug,
+    lease_seconds,
+    workspace_from_environment,
+)
 
 NAMES = ("AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP", "AZUREML_WORKSPACE")
 NAMES_ON_COMPUTE = ("AZUREML_ARM_SUBSCRIPTION", "AZUREML_ARM_RESOURCEGROUP", "AZUREML_ARM_WORKSPACE_NAME")
@@ -77,6 +84,27 @@ def test_debug_is_asked_for_by_a_variable(monkeypatch: pytest.MonkeyPatch, value
     monkeypatch.setenv("ROLLWAY_DEBUG", value)
 
     assert is_debug() is expected
+
+
+def test_the_secret_of_the_door_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROLLWAY_DOOR_SECRET", "s" * MIN_SECRET_LENGTH)
+
+    assert door_secret() == "s" * MIN_SECRET_LENGTH
+
+
+@pytest.mark.parametrize(
+    ("secret", "why"), [("", "it is not set"), ("s" * (MIN_SECRET_LENGTH - 1), "it has fewer than 16 characters")]
+)
+def test_the_door_has_no_secret_that_is_missing_or_short(
+    monkeypatch: pytest.MonkeyPatch, secret: str, why: str
+) -> None:
+    monkeypatch.setenv("ROLLWAY_DOOR_SECRET", secret)
+
+    with pytest.raises(ConfigurationError) as caught:
+        door_secret()
+
+    assert "environment variable ROLLWAY_DOOR_SECRET" in str(caught.value)
+    assert caught.value.why == why
 
 
 @pytest.mark.parametrize(

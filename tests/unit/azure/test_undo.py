@@ -9,12 +9,13 @@ from rollway.azure import undo
 from rollway.azure.endpoints import move_traffic
 from rollway.azure.undo import MOST_REJECTED, Undone
 from rollway.errors import ForeignChange, RequestRefused
-from rollway.rollout.state import CREATED_BY, LEASE, MODEL, PROVEN_TRAFFIC, REJECTED, RUN, WRITTEN_TRAFFIC
+from rollway.rollout.state import CREATED_BY, LAST, LEASE, MODEL, PROVEN_TRAFFIC, REJECTED, RUN, WRITTEN_TRAFFIC
 from tests.unit.azure.fake import OURS, THEIRS, FakeAzure, run
 from tests.unit.builders import Clock
 
 GREEN_STAYS = "online deployment green stays without traffic (Succeeded), to go on with"
 RESTORED = "traffic restored: blue 100 %"
+ENDED = f"lease free {LAST}"
 
 
 def move(azure: FakeAzure, wanted: dict[str, int], proven: dict[str, int], run_id: str = OURS) -> None:
@@ -37,7 +38,7 @@ def moved(held: FakeAzure) -> FakeAzure:
 
 
 def test_where_there_is_no_endpoint_there_is_nothing_to_undo() -> None:
-    assert abort(FakeAzure()) == Undone()
+    assert abort(FakeAzure()) == Undone(traffic_now={})
 
 
 def test_a_run_that_never_had_the_lease_undoes_nothing(azure: FakeAzure) -> None:
@@ -63,13 +64,14 @@ def test_a_run_that_wrote_nothing_gives_the_lease_back(held: FakeAzure) -> None:
     held.online_deployments.pop("green")
 
     assert abort(held) == Undone(traffic_now={"blue": 100})
-    assert (held.writes, held.holder) == (["lease free"], None)
-    assert held.tags == {"team": "ml"}
+    assert (held.writes, held.holder) == ([ENDED], None)
+    assert held.tags.keys() == {"team", LAST}
+    assert held.tags[LAST].startswith(f"aborted {OURS} 20"), "when it was is the last word"
 
 
 def test_an_online_deployment_that_is_not_at_fault_stays_for_a_retry(held: FakeAzure) -> None:
     assert abort(held) == Undone(kept=(GREEN_STAYS,), traffic_now={"blue": 100})
-    assert held.writes == ["lease free"]
+    assert held.writes == [ENDED]
     assert set(held.online_deployments) == {"blue", "green"}
 
 
@@ -77,14 +79,14 @@ def test_one_that_is_at_fault_is_deleted(held: FakeAzure) -> None:
     assert abort(held, delete="green") == Undone(
         cleaned_up=("online deployment green deleted",), traffic_now={"blue": 100}
     )
-    assert held.writes == ["delete green", "lease free"]
+    assert held.writes == ["delete green", ENDED]
 
 
 def test_one_that_an_earlier_attempt_of_the_run_created_stays_too(azure: FakeAzure) -> None:
     azure.lease_to("ours/2")
 
     assert abort(azure, "ours/2").kept == (GREEN_STAYS,)
-    assert azure.writes == ["lease free"]
+    assert azure.writes == [ENDED]
 
 
 def test_one_that_another_run_left_is_not_spoken_of(held: FakeAzure) -> None:
@@ -98,7 +100,7 @@ def test_one_that_no_rollout_created_is_not_deleted(held: FakeAzure) -> None:
     held.have("green", tags={"by": "hand"})
 
     assert abort(held, delete="green") == Undone(traffic_now={"blue": 100})
-    assert held.writes == ["lease free"]
+    assert held.writes == [ENDED]
 
 
 def test_one_that_still_comes_up_stays_and_its_state_is_told(held: FakeAzure) -> None:
@@ -109,7 +111,7 @@ def test_one_that_still_comes_up_stays_and_its_state_is_told(held: FakeAzure) ->
 
 def test_traffic_that_was_moved_goes_back_and_the_online_deployment_stays(moved: FakeAzure) -> None:
     assert abort(moved) == Undone(cleaned_up=(RESTORED,), kept=(GREEN_STAYS,), traffic_now={"blue": 100})
-    assert moved.writes == ["put endpoint {'blue': 100}", "lease free"]
+    assert moved.writes == ["put endpoint {'blue': 100}", ENDED]
     assert moved.traffic == {"blue": 100}
     assert (moved.tags[WRITTEN_TRAFFIC], moved.tags[PROVEN_TRAFFIC]) == ("blue=100", "blue=100")
 
@@ -118,7 +120,7 @@ def test_traffic_goes_back_before_the_one_at_fault_is_deleted(moved: FakeAzure) 
     done = abort(moved, delete="green")
 
     assert done == Undone(cleaned_up=(RESTORED, "online deployment green deleted"), kept=(), traffic_now={"blue": 100})
-    assert moved.writes == ["put endpoint {'blue': 100}", "delete green", "lease free"]
+    assert moved.writes == ["put endpoint {'blue': 100}", "delete green", ENDED]
 
 
 def test_a_first_rollout_takes_its_traffic_off_before_it_deletes() -> None:
@@ -131,7 +133,7 @@ def test_a_first_rollout_takes_its_traffic_off_before_it_deletes() -> None:
     assert abort(azure, delete="green") == Undone(
         cleaned_up=("traffic restored: none", "online deployment green deleted"), traffic_now={}
     )
-    assert azure.writes == ["put endpoint {}", "delete green", "lease free"]
+    assert azure.writes == ["put endpoint {}", "delete green", ENDED]
     assert azure.endpoint is not None, "an endpoint costs nothing, and its keys may be in use"
 
 
@@ -149,7 +151,7 @@ def test_traffic_that_somebody_changed_after_the_rollout_moved_it_is_left_alone(
     moved.set_traffic(red=100)
 
     assert abort(moved) == Undone(kept=(GREEN_STAYS,), traffic_now={"red": 100})
-    assert moved.writes == ["lease free"]
+    assert moved.writes == [ENDED]
 
 
 def test_traffic_that_somebody_changes_during_the_abort_is_reported_and_not_overwritten(moved: FakeAzure) -> None:
@@ -179,7 +181,7 @@ def test_where_nothing_is_left_to_return_to_the_traffic_stays(moved: FakeAzure) 
     moved.online_deployments.pop("blue")
 
     assert abort(moved, delete="green") == Undone(traffic_now={"green": 100})
-    assert moved.writes == ["lease free"]
+    assert moved.writes == [ENDED]
 
 
 def test_the_traffic_change_that_is_still_under_way_is_waited_for_and_undone(held: FakeAzure) -> None:
@@ -210,7 +212,7 @@ def test_the_model_of_the_one_at_fault_is_remembered_as_rejected(
     abort(held, delete="green", rejects_model=True)
 
     assert held.tags[REJECTED] == rejected
-    assert held.writes == ["delete green", f"lease free {REJECTED}"]
+    assert held.writes == ["delete green", f"{ENDED} {REJECTED}"]
 
 
 @pytest.mark.parametrize("options", [{"delete": "green"}, {"rejects_model": True}], ids=str)
@@ -237,7 +239,7 @@ def test_an_abort_that_was_cut_off_after_restoring_goes_on_where_it_stopped(move
     moved._delete = delete  # type: ignore[method-assign]
 
     assert abort(moved, delete="green").cleaned_up == ("online deployment green deleted",)
-    assert moved.writes == ["put endpoint {'blue': 100}", "delete green", "lease free"]
+    assert moved.writes == ["put endpoint {'blue': 100}", "delete green", ENDED]
 
 
 def test_an_operation_that_keeps_the_lease_from_being_given_back_is_told(moved: FakeAzure) -> None:
@@ -299,3 +301,12 @@ def test_the_tags_of_others_survive_an_abort(moved: FakeAzure) -> None:
 
 def _refuse(*_: Any, **__: Any) -> Any:
     raise HttpResponseError("it says no")
+
+
+def test_a_run_that_has_promoted_before_it_failed_is_remembered_as_promoted(held: FakeAzure) -> None:
+    assert held.endpoint is not None
+    held.endpoint.tags = {**(held.endpoint.tags or {}), LAST: f"promoted {OURS} then"}
+
+    abort(held, keeps_traffic=True)
+
+    assert (held.writes, held.tags[LAST]) == (["lease free"], f"promoted {OURS} then")

@@ -1,0 +1,76 @@
+"""The rollback of an endpoint: to what served before, or to a named online deployment or model version."""
+
+from prefect import flow
+
+from rollway.parameters import BlockName, RolloutName
+from rollway.report import RolloutReport
+from tasks.abort import abort_after_death, abort_rollout
+from tasks.prepare import connect, read_rollout, register_environment, resolve_model
+from tasks.promote import move_traffic, retire_replaced, smoke_test
+from tasks.provision import (
+    claim_endpoint,
+    create_online_deployment,
+    ensure_endpoint,
+    make_plan,
+    remove_leftovers,
+    wait_until_ready,
+)
+from tasks.report import write_report
+from tasks.rollback import choose_target, pin, plan_rollback
+from tasks.run_page import rename_run, run_name
+from tasks.step import together
+from tasks.turn import one_at_a_time
+
+
+@flow(
+    name="rollback-endpoint",
+    flow_run_name=run_name,
+    on_cancellation=[abort_after_death],
+    on_crashed=[abort_after_death],
+)
+async def rollback_endpoint(
+    rollout: RolloutName, to: str | None = None, workspace_block: BlockName | None = None
+) -> RolloutReport:
+    """Goes back to what served before, tested like a rollout, and keeps the watcher from rolling forward again.
+
+    An online deployment that is still there takes over at once, and nothing is deleted. Else its model version is
+    rolled out anew, with the files of the folder as they are now.
+
+    Args:
+        rollout: The folder of the endpoint, by its name under deployments/ or by its path.
+        to: An online deployment or a model version to go back to, instead of what served before the last promotion.
+        workspace_block: The Prefect block "AzureML workspace" that says where the endpoint is and as whom to sign in;
+            without one the worker's environment variables say so.
+    """
+    spec = await read_rollout(rollout)
+    connected = planned = live = None
+    try:
+        connected = await connect(workspace_block)
+        async with one_at_a_time(spec.endpoint.name):
+            target = await choose_target(connected, spec, to)
+            if target.online_deployment is not None:
+                planned = await plan_rollback(connected, spec, target)
+                await rename_run(planned.plan.model)
+                planned = await claim_endpoint(planned)
+            else:
+                model, environment = await together(
+                    resolve_model(connected, spec, target.version, False),
+                    register_environment(connected, spec, False),
+                )
+                await rename_run(model)
+                planned = pin(await make_plan(connected, spec, model, environment, False, False, 100), target)
+                planned = await claim_endpoint(planned, await ensure_endpoint(planned))
+
+            if planned.has_leftovers:
+                await remove_leftovers(planned)
+            if planned.writes_online_deployment:
+                await create_online_deployment(planned)
+            ready = await wait_until_ready(planned)
+            pinned = await smoke_test(planned, "pinned")
+            after = await move_traffic(planned, ready)
+            live = await smoke_test(planned, "by traffic")
+            retired = await retire_replaced(planned)
+            return await write_report(planned, traffic_after=after, smoke_tests=(pinned, live), retired=retired)
+    except BaseException as error:  # cancelling a run raises no Exception
+        await abort_rollout(connected, spec, planned, error, is_promoted=live is not None)
+        raise

@@ -1,0 +1,334 @@
+"""Which alerts there are and what they say: Prefect automations as plain values, without any server.
+
+Automations live in the Prefect server, so they see what happens to a run whose process, worker or machine is gone.
+Their texts are Jinja templates that the server fills in. What a template cannot look up, because the process that knew
+it may be dead, the run has written on itself beforehand, as labels (`FACTS`).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import Field
+
+from rollway.errors import ConfigurationError
+from rollway.spec import Frozen, RolloutSpec
+
+TAG = "rollway-alerts"  # on every automation made here; others are never touched
+PREFIX = "rollway alerts: "
+DEFAULT_CHANNEL = "rollway-alerts"
+WATCHER = "watch-models"
+COMPLETED_EVENT = "rollway.rollout.completed"
+WATCHER_AWAITED_EVENT = "rollway.watcher.awaited"
+WATCHER_RESOURCE = "rollway.watcher"
+
+# Labels of a flow run that tell, at any moment, how far it is.
+ENDPOINT, MODEL, STEP, FAILED_STEP, CAUSE, NEXT, TRAFFIC = FACTS = (
+    "rollway.endpoint",
+    "rollway.model",
+    "rollway.step",
+    "rollway.failed-step",
+    "rollway.cause",
+    "rollway.next",
+    "rollway.traffic",
+)
+MOST_CAUSE_CHARACTERS = 1500  # Slack and Teams cut or refuse what is much longer
+
+_ENDED = [f"prefect.flow-run.{state}" for state in ("Failed", "Crashed", "TimedOut", "Cancelled")]
+# Without Running, a run that dies before its first heartbeat would never be missed.
+_SIGNS_OF_LIFE = ["prefect.flow-run.heartbeat", "prefect.flow-run.Running"]
+_NOT_RUNNING = [
+    f"prefect.flow-run.{state}" for state in ("Completed", "Paused", "Suspended", "Scheduled", "AwaitingRetry")
+]
+_DUE = ["prefect.flow-run.Late", "prefect.flow-run.Pending"]
+
+
+class Timing(Frozen):
+    """How long silence may last before it is news, in seconds."""
+
+    silent_seconds: int = Field(default=90, ge=10, description="A run that gives no sign of life for so long is dead.")
+    waiting_seconds: int = Field(default=600, ge=10, description="A run that no worker begins for so long is news.")
+    watcher_late_seconds: int = Field(
+        default=3600, ge=10, description="The watcher is late when it has not completed for so long."
+    )
+
+
+DEFAULT_TIMING = Timing()
+
+
+class Message(Frozen):
+    """What is sent to a notification block; subject and body are Jinja templates for the Prefect server."""
+
+    channel: str
+    subject: str
+    body: str
+
+
+class Automation(Frozen):
+    """One automation: `trigger` is Prefect's own JSON; without a message the run that triggered it becomes Crashed."""
+
+    name: str
+    description: str
+    trigger: dict[str, Any]
+    message: Message | None
+
+
+class AlertedRollout(Frozen):
+    """As much of a rollout folder as its alerts need."""
+
+    rollout: str
+    endpoint: str
+    severity: str
+    channel: str
+
+    @classmethod
+    def of(cls, spec: RolloutSpec, default_channel: str) -> "AlertedRollout":
+        """The alerts that a folder asks for."""
+        alerts = spec.rollout.alerts
+        return cls(
+            rollout=spec.name,
+            endpoint=spec.endpoint.name,
+            severity=alerts.severity,
+            channel=alerts.channel or default_channel,
+        )
+
+
+class Changes(Frozen):
+    """What makes the automations of a Prefect server the wanted ones, by name."""
+
+    create: tuple[str, ...] = ()
+    update: tuple[str, ...] = ()
+    delete: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    switched_off: tuple[str, ...] = ()  # by a person, in the UI; they stay off
+
+    def __str__(self) -> str:
+        lines = [
+            f"{verb:<9} {name}"
+            for verb, names in (("create", self.create), ("update", self.update), ("delete", self.delete))
+            for name in names
+        ]
+        lines += [f"unchanged {name}" for name in self.unchanged]
+        lines += [f"note: {name!r} is switched off in Prefect and stays so" for name in self.switched_off]
+        return "\n".join(lines) or "there is nothing to alert on"
+
+
+def wanted(rollouts: Sequence[AlertedRollout], channel: str, timing: Timing) -> tuple[Automation, ...]:
+    """Every automation that there should be; `channel` hears of the watcher."""
+    automations = [_crash_silent_runs(timing), _watcher_late(channel, timing), _watcher_back(channel, timing)]
+    for rollout in rollouts:
+        if rollout.severity != "none":
+            automations += [_failed(rollout), _waiting(rollout, timing), _recovered(rollout)]
+    return tuple(automations)
+
+
+def compare(want: Mapping[str, object], have: Mapping[str, object], switched_off: Sequence[str] = ()) -> Changes:
+    """What to do about automations by name; the values need only be comparable."""
+    return Changes(
+        create=tuple(name for name in want if name not in have),
+        update=tuple(name for name in want if name in have and want[name] != have[name]),
+        delete=tuple(name for name in have if name not in want),
+        unchanged=tuple(name for name in want if name in have and want[name] == have[name]),
+        switched_off=tuple(name for name in switched_off if name in want),
+    )
+
+
+def check_heartbeats(frequencies: Mapping[str, int | None], timing: Timing) -> None:
+    """Raises ConfigurationError when a healthy run would be silent for so long that it were taken for dead.
+
+    `frequencies` gives, by Prefect deployment, after how many seconds its runs send a sign of life; None: not set.
+    """
+    slow = [name for name, seconds in frequencies.items() if seconds is None or 3 * seconds > timing.silent_seconds]
+    if slow:
+        raise ConfigurationError(
+            "healthy runs would be taken for dead",
+            where=f"Prefect deployments {', '.join(sorted(slow))}",
+            why=f"their runs send heartbeats less than three times in {timing.silent_seconds} s",
+            hint='set PREFECT_FLOWS_HEARTBEAT_FREQUENCY to "30" in job_variables.env of prefect.yaml and deploy again',
+        )
+
+
+def _crash_silent_runs(timing: Timing) -> Automation:
+    return Automation(
+        name=f"{PREFIX}crash silent runs",
+        description="A run whose worker or machine is lost sends no heartbeats; it becomes Crashed, which is alerted.",
+        trigger=_event(
+            # A sign of life in both starts the time again; the end of a run, only expected, ends the waiting.
+            after=_SIGNS_OF_LIFE,
+            expect=[*_SIGNS_OF_LIFE, *_NOT_RUNNING, *_ENDED],
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related=[_tag("rollway")],
+            for_each=["prefect.resource.id"],
+            absent_for=timing.silent_seconds,
+        ),
+        message=None,
+    )
+
+
+def _failed(rollout: AlertedRollout) -> Automation:
+    return Automation(
+        name=f"{PREFIX}{rollout.rollout} failed",
+        description=f"A rollout of {rollout.rollout} failed, crashed, took too long or was cancelled.",
+        trigger=_event(
+            expect=_ENDED,
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related=[_tag(f"rollout:{rollout.rollout}")],
+            for_each=["prefect.resource.id"],
+        ),
+        message=_message(
+            rollout,
+            "{{ flow_run.state.name | default('ended', true) | lower }}",
+            _CAUSE_AND_NEXT + _FACTS_OF_RUN,
+        ),
+    )
+
+
+def _waiting(rollout: AlertedRollout, timing: Timing) -> Automation:
+    return Automation(
+        name=f"{PREFIX}{rollout.rollout} waiting",
+        description=f"A rollout of {rollout.rollout} is due, and no worker runs it.",
+        trigger=_event(
+            after=_DUE,
+            expect=[*_DUE, "prefect.flow-run.Running", *_NOT_RUNNING, *_ENDED],
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related=[_tag(f"rollout:{rollout.rollout}")],
+            for_each=["prefect.resource.id"],
+            absent_for=timing.waiting_seconds,
+        ),
+        message=_message(
+            rollout,
+            "waiting for a worker",
+            f"Cause: no worker has begun the run within {_duration(timing.waiting_seconds)}\n"
+            "Next: look at the work pool: is a worker alive, is its limit reached? The run begins by itself then\n"
+            + _FACTS_OF_RUN,
+        ),
+    )
+
+
+def _recovered(rollout: AlertedRollout) -> Automation:
+    tag = [_tag(f"rollout:{rollout.rollout}")]
+    failed = _event(expect=_ENDED, match={"prefect.resource.id": "prefect.flow-run.*"}, match_related=tag)
+    completed = _event(expect=[COMPLETED_EVENT], match={"prefect.resource.id": "rollway.rollout.*"}, match_related=tag)
+    return Automation(
+        name=f"{PREFIX}{rollout.rollout} recovered",
+        description=f"The first rollout of {rollout.rollout} that works again after failures.",
+        trigger={"type": "sequence", "triggers": [failed, completed]},
+        message=_message(
+            rollout,
+            "works again",
+            "Endpoint: {{ event.payload.endpoint }}\n"
+            "Model: {{ event.payload.model }}\n"
+            "Outcome: {{ event.payload.outcome }}\n"
+            "Traffic: {{ event.payload.traffic }}\n"
+            "Next: nothing\n"
+            "Run: {{ flow_run|ui_url }}",
+        ),
+    )
+
+
+def _watcher_late(channel: str, timing: Timing) -> Automation:
+    return Automation(
+        name=f"{PREFIX}{WATCHER} late",
+        description="No look for new model versions has completed for too long.",
+        trigger=_watcher_is_late(timing),
+        message=Message(
+            channel=channel,
+            subject=f"[notify] {WATCHER} is late",
+            body=f"Cause: {WATCHER} has not completed for {_duration(timing.watcher_late_seconds)}; new model versions "
+            "may not be rolled out, what serves now goes on serving\n"
+            f"Next: look at the runs of the flow {WATCHER}: failing, or without a worker?\n"
+            "Last completed run: {{ flow_run|ui_url or 'none yet' }}",
+        ),
+    )
+
+
+def _watcher_back(channel: str, timing: Timing) -> Automation:
+    return Automation(
+        name=f"{PREFIX}{WATCHER} recovered",
+        description="The first look for new model versions that completed after it was late.",
+        trigger={
+            "type": "sequence",
+            "triggers": [_watcher_is_late(timing), _watcher_event(["prefect.flow-run.Completed"])],
+        },
+        message=Message(
+            channel=channel,
+            subject=f"[notify] {WATCHER} works again",
+            body="Next: nothing\nRun: {{ flow_run|ui_url }}",
+        ),
+    )
+
+
+def _watcher_is_late(timing: Timing) -> dict[str, Any]:
+    # Once per silence: only a completed run, or `rollway alerts --apply` for a watcher that never ran, starts the time.
+    completed = "prefect.flow-run.Completed"
+    return _watcher_event([completed], [completed, WATCHER_AWAITED_EVENT], timing.watcher_late_seconds)
+
+
+def _watcher_event(expect: list[str], after: Sequence[str] = (), absent_for: int = 0) -> dict[str, Any]:
+    return _event(
+        expect=expect,
+        after=after,
+        match={"prefect.resource.id": ["prefect.flow-run.*", WATCHER_RESOURCE]},
+        match_related=[{"prefect.resource.role": "flow", "prefect.resource.name": WATCHER}],
+        absent_for=absent_for,
+    )
+
+
+def _event(
+    *,
+    expect: Sequence[str],
+    match: dict[str, Any],
+    match_related: list[dict[str, Any]],
+    after: Sequence[str] = (),
+    for_each: Sequence[str] = (),
+    absent_for: int = 0,
+) -> dict[str, Any]:
+    """A trigger that fires when one of the events is seen, or when none is for `absent_for` seconds."""
+    return {
+        "type": "event",
+        "posture": "Proactive" if absent_for else "Reactive",
+        "after": list(after),
+        "expect": list(expect),
+        "match": match,
+        "match_related": match_related,
+        "for_each": list(for_each),
+        "threshold": 1,
+        # Not 0: when one automation's evaluation fails, Prefect delivers the event again to all of them, and what has
+        # fired ignores events of the last `within` seconds.
+        "within": absent_for or 1,
+    }
+
+
+def _tag(tag: str) -> dict[str, Any]:
+    return {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"}
+
+
+def _message(rollout: AlertedRollout, what: str, body: str) -> Message:
+    return Message(
+        channel=rollout.channel,
+        subject=f"[{rollout.severity}] rollout {rollout.rollout}: {what}",
+        body=f"{{%- set endpoint = '{rollout.endpoint}' -%}}\n{body}",
+    )
+
+
+def _duration(seconds: int) -> str:
+    return f"{seconds // 60} min" if seconds % 60 == 0 else f"{seconds} s"
+
+
+# What a step said when it failed counts only if the run ended with it: a process that is killed has its own cause.
+_CAUSE_AND_NEXT = f"""\
+{{%- set type = flow_run.state.type.value | default('') -%}}
+{{%- set said = flow_run.labels['{CAUSE}'] if type == 'FAILED' -%}}
+{{%- set text = said or (flow_run.state.message | default('', true) | string).partition('\\n\\n')[0] -%}}
+Cause: {{{{ text[:{MOST_CAUSE_CHARACTERS}] or 'not known' }}}}
+Next: {{% if said %}}{{{{ flow_run.labels['{NEXT}'] }}}}
+{{%- elif type == 'CANCELLED' %}}nothing if the cancellation was meant; otherwise run it again
+{{%- elif type == 'CRASHED' %}}see what serves with `rollway status {{{{ endpoint }}}}`, then run it again: it repairs \
+what this run left
+{{%- else %}}read the run's artifacts and log, then run it again{{% endif %}}
+"""
+_FACTS_OF_RUN = f"""\
+Endpoint: {{{{ flow_run.labels['{ENDPOINT}'] or endpoint }}}}
+Model: {{{{ flow_run.labels['{MODEL}'] or flow_run.parameters.model_version or 'not resolved yet' }}}}
+Step: {{{{ flow_run.labels['{FAILED_STEP}'] or flow_run.labels['{STEP}'] or 'none, it had not begun' }}}}
+Traffic, as this run last saw it: {{{{ flow_run.labels['{TRAFFIC}'] or 'it had not looked yet' }}}}
+Run: {{{{ flow_run|ui_url }}}}"""

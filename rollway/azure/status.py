@@ -1,0 +1,90 @@
+"""Reading how all endpoints of a workspace are: one list of each kind, side by side, nothing is written."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from azure.ai.ml.exceptions import ValidationException
+from azure.core.exceptions import ResourceNotFoundError
+
+from rollway.azure.failures import azure_errors, in_thread
+from rollway.azure.session import Session, connect, open_session
+from rollway.azure.state import list_online_deployments, state_of
+from rollway.errors import NotFound
+from rollway.rollout.lease import decode
+from rollway.rollout.state import LEASE, EndpointState
+from rollway.rollout.status import WorkspaceStatus, models_of, status_of
+from rollway.settings import DefaultIdentity, Identity, Workspace, workspace_from_environment
+from rollway.spec import did_you_mean
+
+MOST_AT_ONCE = 8  # requests, far below what throttles a subscription
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+async def read_status(session: Session, names: Sequence[str] = ()) -> WorkspaceStatus:
+    """How the endpoints of those names are, or all of the workspace, by name; raises NotFound for an unknown name."""
+    with azure_errors("cannot list the endpoints", where=str(session.workspace)):
+        entities = await in_thread(lambda: list(session.ml.online_endpoints.list()))
+    found = {str(one.name).lower(): state_of(one) for one in entities}
+    for name in names:
+        if name.lower() not in found:
+            raise NotFound(
+                f"there is no endpoint {name!r}",
+                where=str(session.workspace),
+                hint=f"the workspace has {', '.join(sorted(found)) or 'no endpoints'}{did_you_mean(name, found)}",
+            )
+    wanted = [found[key] for key in sorted({name.lower() for name in names} or found)]
+
+    async def fill(endpoint: EndpointState) -> EndpointState | None:
+        with azure_errors(f"cannot read the endpoint {endpoint.name!r}", where=f"endpoint {endpoint.name}"):
+            try:
+                behind = await list_online_deployments(session, endpoint.name)
+            except ResourceNotFoundError:  # deleted since it was listed
+                return None
+        return endpoint.model_copy(update={"online_deployments": behind})
+
+    async def newest_version(model: str) -> str | None:
+        with azure_errors(f"cannot list the versions of the model {model!r}", where=f"model {model}"):
+            try:
+                return str((await in_thread(session.ml.models.get, model, label="latest")).version)
+            except (ResourceNotFoundError, ValidationException):  # deleted, or all its versions are archived
+                return None
+
+    endpoints = [one for one in await _side_by_side(fill, wanted) if one is not None]
+    models = sorted(set[str]().union(*map(models_of, endpoints)))
+    newest = dict(zip(models, await _side_by_side(newest_version, models), strict=True))
+    now = datetime.now(UTC)
+    return WorkspaceStatus(
+        workspace=str(session.workspace),
+        endpoints=tuple(status_of(one, newest, _lease_age_seconds(one, now)) for one in endpoints),
+    )
+
+
+async def read_workspace_status(
+    names: Sequence[str] = (), where: tuple[Workspace, Identity] | None = None
+) -> WorkspaceStatus:
+    """The same for the environment's workspace, unless another is given; raises RollwayError when it is not reached."""
+    workspace, identity = where or (workspace_from_environment(), DefaultIdentity())
+    connected = await connect(workspace, identity)
+    return await read_status(await open_session(connected.workspace, identity), names)
+
+
+async def _side_by_side(call: Callable[[T], Awaitable[R]], values: Iterable[T]) -> list[R]:
+    limit = asyncio.Semaphore(MOST_AT_ONCE)
+
+    async def limited(value: T) -> R:
+        async with limit:
+            return await call(value)
+
+    return list(await asyncio.gather(*map(limited, values)))
+
+
+def _lease_age_seconds(endpoint: EndpointState, now: datetime) -> float | None:
+    held = decode(endpoint.tags.get(LEASE))
+    try:
+        return (now - datetime.fromisoformat(held.renewed_at)).total_seconds() if held else None
+    except (ValueError, TypeError):  # not what Rollway writes
+        return None

@@ -1,0 +1,200 @@
+"""How the endpoints of a workspace are, judged from what Azure says of them alone."""
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+
+from rollway.rollout import traffic
+from rollway.rollout.costs import CostClass, cost_class
+from rollway.rollout.lease import Lease, decode
+from rollway.rollout.state import (
+    CREATED_AT,
+    LAST,
+    LEASE,
+    PINNED,
+    PREVIOUS,
+    PROMOTED_AT,
+    REJECTED,
+    TAG_PREFIX,
+    EndpointState,
+    OnlineDeploymentState,
+    model_of,
+)
+from rollway.spec import Frozen
+
+# A lease is renewed every third of its time; only its own machine's clock is exact.
+STALE_AFTER = 2
+
+
+class Role(StrEnum):
+    """What an online deployment is there for."""
+
+    LIVE = "live"
+    MIRROR = "mirror"
+    PREVIOUS = "previous"  # what served before, kept to roll back to
+    LEFTOVER = "leftover"  # gets no requests, and costs the same
+
+
+class Outcome(StrEnum):
+    """How the last rollout of an endpoint ended, or that it has not."""
+
+    RUNNING = "running"
+    PROMOTED = "promoted"
+    ABORTED = "aborted"
+    INTERRUPTED = "interrupted"  # it gives no sign of life and still holds the endpoint
+    UNCONFIRMED = "unconfirmed"  # it moved traffic and ended before that was smoke-tested
+
+
+class LastRollout(Frozen):
+    """The rollout that wrote to the endpoint last; `run` is its flow run and attempt, `at` a time in UTC."""
+
+    outcome: Outcome
+    run: str | None = None
+    at: str | None = None
+
+
+class OnlineDeploymentStatus(Frozen):
+    """One online deployment. Weights in percent; `newest` is the newest version of its model, None when unknown."""
+
+    name: str
+    role: Role
+    weight: int
+    provisioning_state: str
+    model: str | None
+    newest: str | None
+    instance_type: str | None
+    instance_count: int
+    cost: CostClass
+    created_at: str | None
+
+    @property
+    def is_newest(self) -> bool:
+        """Whether no newer version of its model is known."""
+        return self.newest is None or self.model is None or self.model.rpartition(":")[2] == self.newest
+
+
+class EndpointStatus(Frozen):
+    """One endpoint. `is_ours` tells whether Rollway works on it, `live_since` since when traffic is as it is."""
+
+    name: str
+    is_ours: bool
+    provisioning_state: str
+    online_deployments: tuple[OnlineDeploymentStatus, ...] = ()
+    live_since: str | None = None
+    last_rollout: LastRollout | None = None
+    pinned: str | None = None
+    rejected: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()  # for which a person must look
+
+    def of_role(self, *roles: Role) -> tuple[OnlineDeploymentStatus, ...]:
+        """Its online deployments in those roles, heaviest first."""
+        found = [one for one in self.online_deployments if one.role in roles]
+        return tuple(sorted(found, key=lambda one: (-one.weight, one.name)))
+
+
+class WorkspaceStatus(Frozen):
+    """All endpoints that were looked at, by name."""
+
+    workspace: str
+    endpoints: tuple[EndpointStatus, ...] = ()
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether no person must look."""
+        return not any(one.problems for one in self.endpoints)
+
+
+def models_of(endpoint: EndpointState) -> set[str]:
+    """The names of the workspace's models that its online deployments serve."""
+    return set(filter(None, map(_workspace_model, endpoint.online_deployments)))
+
+
+def status_of(
+    endpoint: EndpointState, newest: Mapping[str, str | None], lease_age_seconds: float | None = None
+) -> EndpointStatus:
+    """Judges an endpoint.
+
+    `newest` gives the newest version of each of `models_of`, by name. The lease's age is the time since its renewal.
+    """
+    live = traffic.served_by(endpoint.traffic)
+    main = endpoint.online_deployment(live[0]) if live else None
+    last = _last_rollout(endpoint, lease_age_seconds)
+    return EndpointStatus(
+        name=endpoint.name,
+        is_ours=any(key.startswith(TAG_PREFIX) for key in endpoint.tags),
+        provisioning_state=endpoint.provisioning_state,
+        online_deployments=tuple(_status_of(one, endpoint, newest) for one in endpoint.online_deployments),
+        live_since=endpoint.tags.get(PROMOTED_AT) or (main.tags.get(CREATED_AT) if main else None),
+        last_rollout=last,
+        pinned=endpoint.tags.get(PINNED) or None,
+        rejected=tuple(filter(None, endpoint.tags.get(REJECTED, "").split(","))),
+        problems=tuple(_problems(endpoint, last)),
+    )
+
+
+def _status_of(
+    one: OnlineDeploymentState, endpoint: EndpointState, newest: Mapping[str, str | None]
+) -> OnlineDeploymentStatus:
+    model, instance_type = model_of(one), one.settings.get("instance_type")
+    return OnlineDeploymentStatus(
+        name=one.name,
+        role=_role(one, endpoint),
+        weight=endpoint.weight_of(one.name),
+        provisioning_state=one.provisioning_state,
+        model=model,
+        newest=newest.get(_workspace_model(one) or ""),
+        instance_type=str(instance_type) if instance_type else None,
+        instance_count=one.instance_count,
+        cost=cost_class(str(instance_type) if instance_type else None, one.instance_count),
+        created_at=one.tags.get(CREATED_AT),
+    )
+
+
+def _workspace_model(one: OnlineDeploymentState) -> str | None:
+    is_from_registry = "registries/" in (one.model or "").lower()
+    return None if is_from_registry else (model_of(one) or "").rpartition(":")[0] or None
+
+
+def _role(one: OnlineDeploymentState, endpoint: EndpointState) -> Role:
+    name = one.name.lower()
+    if endpoint.weight_of(name):
+        return Role.LIVE
+    if any(target.lower() == name and weight for target, weight in endpoint.mirror_traffic.items()):
+        return Role.MIRROR
+    return Role.PREVIOUS if endpoint.tags.get(PREVIOUS, "").partition("=")[0].lower() == name else Role.LEFTOVER
+
+
+def _last_rollout(endpoint: EndpointState, lease_age_seconds: float | None) -> LastRollout | None:
+    held = decode(endpoint.tags.get(LEASE))
+    if held is not None:
+        is_stale = _is_stale(held, endpoint, lease_age_seconds)
+        outcome = Outcome.INTERRUPTED if is_stale else Outcome.RUNNING
+        return LastRollout(outcome=outcome, run=held.holder, at=held.renewed_at)
+    words = endpoint.tags.get(LAST, "").split(" ")
+    is_known = len(words) == 3 and words[0] in (Outcome.PROMOTED, Outcome.ABORTED)
+    run, at = (words[1], words[2]) if is_known else (None, None)
+    if endpoint.is_unproven:
+        return LastRollout(outcome=Outcome.UNCONFIRMED, run=run, at=at)
+    return LastRollout(outcome=Outcome(words[0]), run=run, at=at) if is_known else None
+
+
+def _is_stale(held: Lease, endpoint: EndpointState, age_seconds: float | None) -> bool:
+    if not endpoint.is_settled or not all(one.is_settled for one in endpoint.online_deployments):
+        return False
+    return age_seconds is not None and age_seconds > STALE_AFTER * held.ttl_seconds
+
+
+def _problems(endpoint: EndpointState, last: LastRollout | None) -> Iterator[str]:
+    if endpoint.provisioning_state.lower() in ("failed", "canceled"):
+        yield f"the endpoint is {endpoint.provisioning_state}"
+    for name in traffic.served_by(endpoint.traffic):
+        if endpoint.online_deployment(name) is None:
+            yield f"{name} gets {endpoint.weight_of(name)} % of the traffic, and is not there"
+    for one in endpoint.online_deployments:
+        if one.is_failed:
+            weight = endpoint.weight_of(one.name)
+            yield f"{one.name} is {one.provisioning_state}{f', and gets {weight} % of the traffic' if weight else ''}"
+    if last is not None and last.outcome is Outcome.UNCONFIRMED:
+        proven = traffic.describe(endpoint.proven_traffic)
+        yield f"a rollout moved traffic and never proved it (before: {proven}); roll out again to repair it"
+    if last is not None and last.outcome is Outcome.INTERRUPTED:
+        yield f"the rollout {last.run} has given no sign of life since {last.at}; roll out again to repair it"

@@ -1,0 +1,77 @@
+"""How the endpoints of a workspace are, for people: as text for pipes and logs, as a table for terminals."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rollway.rollout.status import EndpointStatus, OnlineDeploymentStatus, Role, WorkspaceStatus
+
+COLUMNS = ("endpoint", "serves", "model", "since", "last rollout", "without traffic")
+
+
+def plain(status: WorkspaceStatus) -> str:
+    """A line per endpoint in aligned columns, then a line per problem."""
+    if not status.endpoints:
+        return f"no endpoints in {status.workspace}"
+    rows = [COLUMNS, *map(_row, status.endpoints)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([*lines, *_problems(status)])
+
+
+def show(status: WorkspaceStatus, console: Console) -> None:
+    """The same as a table with colours, on a person's terminal."""
+    if not status.endpoints:
+        console.print(plain(status), markup=False)
+        return
+    table = Table(*COLUMNS, title=escape(status.workspace))
+    for one in status.endpoints:
+        colour = "red" if one.problems else "green" if one.of_role(Role.LIVE) else ""
+        table.add_row(*map(escape, _row(one)), style=colour)
+    console.print(table)
+    for line in _problems(status):
+        console.print(line, markup=False, highlight=False)
+
+
+def _problems(status: WorkspaceStatus) -> list[str]:
+    return [f"! {one.name}: {problem}" for one in status.endpoints for problem in one.problems]
+
+
+def _row(one: EndpointStatus) -> Sequence[str]:
+    live, idle = one.of_role(Role.LIVE, Role.MIRROR), one.of_role(Role.PREVIOUS, Role.LEFTOVER)
+    last = one.last_rollout
+    return (
+        one.name if one.is_ours else f"{one.name} (not Rollway's)",
+        ", ".join(map(_share, live)) or "nothing",
+        ", ".join(dict.fromkeys(map(_model, live))) or "-",
+        one.live_since or "-",
+        " ".join(filter(None, (last.outcome.value, last.at))) + _notes(one) if last else "-" + _notes(one),
+        ", ".join(map(_idle, idle)) or "-",
+    )
+
+
+def _share(one: OnlineDeploymentStatus) -> str:
+    return f"{one.name} {one.weight} %" if one.role is Role.LIVE else f"{one.name} (mirror)"
+
+
+def _model(one: OnlineDeploymentStatus) -> str:
+    if one.model is None:
+        return "(none)"
+    if one.newest is None:
+        return one.model
+    return f"{one.model} (newest)" if one.is_newest else f"{one.model} (newest is {one.newest})"
+
+
+def _idle(one: OnlineDeploymentStatus) -> str:
+    kept = ", kept to roll back to" if one.role is Role.PREVIOUS else ""
+    state = "" if one.provisioning_state == "Succeeded" else f", {one.provisioning_state}"
+    size = f"{one.cost.value} cost: {one.instance_count} x {one.instance_type or 'unknown size'}"
+    return f"{one.name} ({size}{kept}{state})"
+
+
+def _notes(one: EndpointStatus) -> str:
+    notes = [f"pinned: {one.pinned}"] if one.pinned else []
+    notes += [f"rejected: {', '.join(one.rejected)}"] if one.rejected else []
+    return f" ({'; '.join(notes)})" if notes else ""

@@ -1,0 +1,64 @@
+"""The steps that only a rollback has: to what it goes back, and how."""
+
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.logging import get_run_logger
+
+from rollway import report
+from rollway.azure.session import WorkspaceFacts
+from rollway.azure.state import read_endpoint
+from rollway.rollout import rollback
+from rollway.rollout.rollback import Target
+from rollway.spec import RolloutSpec
+from tasks.provision import PlannedRollout
+from tasks.step import run_id, step
+from tasks.workspace import open_session
+
+
+@step(
+    "choose what to go back to",
+    run_name="choose what to go back to",
+    timeout_seconds=300,
+    tags=["azure"],
+    retries=2,
+    is_kept_for_retry=True,
+)
+async def choose_target(connected: WorkspaceFacts, spec: RolloutSpec, to: str | None) -> Target:
+    """The online deployment or model version that `to` names, or what served before; kept for retries."""
+    endpoint = await read_endpoint(await open_session(connected.workspace), spec.endpoint.name)
+    target = rollback.choose(endpoint, to)
+    how = "which is still there" if target.online_deployment else "by rolling it out anew"
+    get_run_logger().info("Going back to %s, %s", target, how)
+    return target
+
+
+@step("plan", run_name="plan", timeout_seconds=300, tags=["azure"], retries=2)
+async def plan_rollback(connected: WorkspaceFacts, spec: RolloutSpec, target: Target) -> PlannedRollout:
+    """The plan that gives all traffic to the online deployment of the target; the plan is an artifact."""
+    today = await read_endpoint(await open_session(connected.workspace), spec.endpoint.name)
+    plan = rollback.plan_rollback(today, str(target.online_deployment))
+    get_run_logger().info("Plan: %s", report.headline(plan))
+    await acreate_markdown_artifact(
+        report.plan_markdown(plan), key=f"plan-{report.artifact_key(spec.name)}", description="What this rollback does"
+    )
+    planned = PlannedRollout(
+        workspace=connected.workspace,
+        spec=spec,
+        plan=plan,
+        scoring_uri=today.scoring_uri,
+        weight=100,
+        force="",
+        is_dry_run=False,
+        goes_back_to=plan.online_deployment,
+        pinned=_reason(target),
+    )
+    return PlannedRollout.model_validate_json(planned.model_dump_json())  # see make_plan
+
+
+def pin(planned: PlannedRollout, target: Target) -> PlannedRollout:
+    """A plan from the folder as a rollback; raises ConfigurationError when it does not lead back."""
+    rollback.require_way_back(planned.plan, planned.spec.folder, target)
+    return planned.model_copy(update={"pinned": _reason(target)})
+
+
+def _reason(target: Target) -> str:
+    return f"rolled back to {target} by {run_id()}"

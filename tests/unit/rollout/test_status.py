@@ -1,0 +1,232 @@
+"""What is said of an endpoint, from what Azure says of it."""
+
+from typing import Any
+
+import pytest
+
+from rollway.rollout.costs import CostClass
+from rollway.rollout.lease import Lease
+from rollway.rollout.state import (
+    CREATED_AT,
+    LAST,
+    LEASE,
+    MODEL,
+    PINNED,
+    PREVIOUS,
+    PROMOTED_AT,
+    PROVEN_TRAFFIC,
+    REJECTED,
+    WRITTEN_TRAFFIC,
+    EndpointState,
+    OnlineDeploymentState,
+)
+from rollway.rollout.status import (
+    EndpointStatus,
+    LastRollout,
+    Outcome,
+    Role,
+    WorkspaceStatus,
+    models_of,
+    status_of,
+)
+from tests.unit.builders import WORKSPACE_ID
+
+AT = "2026-01-02T03:04:05+00:00"
+HELD = Lease(holder="run/1", ttl_seconds=300, renewed_at=AT).encode()
+UNPROVEN = {WRITTEN_TRAFFIC: "green=100", PROVEN_TRAFFIC: "blue=100"}
+
+
+def one(name: str, state: str = "Succeeded", model: str | None = "diabetes:3", **values: Any) -> OnlineDeploymentState:
+    """An online deployment."""
+    tags = {MODEL: model, CREATED_AT: AT} if model else {}
+    return OnlineDeploymentState(
+        name=name,
+        provisioning_state=state,
+        **{"instance_count": 1, "settings": {"instance_type": "Standard_DS3_v2"}, "tags": tags, **values},
+    )
+
+
+def endpoint(*behind: OnlineDeploymentState, **values: Any) -> EndpointState:
+    """An endpoint with `blue` and `green`, of which green serves."""
+    values = {"traffic": {"green": 100}, "online_deployments": behind or (one("blue"), one("green")), **values}
+    return EndpointState(name="diabetes", **values)
+
+
+def foreign(name: str) -> OnlineDeploymentState:
+    """An online deployment without any tag of Rollway's."""
+    return OnlineDeploymentState(
+        name=name, provisioning_state="Succeeded", instance_count=1, model=f"{WORKSPACE_ID}/models/churn/versions/7"
+    )
+
+
+def test_roles_follow_from_traffic_and_tags() -> None:
+    behind = (one("blue"), one("Green"), one("shadow"), one("old"), one("half"))
+    seen = status_of(
+        endpoint(
+            *behind,
+            traffic={"green": 90, "half": 10, "old": 0},
+            mirror_traffic={"shadow": 20},
+            tags={PREVIOUS: "blue=diabetes:2"},
+        ),
+        {},
+    )
+
+    roles = {name.name: (name.role, name.weight) for name in seen.online_deployments}
+    assert roles == {
+        "blue": (Role.PREVIOUS, 0),
+        "Green": (Role.LIVE, 90),
+        "shadow": (Role.MIRROR, 0),
+        "old": (Role.LEFTOVER, 0),
+        "half": (Role.LIVE, 10),
+    }
+    assert [name.name for name in seen.of_role(Role.LIVE)] == ["Green", "half"]
+
+
+def test_each_online_deployment_says_what_it_serves_how_new_that_is_and_what_it_costs() -> None:
+    behind = (one("blue", model="diabetes:9", instance_count=2), one("green"))
+
+    blue, green = status_of(endpoint(*behind), {"diabetes": "9"}).online_deployments
+
+    assert (blue.model, blue.newest, blue.is_newest, blue.cost) == ("diabetes:9", "9", True, CostClass.MEDIUM)
+    assert (green.model, green.newest, green.is_newest, green.cost) == ("diabetes:3", "9", False, CostClass.SMALL)
+    assert (green.instance_type, green.instance_count, green.created_at) == ("Standard_DS3_v2", 1, AT)
+
+
+def test_a_model_is_known_from_its_id_when_rollway_did_not_write_it_down() -> None:
+    state = endpoint(foreign("green"))
+
+    seen = status_of(state, {"churn": "8"})
+
+    assert models_of(state) == {"churn"}
+    assert (seen.online_deployments[0].model, seen.online_deployments[0].is_newest) == ("churn:7", False)
+    assert not seen.is_ours
+
+
+def test_a_model_of_a_registry_is_not_looked_up_in_the_workspace() -> None:
+    state = endpoint(
+        OnlineDeploymentState(
+            name="green",
+            provisioning_state="Succeeded",
+            instance_count=1,
+            tags={MODEL: "diabetes:3"},
+            model="azureml://registries/shared/models/diabetes/versions/3",
+        )
+    )
+
+    assert models_of(state) == set()
+    assert status_of(state, {"diabetes": "9"}).online_deployments[0].newest is None
+
+
+def test_without_a_model_nothing_is_newer() -> None:
+    state = endpoint(OnlineDeploymentState(name="green", provisioning_state="Succeeded", instance_count=1))
+
+    seen = status_of(state, {}).online_deployments[0]
+
+    assert models_of(state) == set()
+    assert (seen.model, seen.is_newest, seen.cost) == (None, True, CostClass.UNKNOWN)
+
+
+def test_live_since_the_last_promotion_or_else_since_it_was_created() -> None:
+    promoted = "2026-02-02T00:00:00+00:00"
+
+    assert status_of(endpoint(tags={PROMOTED_AT: promoted}), {}).live_since == promoted
+    assert status_of(endpoint(), {}).live_since == AT
+    assert status_of(endpoint(traffic={}), {}).live_since is None
+
+
+def test_pins_and_rejected_versions_are_passed_on() -> None:
+    seen = status_of(endpoint(tags={PINNED: "rolled back", REJECTED: "diabetes:4,diabetes:5"}), {})
+
+    assert (seen.is_ours, seen.pinned, seen.rejected) == (True, "rolled back", ("diabetes:4", "diabetes:5"))
+    assert status_of(endpoint(tags={PINNED: "", REJECTED: ""}), {}).pinned is None
+
+
+@pytest.mark.parametrize(
+    ("tags", "age", "expected"),
+    [
+        ({}, None, None),
+        ({LAST: "nonsense"}, None, None),
+        ({LAST: f"promoted run/1 {AT}"}, None, LastRollout(outcome=Outcome.PROMOTED, run="run/1", at=AT)),
+        ({LAST: f"aborted run/2 {AT}"}, None, LastRollout(outcome=Outcome.ABORTED, run="run/2", at=AT)),
+        (
+            {LAST: "aborted run/0 x", LEASE: HELD},
+            10.0,
+            LastRollout(outcome=Outcome.RUNNING, run="run/1", at=AT),
+        ),
+        ({LEASE: HELD}, None, LastRollout(outcome=Outcome.RUNNING, run="run/1", at=AT)),
+        ({LEASE: HELD}, 600.0, LastRollout(outcome=Outcome.RUNNING, run="run/1", at=AT)),
+        ({LEASE: HELD}, 601.0, LastRollout(outcome=Outcome.INTERRUPTED, run="run/1", at=AT)),
+        ({**UNPROVEN, LEASE: HELD}, 10.0, LastRollout(outcome=Outcome.RUNNING, run="run/1", at=AT)),
+        ({**UNPROVEN, LEASE: "free"}, None, LastRollout(outcome=Outcome.UNCONFIRMED)),
+        (
+            {**UNPROVEN, LAST: f"aborted run/2 {AT}"},
+            None,
+            LastRollout(outcome=Outcome.UNCONFIRMED, run="run/2", at=AT),
+        ),
+    ],
+)
+def test_the_last_rollout_is_read_from_the_tags(
+    tags: dict[str, str], age: float | None, expected: LastRollout | None
+) -> None:
+    assert status_of(endpoint(tags=tags), {}, age).last_rollout == expected
+
+
+def test_a_rollout_is_not_called_interrupted_while_azure_works_for_it() -> None:
+    behind = (one("blue", "Creating"), one("green"))
+
+    seen = status_of(endpoint(*behind, tags={LEASE: HELD}), {}, 9999.0)
+
+    assert seen.last_rollout == LastRollout(outcome=Outcome.RUNNING, run="run/1", at=AT)
+    assert seen.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "problems"),
+    [
+        (endpoint(), None, ()),
+        (endpoint(traffic={}), None, ()),
+        (endpoint(tags={LAST: f"aborted run/2 {AT}"}), None, ()),
+        (endpoint(provisioning_state="Failed"), None, ("the endpoint is Failed",)),
+        (endpoint(one("blue", "Failed"), one("green")), None, ("blue is Failed",)),
+        (
+            endpoint(one("blue"), one("green", "Canceled")),
+            None,
+            ("green is Canceled, and gets 100 % of the traffic",),
+        ),
+        (endpoint(one("blue")), None, ("green gets 100 % of the traffic, and is not there",)),
+        (
+            endpoint(tags=UNPROVEN),
+            None,
+            ("a rollout moved traffic and never proved it (before: blue 100 %); roll out again to repair it",),
+        ),
+        (
+            endpoint(tags={LEASE: HELD}),
+            601.0,
+            (f"the rollout run/1 has given no sign of life since {AT}; roll out again to repair it",),
+        ),
+    ],
+    ids=[
+        "healthy",
+        "no traffic",
+        "aborted",
+        "endpoint failed",
+        "leftover failed",
+        "live failed",
+        "gone",
+        "unproven",
+        "interrupted",
+    ],
+)
+def test_a_person_must_look_at_what_failed_or_was_left_half_done(
+    state: EndpointState, age: float | None, problems: tuple[str, ...]
+) -> None:
+    seen = status_of(state, {}, age)
+
+    assert seen.problems == problems
+    assert WorkspaceStatus(workspace="ws", endpoints=(seen,)).is_healthy is not bool(problems)
+
+
+def test_a_status_survives_its_own_json() -> None:
+    seen = status_of(endpoint(tags={LAST: f"promoted run/1 {AT}"}), {"diabetes": "9"})
+
+    assert EndpointStatus.model_validate_json(seen.model_dump_json()) == seen
