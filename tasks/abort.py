@@ -51,16 +51,18 @@ async def abort_rollout(
         get_run_logger().warning("%s", line)
     if done.traffic_now is not None:
         await note(traffic=traffic.describe(done.traffic_now))
-    await _keep_dossier(spec, planned, error, done)
-    if failure is not None and planned is not None:  # before the plan nothing is done that has to be brought back
-        await note(traffic="not restored, look at once")
-        raise TrafficNotRestored(
-            f"the rollout failed and {endpoint!r} could not be brought back to what it was",
-            where=f"endpoint {endpoint}",
-            why=f"{failure}\n  after: {error}",
-            hint=f"look at once: az ml online-endpoint show --name {endpoint} --query traffic",
-        ) from failure
-    return done
+    if failure is None or planned is None or is_promoted:  # before the plan there is nothing to bring back either
+        await _keep_dossier(spec, planned, error, done, is_promoted)
+        return done
+    loudest = TrafficNotRestored(
+        f"the rollout failed and {endpoint!r} could not be brought back to what it was",
+        where=f"endpoint {endpoint}",
+        why=f"{failure}\n  after: {error}",
+        hint=f"look at once: az ml online-endpoint show --name {endpoint} --query traffic",
+    )
+    await note(traffic="not restored, look at once")
+    await _keep_dossier(spec, planned, loudest, done, is_promoted)
+    raise loudest from failure
 
 
 async def _undo(
@@ -83,7 +85,9 @@ async def _undo(
     )
 
 
-async def _keep_dossier(spec: RolloutSpec, planned: PlannedRollout | None, error: BaseException, done: Undone) -> None:
+async def _keep_dossier(
+    spec: RolloutSpec, planned: PlannedRollout | None, error: BaseException, done: Undone, is_promoted: bool
+) -> None:
     found = dossier.build(
         error,
         spec,
@@ -95,6 +99,7 @@ async def _keep_dossier(spec: RolloutSpec, planned: PlannedRollout | None, error
         kept=done.kept,
         model=str(planned.plan.model) if planned and planned.plan.model else None,
         run_url=flow_run.ui_url,
+        is_promoted=is_promoted,
     )
     await acreate_markdown_artifact(
         dossier.markdown(found),

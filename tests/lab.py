@@ -180,7 +180,7 @@ class Lab:
         return next((one["data"] for one in found if (one["key"] or "").startswith("failure-")), None)
 
     def bury(self, killed: Outcome) -> None:
-        """What a worker tells Prefect of a run whose process has died, and what an operator does who waits for nothing."""
+        """What a worker tells Prefect of a run whose process has died, and what an operator does who does not wait."""
         crashed = {"state": {"type": "CRASHED", "name": "Crashed"}, "force": True}
         self.prefect.post(f"/flow_runs/{killed.flow_run}/set_state", json=crashed).raise_for_status()
         name = f"endpoint:{self.rollout.name}"
