@@ -53,9 +53,19 @@ class Seen:
     tags: dict[str, str]
 
     @property
+    def holder(self) -> str:
+        """Which run attempt holds the endpoint; `free` when none does."""
+        return self.tags.get(LEASE, "free").partition(" ")[0]
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether its traffic counts as proven."""
+        return self.tags.get(PROVEN) == self.tags.get(WRITTEN)
+
+    @property
     def is_free(self) -> bool:
         """Whether nobody holds the endpoint, and its traffic counts as proven."""
-        return self.tags.get(LEASE) == "free" and self.tags.get(PROVEN) == self.tags.get(WRITTEN)
+        return self.holder == "free" and self.is_proven
 
 
 @dataclass
