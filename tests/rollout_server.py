@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 import anyio._backends._asyncio
 import fastapi
 import graphviz
+import prefect.client.base
 import prefect.concurrency.asyncio
 import requests
 from azure.core.pipeline.policies import RetryPolicy
@@ -58,6 +59,9 @@ def hurry() -> None:
     async def sleep(_: SystemClock, seconds: float) -> None:
         await asyncio.sleep(seconds / SPEED)
 
+    async def nap(seconds: float) -> None:  # before Prefect asks again a server that was busy
+        await anyio.sleep(seconds / 10)
+
     backoff, told, of_storage = (
         RetryPolicy.get_backoff_time,
         RetryPolicy.get_retry_after,
@@ -68,6 +72,7 @@ def hurry() -> None:
         (SystemClock, "sleep", sleep),
         (RetryPolicy, "get_backoff_time", lambda policy, settings: backoff(policy, settings) / SPEED),
         (RetryPolicy, "get_retry_after", lambda policy, response: (told(policy, response) or 0) / SPEED),
+        (prefect.client.base, "anyio", types.SimpleNamespace(**{**vars(anyio), "sleep": nap})),
         (ExponentialRetry, "get_backoff_time", lambda policy, settings: of_storage(policy, settings) / SPEED),
     ):
         setattr(owner, name, replacement)
