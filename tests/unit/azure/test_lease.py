@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from rollway.azure import lease
-from rollway.azure.lease import LONGEST_INTERVAL_SECONDS, MOST_FAILED_WRITES
+from rollway.azure.lease import LONGEST_INTERVAL_SECONDS
+from rollway.azure.waiting import MOST_FAILED_WRITES
 from rollway.errors import AnotherRollout, AzureUnavailable, NotFound
 from rollway.rollout.state import LEASE, EndpointState
 from tests.unit.azure.fake import OURS, THEIRS, FakeAzure, run
