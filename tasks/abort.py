@@ -6,7 +6,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.schemas.objects import FlowRun
 from prefect.logging import get_run_logger
 from prefect.logging.loggers import flow_run_logger
-from prefect.runtime import flow_run
+from prefect.runtime import flow_run, task_run
 
 from rollway import dossier, report
 from rollway.azure import undo
@@ -14,14 +14,18 @@ from rollway.azure.failures import in_thread
 from rollway.azure.folder import load_folder
 from rollway.azure.session import WorkspaceFacts
 from rollway.azure.undo import Undone
-from rollway.errors import Cause, RollwayError, TrafficNotRestored
+from rollway.dossier import Dossier
+from rollway.errors import RollwayError, TrafficNotRestored
 from rollway.spec import RolloutSpec
 from tasks.provision import PlannedRollout
 from tasks.step import failed_step, run_id, step, timeline
 from tasks.workspace import find_workspace, open_session
 
 
-@step("abort", run_name="abort: back to what was before", timeout_seconds=7200, tags=["azure"], retries=3)
+RETRIES = 3
+
+
+@step("abort", run_name="abort: back to what was before", timeout_seconds=7200, tags=["azure"], retries=RETRIES)
 async def abort_rollout(
     connected: WorkspaceFacts,
     spec: RolloutSpec,
@@ -31,51 +35,81 @@ async def abort_rollout(
 ) -> Undone:
     """Brings traffic back, deletes what failed, and leaves an artifact that says what happened.
 
-    What is promoted stays: then only the clearing up behind it has failed.
+    What is promoted stays: then only the clearing up behind it has failed. Raises TrafficNotRestored.
     """
-    endpoint = spec.endpoint.name
-    is_at_fault = planned is not None and isinstance(error, RollwayError) and error.is_candidates_fault
+    known = error if isinstance(error, RollwayError) else None
+    is_at_fault = planned is not None and known is not None and known.is_candidates_fault
+    done, loudest = Undone(), None
     try:
         done = await undo.abort(
             await open_session(connected.workspace),
-            endpoint,
+            spec.endpoint.name,
             run_id(),
             delete=planned.name if planned and is_at_fault and spec.rollout.failed == "delete" else None,
             keeps_traffic=is_promoted,
-            rejects_model=isinstance(error, RollwayError) and error.cause is Cause.PERMANENT,
+            rejects=str(planned.plan.model)
+            if planned and planned.plan.model and known and known.is_models_fault
+            else None,
         )
     except RollwayError as failure:
-        if failure.retryable:
+        if failure.retryable and (task_run.run_count or 0) <= RETRIES:
             raise
         if planned is None:  # so early that there is nothing to bring back
             get_run_logger().warning("%s", failure)
-            return Undone()
-        raise TrafficNotRestored(
-            f"the rollout failed and {endpoint!r} could not be brought back to what it was",
-            where=f"endpoint {endpoint}",
-            why=f"{failure}\n  after: {error}",
-            hint=f"look at once: az ml online-endpoint show --name {endpoint} --query traffic",
-        ) from failure
-    for line in (*done.cleaned_up, *done.kept):
-        get_run_logger().warning("%s", line)
-    found = dossier.build(
-        error,
-        spec,
-        step=failed_step(),
-        timeline=timeline(),
-        traffic_before=planned.plan.traffic_before if planned else None,
-        traffic_now=done.traffic_now,
-        cleaned_up=done.cleaned_up,
-        kept=done.kept,
-        model=str(planned.plan.model) if planned and planned.plan.model else None,
-        run_url=flow_run.ui_url,
-    )
+        else:
+            loudest = _not_restored(spec.endpoint.name, error, failure)
+    found = _dossier(loudest or error, spec, planned, done, is_promoted, known.details if known else None)
+    get_run_logger().error("%s", dossier.text(found))
     await acreate_markdown_artifact(
         dossier.markdown(found),
         key=f"failure-{report.artifact_key(spec.name)}",
         description=f"Why the rollout of {spec.name} was aborted",
     )
+    if loudest is not None:
+        raise loudest
     return done
+
+
+def _not_restored(endpoint: str, error: BaseException, failure: RollwayError) -> TrafficNotRestored:
+    made = TrafficNotRestored(
+        f"the rollout failed and {endpoint!r} could not be brought back to what it was",
+        where=f"endpoint {endpoint}",
+        why=f"{failure}\n  after: {error}",
+        hint=f"look at once: az ml online-endpoint show --name {endpoint} --query traffic",
+        cause=failure.cause,
+        code=failure.code,
+        request_id=failure.request_id,
+        error_tree=failure.error_tree,
+    )
+    made.__cause__ = failure
+    return made
+
+
+def _dossier(
+    error: BaseException,
+    spec: RolloutSpec,
+    planned: PlannedRollout | None,
+    done: Undone,
+    is_promoted: bool,
+    logs: str | None,
+) -> Dossier:
+    plan = planned.plan if planned else None
+    return dossier.build(
+        error,
+        spec,
+        step=failed_step(),
+        timeline=timeline(),
+        traffic_before=plan.traffic_before if plan else None,
+        traffic_now=done.traffic_now,
+        cleaned_up=done.cleaned_up,
+        kept=done.kept,
+        logs=logs,
+        findings=plan.findings if plan else (),
+        model=str(plan.model) if plan and plan.model else None,
+        run_url=flow_run.ui_url,
+        parameters=flow_run.parameters,
+        is_promoted=is_promoted,
+    )
 
 
 async def abort_after_death(flow: Any, flow_run: FlowRun, state: Any) -> None:  # noqa: ARG001 (Prefect's names)

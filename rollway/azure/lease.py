@@ -114,6 +114,7 @@ def require_own(state: EndpointState, run_id: str) -> None:
 @contextlib.asynccontextmanager
 async def renewed(session: Session, endpoint: str, run_id: str, clock: Clock = SYSTEM_CLOCK) -> AsyncIterator[None]:
     """Keeps the lease alive during a block that writes nothing for long."""
+
     async def keep_renewing() -> None:
         while True:
             await clock.sleep(lease_seconds() / 3)

@@ -16,7 +16,11 @@ MOST_REJECTED = 5
 
 
 class Undone(Frozen):
-    """What an abort did, for people: a sentence each. Traffic in percent by online deployment; None when unknown."""
+    """What an abort has come to, for people: a sentence each.
+
+    It is what holds now, so a second try of it tells the same as the first would have. Traffic in percent by online
+    deployment; None when unknown.
+    """
 
     cleaned_up: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
@@ -84,7 +88,9 @@ def _holds(
         cleaned_up.append(f"traffic restored: {traffic.describe(serving)}")
     if delete and state.exists and state.online_deployment(delete) is None:
         cleaned_up.append(f"online deployment {delete} deleted")
-    for one in state.online_deployments:
+    held = decode(state.tags.get(LEASE))
+    is_left_to_us = held is None or held.holder == run_id
+    for one in state.online_deployments if is_left_to_us else ():
         is_ours = CREATED_BY in one.tags and one.tags.get(RUN, "").partition("/")[0] == run_id.partition("/")[0]
         if is_ours and not state.weight_of(one.name):
             kept.append(f"online deployment {one.name} stays without traffic ({one.provisioning_state}), to go on with")

@@ -15,6 +15,7 @@ from rollway.errors import (
     TrafficNotRestored,
 )
 from rollway.report import StepTime
+from rollway.rollout.preflight import Finding, Severity
 from tests.unit.builders import rollout_spec
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,6 +34,17 @@ OUT_OF_CORES = ProvisioningFailed(
     request_id="0af7",
     error_tree="OutOfQuota: no cores\n  Correlation: operation 0af7",
 )
+FINDINGS = (
+    Finding(
+        severity=Severity.WARNING, field="endpoint.yml: location", message="westeurope is ignored", hint="remove it"
+    ),
+    Finding(
+        severity=Severity.WARNING,
+        field="deployment.yml: instance_type",
+        message="the quota could not be read",
+        hint="give the identity the role Reader",
+    ),
+)
 
 
 def a_dossier(error: BaseException = OUT_OF_CORES, **changes: object) -> Dossier:
@@ -44,7 +56,7 @@ def a_dossier(error: BaseException = OUT_OF_CORES, **changes: object) -> Dossier
         "traffic_now": {"main-0": 100},
         "cleaned_up": ["online deployment main-1 deleted"],
         "kept": ["endpoint diabetes, it costs nothing"],
-        "quota": ["standardDSv2Family: 20 of 24 cores in use"],
+        "findings": FINDINGS,
         "run_url": "http://prefect.example/runs/flow-run/1",
         **changes,
     }
