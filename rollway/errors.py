@@ -1,7 +1,8 @@
 """Everything Rollway reports as an error, as one tree.
 
 Each class says how a process that ends with it exits, whether the same call may succeed when made again, and whether
-what was being deployed is to blame; an error says whether its model or code is. Each error has a `cause`: its class's own, or what Azure's answer says::
+what was being deployed is to blame. Each error has a `cause`, its class's own or what Azure's answer says, and says
+whether the model or its code has failed::
 
     RollwayError               exit 1
     ├── ConfigurationError     exit 2   what was asked for cannot be done; Azure was left as it was

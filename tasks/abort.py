@@ -21,7 +21,6 @@ from tasks.provision import PlannedRollout
 from tasks.step import failed_step, run_id, step, timeline
 from tasks.workspace import find_workspace, open_session
 
-
 RETRIES = 3
 
 
