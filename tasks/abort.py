@@ -57,7 +57,7 @@ async def abort_rollout(
             get_run_logger().warning("%s", failure)
         else:
             loudest = _not_restored(spec.endpoint.name, error, failure)
-    found = _dossier(loudest or error, spec, planned, done, is_promoted, known.details if known else None)
+    found = _dossier(loudest or error, spec, planned, done, is_promoted)
     get_run_logger().error("%s", dossier.text(found))
     await acreate_markdown_artifact(
         dossier.markdown(found),
@@ -70,15 +70,17 @@ async def abort_rollout(
 
 
 def _not_restored(endpoint: str, error: BaseException, failure: RollwayError) -> TrafficNotRestored:
+    first = error.what if isinstance(error, RollwayError) else repr(error)
     made = TrafficNotRestored(
         f"the rollout failed and {endpoint!r} could not be brought back to what it was",
         where=f"endpoint {endpoint}",
-        why=f"{failure}\n  after: {error}",
+        why=f"{failure.what}: {failure.why}\n  after: {first}",
         hint=f"look at once: az ml online-endpoint show --name {endpoint} --query traffic",
         cause=failure.cause,
         code=failure.code,
         request_id=failure.request_id,
         error_tree=failure.error_tree,
+        details=error.details if isinstance(error, RollwayError) else None,
     )
     made.__cause__ = failure
     return made
@@ -90,7 +92,6 @@ def _dossier(
     planned: PlannedRollout | None,
     done: Undone,
     is_promoted: bool,
-    logs: str | None,
 ) -> Dossier:
     plan = planned.plan if planned else None
     return dossier.build(
@@ -102,7 +103,6 @@ def _dossier(
         traffic_now=done.traffic_now,
         cleaned_up=done.cleaned_up,
         kept=done.kept,
-        logs=logs,
         findings=plan.findings if plan else (),
         model=str(plan.model) if plan and plan.model else None,
         run_url=flow_run.ui_url,
