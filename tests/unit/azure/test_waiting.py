@@ -5,7 +5,13 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from rollway.azure.waiting import FIRST_INTERVAL_SECONDS, LONGEST_INTERVAL_SECONDS, wait_for, when_free
+from rollway.azure.waiting import (
+    FIRST_INTERVAL_SECONDS,
+    LONGEST_INTERVAL_SECONDS,
+    MOST_FAILED_WRITES,
+    wait_for,
+    when_free,
+)
 from rollway.errors import AzureUnavailable, Busy, Cause, DeadlineExceeded, NotFound
 from tests.unit.builders import Clock
 
@@ -139,3 +145,27 @@ def test_a_resource_that_stays_busy_is_reported_as_busy_and_any_other_wait_as_pa
         asyncio.run(wait_for(Readings(["a"]), lambda _: False, what="it", timeout_seconds=1, clock=Clock()))
 
     assert (busy.value.cause, other.value.cause) == (Cause.BUSY, Cause.TRANSIENT)
+
+
+def test_a_write_is_made_again_while_the_resource_is_busy_and_after_a_moment_without_azure() -> None:
+    write = Readings([Busy("taken"), AzureUnavailable("throttled"), *[Busy("taken")] * 20, "written"])
+
+    async def written() -> None:
+        await write()
+
+    asyncio.run(when_free(written, what="endpoint x", clock=Clock()))
+
+    assert write.count == 23
+
+
+def test_an_azure_that_stays_away_ends_a_write_long_before_the_deadline() -> None:
+    write, clock = Readings([Busy("taken"), AzureUnavailable("cannot move the traffic")]), Clock()
+
+    async def written() -> None:
+        await write()
+
+    with pytest.raises(AzureUnavailable, match="cannot move the traffic") as caught:
+        asyncio.run(when_free(written, what="endpoint x", clock=clock))
+
+    assert not isinstance(caught.value, Busy)
+    assert (write.count, clock.seconds < 5) == (1 + MOST_FAILED_WRITES, True)
