@@ -3,7 +3,7 @@ SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format up down lock schema screenshot clean
+.PHONY: help demo test matrix check format up down lock schema screenshot clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -23,6 +23,9 @@ demo: .venv/ready ## train a model, roll it out, roll out a second version under
 test: .venv/ready ## all checks and all tests
 	@$(MAKE) --no-print-directory check
 	$(BIN)/pytest -n 2 tests/contract tests/e2e tests/browser
+
+matrix: .venv/ready ## every call of a rollout with every fault, of which `make test` tries a part
+	ROLLWAY_MATRIX=full $(BIN)/pytest -n 2 tests/e2e/test_fault_matrix.py
 
 check: .venv/ready ## format, lint, types, import rules, unit tests
 	$(BIN)/ruff format --check .

@@ -25,6 +25,7 @@ Route = Literal["pinned", "by traffic"]
     run_name="smoke test {rollout.name} ({route})",
     timeout_seconds=1200,
     tags=["scoring"],
+    retries=2,
     key=lambda given: (
         f"{given['route']} "
         + (given["rollout"].candidate_key if given["route"] == "pinned" else given["rollout"].traffic_key)

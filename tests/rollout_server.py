@@ -7,6 +7,7 @@ Time passes faster in it: what waits in the adapter, in the retries of Azure's c
 """
 
 import asyncio
+import itertools
 import json
 import os
 import re
@@ -104,16 +105,15 @@ def kill_at(method: str, path: str, occurrence: int, moment: str) -> None:
 
     `path` is a regular expression.
     """
-    send, seen = requests.Session.send, 0
+    send, numbers = requests.Session.send, itertools.count(1)  # files are uploaded by several threads
 
     def counted(session: requests.Session, request: requests.PreparedRequest, **settings: Any) -> requests.Response:
-        nonlocal seen
-        is_meant = request.method == method and re.search(path, str(request.url).partition("?")[0], re.IGNORECASE)
-        seen += bool(is_meant)
-        if is_meant and seen == occurrence and moment == "before":
+        is_of_kind = request.method == method and re.search(path, str(request.url).partition("?")[0], re.IGNORECASE)
+        is_meant = bool(is_of_kind) and next(numbers) == occurrence
+        if is_meant and moment == "before":
             os.kill(os.getpid(), signal.SIGKILL)
         response = send(session, request, **settings)
-        if is_meant and seen == occurrence and moment == "after":
+        if is_meant and moment == "after":
             os.kill(os.getpid(), signal.SIGKILL)
         return response
 

@@ -110,6 +110,8 @@ def translate(error: AzureError, what: str, where: str, hint: str | None = None)
 
     What to try is the catalogue's word on the error, else `hint`, else what fits the HTTP status.
     """
+    if isinstance(error, MlException) and isinstance(error.__cause__, AzureError):  # the SDK's words around Azure's
+        return translate(error.__cause__, what, where, hint)
     if isinstance(error, ServiceRequestError | ServiceResponseError):
         return AzureUnavailable(
             what, where=where, why=f"no connection: {first_line(str(error))}", hint="check the network and run it again"

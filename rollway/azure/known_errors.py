@@ -62,6 +62,8 @@ _REFUSED = (
     Rule("EndpointAlreadyExists", Cause.PERMANENT, _NAME_TAKEN),
     Rule("", Cause.PERMANENT, _NAME_TAKEN, r"endpoint.{0,80}already exists", (400, 409)),
     Rule("", Cause.PERMANENT, "change or delete the autoscale setting that is there", r"has an autoscale", (409,)),
+    # Of an upload whose connection was lost: the client's own repetition finds the file of its first try.
+    Rule("", Cause.TRANSIENT, LATER, r"specified blob already exists", (409,)),
     Rule(
         "", Cause.PERMANENT, "it exists with other content: give it another name or version", r"already exists", (409,)
     ),

@@ -11,7 +11,7 @@ import pytest
 
 from rollway.local.stack import Stack
 from tests.lab import Lab
-from tests.secrets import Found, find, secrets_in, texts_of_folder
+from tests.secret_search import Found, find, secrets_in, texts_of_folder
 
 
 @pytest.fixture(scope="module")

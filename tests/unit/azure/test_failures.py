@@ -323,6 +323,30 @@ def test_metadata_of_the_cloud_that_cannot_be_read_is_an_unavailable_azure(monke
     assert error.why == "the metadata of the cloud that the environment names cannot be read"
 
 
+def test_a_lost_connection_inside_of_the_sdks_own_words_is_an_unavailable_azure() -> None:
+    try:
+        try:
+            raise ServiceResponseError("Connection aborted.")
+        except ServiceResponseError as error:
+            raise MlException(message="Error with code: …", no_personal_data_message="") from error
+    except MlException as error:
+        translated = translate(error, "cannot create it", "endpoint x")
+
+    assert isinstance(translated, AzureUnavailable)
+    assert translated.why == "no connection: Connection aborted."
+
+
+def test_an_upload_that_meets_its_own_first_try_is_made_again() -> None:
+    refused = ResourceExistsError("The specified blob already exists.")
+    refused.status_code = 409
+
+    translated = translate(refused, "cannot register the model 'churn'", "model churn:next")
+
+    assert isinstance(translated, AzureUnavailable)
+    assert (translated.cause, translated.retryable) == (Cause.TRANSIENT, True)
+    assert translated.why == "The specified blob already exists."
+
+
 def test_the_sdks_own_validation_is_a_refused_request() -> None:
     raised = ValidationException(  # the SDK's enums are classes of plain strings
         message="No value given.",

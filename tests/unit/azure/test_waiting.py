@@ -169,3 +169,14 @@ def test_an_azure_that_stays_away_ends_a_write_long_before_the_deadline() -> Non
 
     assert not isinstance(caught.value, Busy)
     assert (write.count, clock.seconds < 5) == (1 + MOST_FAILED_WRITES, True)
+
+
+def test_a_write_is_made_as_soon_as_the_other_operation_has_ended() -> None:
+    write = Readings([Busy("cannot write"), Busy("cannot write"), "written"])
+
+    async def written() -> None:
+        await write()
+
+    asyncio.run(when_free(written, what="endpoint x", clock=Clock()))
+
+    assert write.count == 3
