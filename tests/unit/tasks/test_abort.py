@@ -61,6 +61,9 @@ class Aborting:
         async def keep(markdown: str, **_: str) -> None:
             self.artifacts.append(markdown)
 
+        async def note(**_: str) -> None:
+            """Prefect's labels of the run."""
+
         flow_run = SimpleNamespace(parameters={"model_version": "2", "weight": 10}, ui_url="http://prefect/run")
         for name, value in {
             "open_session": open_session,
@@ -71,6 +74,7 @@ class Aborting:
             "timeline": tuple,
             "flow_run": flow_run,
             "task_run": self.task_run,
+            "note": note,
         }.items():
             monkeypatch.setattr(abort, name, value)
         monkeypatch.setattr(undo, "abort", functools.partial(undo.abort, clock=Clock()))
