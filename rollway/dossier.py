@@ -187,10 +187,11 @@ def markdown(dossier: Dossier) -> str:
 
 
 def _retry_command(folder: str, parameters: Mapping[str, Any]) -> str:
-    """`rollway deploy` with what the run was given, in the same workspace."""
+    """`rollway deploy`, or `rollback` (which has a parameter `to`), with what the run was given, in its workspace."""
     block, version, weight = (parameters.get(name) for name in ("workspace_block", "model_version", "weight"))
     words = ["env", f"ROLLWAY_WORKSPACE_BLOCK={block}"] if block else []
-    words += ["rollway", "deploy", folder]
+    words += ["rollway", "rollback" if "to" in parameters else "deploy", folder]
+    words += ["--to", str(parameters["to"])] if parameters.get("to") else []
     words += ["--model-version", str(version)] if version is not None else []
     words += [f"--{name.replace('_', '-')}" for name in ("dry_run", "force") if parameters.get(name)]
     words += ["--weight", str(weight)] if weight not in (None, 100) else []

@@ -241,6 +241,8 @@ def test_a_long_reason_is_one_cut_line_in_the_short_text() -> None:
             {"dry_run": True, "workspace_block": "test-west"},
             "env ROLLWAY_WORKSPACE_BLOCK=test-west rollway deploy 'my deployments/diabetes' --dry-run",
         ),
+        ({"rollout": "diabetes", "to": None}, "rollway rollback 'my deployments/diabetes'"),
+        ({"rollout": "diabetes", "to": "3"}, "rollway rollback 'my deployments/diabetes' --to 3"),
     ],
 )
 def test_the_command_repeats_the_run_exactly_and_can_be_pasted(parameters: dict[str, object], command: str) -> None:
