@@ -269,6 +269,8 @@ def _watcher_event(expect: list[str], after: Sequence[str] = (), absent_for: int
         after=after,
         match={"prefect.resource.id": ["prefect.flow-run.*", WATCHER_RESOURCE]},
         match_related=[{"prefect.resource.role": "flow", "prefect.resource.name": WATCHER}],
+        # There is only one, but without any Prefect starts the time anew by itself, whatever `after` says.
+        for_each=["related:flow:prefect.resource.name"],
         absent_for=absent_for,
     )
 

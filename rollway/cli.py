@@ -15,7 +15,7 @@ from cyclopts import App, Parameter, validators
 from rich.console import Console
 
 from rollway.alerts import DEFAULT_CHANNEL, DEFAULT_TIMING, AlertedRollout, Timing
-from rollway.errors import RollwayError
+from rollway.errors import PreflightFailed, RollwayError
 from rollway.local.cli import app as local_app
 from rollway.parameters import MODEL_VERSION_PATTERN
 from rollway.settings import Identity, Workspace, block_from_environment, door_secret, is_debug
@@ -70,12 +70,15 @@ def validate(rollout: Rollout, *, as_json: AsJson = False) -> None:
 
 @app.command
 def plan(rollout: Rollout, *, model_version: ModelVersion = None, as_json: AsJson = False) -> None:
-    """Print what `deploy` would do, field by field; writes nothing."""
+    """Print what `deploy` would do, field by field, and what stands in its way; writes nothing."""
     from rollway import report
     from rollway.azure.planning import plan_rollout
+    from rollway.rollout.preflight import Severity
 
     made = asyncio.run(plan_rollout(rollout, model_version, _workspace_of_block()))
     _answer(made.model_dump_json(indent=2) if as_json else report.plan_text(made))
+    if any(finding.severity is Severity.BLOCKER for finding in made.findings):
+        sys.exit(PreflightFailed.exit_code)
 
 
 @app.command

@@ -6,11 +6,13 @@ Strings only, no I/O. Everything that Azure or a container said goes through `ma
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rollway.errors import Cause, RollwayError, TrafficNotRestored
 from rollway.masking import mask
 from rollway.report import StepTime, timeline_picture
 from rollway.rollout import traffic
+from rollway.rollout.preflight import Finding
 from rollway.spec import Frozen, RolloutSpec
 
 MOST_LINE = 300  # characters of a line of the short text
@@ -76,17 +78,18 @@ def build(
     cleaned_up: Sequence[str] = (),
     kept: Sequence[str] = (),
     logs: str | None = None,
-    quota: Sequence[str] = (),
+    findings: Sequence[Finding] = (),
     run_url: str | None = None,
     model: str | None = None,
-    arguments: Sequence[str] = (),
+    parameters: Mapping[str, Any] | None = None,
     is_promoted: bool = False,
 ) -> Dossier:
     """The dossier of any exception; of one that is not ours only the class and its text are known.
 
     `logs` are the containers' (else the error's own details); `model` is the resolved one (else as the folder says);
-    `arguments` are those of `rollway deploy` beside the folder, for the command that repeats the run. `is_promoted`
-    says that the new online deployment serves, and only the clearing up behind it has failed.
+    `findings` are the preflight's, of which those about quota are kept when that is the cause; `parameters` are the
+    flow's, for the command that repeats the run. `is_promoted` says that the new online deployment serves, and only
+    the clearing up behind it has failed.
     """
     known = error if isinstance(error, RollwayError) else _wrap(error)
     logs = _masked(logs or known.details)
@@ -107,13 +110,15 @@ def build(
         logs=logs,
         clue=_clue(logs),
         notes=tuple(mask(note.strip()) for note in getattr(error, "__notes__", ())),
-        quota=tuple(quota),
+        quota=tuple(f"{one}; {one.hint}" for one in findings if one.is_about_quota)
+        if known.cause is Cause.QUOTA
+        else (),
         timeline=tuple(timeline),
         traffic_before=None if traffic_before is None else dict(traffic_before),
         traffic_now=None if traffic_now is None else dict(traffic_now),
         cleaned_up=tuple(cleaned_up),
         kept=tuple(kept),
-        retry_command=shlex.join(["rollway", "deploy", spec.folder, *arguments]),
+        retry_command=_retry_command(spec.folder, parameters or {}),
         run_url=run_url,
     )
 
@@ -179,6 +184,18 @@ def markdown(dossier: Dossier) -> str:
     ):
         lines += ["", f"### {title}", "", *_code(part)] if part else []
     return "\n".join(lines)
+
+
+def _retry_command(folder: str, parameters: Mapping[str, Any]) -> str:
+    """`rollway deploy`, or `rollback` (which has a parameter `to`), with what the run was given, in its workspace."""
+    block, version, weight = (parameters.get(name) for name in ("workspace_block", "model_version", "weight"))
+    words = ["env", f"ROLLWAY_WORKSPACE_BLOCK={block}"] if block else []
+    words += ["rollway", "rollback" if "to" in parameters else "deploy", folder]
+    words += ["--to", str(parameters["to"])] if parameters.get("to") else []
+    words += ["--model-version", str(version)] if version is not None else []
+    words += [f"--{name.replace('_', '-')}" for name in ("dry_run", "force") if parameters.get(name)]
+    words += ["--weight", str(weight)] if weight not in (None, 100) else []
+    return shlex.join(words)
 
 
 def _outcome(error: BaseException, is_promoted: bool) -> str:

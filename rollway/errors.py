@@ -1,7 +1,8 @@
 """Everything Rollway reports as an error, as one tree.
 
 Each class says how a process that ends with it exits, whether the same call may succeed when made again, and whether
-what was being deployed is to blame. Each error has a `cause`: its class's own, or what Azure's answer says::
+what was being deployed is to blame. Each error has a `cause`, its class's own or what Azure's answer says, and says
+whether the model or its code has failed::
 
     RollwayError               exit 1
     ├── ConfigurationError     exit 2   what was asked for cannot be done; Azure was left as it was
@@ -27,6 +28,7 @@ what was being deployed is to blame. Each error has a `cause`: its class's own, 
         └── Busy               exit 1   another operation holds the resource (retryable)
 """
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import ClassVar, Protocol
@@ -40,6 +42,10 @@ class Cause(StrEnum):
     QUOTA = "quota"  # a limit is reached: ask for more, use less, or free some
     PERMANENT = "permanent"  # repeating it gives the same: something must be changed first
     CONFLICT = "conflict"  # somebody else changed the endpoint: look who, then decide
+
+
+# Azure's codes for a container that came up and could not serve; of others (image, identity, quota) it is innocent.
+_MODELS_FAULT = re.compile(r"ResourceNotReady|UserScript\w*|\w*CrashLoopBackOff", re.IGNORECASE)
 
 
 class RollwayError(Exception):
@@ -78,6 +84,11 @@ class RollwayError(Exception):
         self.details = details
         self.code = code
         self.error_tree = error_tree
+
+    @property
+    def is_models_fault(self) -> bool:
+        """Whether the model, or the code that serves it, has failed: another try would fail as well."""
+        return False
 
     def __str__(self) -> str:
         labelled = [
@@ -141,11 +152,17 @@ class ProvisioningFailed(RolloutAborted):
 
     is_candidates_fault = True
 
+    @property
+    def is_models_fault(self) -> bool:
+        """Whether Azure's code says that the container came up and could not serve."""
+        return _MODELS_FAULT.fullmatch(self.code or "") is not None
+
 
 class SmokeTestFailed(RolloutAborted):
     """The online deployment answered the smoke test, but not as expected."""
 
     is_candidates_fault = True
+    is_models_fault = True
 
 
 class EndpointUnreachable(RolloutAborted):

@@ -62,7 +62,8 @@ def outcome_of(plan: Plan, is_dry_run: bool) -> Outcome:
         return Outcome.CANARY if len(plan.traffic_after) > 1 else Outcome.PROMOTED
     if plan.has(Kind.UPDATE) or plan.has(Kind.UPDATE_ENDPOINT):
         return Outcome.UPDATED
-    return Outcome.NO_OP if plan.is_no_op else Outcome.TIDIED
+    # Waiting for what somebody else has started changes nothing.
+    return Outcome.TIDIED if plan.has(Kind.REMOVE) or plan.has(Kind.RETIRE) else Outcome.NO_OP
 
 
 def artifact_key(name: str) -> str:

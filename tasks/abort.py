@@ -14,7 +14,8 @@ from rollway.azure.failures import in_thread
 from rollway.azure.folder import load_folder
 from rollway.azure.session import WorkspaceFacts
 from rollway.azure.undo import Undone
-from rollway.errors import Cause, RollwayError, TrafficNotRestored
+from rollway.dossier import Dossier
+from rollway.errors import RollwayError, TrafficNotRestored
 from rollway.rollout import traffic
 from rollway.spec import RolloutSpec
 from tasks.notes import note
@@ -39,30 +40,30 @@ async def abort_rollout(
     cannot be brought back, or could never be asked for (`connected` None). Raises TrafficNotRestored when there may be
     something left to bring back.
     """
-    endpoint, done, failure = spec.endpoint.name, Undone(), None
+    done, loudest = Undone(), None
     try:
         if connected is not None:
             done = await _undo(connected, spec, planned, error, is_promoted)
-    except RollwayError as raised:
-        if raised.retryable and task_run.run_count <= RETRIES:
+    except RollwayError as failure:
+        if failure.retryable and (task_run.run_count or 0) <= RETRIES:
             raise
-        failure, done = raised, Undone(kept=(f"everything as it is: {raised.what}",))
-    for line in (*done.cleaned_up, *done.kept):
-        get_run_logger().warning("%s", line)
-    if done.traffic_now is not None:
+        done = Undone(kept=(f"everything as it is: {failure.what}",))
+        if planned is not None and not is_promoted:  # before the plan nothing is done that has to be brought back
+            loudest = _not_restored(spec.endpoint.name, error, failure)
+    if loudest is not None:
+        await note(traffic="not restored, look at once")
+    elif done.traffic_now is not None:
         await note(traffic=traffic.describe(done.traffic_now))
-    if failure is None or planned is None or is_promoted:  # before the plan there is nothing to bring back either
-        await _keep_dossier(spec, planned, error, done, is_promoted)
-        return done
-    loudest = TrafficNotRestored(
-        f"the rollout failed and {endpoint!r} could not be brought back to what it was",
-        where=f"endpoint {endpoint}",
-        why=f"{failure}\n  after: {error}",
-        hint=f"look at once: az ml online-endpoint show --name {endpoint} --query traffic",
+    found = _dossier(loudest or error, spec, planned, done, is_promoted)
+    get_run_logger().error("%s", dossier.text(found))
+    await acreate_markdown_artifact(
+        dossier.markdown(found),
+        key=f"failure-{report.artifact_key(spec.name)}",
+        description=f"Why the rollout of {spec.name} was aborted",
     )
-    await note(traffic="not restored, look at once")
-    await _keep_dossier(spec, planned, loudest, done, is_promoted)
-    raise loudest from failure
+    if loudest is not None:
+        raise loudest
+    return done
 
 
 async def _undo(
@@ -72,39 +73,59 @@ async def _undo(
     error: BaseException,
     is_promoted: bool,
 ) -> Undone:
-    # What a rollback goes back to has served before: it is not this run's to delete.
+    # What a rollback goes back to has served before: it is not this run's to delete, nor to reject.
     made = planned if planned is not None and planned.goes_back_to is None else None
-    is_at_fault = isinstance(error, RollwayError) and error.is_candidates_fault
+    known = error if isinstance(error, RollwayError) else None
+    is_at_fault = made is not None and known is not None and known.is_candidates_fault
     return await undo.abort(
         await open_session(connected.workspace),
         spec.endpoint.name,
         run_id(),
         delete=made.name if made and is_at_fault and spec.rollout.failed == "delete" else None,
         keeps_traffic=is_promoted,
-        rejects_model=isinstance(error, RollwayError) and error.cause is Cause.PERMANENT,
+        rejects=str(made.plan.model) if made and made.plan.model and known and known.is_models_fault else None,
     )
 
 
-async def _keep_dossier(
-    spec: RolloutSpec, planned: PlannedRollout | None, error: BaseException, done: Undone, is_promoted: bool
-) -> None:
-    found = dossier.build(
+def _not_restored(endpoint: str, error: BaseException, failure: RollwayError) -> TrafficNotRestored:
+    first = error.what if isinstance(error, RollwayError) else repr(error)
+    made = TrafficNotRestored(
+        f"the rollout failed and {endpoint!r} could not be brought back to what it was",
+        where=f"endpoint {endpoint}",
+        why=f"{failure.what}: {failure.why}\n  after: {first}",
+        hint=f"look at once: az ml online-endpoint show --name {endpoint} --query traffic",
+        cause=failure.cause,
+        code=failure.code,
+        request_id=failure.request_id,
+        error_tree=failure.error_tree,
+        details=error.details if isinstance(error, RollwayError) else None,
+    )
+    made.__cause__ = failure
+    return made
+
+
+def _dossier(
+    error: BaseException,
+    spec: RolloutSpec,
+    planned: PlannedRollout | None,
+    done: Undone,
+    is_promoted: bool,
+) -> Dossier:
+    plan = planned.plan if planned else None
+    return dossier.build(
         error,
         spec,
         step=failed_step(),
         timeline=timeline(),
-        traffic_before=planned.plan.traffic_before if planned else None,
+        traffic_before=plan.traffic_before if plan else None,
         traffic_now=done.traffic_now,
         cleaned_up=done.cleaned_up,
         kept=done.kept,
-        model=str(planned.plan.model) if planned and planned.plan.model else None,
+        findings=plan.findings if plan else (),
+        model=str(plan.model) if plan and plan.model else None,
         run_url=flow_run.ui_url,
+        parameters=flow_run.parameters,
         is_promoted=is_promoted,
-    )
-    await acreate_markdown_artifact(
-        dossier.markdown(found),
-        key=f"failure-{report.artifact_key(spec.name)}",
-        description=f"Why the rollout of {spec.name} was aborted",
     )
 
 

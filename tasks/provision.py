@@ -151,6 +151,7 @@ async def claim_endpoint(rollout: PlannedRollout, _endpoint: EndpointState | Non
     await note(model=str(plan.model or ""), traffic=traffic.describe(state.traffic))
     if again.actions != plan.actions:
         get_run_logger().info("Plan, now that the endpoint is claimed: %s", report.headline(again))
+    again = again.model_copy(update={"findings": plan.findings})
     claimed = rollout.model_copy(update={"plan": again, "scoring_uri": state.scoring_uri})
     return PlannedRollout.model_validate_json(claimed.model_dump_json())  # see make_plan
 

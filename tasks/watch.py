@@ -15,6 +15,7 @@ from rollway.azure import watching
 from rollway.azure.failures import in_thread
 from rollway.azure.session import WorkspaceFacts
 from rollway.errors import NotFound, WatchIncomplete
+from rollway.parameters import known_rollouts
 from rollway.rollout.follow import Finding, Verdict
 from rollway.spec import Frozen
 from tasks.step import step
@@ -34,7 +35,7 @@ class Look(Frozen):
 @step("list rollouts", run_name="list rollouts", timeout_seconds=60)
 async def list_rollouts() -> tuple[str, ...]:
     """The names of all rollout folders."""
-    return await in_thread(watching.list_rollouts)
+    return tuple(await in_thread(known_rollouts))
 
 
 @step("look", run_name="look at {rollout}", timeout_seconds=300, tags=["azure"], retries=2)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from azure.ai.ml.entities import ManagedOnlineEndpoint, OnlineEndpoint
 
 from rollway.azure import lease
-from rollway.azure.failures import azure_errors, in_thread, now, operation_failed
+from rollway.azure.failures import azure_errors, in_thread, now, operation_failed, write_in_thread
 from rollway.azure.folder import load_endpoint_entity
 from rollway.azure.session import Session
 from rollway.azure.state import TIMEOUT_SECONDS, read_endpoint, read_reason, settle, state_of
@@ -83,7 +83,7 @@ async def ensure_endpoint(
                 entity = await in_thread(load_endpoint_entity, spec.folder)
                 entity.tags = {**(entity.tags or {}), CREATED_BY: run_id, CREATED_AT: now()}
             entity.tags = {**(entity.tags or {}), LEASE: FREE}
-            await in_thread(session.ml.online_endpoints.begin_create_or_update, entity)
+            await write_in_thread(session.ml.online_endpoints.begin_create_or_update, entity)
 
     await when_free(put, what=f"endpoint {today.name}", clock=clock)
     return await _require_succeeded(session, await settle(session, today.name, clock))
@@ -131,7 +131,7 @@ async def move_traffic(
         encoded = {WRITTEN_TRAFFIC: traffic.encode(wanted), PROVEN_TRAFFIC: traffic.encode(proven)}
         entity.tags = {**(entity.tags or {}), RUN: run_id, **encoded, **lease.renewal(run_id)}
         with azure_errors(f"cannot move the traffic of {endpoint!r}", where=where):
-            await in_thread(session.ml.online_endpoints.begin_create_or_update, entity)
+            await write_in_thread(session.ml.online_endpoints.begin_create_or_update, entity)
 
     await when_free(put, what=f"endpoint {endpoint}", clock=clock)
     after = await _require_succeeded(session, await settle(session, endpoint, clock))
@@ -171,7 +171,7 @@ async def delete_endpoint(session: Session, name: str, clock: Clock = SYSTEM_CLO
 
     async def delete() -> None:
         with azure_errors(f"cannot delete the endpoint {name!r}", where=f"endpoint {name}"):
-            await in_thread(session.ml.online_endpoints.begin_delete, name)
+            await write_in_thread(session.ml.online_endpoints.begin_delete, name)
 
     await when_free(delete, what=f"endpoint {name}", clock=clock)
     await wait_for(

@@ -12,18 +12,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from azure.ai.ml.entities import OnlineEndpoint
 
-from rollway.azure.failures import azure_errors, in_thread, now
+from rollway.azure.failures import azure_errors, in_thread, now, outlast, write_in_thread
 from rollway.azure.session import Session
 from rollway.azure.state import read_endpoint, settle, state_of
-from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, when_free
-from rollway.errors import AnotherRollout, AzureUnavailable, Busy, LeaseLost, NotFound, RollwayError
+from rollway.azure.waiting import MOST_FAILED_WRITES, SYSTEM_CLOCK, Clock, OnProgress, when_free
+from rollway.errors import AnotherRollout, AzureUnavailable, Busy, DeadlineExceeded, LeaseLost, NotFound, RollwayError
 from rollway.rollout.lease import FREE, Lease, decode, is_earlier_attempt
 from rollway.rollout.state import LEASE, EndpointState
 from rollway.settings import lease_seconds
 
 FIRST_INTERVAL_SECONDS = 0.25
 LONGEST_INTERVAL_SECONDS = 5.0
-MOST_FAILED_WRITES = 3
 HasEnded = Callable[[str], Awaitable[bool]]  # whether the run attempt of that name is known to have ended
 
 
@@ -46,12 +45,19 @@ async def acquire(
 
     Waits while another rollout holds it. A holder that is an earlier attempt of the same flow run, or that `has_ended`,
     is followed at once; any other when its lease has not changed for as long as it is valid and nothing has been
-    running on the endpoint meanwhile. Raises AnotherRollout after `timeout_seconds`.
+    running on the endpoint meanwhile; time in which Azure is unavailable does not count. Raises AnotherRollout after
+    `timeout_seconds`, and DeadlineExceeded when Azure is unavailable then.
     """
-    start = since = clock.now()
-    seen, failures, writes, interval = None, 0, 0, FIRST_INTERVAL_SECONDS
+    patience = _Patience(endpoint, timeout_seconds, on_progress, clock)
+    seen, since, failures, writes = None, clock.now(), 0, 0
     while True:
-        state = await read_endpoint(session, endpoint)
+        before = clock.now()
+        try:
+            state = await read_endpoint(session, endpoint)
+        except AzureUnavailable as error:
+            await patience.wait(f"{error.what} ({error.why or 'Azure is unavailable'})", DeadlineExceeded)
+            since += clock.now() - before  # its holder could not renew it either
+            continue
         if not state.exists:
             raise NotFound(f"the endpoint {endpoint!r} is gone", hint="somebody deleted it: run the rollout again")
         held = decode(state.tags.get(LEASE))
@@ -73,7 +79,7 @@ async def acquire(
                     await _write(session, fresh, {LEASE: _lease(run_id)})
                     writes += 1
                 if writes == 1:
-                    interval = FIRST_INTERVAL_SECONDS
+                    patience.interval = FIRST_INTERVAL_SECONDS
                     continue
             except Busy:
                 pass
@@ -81,19 +87,7 @@ async def acquire(
                 failures += 1
                 if failures == MOST_FAILED_WRITES:
                     raise
-        looks = _looks(held, running, is_ours_to_take, writes)
-        waited = clock.now() - start
-        if on_progress is not None:
-            await on_progress(looks, waited)
-        if waited >= timeout_seconds:
-            raise AnotherRollout(
-                f"the endpoint {endpoint!r} did not become free within {timeout_seconds:g} s",
-                where=f"endpoint {endpoint}",
-                why=looks,
-                hint="wait until that has ended, or see what holds it up, and run the rollout again",
-            )
-        await clock.sleep(interval)
-        interval = min(interval * 1.5, LONGEST_INTERVAL_SECONDS)
+        await patience.wait(_looks(held, running, is_ours_to_take, writes))
 
 
 async def require(session: Session, endpoint: str, run_id: str) -> OnlineEndpoint:
@@ -120,25 +114,20 @@ def require_own(state: EndpointState, run_id: str) -> None:
 @contextlib.asynccontextmanager
 async def renewed(session: Session, endpoint: str, run_id: str, clock: Clock = SYSTEM_CLOCK) -> AsyncIterator[None]:
     """Keeps the lease alive during a block that writes nothing for long."""
-    # Cancelling does not stop a thread: a renewal that outlived the block would undo the writes that follow it.
-    writing = asyncio.Lock()
 
     async def keep_renewing() -> None:
         while True:
             await clock.sleep(lease_seconds() / 3)
-            async with writing:
-                with contextlib.suppress(AzureUnavailable):  # the next renewal, or the next write, will tell
-                    state = state_of(await require(session, endpoint, run_id))
-                    await _write(session, state, {LEASE: _lease(run_id)})
+            with contextlib.suppress(AzureUnavailable):  # the next renewal, or the next write, will tell
+                state = state_of(await require(session, endpoint, run_id))
+                await _write(session, state, {LEASE: _lease(run_id)})
 
     renewing = asyncio.create_task(keep_renewing())
     try:
         yield
     finally:
-        try:
-            await writing.acquire()
-        finally:
-            renewing.cancel()
+        renewing.cancel()
+        await outlast(renewing)  # a renewal that outlived the block would undo the writes that follow it
         with contextlib.suppress(asyncio.CancelledError, RollwayError):  # a loss is found by the next write
             await renewing
 
@@ -178,6 +167,30 @@ async def release(
     return True
 
 
+class _Patience:
+    """The pauses between the looks at an endpoint: told, growing, and with a deadline."""
+
+    def __init__(self, endpoint: str, timeout_seconds: float, on_progress: OnProgress | None, clock: Clock) -> None:
+        self.interval = FIRST_INTERVAL_SECONDS
+        self._endpoint, self._timeout_seconds = endpoint, timeout_seconds
+        self._on_progress, self._clock, self._start = on_progress, clock, clock.now()
+
+    async def wait(self, looks: str, kind: type[RollwayError] = AnotherRollout) -> None:
+        """Pauses; after the deadline raises an error of class `kind` instead, with how it looks."""
+        waited = self._clock.now() - self._start
+        if self._on_progress is not None:
+            await self._on_progress(looks, waited)
+        if waited >= self._timeout_seconds:
+            raise kind(
+                f"the endpoint {self._endpoint!r} did not become free within {self._timeout_seconds:g} s",
+                where=f"endpoint {self._endpoint}",
+                why=looks,
+                hint="wait until that has ended, or see what holds it up, and run the rollout again",
+            )
+        await self._clock.sleep(self.interval)
+        self.interval = min(self.interval * 1.5, LONGEST_INTERVAL_SECONDS)
+
+
 def renewal(run_id: str) -> dict[str, str]:
     """The tag that a write to the endpoint carries, so that each of them renews the lease."""
     return {LEASE: _lease(run_id)}
@@ -197,7 +210,7 @@ async def _get(session: Session, endpoint: str) -> OnlineEndpoint:
 async def _write(session: Session, state: EndpointState, tags: Mapping[str, str]) -> None:
     with azure_errors(f"cannot write the lease on {state.name!r}", where=f"endpoint {state.name}"):
         # All tags, because it is not documented whether a PATCH merges them.
-        await in_thread(session.patch_endpoint_tags, state.name, {**state.tags, **tags})
+        await write_in_thread(session.patch_endpoint_tags, state.name, {**state.tags, **tags})
 
 
 def _running(state: EndpointState) -> list[str]:

@@ -7,7 +7,7 @@ from azure.ai.ml.entities import OnlineDeployment
 from azure.core.exceptions import AzureError
 
 from rollway.azure import lease
-from rollway.azure.failures import azure_errors, in_thread, now, operation_failed, word
+from rollway.azure.failures import azure_errors, in_thread, now, operation_failed, word, write_in_thread
 from rollway.azure.folder import load_online_deployment_entity
 from rollway.azure.session import Session
 from rollway.azure.state import online_deployment_state_of, read_online_deployment, read_reason
@@ -49,7 +49,7 @@ async def create_online_deployment(
             if await read_online_deployment(session, plan.endpoint, name) is not None:
                 return  # a write whose answer was lost has been made
             await lease.require(session, plan.endpoint, run_id)
-            await in_thread(session.ml.online_deployments.begin_create_or_update, entity)
+            await write_in_thread(session.ml.online_deployments.begin_create_or_update, entity)
 
     await when_free(put, what=f"endpoint {plan.endpoint}", clock=clock)
     created = await read_online_deployment(session, plan.endpoint, name)
@@ -71,7 +71,7 @@ async def update_online_deployment(session: Session, plan: Plan, run_id: str, *,
             entity.instance_count = plan.instance_count
             entity.tags = {**(entity.tags or {}), **plan.tags, RUN: run_id}
             await lease.require(session, plan.endpoint, run_id)
-            await in_thread(session.ml.online_deployments.begin_create_or_update, entity)
+            await write_in_thread(session.ml.online_deployments.begin_create_or_update, entity)
 
     await when_free(put, what=f"endpoint {plan.endpoint}", clock=clock)
 
@@ -156,7 +156,7 @@ async def delete_online_deployment(
     async def delete() -> None:
         await lease.require(session, endpoint, run_id)
         with azure_errors(f"cannot delete the online deployment {name!r}", where=f"endpoint {endpoint}"):
-            await in_thread(session.ml.online_deployments.begin_delete, name, endpoint)
+            await write_in_thread(session.ml.online_deployments.begin_delete, name, endpoint)
 
     if await read_online_deployment(session, endpoint, name) is None:
         return

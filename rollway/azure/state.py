@@ -93,5 +93,6 @@ def online_deployment_state_of(entity: OnlineDeployment) -> OnlineDeploymentStat
         tags={str(key): str(value) for key, value in (entity.tags or {}).items()},
         model=str(entity.model) if entity.model else None,
         environment=str(entity.environment) if entity.environment else None,
+        code=str(entity.code_configuration.code) if entity.code_configuration else None,
         settings=settings_of(entity),
     )

@@ -15,6 +15,7 @@ OnProgress = Callable[[str, float], Awaitable[None]]  # how it looks now, second
 
 FIRST_INTERVAL_SECONDS = 0.25
 LONGEST_INTERVAL_SECONDS = 10.0
+MOST_FAILED_WRITES = 3  # the client has repeated each of them already
 BUSY_TIMEOUT_SECONDS = 1800  # x-ms-async-operation-timeout of the service is PT30M
 
 
@@ -47,22 +48,26 @@ async def wait_for(
     describe: Callable[[T], str] = str,
     hint: str = "see in Azure what holds it up, and run it again",
     cause: Cause = Cause.TRANSIENT,
+    most_unavailable: int | None = None,
     on_progress: OnProgress | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> T:
     """Reads again and again, at growing intervals, until `is_done`; returns that reading.
 
-    A moment in which Azure is unavailable does not end the wait, only the deadline does: DeadlineExceeded, naming
-    `what`, how it last looked (`describe`, or what was unavailable), `hint`, with `cause`. `on_progress` is told the
-    same.
+    A moment in which Azure is unavailable does not end the wait (but the one that is number `most_unavailable` does),
+    only the deadline does: DeadlineExceeded, naming `what`, how it last looked (`describe`, or what was unavailable),
+    `hint`, with `cause`. `on_progress` is told the same.
     """
-    start, interval = clock.now(), FIRST_INTERVAL_SECONDS
+    start, interval, unavailable = clock.now(), FIRST_INTERVAL_SECONDS, 0
     while True:
         result: T | AzureUnavailable
         try:
             result = await read()
             last = describe(result)
         except AzureUnavailable as error:
+            unavailable += 1
+            if unavailable == most_unavailable:
+                raise
             result, last = error, f"{error.what} ({error.why or 'Azure is unavailable'})"
         waited = clock.now() - start
         if on_progress is not None:
@@ -83,19 +88,15 @@ async def wait_for(
 async def when_free(write: Callable[[], Awaitable[None]], *, what: str, clock: Clock = SYSTEM_CLOCK) -> None:
     """Makes a write, again and again while another operation holds the resource (Busy); every other error ends it.
 
+    Only AzureUnavailable does so the third time, for what hides behind a single one may be a write that was made.
     `write` starts from a fresh reading each time, because the other operation may have changed what it builds on.
     """
 
-    failure: AzureUnavailable | None = None
-
     async def attempt() -> bool:
-        nonlocal failure
         try:
             await write()
         except Busy:
             return False
-        except AzureUnavailable as error:  # raised here it would not end the wait
-            failure = error
         return True
 
     await wait_for(
@@ -103,9 +104,8 @@ async def when_free(write: Callable[[], Awaitable[None]], *, what: str, clock: C
         bool,
         what=f"another operation on the {what}",
         timeout_seconds=BUSY_TIMEOUT_SECONDS,
-        describe=lambda has_ended: "ended" if has_ended else "still running",
+        describe=lambda is_written: "ended" if is_written else "still running",
         cause=Cause.BUSY,
+        most_unavailable=MOST_FAILED_WRITES,
         clock=clock,
     )
-    if failure is not None:
-        raise failure

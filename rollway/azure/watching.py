@@ -2,26 +2,19 @@
 
 import asyncio
 from datetime import UTC, datetime
-from pathlib import Path
 
 from azure.ai.ml.entities import Model
 from azure.ai.ml.operations import ModelOperations
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
 from rollway.azure.failures import azure_errors, in_thread
-from rollway.azure.folder import ROLLOUT_FILE, load_folder
+from rollway.azure.folder import load_folder
 from rollway.azure.session import Session
 from rollway.azure.state import read_endpoint
 from rollway.rollout.follow import Finding, ModelSource, ModelVersion, find, followed_model, live_models
 from rollway.rollout.state import EndpointState
-from rollway.settings import deployments_folder
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
-
-
-def list_rollouts() -> tuple[str, ...]:
-    """The names of all rollout folders."""
-    return tuple(sorted(path.parent.name for path in Path(deployments_folder()).glob(f"*/{ROLLOUT_FILE}")))
 
 
 async def look(session: Session, rollout: str, now: datetime) -> Finding | None:

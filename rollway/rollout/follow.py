@@ -113,9 +113,9 @@ def parse_reference(reference: str) -> tuple[ModelSource, str]:
 
 
 def live_models(endpoint: EndpointState) -> tuple[LiveModel, ...]:
-    """The models behind the endpoint that get traffic, heaviest first; what cannot be named is left out."""
+    """The models that are proven behind the endpoint, heaviest first; what cannot be named is left out."""
     found = []
-    for name in traffic.served_by(endpoint.traffic):
+    for name in traffic.served_by(endpoint.proven_traffic):
         online_deployment = endpoint.online_deployment(name)
         reference = (online_deployment.model or online_deployment.tags.get(MODEL)) if online_deployment else None
         if reference:

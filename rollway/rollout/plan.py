@@ -7,11 +7,13 @@ from pydantic import JsonValue
 
 from rollway.rollout import traffic
 from rollway.rollout.fingerprint import fingerprint, online_deployment_name
+from rollway.rollout.lease import decode
 from rollway.rollout.preflight import Finding
 from rollway.rollout.state import (
     CODE,
     CREATED_BY,
     FINGERPRINT,
+    LEASE,
     MODEL,
     PREVIOUS,
     RUN,
@@ -39,6 +41,7 @@ class Kind(StrEnum):
     MOVE_TRAFFIC = "move traffic"
     PROVE = "smoke-test live traffic"
     RETIRE = "retire"
+    TAKE_OVER = "take over"
 
 
 class Change(Frozen):
@@ -130,6 +133,13 @@ def plan(
     writes = tuple(_writes(spec, model, environment, endpoint, existing, name, tags))
     moves = tuple(_moves(endpoint, name, after))
     previous = _previous(endpoint, after)
+    actions = (
+        *_endpoint_actions(spec, endpoint),
+        *_leftovers(endpoint, name, spec.rollout.replaced == "keep"),
+        *writes,
+        *moves,
+        *_retirements(spec, endpoint, after, previous),
+    )
     return Plan(
         endpoint=endpoint.name,
         online_deployment=name,
@@ -138,13 +148,7 @@ def plan(
         environment=environment,
         instance_count=wanted.instance_count,
         tags=tags,
-        actions=(
-            *_endpoint_actions(spec, endpoint),
-            *_leftovers(endpoint, name, spec.rollout.replaced == "keep"),
-            *writes,
-            *moves,
-            *_retirements(spec, endpoint, after, previous),
-        ),
+        actions=actions or tuple(_takeover(endpoint)),
         traffic_before=today,
         traffic_proven=endpoint.proven_traffic,
         traffic_after=after,
@@ -257,6 +261,14 @@ def _writes(
 
 def _is_rewritten(writes: tuple[Action, ...]) -> bool:
     return any(action.kind in (Kind.CREATE, Kind.UPDATE) for action in writes)
+
+
+def _takeover(endpoint: EndpointState) -> Iterator[Action]:
+    # Only where nothing else is to be done: everything that writes takes the endpoint over in any case.
+    held = decode(endpoint.tags.get(LEASE))
+    if held is not None:
+        why = f"{held.holder} has not given it back: it is waited for, or followed where it has ended"
+        yield Action(kind=Kind.TAKE_OVER, target=endpoint.name, why=why)
 
 
 def _moves(endpoint: EndpointState, name: str, after: Mapping[str, int]) -> Iterator[Action]:

@@ -15,6 +15,7 @@ MOST_ONLINE_DEPLOYMENTS = 20
 MOST_TAG_CHARACTERS = 256
 NO_ISOLATION = "disabled"
 PROVISIONED = "active"
+_SIZE, _COUNT = "deployment.yml: instance_type", "deployment.yml: instance_count"
 
 
 class Severity(StrEnum):
@@ -31,6 +32,11 @@ class Finding(Frozen):
     field: str
     message: str
     hint: str
+
+    @property
+    def is_about_quota(self) -> bool:
+        """Whether it is about the machines that the region gives."""
+        return self.field in (_SIZE, _COUNT)
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}"
@@ -151,7 +157,7 @@ def _limits(
         )
     if spec.online_deployment.instance_count > MAX_INSTANCES:
         yield _blocker(
-            "deployment.yml: instance_count",
+            _COUNT,
             f"{spec.online_deployment.instance_count} is more than an online deployment can have, {MAX_INSTANCES}",
             "use a larger instance_type, or a second endpoint",
         )
@@ -225,7 +231,7 @@ def _quota(
     removed: tuple[OnlineDeploymentState, ...],
 ) -> Iterator[Finding]:
     """The cores that the candidate needs beside what runs already, against those that are free in its family."""
-    field, name = "deployment.yml: instance_type", _instance_type(spec.online_deployment.settings)
+    field, name = _SIZE, _instance_type(spec.online_deployment.settings)
     if usage is None:
         hint = "give the identity the role Reader on the subscription; `az ml compute list-usage` shows the quota"
         yield _warning(field, "the quota could not be read, so it was not checked", hint)
@@ -254,7 +260,7 @@ def _quota(
     if needed > max(free, 0):
         more = " more" if candidate else ""
         yield _blocker(
-            "deployment.yml: instance_count",
+            _COUNT,
             f"{count} x {size.name} take {needed}{more} cores of {size.family} in {network.region}, Azure's reserve of "
             f"20 % among them, and {max(free, 0)} of {family.limit} are free while stable still runs",
             "ask for more quota, delete online deployments that get no traffic, or use fewer or smaller instances",

@@ -51,6 +51,7 @@ class OnlineDeploymentState(Frozen):
     tags: dict[str, str] = {}
     model: str | None = None
     environment: str | None = None
+    code: str | None = None  # the id of the uploaded code, which is another one for other content
     settings: dict[str, JsonValue] = {}
 
     @property

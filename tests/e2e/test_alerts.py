@@ -128,7 +128,7 @@ def alerting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alerting]:
         subprocess.run([sys.executable, "-c", documented_block(inbox.url)], env=variables, check=True)
 
         worker = stack.start_worker(folder)
-        api = httpx.Client(base_url=f"{stack.ui_url}/api", timeout=30)
+        api = httpx.Client(base_url=f"{stack.ui_url}/api", timeout=RUN_TIMEOUT_SECONDS)
         made = Alerting(world, api, inbox, rollouts, worker, "", 0.0)
         assert len(apply(made)["create"]) == 3 + 3 * len(rollouts)
 
@@ -281,6 +281,7 @@ def test_a_cancelled_rollout_is_alerted(alerting: Alerting) -> None:
 
 def test_a_watcher_that_is_late_is_alerted_and_once_it_works_again(alerting: Alerting) -> None:
     inbox = alerting.inbox
+    assert inbox.about("watch-models") == []
     alerting.watch()
 
     late = inbox.wait_for("watch-models is late")

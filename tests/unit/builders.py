@@ -206,6 +206,8 @@ def _carried_out(action: Action, made: Plan, spec: RolloutSpec, state: EndpointS
             here[existing.name] = existing.model_copy(update={**changed, "provisioning_state": "Succeeded"})
         case Kind.ADOPT | Kind.PROVE:
             assert existing is not None
+        case Kind.TAKE_OVER:
+            return state
         case Kind.MOVE_TRAFFIC:
             assert existing is not None
             assert existing.is_succeeded, "traffic moves only to what is ready"

@@ -201,6 +201,14 @@ def test_a_run_is_missed_even_when_it_dies_before_its_first_heartbeat() -> None:
     assert trigger["within"] == 90
 
 
+def test_only_an_event_starts_the_time_of_a_silence() -> None:
+    triggers = [one.trigger for one in wanted([DIABETES], "ops", DEFAULT_TIMING)]
+    silences = [one for trigger in triggers for one in trigger.get("triggers", [trigger]) if one["within"] > 1]
+
+    assert len(silences) == 4
+    assert all(one["posture"] == "Proactive" and one["after"] and one["for_each"] for one in silences)
+
+
 def test_an_event_that_is_delivered_again_fires_nothing_again() -> None:
     reactive = [one.trigger for one in wanted([DIABETES], "ops", Timing()) if one.trigger.get("posture") == "Reactive"]
 

@@ -20,6 +20,7 @@ from rollway.errors import (
 )
 from rollway.report import Outcome, RolloutReport
 from rollway.rollout.plan import Plan
+from rollway.rollout.preflight import Finding, Severity
 from rollway.spec import RolloutFile, RolloutSpec
 from tests.unit.builders import RolloutFolder, a_plan
 
@@ -137,6 +138,20 @@ def test_a_plan_as_json_is_one_document(monkeypatch: pytest.MonkeyPatch, capsys:
 
     assert code_of("plan", "deployments/diabetes", "--json") == 0
     assert Plan.model_validate_json(capsys.readouterr().out) == a_plan()
+
+
+@pytest.mark.parametrize(("severity", "code"), [(Severity.BLOCKER, 2), (Severity.WARNING, 0)])
+def test_a_plan_that_cannot_succeed_is_printed_and_ends_with_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], severity: Severity, code: int
+) -> None:
+    found = Finding(severity=severity, field="deployment.yml: instance_type", message="is no size", hint="another")
+    made = a_plan().model_copy(update={"findings": (found,)})
+    plan_gives(monkeypatch, made)
+
+    assert code_of("plan", "deployments/diabetes") == code
+    assert f"{severity.value}  deployment.yml: instance_type: is no size" in capsys.readouterr().out
+    assert code_of("plan", "deployments/diabetes", "--json") == code
+    assert Plan.model_validate_json(capsys.readouterr().out) == made
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from rollway.errors import (
     TrafficNotRestored,
 )
 from rollway.report import StepTime
+from rollway.rollout.preflight import Finding, Severity
 from tests.unit.builders import rollout_spec
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,6 +34,17 @@ OUT_OF_CORES = ProvisioningFailed(
     request_id="0af7",
     error_tree="OutOfQuota: no cores\n  Correlation: operation 0af7",
 )
+FINDINGS = (
+    Finding(
+        severity=Severity.WARNING, field="endpoint.yml: location", message="westeurope is ignored", hint="remove it"
+    ),
+    Finding(
+        severity=Severity.WARNING,
+        field="deployment.yml: instance_type",
+        message="the quota could not be read",
+        hint="give the identity the role Reader",
+    ),
+)
 
 
 def a_dossier(error: BaseException = OUT_OF_CORES, **changes: object) -> Dossier:
@@ -44,7 +56,7 @@ def a_dossier(error: BaseException = OUT_OF_CORES, **changes: object) -> Dossier
         "traffic_now": {"main-0": 100},
         "cleaned_up": ["online deployment main-1 deleted"],
         "kept": ["endpoint diabetes, it costs nothing"],
-        "quota": ["standardDSv2Family: 20 of 24 cores in use"],
+        "findings": FINDINGS,
         "run_url": "http://prefect.example/runs/flow-run/1",
         **changes,
     }
@@ -86,7 +98,7 @@ def test_the_artifact_has_all_of_it_with_the_reason_first_and_the_logs_last() ->
         "rollway deploy deployments/diabetes\n```",
         "### What was cleaned up\n\n- online deployment main-1 deleted",
         "### What was kept\n\n- endpoint diabetes, it costs nothing",
-        "### Quota\n\n- standardDSv2Family: 20 of 24 cores in use",
+        "### Quota\n\n- deployment.yml: instance_type: the quota could not be read; give the identity",
         "### Timeline\n\n![timeline](data:image/svg+xml;base64,",
         "### Azure's whole error\n\n```text\nOutOfQuota: no cores\n  Correlation: operation 0af7\n```",
         "### Logs and details\n\n```text\n--- log of the inference server container, last 100 lines ---\nstarting\n```",
@@ -213,12 +225,39 @@ def test_a_long_reason_is_one_cut_line_in_the_short_text() -> None:
     assert len(found.splitlines()) <= 12
 
 
-def test_the_command_repeats_the_run_exactly_and_can_be_pasted() -> None:
+@pytest.mark.parametrize(
+    ("parameters", "command"),
+    [
+        ({}, "rollway deploy 'my deployments/diabetes'"),
+        (
+            {"model_version": None, "dry_run": False, "force": False, "weight": 100, "workspace_block": None},
+            "rollway deploy 'my deployments/diabetes'",
+        ),
+        (
+            {"rollout": "diabetes", "model_version": "7", "force": True, "weight": 10},
+            "rollway deploy 'my deployments/diabetes' --model-version 7 --force --weight 10",
+        ),
+        (
+            {"dry_run": True, "workspace_block": "test-west"},
+            "env ROLLWAY_WORKSPACE_BLOCK=test-west rollway deploy 'my deployments/diabetes' --dry-run",
+        ),
+        ({"rollout": "diabetes", "to": None}, "rollway rollback 'my deployments/diabetes'"),
+        ({"rollout": "diabetes", "to": "3"}, "rollway rollback 'my deployments/diabetes' --to 3"),
+    ],
+)
+def test_the_command_repeats_the_run_exactly_and_can_be_pasted(parameters: dict[str, object], command: str) -> None:
     spec = rollout_spec().model_copy(update={"folder": "my deployments/diabetes"})
 
-    found = dossier.build(RollwayError("x"), spec, step="connect", arguments=["--model-version", "7"])
+    found = dossier.build(RollwayError("x"), spec, step="connect", parameters=parameters)
 
-    assert found.retry_command == "rollway deploy 'my deployments/diabetes' --model-version 7"
+    assert found.retry_command == command
+
+
+def test_what_the_preflight_found_about_quota_is_told_only_when_that_is_the_cause() -> None:
+    assert a_dossier().quota == (
+        "deployment.yml: instance_type: the quota could not be read; give the identity the role Reader",
+    )
+    assert a_dossier(RollwayError("x")).quota == ()
 
 
 def test_the_model_that_was_resolved_is_better_than_the_label() -> None:

@@ -70,6 +70,30 @@ def test_only_two_errors_are_the_candidates_own_fault() -> None:
 
 
 @pytest.mark.parametrize(
+    ("error", "is_models_fault"),
+    [
+        (SmokeTestFailed("it"), True),
+        (ProvisioningFailed("it", code="ResourceNotReady"), True),
+        (ProvisioningFailed("it", code="resourceNotReady"), True),
+        (ProvisioningFailed("it", code="UserScriptInitFailed"), True),
+        (ProvisioningFailed("it", code="UserScriptImportError"), True),
+        (ProvisioningFailed("it", code="KubernetesCrashLoopBackOff"), True),
+        (ProvisioningFailed("it", code="ImageBuildFailure"), False),
+        (ProvisioningFailed("it", code="ImagePullLoopBackOff"), False),
+        (ProvisioningFailed("it", code="OutOfQuota", cause=Cause.QUOTA), False),
+        (ProvisioningFailed("it"), False),
+        (RollwayError("it", code="ResourceNotReady"), False),
+        (EndpointUnreachable("it"), False),
+    ],
+    ids=lambda value: f"{type(value).__name__} {value.code}" if isinstance(value, RollwayError) else None,
+)
+def test_only_what_came_up_and_could_not_serve_is_the_models_own_fault(
+    error: RollwayError, is_models_fault: bool
+) -> None:
+    assert error.is_models_fault is is_models_fault
+
+
+@pytest.mark.parametrize(
     ("kind", "cause"),
     [
         (RollwayError, Cause.PERMANENT),

@@ -5,10 +5,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from azure.core.exceptions import ServiceResponseError
 
 from rollway.azure import lease
-from rollway.azure.lease import LONGEST_INTERVAL_SECONDS, MOST_FAILED_WRITES
-from rollway.errors import AnotherRollout, AzureUnavailable, NotFound
+from rollway.azure.lease import LONGEST_INTERVAL_SECONDS
+from rollway.azure.waiting import MOST_FAILED_WRITES
+from rollway.errors import AnotherRollout, AzureUnavailable, DeadlineExceeded, NotFound
 from rollway.rollout.state import LEASE, EndpointState
 from tests.unit.azure.fake import OURS, THEIRS, FakeAzure, run
 from tests.unit.builders import Clock
@@ -347,3 +349,46 @@ def test_an_azure_that_keeps_no_tag_of_ours_ends_with_the_deadline(azure: FakeAz
 
     assert caught.value.why == f"the tag {LEASE} was written, but something removes it"
     assert len(azure.writes) < 60
+
+
+class Outage(FakeAzure):
+    """An Azure that cannot be read between two moments of the clock."""
+
+    def __init__(self, clock: Clock, start: float, end: float) -> None:
+        super().__init__()
+        self.have_endpoint()
+        self._clock, self._start, self._end = clock, start, end
+
+    def _get_endpoint(self, name: str) -> Any:
+        if self._start <= self._clock.seconds < self._end:
+            raise ServiceResponseError("the connection was closed")
+        return super()._get_endpoint(name)
+
+
+@pytest.mark.parametrize("outage_seconds", [5, 10 * TTL_SECONDS])
+def test_what_was_observed_before_azure_was_unavailable_counts_and_the_outage_does_not(outage_seconds: int) -> None:
+    clock, start = Clock(), TTL_SECONDS / 2
+    azure = Outage(clock, start, start + outage_seconds)
+    azure.lease_to(THEIRS, ttl_seconds=TTL_SECONDS)
+
+    acquire(azure, clock, timeout_seconds=100 * TTL_SECONDS)
+
+    assert azure.holder == OURS
+    waited = clock.seconds - outage_seconds
+    assert TTL_SECONDS - LONGEST_INTERVAL_SECONDS <= waited <= TTL_SECONDS + 4 * LONGEST_INTERVAL_SECONDS
+
+
+def test_an_azure_that_stays_away_ends_the_wait_with_the_deadline_and_is_told() -> None:
+    clock, told = Clock(), list[str]()
+    away = Outage(clock, 0, 10_000)
+
+    async def on_progress(looks: str, _: float) -> None:
+        told.append(looks)
+
+    with pytest.raises(DeadlineExceeded) as caught:
+        acquire(away, clock, timeout_seconds=60, on_progress=on_progress)
+
+    assert caught.value.what == "the endpoint 'diabetes' did not become free within 60 s"
+    assert caught.value.why == "cannot read the endpoint 'diabetes' (no connection: the connection was closed)"
+    assert set(told) == {caught.value.why}
+    assert 60 <= clock.seconds <= 60 + LONGEST_INTERVAL_SECONDS

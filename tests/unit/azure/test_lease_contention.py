@@ -84,6 +84,8 @@ def stepped() -> Iterable[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (lease, state, endpoints, online_deployments):
             patch.setattr(module, "in_thread", in_turn)
+        for module in (lease, endpoints, online_deployments):
+            patch.setattr(module, "write_in_thread", in_turn)
         patch.setenv("ROLLWAY_LEASE_SECONDS", str(TTL_SECONDS))
         yield
 

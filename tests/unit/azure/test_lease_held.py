@@ -9,6 +9,7 @@ import pytest
 
 from rollway.azure import lease
 from rollway.errors import Busy, LeaseLost
+from rollway.rollout.state import LEASE
 from tests.unit.azure.fake import OURS, THEIRS, FakeAzure, run
 from tests.unit.builders import Clock
 
@@ -31,6 +32,17 @@ def test_the_lease_of_another_attempt_is_not_ours(azure: FakeAzure) -> None:
         "  why: it is held by ours/2 since 12:00:00\n"
         "  try: nothing more was written; look at the other run, its outcome stands"
     )
+
+
+@pytest.mark.parametrize("tags", [{}, {LEASE: "free"}], ids=["vanished", "given back"])
+def test_no_tag_is_written_without_a_lease(azure: FakeAzure, tags: dict[str, str]) -> None:
+    azure.have_endpoint(tags=tags)
+
+    with pytest.raises(LeaseLost) as caught:
+        run(lease.write_tags(azure.session, "diabetes", OURS, {"new": "tag"}, clock=Clock()))
+
+    assert caught.value.why == "its lease was given back or removed"
+    assert azure.writes == []
 
 
 def release(azure: FakeAzure, tags: dict[str, str] | None = None) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from azure.ai.ml.entities import CodeConfiguration
 from azure.core.exceptions import HttpResponseError
 
 from rollway.azure.online_deployments import (
@@ -232,6 +233,18 @@ def test_nothing_is_deleted_without_the_lease(azure: FakeAzure, holder: str | No
 
     assert azure.writes == []
     assert "green" in azure.online_deployments
+
+
+def test_one_whose_code_was_swapped_since_it_was_ready_may_get_no_traffic(azure: FakeAzure) -> None:
+    azure.have("green", code_configuration=CodeConfiguration("/codes/1/versions/1", "score.py"))
+
+    with pytest.raises(ForeignChange) as caught:
+        require(
+            azure,
+            lambda: azure.have("green", code_configuration=CodeConfiguration("/codes/2/versions/1", "score.py")),
+        )
+
+    assert caught.value.why == "code: /codes/1/versions/1 -> /codes/2/versions/1"
 
 
 def require(azure: FakeAzure, change: Callable[[], object]) -> None:

@@ -9,7 +9,7 @@ from rollway.azure import undo
 from rollway.azure.endpoints import move_traffic
 from rollway.azure.undo import MOST_REJECTED, Undone
 from rollway.errors import ForeignChange, RequestRefused
-from rollway.rollout.state import CREATED_BY, LAST, LEASE, MODEL, PROVEN_TRAFFIC, REJECTED, RUN, WRITTEN_TRAFFIC
+from rollway.rollout.state import CREATED_BY, LAST, LEASE, PROVEN_TRAFFIC, REJECTED, RUN, WRITTEN_TRAFFIC
 from tests.unit.azure.fake import OURS, THEIRS, FakeAzure, run
 from tests.unit.builders import Clock
 
@@ -42,7 +42,7 @@ def test_where_there_is_no_endpoint_there_is_nothing_to_undo() -> None:
 
 
 def test_a_run_that_never_had_the_lease_undoes_nothing(azure: FakeAzure) -> None:
-    assert abort(azure, delete="green") == Undone(traffic_now={"blue": 100})
+    assert abort(azure, delete="green") == Undone(kept=(GREEN_STAYS,), traffic_now={"blue": 100})
     assert azure.writes == []
 
 
@@ -207,29 +207,45 @@ def test_the_model_of_the_one_at_fault_is_remembered_as_rejected(
 ) -> None:
     assert held.endpoint is not None
     held.endpoint.tags = {**(held.endpoint.tags or {}), **({REJECTED: known} if known else {})}
-    held.have("green", tags={CREATED_BY: OURS, MODEL: "diabetes:2"})
-
-    abort(held, delete="green", rejects_model=True)
+    abort(held, delete="green", rejects="diabetes:2")
 
     assert held.tags[REJECTED] == rejected
     assert held.writes == ["delete green", f"{ENDED} {REJECTED}"]
 
 
-@pytest.mark.parametrize("options", [{"delete": "green"}, {"rejects_model": True}], ids=str)
-def test_a_model_that_is_not_at_fault_is_not_rejected(held: FakeAzure, options: dict[str, Any]) -> None:
-    held.have("green", tags={CREATED_BY: OURS, MODEL: "diabetes:2"})
+def test_a_model_is_rejected_also_when_what_failed_is_kept(held: FakeAzure) -> None:
+    assert abort(held, rejects="diabetes:2").kept == (GREEN_STAYS,)
 
-    abort(held, **options)
+    assert held.tags[REJECTED] == "diabetes:2"
+    assert held.writes == [f"{ENDED} {REJECTED}"]
+
+
+def test_a_model_that_is_not_at_fault_is_not_rejected(held: FakeAzure) -> None:
+    abort(held, delete="green")
 
     assert REJECTED not in held.tags
 
 
-def test_aborting_again_writes_nothing(moved: FakeAzure) -> None:
-    abort(moved, delete="green")
+def test_aborting_again_writes_nothing_and_tells_the_same(moved: FakeAzure) -> None:
+    first = abort(moved, delete="green")
     moved.writes.clear()
 
-    assert abort(moved, delete="green") == Undone(traffic_now={"blue": 100})
+    assert abort(moved, delete="green") == first
+    assert first.cleaned_up == (RESTORED, "online deployment green deleted")
     assert moved.writes == []
+
+
+def test_traffic_that_another_attempt_restored_is_not_told_as_this_ones(moved: FakeAzure) -> None:
+    abort(moved)
+    moved.lease_to("ours/2")
+
+    assert abort(moved, "ours/2") == Undone(kept=(GREEN_STAYS,), traffic_now={"blue": 100})
+
+
+def test_what_is_promoted_is_not_told_as_restored(held: FakeAzure) -> None:
+    move(held, {"green": 100}, proven={"green": 100})
+
+    assert abort(held, keeps_traffic=True) == Undone(traffic_now={"green": 100})
 
 
 def test_an_abort_that_was_cut_off_after_restoring_goes_on_where_it_stopped(moved: FakeAzure) -> None:
@@ -238,7 +254,7 @@ def test_an_abort_that_was_cut_off_after_restoring_goes_on_where_it_stopped(move
         abort(moved, delete="green")
     moved._delete = delete  # type: ignore[method-assign]
 
-    assert abort(moved, delete="green").cleaned_up == ("online deployment green deleted",)
+    assert abort(moved, delete="green").cleaned_up == (RESTORED, "online deployment green deleted")
     assert moved.writes == ["put endpoint {'blue': 100}", "delete green", ENDED]
 
 

@@ -5,7 +5,13 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from rollway.azure.waiting import FIRST_INTERVAL_SECONDS, LONGEST_INTERVAL_SECONDS, wait_for, when_free
+from rollway.azure.waiting import (
+    FIRST_INTERVAL_SECONDS,
+    LONGEST_INTERVAL_SECONDS,
+    MOST_FAILED_WRITES,
+    wait_for,
+    when_free,
+)
 from rollway.errors import AzureUnavailable, Busy, Cause, DeadlineExceeded, NotFound
 from tests.unit.builders import Clock
 
@@ -141,21 +147,36 @@ def test_a_resource_that_stays_busy_is_reported_as_busy_and_any_other_wait_as_pa
     assert (busy.value.cause, other.value.cause) == (Cause.BUSY, Cause.TRANSIENT)
 
 
-def test_a_write_that_finds_azure_unavailable_does_not_wait_for_another_operation() -> None:
-    clock = Clock()
-    down = AzureUnavailable("cannot write", why="500")
-    write = Readings([Busy("cannot write"), down])
+def test_a_write_is_made_again_while_the_resource_is_busy_and_after_a_moment_without_azure() -> None:
+    write = Readings([Busy("taken"), AzureUnavailable("throttled"), *[Busy("taken")] * 20, "written"])
 
-    with pytest.raises(AzureUnavailable) as caught:
-        asyncio.run(when_free(write, what="endpoint x", clock=clock))
+    async def written() -> None:
+        await write()
 
-    assert caught.value is down
-    assert (write.count, clock.now()) == (2, FIRST_INTERVAL_SECONDS)
+    asyncio.run(when_free(written, what="endpoint x", clock=Clock()))
+
+    assert write.count == 23
+
+
+def test_an_azure_that_stays_away_ends_a_write_long_before_the_deadline() -> None:
+    write, clock = Readings([Busy("taken"), AzureUnavailable("cannot move the traffic")]), Clock()
+
+    async def written() -> None:
+        await write()
+
+    with pytest.raises(AzureUnavailable, match="cannot move the traffic") as caught:
+        asyncio.run(when_free(written, what="endpoint x", clock=clock))
+
+    assert not isinstance(caught.value, Busy)
+    assert (write.count, clock.seconds < 5) == (1 + MOST_FAILED_WRITES, True)
 
 
 def test_a_write_is_made_as_soon_as_the_other_operation_has_ended() -> None:
     write = Readings([Busy("cannot write"), Busy("cannot write"), "written"])
 
-    asyncio.run(when_free(write, what="endpoint x", clock=Clock()))
+    async def written() -> None:
+        await write()
+
+    asyncio.run(when_free(written, what="endpoint x", clock=Clock()))
 
     assert write.count == 3

@@ -1,7 +1,6 @@
 """Looking at what a rollout follows: what is read of Azure, and what becomes of it."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,7 +10,7 @@ from azure.ai.ml.entities._system_data import SystemData
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
 from rollway.azure.session import Session
-from rollway.azure.watching import list_model_versions, list_rollouts, look
+from rollway.azure.watching import list_model_versions, look
 from rollway.errors import AccessDenied, InvalidRollout, NotFound
 from rollway.rollout.follow import Finding, ModelSource, ModelVersion, Verdict
 from tests.unit.azure.fake import FakeAzure, run
@@ -222,13 +221,3 @@ def test_a_folder_that_is_wrong_is_an_error(watched: Watched, following: Rollout
 
     with pytest.raises(InvalidRollout, match="smoke_test: Field required"):
         watched.look(following)
-
-
-def test_every_folder_with_a_rollout_file_is_a_rollout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROLLWAY_DEPLOYMENTS", str(tmp_path))
-    for name in ("b", "a", "schema"):
-        (tmp_path / name).mkdir()
-    for name in ("b", "a"):
-        (tmp_path / name / "rollout.yml").touch()
-
-    assert list_rollouts() == ("a", "b")

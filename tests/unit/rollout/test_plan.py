@@ -8,6 +8,7 @@ from rollway.rollout.plan import Change, Kind, Plan
 from rollway.rollout.state import (
     CODE,
     FINGERPRINT,
+    LEASE,
     MODEL,
     EndpointState,
     OnlineDeploymentState,
@@ -245,6 +246,17 @@ def test_under_keep_the_one_replaced_last_is_kept_and_the_one_before_it_retired(
     assert plans[2].targets(Kind.RETIRE) == (first,)
     assert {one.name for one in state.online_deployments} == {second, third}
     assert a_plan(spec, state, model_version="3").is_no_op
+
+
+def test_a_lease_that_nobody_gave_back_is_a_reason_to_look_again() -> None:
+    spec = rollout_spec()
+    live = after(a_plan(spec), spec, EndpointState(name="diabetes"))
+    held = live.model_copy(update={"tags": {**live.tags, LEASE: "dead/1 300 2026-01-01T00:00:00+00:00"}})
+
+    made = a_plan(spec, held)
+
+    assert [(one.kind, one.target) for one in made.actions] == [(Kind.TAKE_OVER, "diabetes")]
+    assert "dead/1 has not given it back" in made.actions[0].why
 
 
 def test_what_somebody_changed_on_ours_is_told_but_not_undone() -> None:

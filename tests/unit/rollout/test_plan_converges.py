@@ -10,6 +10,7 @@ from rollway.rollout.plan import Kind, Plan
 from rollway.rollout.state import (
     CREATED_BY,
     FINGERPRINT,
+    LEASE,
     PREVIOUS,
     PROVEN_TRAFFIC,
     RUN,
@@ -63,6 +64,7 @@ def endpoints(draw: st.DrawFn, spec: RolloutSpec) -> EndpointState:
         written = draw(st.sampled_from([live, {"blue": 100}]))
         tags |= {WRITTEN_TRAFFIC: traffic.encode(written), PROVEN_TRAFFIC: traffic.encode(before), RUN: "dead/1"}
         there = tuple(one.model_copy(update={"tags": {**one.tags, CREATED_BY: "dead/1"}}) for one in there)
+    tags[LEASE] = draw(st.sampled_from(["free", "dead/1 300 2026-01-01T00:00:00+00:00"]))
     if draw(st.booleans()):
         tags[PREVIOUS] = draw(st.sampled_from(["blue=diabetes:1", "gone=diabetes:0"]))
     return EndpointState(

@@ -1,0 +1,163 @@
+"""A run that is cancelled while it writes: the write ends first, so that who clears up sees what it did."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import anyio
+import pytest
+
+from rollway.azure import endpoints, lease, online_deployments
+from rollway.azure.failures import write_in_thread
+from rollway.rollout.plan import Plan
+from rollway.spec import RolloutSpec
+from tests.unit.azure.fake import OURS, FakeAzure
+from tests.unit.builders import Clock
+
+WRITES = ("put endpoint", "delete endpoint", "patch endpoint", "put", "update", "delete")
+
+
+class SlowCall:
+    """A blocking call that ends when the test lets it."""
+
+    def __init__(self, act: Callable[..., Any]) -> None:
+        self._act = act
+        self.has_begun, self.may_end, self.has_ended = threading.Event(), threading.Event(), False
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.has_begun.set()
+        assert self.may_end.wait(30)
+        result = self._act(*arguments)
+        self.has_ended = True
+        return result
+
+    async def begun(self) -> None:
+        """Waits until somebody is in it."""
+        assert await asyncio.to_thread(self.has_begun.wait, 30)
+
+
+async def turns() -> None:
+    """Lets everything else run that can."""
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
+def test_a_cancelled_write_ends_first_however_often_it_is_cancelled() -> None:
+    call = SlowCall(lambda: "written")
+
+    async def cancelled() -> bool:
+        writing = asyncio.create_task(write_in_thread(call))
+        await call.begun()
+        for _ in range(3):
+            writing.cancel()
+            await turns()
+        is_patient = not writing.done()
+        call.may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        return is_patient and call.has_ended
+
+    assert asyncio.run(cancelled())
+
+
+def test_a_deadline_of_prefect_ends_only_after_the_write_and_then_it_does() -> None:
+    call, went_on = SlowCall(lambda: "written"), []
+
+    async def timed_out() -> None:
+        with anyio.CancelScope() as deadline:  # what a step's timeout is made of
+            begun = asyncio.create_task(call.begun())
+            begun.add_done_callback(lambda _: (deadline.cancel(), call.may_end.set()))
+            went_on.append(await write_in_thread(call))
+            await asyncio.sleep(0)
+            went_on.append("further")
+
+    asyncio.run(timed_out())
+
+    assert (call.has_ended, went_on) == (True, ["written"])
+
+
+def test_an_event_loop_that_ends_waits_for_the_write() -> None:
+    call, seen = SlowCall(lambda: "written"), []
+
+    async def writing() -> None:
+        try:
+            await write_in_thread(call)
+        except asyncio.CancelledError:
+            seen.append(call.has_ended)
+            raise
+
+    async def interrupted() -> None:
+        task = asyncio.create_task(writing())
+        await call.begun()
+        assert not task.done()
+        asyncio.get_running_loop().call_later(0.05, call.may_end.set)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(interrupted())
+
+    assert seen == [True]
+
+
+def test_the_error_of_a_write_is_its_callers() -> None:
+    def refuse() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        asyncio.run(write_in_thread(refuse))
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_every_write_to_an_endpoint_ends_before_the_cancellation_goes_on(
+    held: FakeAzure, made: tuple[RolloutSpec, Plan], write: str
+) -> None:
+    spec, plan = made
+    session, clock = held.session, Clock()
+    held.have("serving")
+    calls: dict[str, tuple[str, Callable[[], Coroutine[Any, Any, Any]]]] = {
+        "put endpoint": (
+            "_put_endpoint",
+            lambda: endpoints.move_traffic(
+                session, "diabetes", {"green": 100}, expected={"blue": 100}, proven={}, run_id=OURS, clock=clock
+            ),
+        ),
+        "delete endpoint": ("_delete_endpoint", lambda: endpoints.delete_endpoint(session, "diabetes", clock)),
+        "patch endpoint": (
+            "_patch_endpoint_tags",
+            lambda: lease.write_tags(session, "diabetes", OURS, {"a": "b"}, clock=clock),
+        ),
+        "put": (
+            "_put",
+            lambda: online_deployments.create_online_deployment(session, spec, plan, OURS, clock=clock),
+        ),
+        "update": (
+            "_put",
+            lambda: online_deployments.update_online_deployment(
+                session, plan.model_copy(update={"online_deployment": "green"}), OURS, clock=clock
+            ),
+        ),
+        "delete": (
+            "_delete",
+            lambda: online_deployments.delete_online_deployment(session, "diabetes", "green", OURS, clock=clock),
+        ),
+    }
+    name, act = calls[write]
+    slow = SlowCall(getattr(held, name))
+    setattr(held, name, slow)
+    session = held.session
+
+    async def cancelled() -> bool:
+        acting = asyncio.create_task(act())
+        await slow.begun()
+        acting.cancel()
+        await turns()
+        is_patient = not acting.done()
+        slow.may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await acting
+        return is_patient
+
+    assert asyncio.run(cancelled())
+    assert slow.has_ended
+    assert len(held.writes) == 1
