@@ -220,9 +220,10 @@ def lab(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
         with server, httpx.Client(base_url=f"{stack.ui_url}/api", timeout=30) as prefect:
             try:
                 yield Lab(emulator, variables, folder, server, Rest(variables), prefect)
             finally:
-                server.kill()
+                os.killpg(server.pid, signal.SIGKILL)  # with a rollout that may still be running
