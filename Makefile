@@ -24,8 +24,8 @@ test: .venv/ready ## all checks and all tests
 	@$(MAKE) --no-print-directory check
 	$(BIN)/pytest -n 2 tests/contract tests/e2e tests/browser
 
-matrix: .venv/ready ## every call of a rollout with every fault, of which `make test` tries a part
-	ROLLWAY_MATRIX=full $(BIN)/pytest -n 2 tests/e2e/test_fault_matrix.py
+matrix: .venv/ready ## every call of a rollout with every fault, every write with a kill; `make test` tries a part
+	ROLLWAY_MATRIX=full $(BIN)/pytest -n 2 tests/e2e/test_fault_matrix.py tests/e2e/test_kill_matrix.py
 
 check: .venv/ready ## format, lint, types, import rules, unit tests
 	$(BIN)/ruff format --check .
