@@ -1,7 +1,8 @@
 """A rollout that is killed at any write is finished by the next one, and nobody who scores notices.
 
 The writes are those of an undisturbed rollout, see `tests.calls`; the process is killed with -9 right before and right
-after each of them (without `ROLLWAY_MATRIX=full` at one of the two, in turns). Then Prefect is told that the run is dead, as a worker tells it.
+after each of them, in turns when `ROLLWAY_MATRIX` is not `full`. Then Prefect is told that the run is dead, as a worker
+tells it.
 """
 
 from collections.abc import Callable
