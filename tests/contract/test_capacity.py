@@ -10,16 +10,17 @@ from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Environment, Model
 from azure.core.exceptions import HttpResponseError
 
-from rollway.azure.endpoints import read_endpoint
 from rollway.azure.preflight import run_preflight
 from rollway.azure.quota import read_usage
 from rollway.azure.session import Session, WorkspaceFacts
 from rollway.azure.session import connect as connect_to
+from rollway.azure.state import read_endpoint
 from rollway.rollout.preflight import NetworkFacts
+from rollway.rollout.state import CREATED_BY
 from rollway.settings import Workspace
 from tests.contract.conftest import create_endpoint, describe
 from tests.emulator_process import EmulatorProcess
-from tests.unit.builders import rollout_spec
+from tests.unit.builders import planned, rollout_spec
 
 REGION, SIZE, FAMILY = "westeurope", "Standard_F4s_v2", "standardFSv2Family"
 
@@ -98,11 +99,13 @@ def test_the_preflight_finds_a_full_quota_before_azure_does(
         workspace=workspace, region=REGION, public_network_access="Enabled", isolation_mode="Disabled"
     )
 
-    def checked(instances: int, **more: Any) -> list[str]:
+    def checked(instances: int, *, is_leftover: bool = False) -> list[str]:
         settings = {"type": "managed", "instance_type": SIZE}
         spec = rollout_spec(endpoint={"name": endpoint}, settings=settings, instance_count=instances)
-        found = run_preflight(session_of(client), connected, spec, state, online_deployment="green", **more)
-        return [str(one) for one in asyncio.run(found)]
+        marked = [one.model_copy(update={"tags": {CREATED_BY: "dead/1"}}) for one in state.online_deployments]
+        today = state.model_copy(update={"online_deployments": tuple(marked)}) if is_leftover else state
+        made = run_preflight(session_of(client), connected, spec, planned(spec, today), today)
+        return [str(one) for one in asyncio.run(made).findings]
 
     (full,) = checked(4)
     assert full.startswith("deployment.yml: instance_count: 4 x Standard_F4s_v2 take 20 cores of standardFSv2Family")
@@ -110,7 +113,7 @@ def test_the_preflight_finds_a_full_quota_before_azure_does(
     wanted = describe(endpoint, model, environment, "green", instance_type=SIZE, instance_count=4)
     with pytest.raises(HttpResponseError, match="Not enough quota available for Standard_F4s_v2"):
         client.online_deployments.begin_create_or_update(wanted)
-    assert checked(4, removes=frozenset({"blue"})) == []
+    assert checked(4, is_leftover=True) == []
     assert checked(3) == []
     assert (state.kind, state.location, state.identities) == ("managed", REGION, ("system_assigned",))
     client.online_endpoints.begin_delete(endpoint).result()

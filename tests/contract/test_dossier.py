@@ -24,7 +24,7 @@ from rollway.errors import (
     RequestRefused,
     RollwayError,
 )
-from rollway.settings import Workspace
+from rollway.settings import DefaultIdentity, Workspace
 from tests.contract.conftest import TAKEN_NAME, create_endpoint, describe
 from tests.emulator_process import EmulatorProcess
 from tests.unit.builders import rollout_spec
@@ -47,9 +47,9 @@ def connect_as(emulator: EmulatorProcess) -> Callable[..., Session]:
             patch.setenv("AZURE_CLIENT_ID", client_id)
             patch.setenv("AZURE_CLIENT_SECRET", f"{client_id}-secret")
             patch.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
-            return Session(
-                Workspace(subscription_id=variables["AZURE_SUBSCRIPTION_ID"], resource_group="rollway", name=workspace)
-            )
+            subscription_id = variables["AZURE_SUBSCRIPTION_ID"]
+            where = Workspace(subscription_id=subscription_id, resource_group="rollway", name=workspace)
+            return Session(where, DefaultIdentity())
 
     return open_as
 
