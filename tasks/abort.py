@@ -18,7 +18,7 @@ from rollway.dossier import Dossier
 from rollway.errors import RollwayError, TrafficNotRestored
 from rollway.rollout import traffic
 from rollway.spec import RolloutSpec
-from tasks.notes import note
+from tasks.notes import note, noted_down
 from tasks.provision import PlannedRollout
 from tasks.step import failed_step, run_id, step, timeline
 from tasks.workspace import find_workspace, open_session
@@ -54,6 +54,7 @@ async def abort_rollout(
         await note(traffic="not restored, look at once")
     elif done.traffic_now is not None:
         await note(traffic=traffic.describe(done.traffic_now))
+    await noted_down()
     found = _dossier(loudest or error, spec, planned, done, is_promoted)
     get_run_logger().error("%s", dossier.text(found))
     await acreate_markdown_artifact(

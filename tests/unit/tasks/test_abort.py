@@ -61,6 +61,9 @@ class Aborting:
         async def keep(markdown: str, **_: str) -> None:
             self.artifacts.append(markdown)
 
+        async def noted_down() -> None:
+            pass
+
         async def note(**_: str) -> None:
             """Prefect's labels of the run."""
 
@@ -75,6 +78,7 @@ class Aborting:
             "flow_run": flow_run,
             "task_run": self.task_run,
             "note": note,
+            "noted_down": noted_down,
         }.items():
             monkeypatch.setattr(abort, name, value)
         monkeypatch.setattr(undo, "abort", functools.partial(undo.abort, clock=Clock()))
