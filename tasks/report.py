@@ -7,7 +7,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from rollway import report
 from rollway.report import RolloutReport
 from rollway.rollout.smoke import SmokeTestResult
-from tasks.notes import announce, noted_down
+from tasks.notes import announce
 from tasks.provision import PlannedRollout
 from tasks.step import step, timeline
 
@@ -36,6 +36,5 @@ async def write_report(
         report.markdown(result), key=f"rollout-{report.artifact_key(name)}", description=f"Rollout of {name}"
     )
     if not rollout.is_dry_run:
-        await noted_down()
         announce(result)
     return result
