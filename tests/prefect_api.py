@@ -53,6 +53,24 @@ class PrefectApi:
         """The Cancel button."""
         self.post(f"/flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING"}, "force": True})
 
+    def newest_run(self, *, of: str, but: str) -> str:
+        """The id of the flow run of a Prefect deployment that was just created, once it is there."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while True:
+            rows = self.post(
+                "/flow_runs/filter", {"deployments": {"id": {"any_": [of]}}, "sort": "EXPECTED_START_TIME_DESC"}
+            )
+            found = [str(row["id"]) for row in rows if row["id"] != but]
+            if found:
+                return found[0]
+            assert time.monotonic() < deadline, "no flow run was created"
+            time.sleep(0.3)
+
+    def artifact_ids(self, run_id: str) -> dict[str, str]:
+        """The ids of the artifacts of a flow run by key."""
+        rows = self.post("/artifacts/filter", {"flow_runs": {"id": {"any_": [run_id]}}})
+        return {row["key"]: row["id"] for row in rows if row["key"]}
+
     def flow_run(self, run_id: str) -> dict[str, Any]:
         """The flow run as Prefect has it now."""
         run: dict[str, Any] = self.http.get(f"/flow_runs/{run_id}").raise_for_status().json()

@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from rollway.local.example import MODEL, ROLLOUT, train
 from rollway.local.stack import WORK_POOL, Stack
+from tests.prefect_api import PrefectApi
 from tests.rest import Rest
 from tests.world import World
 
@@ -155,3 +156,42 @@ def test_a_workspace_block_is_filled_in_and_hides_its_secret(
         "client_id": "client",
         "client_secret": "*" * 8,
     }
+
+
+def test_a_person_starts_a_run_reads_why_it_failed_and_presses_retry(
+    page: Page, stack: Stack, variables: dict[str, str], deployed: dict[str, Any], run: dict[str, Any]
+) -> None:
+    rest, prefect = Rest(variables), PrefectApi(stack)
+    worker = stack.start_worker()
+    try:
+        refusal = {"error": {"code": "AuthorizationFailed", "message": "not today"}}
+        rest.fault(method="PUT", path=f"/onlineEndpoints/{MODEL}$", status=403, body=refusal, count=None)
+        page.goto(f"{stack.ui_url}/v2/deployments/deployment/{deployed['id']}/run")
+        expect(page.get_by_text("Roll out anew although nothing differs.")).to_be_visible()
+        page.get_by_role("switch").nth(1).click()  # force, because the rollout of the other tests is live
+        page.get_by_role("button", name="Submit").click()
+        started = prefect.newest_run(of=deployed["id"], but=run["id"])
+        assert prefect.wait(started)["name"] == "Failed", prefect.logs(started)
+        rest.clear_faults()
+
+        page.goto(f"{stack.ui_url}/v2/runs/flow-run/{started}")
+        expect(page.get_by_text("Failed").first).to_be_visible()
+        keep_picture(page, "failed-run.png")
+        page.goto(f"{stack.ui_url}/v2/artifacts/artifact/{prefect.artifact_ids(started)[f'failure-{MODEL}']}")
+        expect(
+            page.get_by_role("heading", name="move traffic").or_(page.get_by_text("aborted at").first)
+        ).to_be_visible()
+        expect(page.get_by_text("AzureML Data Scientist").first).to_be_visible()
+        keep_picture(page, "dossier.png")
+
+        page.goto(f"{stack.ui_url}/v2/runs/flow-run/{started}")
+        page.get_by_role("button", name="Open menu").click()
+        page.get_by_role("menuitem", name="Retry").click()
+        page.get_by_role("button", name="Retry").click()
+
+        assert prefect.wait(started, attempt=2)["name"] == "Completed", prefect.logs(started)
+        expect(page.get_by_text("Completed").first).to_be_visible()
+        keep_picture(page, "retried-run.png")
+    finally:
+        rest.clear_faults()
+        worker.stop()
