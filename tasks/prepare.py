@@ -13,7 +13,7 @@ from tasks.step import step
 from tasks.workspace import connect_to, open_session
 
 
-@step("read rollout", run_name="read {rollout}", timeout_seconds=60)
+@step("read rollout", run_name="read {rollout}", timeout_seconds=300)
 async def read_rollout(rollout: str) -> RolloutSpec:
     """Reads and checks a folder; `rollout` is its path, or its name under deployments/."""
     spec = await in_thread(load_folder, rollout)

@@ -12,7 +12,7 @@ from tasks.provision import PlannedRollout
 from tasks.step import step, timeline
 
 
-@step("report", run_name="report", timeout_seconds=60)
+@step("report", run_name="report", timeout_seconds=300)
 async def write_report(
     rollout: PlannedRollout,
     *,

@@ -32,7 +32,7 @@ class Look(Frozen):
     error: str | None = None
 
 
-@step("list rollouts", run_name="list rollouts", timeout_seconds=60)
+@step("list rollouts", run_name="list rollouts", timeout_seconds=300)
 async def list_rollouts() -> tuple[str, ...]:
     """The names of all rollout folders."""
     return tuple(await in_thread(known_rollouts))
@@ -49,7 +49,7 @@ async def look(connected: WorkspaceFacts, rollout: str) -> Finding | None:
     return finding
 
 
-@step("start rollout", run_name="start {finding.rollout} with version {finding.version}", timeout_seconds=60)
+@step("start rollout", run_name="start {finding.rollout} with version {finding.version}", timeout_seconds=300)
 async def start_rollout(finding: Finding) -> Finding:
     """Creates the flow run that rolls the version out; one that an earlier look created stays the only one."""
     key = str(finding.idempotency_key)
@@ -80,7 +80,7 @@ async def start_rollout(finding: Finding) -> Finding:
     return finding.model_copy(update={"run": str(run.id), "verdict": Verdict.STARTED, "reason": reason})
 
 
-@step("report findings", run_name="report findings", timeout_seconds=60)
+@step("report findings", run_name="report findings", timeout_seconds=300)
 async def report_findings(looks: Sequence[Look]) -> None:
     """A table for people, and an event per finding for automations."""
     rows = [_row(one) for one in looks if one.finding is not None or one.error is not None]

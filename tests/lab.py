@@ -25,7 +25,7 @@ from tests.world import FIXTURES, Rollout
 
 QUICK = FIXTURES / "azureml_inference_server_http"
 SCRIPT = (QUICK / "score.py").read_text()
-RUN_SECONDS = 180
+RUN_SECONDS = 600
 IS_FULL = os.environ.get("ROLLWAY_MATRIX") == "full"  # whether the matrices try all of their cells
 LEASE_SECONDS = 3000  # of the rollouts' fast time: none is renewed, so that every rollout makes the same writes
 LEASE, PROVEN, WRITTEN = "rollway:lease", "rollway:proven-traffic", "rollway:traffic"

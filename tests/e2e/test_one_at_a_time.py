@@ -39,7 +39,7 @@ def test_a_foreign_change_of_traffic_is_reported_and_not_overwritten(world: Worl
     assert world.deploy(rollout).returncode == 0
     stable = world.rest.online_deployments(rollout.name)[0]
     rollout.online_deployment["environment_variables"] = {"A": "1"}
-    world.rest.fault(at="container", method="POST", path=f"^/{rollout.name}/", delay_seconds=6)  # of the smoke test
+    world.rest.fault(at="container", method="POST", path=f"^/{rollout.name}/", delay_seconds=4)  # of the smoke test
     held = world.start("deploy", rollout.write())
     candidate = world.wait_for(lambda: candidate_of(world, rollout, stable), "candidate")
     world.wait_for(lambda: world.rest.is_ready(rollout.name, candidate), "candidate that is ready")

@@ -44,7 +44,7 @@ def test_each_retry_goes_on_where_the_run_failed_and_does_nothing_twice(world: W
         (("ensure ",), [{"method": "PUT", "path": f"{endpoint}$"}]),
         (("claim ",), [{"method": "PATCH", "path": f"{endpoint}$"}]),
         (("create ",), [{"method": "PUT", "path": f"{endpoint}/deployments/"}]),
-        (("wait ",), [{"method": "GET", "path": f"{endpoint}/deployments/[^/]+$", "after": 2}]),
+        (("wait ",), [{"method": "GET", "path": f"{endpoint}/deployments/[^/]+$", "after": 3}]),
         (("smoke test ",), [{"method": "POST", "path": f"{endpoint}/listKeys"}]),
         (("move ",), [{"method": "PUT", "path": f"{endpoint}$"}]),
         (("smoke test ",), [{"method": "POST", "path": f"{endpoint}/listKeys"}]),
@@ -87,7 +87,7 @@ def test_each_retry_goes_on_where_the_run_failed_and_does_nothing_twice(world: W
 def test_cancel_at_any_step_gives_traffic_back_and_a_retry_goes_on(world: World, api: PrefectApi) -> None:
     rollout = world.make_rollout()
     endpoint = f"/onlineEndpoints/{rollout.name}"
-    container = {"at": "container", "method": "POST", "path": f"^/{rollout.name}/", "delay_seconds": 5}
+    container = {"at": "container", "method": "POST", "path": f"^/{rollout.name}/", "delay_seconds": 4}
     holds: list[tuple[str, dict[str, Any]]] = [  # the step to cancel in, and what keeps it long enough
         ("ensure ", {"method": "PUT", "path": f"{endpoint}$", "operation": "slow", "delay_seconds": 4}),
         ("wait ", {"method": "PUT", "path": f"{endpoint}/deployments/", "operation": "slow", "delay_seconds": 8}),
