@@ -32,7 +32,7 @@ from pydantic import JsonValue
 
 from rollway.azure.entities import identities_of, kind_of
 from rollway.errors import InvalidRollout
-from rollway.parameters import known_rollouts
+from rollway.parameters import ROLLOUT_FILE, known_rollouts
 from rollway.settings import deployments_folder
 from rollway.spec import (
     AssetSpec,
@@ -47,7 +47,7 @@ from rollway.spec import (
     parse_rollout_file,
 )
 
-ENDPOINT_FILE, ONLINE_DEPLOYMENT_FILE, ROLLOUT_FILE = "endpoint.yml", "deployment.yml", "rollout.yml"
+ENDPOINT_FILE, ONLINE_DEPLOYMENT_FILE = "endpoint.yml", "deployment.yml"
 
 # Which SDK class describes which part of deployment.yml: its constructor's parameters are the keys people may mean.
 _SHAPES: Mapping[str, type] = {

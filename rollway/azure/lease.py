@@ -76,7 +76,7 @@ async def acquire(
             try:
                 fresh = state_of(await _get(session, endpoint))
                 if decode(fresh.tags.get(LEASE)) == held:  # reading all the rest, and asking, has taken time
-                    await _write(session, fresh, {LEASE: _lease(run_id)})
+                    await _write(session, fresh, renewal(run_id))
                     writes += 1
                 if writes == 1:
                     patience.interval = FIRST_INTERVAL_SECONDS
@@ -120,7 +120,7 @@ async def renewed(session: Session, endpoint: str, run_id: str, clock: Clock = S
             await clock.sleep(lease_seconds() / 3)
             with contextlib.suppress(AzureUnavailable):  # the next renewal, or the next write, will tell
                 state = state_of(await require(session, endpoint, run_id))
-                await _write(session, state, {LEASE: _lease(run_id)})
+                await _write(session, state, renewal(run_id))
 
     renewing = asyncio.create_task(keep_renewing())
     try:
@@ -193,12 +193,8 @@ class _Patience:
 
 def renewal(run_id: str) -> dict[str, str]:
     """The tag that a write to the endpoint carries, so that each of them renews the lease."""
-    return {LEASE: _lease(run_id)}
-
-
-def _lease(run_id: str) -> str:
     # To the millisecond, because two renewals of the same second must not look like none.
-    return Lease(holder=run_id, ttl_seconds=lease_seconds(), renewed_at=now("milliseconds")).encode()
+    return {LEASE: Lease(holder=run_id, ttl_seconds=lease_seconds(), renewed_at=now("milliseconds")).encode()}
 
 
 async def _get(session: Session, endpoint: str) -> OnlineEndpoint:
