@@ -20,6 +20,7 @@ from tests.world import World
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LOAD_TIMEOUT_MS = 60_000
+expect.set_options()
 STEPS = [
     "read diabetes",
     "connect to Azure ML",
@@ -87,7 +88,7 @@ def keep_picture(page: Page, name: str) -> None:
 
 def test_the_run_page_shows_each_step_by_its_name(page: Page, stack: Stack, run: dict[str, Any]) -> None:
     page.goto(f"{stack.ui_url}/v2/runs/flow-run/{run['id']}")
-    expect(page.get_by_text("Completed").first).to_be_visible(timeout=LOAD_TIMEOUT_MS)
+    expect(page.get_by_text("Completed").first).to_be_visible()
     keep_picture(page, "flow-run.png")
 
     page.get_by_role("tab", name="Task Runs").click()
@@ -104,7 +105,7 @@ def test_the_run_page_shows_each_step_by_its_name(page: Page, stack: Stack, run:
 def test_the_report_is_an_artifact_with_a_timeline(page: Page, stack: Stack, run: dict[str, Any]) -> None:
     page.goto(f"{stack.ui_url}/v2/artifacts/artifact/{run['artifacts']['rollout-diabetes']}")
 
-    expect(page.get_by_role("heading", name="diabetes: promoted")).to_be_visible(timeout=LOAD_TIMEOUT_MS)
+    expect(page.get_by_role("heading", name="diabetes: promoted")).to_be_visible()
     timeline = page.get_by_role("img", name="timeline")
     expect(timeline).to_be_visible()
     assert timeline.evaluate("image => image.naturalWidth") > 0, "the picture is drawn, not a broken link"
@@ -115,7 +116,7 @@ def test_the_report_is_an_artifact_with_a_timeline(page: Page, stack: Stack, run
 def test_the_plan_is_an_artifact(page: Page, stack: Stack, run: dict[str, Any]) -> None:
     page.goto(f"{stack.ui_url}/v2/artifacts/artifact/{run['artifacts']['plan-diabetes']}")
 
-    expect(page.get_by_role("cell", name="none serves traffic")).to_be_visible(timeout=LOAD_TIMEOUT_MS)
+    expect(page.get_by_role("cell", name="none serves traffic")).to_be_visible()
 
 
 def test_the_form_of_a_rollout_offers_the_folders_and_explains_its_fields(

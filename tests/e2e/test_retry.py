@@ -108,7 +108,8 @@ def test_cancel_at_any_step_gives_traffic_back_and_a_retry_goes_on(world: World,
         state = api.wait(run_id, attempt=attempt)
 
         assert state["name"] == "Cancelled", (attempt, api.logs(run_id))
-        assert not any((world.rest.settled_traffic(rollout.name) or {}).values()), "nothing serves, as before"
+        serving = world.rest.settled_traffic(rollout.name) or {}
+        assert not any(serving.values()), (attempt, "nothing serves, as before", api.logs(run_id))
         world.rest.clear_faults()
 
     api.retry(run_id)

@@ -6,14 +6,26 @@ import uuid
 
 import pytest
 
-from tests.world import Rollout, World
+from rollway.local.stack import Stack
+from tests.rest import Rest
+from tests.world import World
+
+
+@pytest.fixture(scope="module")
+def promoted(stack: Stack, variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An endpoint that only its one rollout has touched: its name."""
+    world = World(stack, variables, Rest(variables), tmp_path_factory.mktemp("promoted"))
+    rollout = world.make_rollout()
+    done = world.deploy(rollout)
+    assert done.returncode == 0, done.stderr
+    return rollout.name
 
 
 @pytest.fixture
-def foreign(world: World, live: tuple[str, Rollout]) -> str:
+def foreign(world: World, promoted: str) -> str:
     """An endpoint that somebody else made, with an online deployment that failed: its name."""
-    name, copied = f"foreign-{uuid.uuid4().hex[:8]}", live[0]
-    source = f"onlineEndpoints/{copied}/deployments/{world.rest.online_deployments(copied)[0]}"
+    name = f"foreign-{uuid.uuid4().hex[:8]}"
+    source = f"onlineEndpoints/{promoted}/deployments/{world.rest.online_deployments(promoted)[0]}"
     body = world.rest.workspace(source).json()
     body["properties"] = {
         key: body["properties"][key]
@@ -39,42 +51,41 @@ def put(world: World, path: str, body: object) -> None:
 
 
 def test_status_tells_what_is_live_how_new_and_whose_and_what_needs_a_person(
-    world: World, live: tuple[str, Rollout], foreign: str
+    world: World, promoted: str, foreign: str
 ) -> None:
-    name = live[0]
     newer = world.tmp_path / "newer.txt"
-    newer.write_text(f"a newer model for {name}")
-    newest = world.register_model(name, newer)
+    newer.write_text(f"a newer model for {promoted}")
+    newest = world.register_model(promoted, newer)
     before = world.rest.writes(to=world.variables["AZUREML_WORKSPACE"])
 
-    healthy = world.rollway("status", name, "--json")
+    healthy = world.rollway("status", promoted, "--json")
     everything = world.rollway("status", "--json")
-    plain = world.rollway("status", name, foreign)
+    plain = world.rollway("status", promoted, foreign)
 
     assert healthy.returncode == 0, healthy.stderr
     (ours,) = json.loads(healthy.stdout)["endpoints"]
     (served,) = ours["online_deployments"]
     assert (served["role"], served["weight"], served["cost"]) == ("live", 100, "small")
-    assert (served["model"], served["newest"]) == (f"{name}:1", newest)
+    assert (served["model"], served["newest"]) == (f"{promoted}:1", newest)
     assert (ours["is_ours"], ours["problems"]) == (True, [])
     assert ours["last_rollout"]["outcome"] == "promoted"
     assert ours["live_since"].startswith("20")
     assert everything.returncode == 4, "a person must look at the online deployment that failed"
     by_name = {one["name"]: one for one in json.loads(everything.stdout)["endpoints"]}
-    assert {name, foreign} <= by_name.keys()
+    assert {promoted, foreign} <= by_name.keys()
     assert not by_name[foreign]["is_ours"]
     assert by_name[foreign]["problems"] == ["blue is Failed"]
     assert plain.returncode == 4
-    assert f"{name}:1 (newest is {newest})" in plain.stdout
+    assert f"{promoted}:1 (newest is {newest})" in plain.stdout
     assert f"{foreign} (not Rollway's)  nothing" in plain.stdout
     assert "blue (small cost: 1 x Standard_DS3_v2, Failed)" in plain.stdout
     assert plain.stdout.endswith(f"\n! {foreign}: blue is Failed\n")
     assert world.rest.writes(to=world.variables["AZUREML_WORKSPACE"])[len(before) :] == []
 
 
-def test_an_unknown_endpoint_is_an_error_that_names_the_ones_there_are(world: World, live: tuple[str, Rollout]) -> None:
-    done = world.rollway("status", live[0] + "x")
+def test_an_unknown_endpoint_is_an_error_that_names_the_ones_there_are(world: World, promoted: str) -> None:
+    done = world.rollway("status", promoted + "x")
 
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: there is no endpoint '{live[0]}x'\n")
-    assert f"did you mean '{live[0]}'?" in done.stderr
+    assert done.stderr.startswith(f"error: there is no endpoint '{promoted}x'\n")
+    assert f"did you mean '{promoted}'?" in done.stderr
