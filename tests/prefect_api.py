@@ -1,7 +1,9 @@
 """A witness over Prefect's plain REST API: what the UI's buttons do, and what its pages show."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,8 +16,9 @@ ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 @dataclass(frozen=True)
 class Step:
-    """One task run: which step, how it ended, and the text of its state."""
+    """One task run: of which attempt of the flow run, which step, how it ended, and the text of its state."""
 
+    attempt: int
     name: str
     run_name: str
     state: str
@@ -61,18 +64,17 @@ class PrefectApi:
         """The Cancel button."""
         self.post(f"/flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING"}, "force": True})
 
-    def newest_run(self, *, of: str, but: str) -> str:
+    def runs(self, *, of: str) -> set[str]:
+        """The ids of all flow runs of a Prefect deployment."""
+        return {str(row["id"]) for row in self.post("/flow_runs/filter", {"deployments": {"id": {"any_": [of]}}})}
+
+    def new_run(self, *, of: str, but: set[str]) -> str:
         """The id of the flow run of a Prefect deployment that was just created, once it is there."""
         deadline = time.monotonic() + TIMEOUT_SECONDS
-        while True:
-            rows = self.post(
-                "/flow_runs/filter", {"deployments": {"id": {"any_": [of]}}, "sort": "EXPECTED_START_TIME_DESC"}
-            )
-            found = [str(row["id"]) for row in rows if row["id"] != but]
-            if found:
-                return found[0]
+        while not (found := self.runs(of=of) - but):
             assert time.monotonic() < deadline, "no flow run was created"
             time.sleep(0.3)
+        return found.pop()
 
     def artifact_ids(self, run_id: str) -> dict[str, str]:
         """The ids of the artifacts of a flow run by key."""
@@ -95,14 +97,26 @@ class PrefectApi:
             assert time.monotonic() < deadline, f"still {state['name']} after {TIMEOUT_SECONDS} s\n{self.logs(run_id)}"
             time.sleep(0.3)
 
-    def wait_until_running(self, run_id: str, prefix: str, *, attempt: int = 1) -> None:
-        """Until that attempt has a running task run whose name starts like that."""
+    def wait_until_begun(self, run_id: str, step: str, *, attempt: int = 1) -> None:
+        """Until that attempt has begun a step with that in its name."""
+        self._wait(run_id, step, lambda: self._has_begun(run_id, step, attempt))
+
+    def wait_until_stopped(self, run_id: str, *, attempt: int = 1) -> None:
+        """Until a cancelled attempt undoes what it did, or its process is gone: then its worker does."""
+        self._wait(run_id, "abort", lambda: self._has_begun(run_id, "abort", attempt) or not self._lives(run_id))
+
+    def _wait(self, run_id: str, step: str, is_so: Callable[[], bool]) -> None:
         deadline = time.monotonic() + TIMEOUT_SECONDS
-        while self.flow_run(run_id)["run_count"] < attempt or not any(
-            one.run_name.startswith(prefix) and one.state == "Running" for one in self.steps(run_id)
-        ):
-            assert time.monotonic() < deadline, f"{prefix} never ran\n{self.logs(run_id)}"
+        while not is_so():
+            assert time.monotonic() < deadline, f"{step} never began\n{self.logs(run_id)}"
             time.sleep(0.1)
+
+    def _has_begun(self, run_id: str, step: str, attempt: int) -> bool:
+        steps = [one for one in self.steps(run_id) if one.attempt == attempt and step in one.run_name]
+        return any(one.state != "Pending" for one in steps)
+
+    def _lives(self, run_id: str) -> bool:
+        return Path("/proc", self.flow_run(run_id)["infrastructure_pid"].rpartition(":")[2]).exists()
 
     def steps(self, run_id: str) -> list[Step]:
         """All task runs so far, oldest first."""
@@ -111,6 +125,7 @@ class PrefectApi:
         )
         return [
             Step(
+                attempt=row["flow_run_run_count"],
                 name=row["task_key"].rpartition(".")[2].split("-")[0].replace("_", " "),
                 run_name=row["name"],
                 state=row["state_name"],

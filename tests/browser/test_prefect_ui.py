@@ -170,8 +170,9 @@ def test_a_person_starts_a_run_reads_why_it_failed_and_presses_retry(
         page.goto(f"{stack.ui_url}/v2/deployments/deployment/{deployed['id']}/run")
         expect(page.get_by_text("Roll out anew although nothing differs.")).to_be_visible()
         page.get_by_role("switch").nth(1).click()  # force, because the rollout of the other tests is live
+        before = prefect.runs(of=deployed["id"])
         page.get_by_role("button", name="Submit").click()
-        started = prefect.newest_run(of=deployed["id"], but=run["id"])
+        started = prefect.new_run(of=deployed["id"], but=before)
         assert prefect.wait(started)["name"] == "Failed", prefect.logs(started)
         rest.clear_faults()
 

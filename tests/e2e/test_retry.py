@@ -87,30 +87,32 @@ def test_each_retry_goes_on_where_the_run_failed_and_does_nothing_twice(world: W
 def test_cancel_at_any_step_gives_traffic_back_and_a_retry_goes_on(world: World, api: PrefectApi) -> None:
     rollout = world.make_rollout()
     endpoint = f"/onlineEndpoints/{rollout.name}"
-    container = {"at": "container", "method": "POST", "path": f"^/{rollout.name}/", "delay_seconds": 4}
-    holds: list[tuple[str, dict[str, Any]]] = [  # the step to cancel in, and what keeps it long enough
-        ("ensure ", {"method": "PUT", "path": f"{endpoint}$", "operation": "slow", "delay_seconds": 4}),
-        ("wait ", {"method": "PUT", "path": f"{endpoint}/deployments/", "operation": "slow", "delay_seconds": 8}),
-        ("smoke test ", container),
-        ("move ", {"method": "PUT", "path": f"{endpoint}$", "operation": "slow", "delay_seconds": 4}),
-        ("smoke test ", {**container, "after": 1}),
+    stuck = {"method": "PUT", "operation": "stuck"}
+    unanswered = {"path": f"/{rollout.name}/score$", "delay_seconds": 50}  # a smoke test would wait for 60 s
+    holds: list[tuple[str, dict[str, Any]]] = [  # the step to cancel in, and what keeps it until faults are cleared
+        ("ensure ", {**stuck, "path": f"{endpoint}$"}),
+        ("wait ", {**stuck, "path": f"{endpoint}/deployments/"}),
+        ("(pinned)", unanswered),
+        ("move ", {**stuck, "path": f"{endpoint}$"}),
+        ("(by traffic)", unanswered),
     ]
     run_id = ""
-    for attempt, (prefix, fault) in enumerate(holds, start=1):
+    for attempt, (step, fault) in enumerate(holds, start=1):
         world.rest.fault(**fault)
         if run_id:
             api.retry(run_id)
         else:
             run_id = api.run("deploy-endpoint/diabetes", rollout=rollout.write())
-        api.wait_until_running(run_id, prefix, attempt=attempt)
+        api.wait_until_begun(run_id, step, attempt=attempt)
 
         api.cancel(run_id)
+        api.wait_until_stopped(run_id, attempt=attempt)
+        world.rest.clear_faults()  # the abort waits for what is running in Azure
         state = api.wait(run_id, attempt=attempt)
 
         assert state["name"] == "Cancelled", (attempt, api.logs(run_id))
         serving = world.rest.settled_traffic(rollout.name) or {}
         assert not any(serving.values()), (attempt, "nothing serves, as before", api.logs(run_id))
-        world.rest.clear_faults()
 
     api.retry(run_id)
     state = api.wait(run_id, attempt=len(holds) + 1)
