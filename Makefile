@@ -22,7 +22,7 @@ demo: .venv/ready ## train a model, roll it out, roll out a second version under
 
 test: .venv/ready ## all checks and all tests
 	@$(MAKE) --no-print-directory check
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 25 tests/e2e tests/browser tests/contract
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 25 tests/e2e tests/browser tests/contract
 
 matrix: .venv/ready ## every call of a rollout with every fault, every write with a kill; `make test` tries a part
 	ROLLWAY_MATRIX=full $(BIN)/pytest -n 2 tests/e2e/test_fault_matrix.py tests/e2e/test_kill_matrix.py

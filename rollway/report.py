@@ -149,6 +149,8 @@ def markdown(report: RolloutReport) -> str:
     if report.timeline:
         lines += ["", "### Timeline", "", timeline_picture(report.timeline)]
     lines += ["", "### Why", "", *_action_table(report.plan)]
+    if report.plan.findings:
+        lines += ["", preflight_markdown(report.plan.findings)]
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from prefect.artifacts import acreate_markdown_artifact, acreate_progress_artifact, aupdate_progress_artifact
+from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
@@ -15,8 +16,8 @@ from rollway.rollout import plan as planning
 from rollway.rollout import traffic
 from rollway.rollout.plan import Kind, Plan
 from rollway.rollout.preflight import require_no_blockers
-from rollway.rollout.rollback import plan_rollback
-from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
+from rollway.rollout.rollback import hold, plan_rollback
+from rollway.rollout.state import PINNED, EndpointState, OnlineDeploymentState, ResolvedAsset
 from rollway.settings import Workspace
 from rollway.spec import Frozen, RolloutSpec
 from tasks.notes import note
@@ -89,7 +90,11 @@ async def make_plan(
     # The flow run's id: a retry of a forced rollout goes on with what it has made.
     token = str(flow_run.id) if force else ""
     plan = planning.plan(spec, model, environment, today, weight=weight, force=token)
-    plan = await run_preflight(session, connected, spec, plan, today)
+    pinned = today.tags.get(PINNED)
+    if pinned and _is_by_schedule():
+        plan = hold(plan, pinned)
+    else:
+        plan = await run_preflight(session, connected, spec, plan, today)
     get_run_logger().info("Plan: %s", report.headline(plan))
     await note(model=str(model or ""), traffic=traffic.describe(today.traffic))
     await acreate_markdown_artifact(
@@ -111,6 +116,11 @@ async def make_plan(
     # Prefect draws an arrow from each step of whose result it finds any part, down to the strings, inside an argument:
     # what has been through JSON has only one origin.
     return PlannedRollout.model_validate_json(planned.model_dump_json())
+
+
+def _is_by_schedule() -> bool:
+    context = FlowRunContext.get()
+    return context is not None and context.flow_run is not None and context.flow_run.auto_scheduled is True
 
 
 @step(

@@ -172,9 +172,9 @@ class Lab:
 
     def requests_of(self, act: Callable[[], object]) -> list[dict[str, Any]]:
         """What the emulator is asked while something happens."""
-        before = len(self.emulator.get("requests"))
+        before = self.rest.last_request()
         act()
-        requests: list[dict[str, Any]] = self.emulator.get("requests")[before:]
+        requests: list[dict[str, Any]] = self.emulator.get(f"requests?after={before}")
         return requests
 
     def note(self, text: str) -> None:

@@ -101,9 +101,14 @@ class Rest:
         key = self.workspace(f"onlineEndpoints/{endpoint}/listKeys", method="POST").json()["primaryKey"]
         return self.http.post(uri, json=body, headers={"Authorization": f"Bearer {key}"})
 
-    def writes(self, *, to: str = "") -> list[str]:
-        """Every write the cloud has been asked for so far, `METHOD path`, whose path contains `to`."""
+    def last_request(self) -> int:
+        """The number of the last request the cloud has handled; 0 before the first."""
         requests = self.http.get(f"{self._base}/_emulator/requests").json()
+        return int(requests[-1]["number"]) if requests else 0
+
+    def writes(self, *, to: str = "", after: int = 0) -> list[str]:
+        """Every write the cloud has been asked for after that request, `METHOD path`, whose path contains `to`."""
+        requests = self.http.get(f"{self._base}/_emulator/requests", params={"after": after}).json()
         return [
             f"{one['method']} {one['path']}"
             for one in requests

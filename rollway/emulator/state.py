@@ -1,10 +1,11 @@
 """What the emulator is made of: its parts, wired once for one state directory."""
 
 import asyncio
+import itertools
 import logging
 import os
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
@@ -46,6 +47,7 @@ class Emulator:
     images: Path | None = None
     secret: str = ""  # for `/_emulator/` and the page; empty on loopback, where none is needed
     requests: deque[Document] = field(default_factory=lambda: deque(maxlen=REQUESTS_KEPT))
+    request_numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     faults: list[Fault] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 

@@ -45,7 +45,8 @@ class Witness:
             await self._app(scope, receive, send)
             return
         query = re.sub(r"(?i)\bsig=[^&]*", "sig=hidden", scope["query_string"].decode("latin-1"))
-        entry = {"method": scope["method"], "path": scope["path"], "query": query, "status": None}
+        number = next(self._emulator.request_numbers)
+        entry = {"number": number, "method": scope["method"], "path": scope["path"], "query": query, "status": None}
         self._emulator.requests.append(entry)
 
         async def send_noted(message: Message) -> None:
@@ -97,9 +98,12 @@ class Steering:
         }
         return JSONResponse(body)
 
-    async def get_requests(self, _: Request) -> Response:
-        """The requests handled since the start or the last reset, oldest first."""
-        return JSONResponse(list(self._emulator.requests))
+    async def get_requests(self, request: Request) -> Response:
+        """The requests handled since the start or the last reset, or `?after=` a number; oldest first."""
+        after = request.query_params.get("after", "0")
+        if not after.isdecimal():
+            return JSONResponse({"problems": [f"after={after}: not the number of a request"]}, 400)
+        return JSONResponse([one for one in self._emulator.requests if one["number"] > int(after)])
 
     async def post_reset(self, _: Request) -> Response:
         """As after the first start with the same seed: no containers, assets, endpoints, faults or noted requests."""

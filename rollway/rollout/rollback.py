@@ -3,6 +3,7 @@
 from rollway.errors import ConfigurationError, ForeignChange, NotFound
 from rollway.rollout import traffic
 from rollway.rollout.plan import Action, Change, Kind, Plan
+from rollway.rollout.preflight import Finding, Severity
 from rollway.rollout.state import (
     CREATED_AT,
     FINGERPRINT,
@@ -174,3 +175,16 @@ def _actions(
 def _asset(asset_id: str | None, text: str | None) -> ResolvedAsset | None:
     name, _, version = (text or "").rpartition(":")
     return ResolvedAsset(id=asset_id, name=name, version=version) if name else None
+
+
+def hold(plan: Plan, why: str) -> Plan:
+    """What a plan that nobody asked for comes to while its endpoint is pinned: nothing, and a warning that says why."""
+    if plan.is_no_op:
+        return plan
+    finding = Finding(
+        severity=Severity.WARNING,
+        field=f"endpoint {plan.endpoint}",
+        message=f"a schedule changes nothing while it is pinned: {why}",
+        hint="run the rollout by hand to let it go on",
+    )
+    return plan.model_copy(update={"actions": (), "traffic_after": plan.traffic_before, "findings": (finding,)})

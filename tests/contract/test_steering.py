@@ -1,4 +1,4 @@
-"""The clock and the reset of `/_emulator/`; each test has an emulator of its own, because they change it as a whole."""
+"""The clock, the requests and the reset of `/_emulator/`; each test has an emulator of its own, for it changes it whole."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,3 +115,19 @@ def test_a_credential_goes_on_working_when_time_has_passed(own: EmulatorProcess)
     token = credential.get_token(f"{own.url}/.default").token
     rest = PlainRest(own, token)
     assert rest.send("GET", "/onlineEndpoints").status_code == 200
+
+
+def test_requests_are_numbered_so_that_a_test_can_ask_for_those_since_another(own: EmulatorProcess) -> None:
+    rest = PlainRest(own)
+    rest.send("GET", "/onlineEndpoints")
+    first = own.get("requests")[-1]["number"]
+    rest.send("GET", "/models")
+    own.reset()
+    rest.send("GET", "/environments")
+
+    (later,) = own.get(f"requests?after={first}")
+    refused = own.http().get(f"{own.url}/_emulator/requests?after=yesterday")
+
+    assert later["path"].endswith("/environments")
+    assert later["number"] == first + 2, "a reset forgets requests, and counts on"
+    assert (refused.status_code, refused.json()["problems"]) == (400, ["after=yesterday: not the number of a request"])

@@ -197,13 +197,14 @@ def test_smoke_test_that_fails_moves_no_traffic(
 ) -> None:
     rollout = aimed_at(world, live, fixture)
     rollout.rollout["smoke_test"]["expect"] |= expect
-    writes = len(world.rest.writes(to=f"onlineEndpoints/{live[0]}"))
+    last = world.rest.last_request()
 
     done = world.deploy(rollout)
 
     assert_refused(done, 3, "the smoke test of 'main-", *texts)
     assert_untouched(world, live, *before)
-    puts = [write for write in world.rest.writes(to=f"onlineEndpoints/{live[0]}")[writes:] if write.startswith("PUT")]
+    writes = world.rest.writes(to=f"onlineEndpoints/{live[0]}", after=last)
+    puts = [write for write in writes if write.startswith("PUT")]
     assert all("/deployments/" in write for write in puts), "the endpoint, and so its traffic, was never written"
 
 

@@ -57,10 +57,9 @@ def test_every_call_with(
 
 
 def is_chosen(number: int, call: Call, trouble: str) -> bool:
-    """Whether a cell is tried: all, or of each write what lasts and a quarter of the rest, of each read an eighth."""
-    if IS_FULL or (call.is_write and TROUBLES[trouble].get("count", 1) is None):
-        return True
-    every = 4 if call.is_write else 8
+    """Whether a cell is tried: all, or of each write half of what lasts and a fifth of the rest, of each read less."""
+    lasts = TROUBLES[trouble].get("count", 1) is None
+    every = 1 if IS_FULL else (2 if lasts else 5) if call.is_write else 15
     return (number + list(TROUBLES).index(trouble)) % every == 0
 
 

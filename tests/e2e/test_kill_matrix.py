@@ -43,6 +43,7 @@ def second(lab: Lab) -> Undisturbed:
 
 def undisturbed(lab: Lab) -> Undisturbed:
     writes = [one for one in calls_of(lab.requests_of(lab.roll_out)) if one.is_write]
+    assert writes, "a rollout writes"
     return Undisturbed(writes, lab.look())
 
 

@@ -30,21 +30,21 @@ def test_second_version_takes_over_without_a_failed_request(world: World) -> Non
 
 def test_unchanged_rollout_is_a_no_op_that_writes_nothing(world: World, live: tuple) -> None:
     name, rollout = live
-    before = world.rest.writes(to=world.variables["AZUREML_WORKSPACE"])
+    before = world.rest.last_request()
     traffic = world.rest.traffic(name)
 
     again = world.deploy(rollout, "--json")
 
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["outcome"] == "nothing to do"
-    assert world.rest.writes(to=world.variables["AZUREML_WORKSPACE"])[len(before) :] == []
+    assert world.rest.writes(to=world.variables["AZUREML_WORKSPACE"], after=before) == []
     assert world.rest.traffic(name) == traffic
 
 
 def test_plan_and_dry_run_write_nothing_and_say_what_would_be_done(world: World) -> None:
     rollout = world.make_rollout()
     folder = rollout.write()
-    before = world.rest.writes(to=world.variables["AZUREML_WORKSPACE"])
+    before = world.rest.last_request()
 
     plan = world.rollway("plan", folder)
     dry_run = world.deploy(rollout, "--dry-run")
@@ -54,7 +54,7 @@ def test_plan_and_dry_run_write_nothing_and_say_what_would_be_done(world: World)
         assert "plan: create endpoint, create online deployment, move traffic" in output
         assert f"create endpoint {rollout.name}: there is no endpoint of that name" in output
         assert "online deployment: none serves traffic -> main-" in output
-    assert world.rest.writes(to=world.variables["AZUREML_WORKSPACE"])[len(before) :] == []
+    assert world.rest.writes(to=world.variables["AZUREML_WORKSPACE"], after=before) == []
     assert rollout.name not in world.rest.endpoints()
 
 

@@ -56,7 +56,7 @@ def test_status_tells_what_is_live_how_new_and_whose_and_what_needs_a_person(
     newer = world.tmp_path / "newer.txt"
     newer.write_text(f"a newer model for {promoted}")
     newest = world.register_model(promoted, newer)
-    before = world.rest.writes(to=world.variables["AZUREML_WORKSPACE"])
+    before = world.rest.last_request()
 
     healthy = world.rollway("status", promoted, "--json")
     everything = world.rollway("status", "--json")
@@ -80,7 +80,7 @@ def test_status_tells_what_is_live_how_new_and_whose_and_what_needs_a_person(
     assert f"{foreign} (not Rollway's)  nothing" in plain.stdout
     assert "blue (small cost: 1 x Standard_DS3_v2, Failed)" in plain.stdout
     assert plain.stdout.endswith(f"\n! {foreign}: blue is Failed\n")
-    assert world.rest.writes(to=world.variables["AZUREML_WORKSPACE"])[len(before) :] == []
+    assert world.rest.writes(to=world.variables["AZUREML_WORKSPACE"], after=before) == []
 
 
 def test_an_unknown_endpoint_is_an_error_that_names_the_ones_there_are(world: World, promoted: str) -> None:

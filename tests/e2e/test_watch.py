@@ -29,6 +29,7 @@ class Watched:
     world: World
     api: httpx.Client
     rollout: Rollout
+    deployment_id: str  # of its Prefect deployment
 
     @property
     def name(self) -> str:
@@ -115,8 +116,8 @@ def watched(
         "parameter_openapi_schema",
     )
     body = {"name": rollout.name, **{key: shipped[key] for key in kept}}
-    api.post("/deployments/", json=body).raise_for_status()
-    return Watched(world, api, rollout)
+    deployment_id = api.post("/deployments/", json=body).raise_for_status().json()["id"]
+    return Watched(world, api, rollout, deployment_id)
 
 
 def watcher_of(api: httpx.Client) -> dict[str, Any]:
@@ -131,6 +132,15 @@ def pause_schedules(api: httpx.Client) -> None:
         api.patch(url, json={"active": False}).raise_for_status()
 
 
+def soon() -> dict[str, str]:
+    """A schedule whose runs are so far apart that one has ended when the next begins.
+
+    Few of them, because Prefect creates the runs of an hour at once; more than one, because it may take a minute.
+    """
+    first = datetime.now(UTC) + timedelta(seconds=5)
+    return {"rrule": f"DTSTART:{first:%Y%m%dT%H%M%SZ}\nRRULE:FREQ=SECONDLY;INTERVAL=45;COUNT=6"}
+
+
 def wait(is_done: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while not is_done():
@@ -143,11 +153,8 @@ def test_a_schedule_notices_a_new_version_and_rolls_it_out_once(watched: Watched
     model.write_text("weights")
     assert watched.world.register_model(watched.name, model) == "1"
     watcher = watcher_of(watched.api)
-    # So far apart that one watch has ended when the next begins, and few: Prefect creates the runs of an hour at once.
-    first = datetime.now(UTC) + timedelta(seconds=5)
-    schedule = {"rrule": f"DTSTART:{first:%Y%m%dT%H%M%SZ}\nRRULE:FREQ=SECONDLY;INTERVAL=45;COUNT=6"}
     watched.api.post(
-        f"/deployments/{watcher['id']}/schedules", json=[{"schedule": schedule, "active": True}]
+        f"/deployments/{watcher['id']}/schedules", json=[{"schedule": soon(), "active": True}]
     ).raise_for_status()
 
     try:
@@ -173,6 +180,33 @@ def test_versions_that_came_while_nobody_watched_make_one_rollout_of_the_newest(
     assert [watcher.returncode for watcher in watchers] == [0, 0, 0], errors
     assert len(watched.runs()) == before + 1
     watched.wait_until_served("10")
+
+
+def test_a_schedule_leaves_a_pinned_endpoint_alone_and_a_person_does_not(watched: Watched) -> None:
+    watched.world.rest.set_tags(watched.name, {"rollway:pinned": "rolled back by a test"})
+    watched.register("12")
+    before, last = {run["id"] for run in watched.runs()}, watched.world.rest.last_request()
+    path = f"/deployments/{watched.deployment_id}"
+    parameters = {"rollout": watched.name}
+    schedule = {"schedule": soon(), "active": True, "parameters": parameters}
+    made = watched.api.post(f"{path}/schedules", json=[schedule]).raise_for_status().json()
+
+    def ended() -> list[dict[str, Any]]:
+        return [run for run in watched.runs() if run["id"] not in before and run["state_type"] in ENDED]
+
+    wait(lambda: bool(ended()), "the schedule to start a rollout")
+    watched.api.delete(f"{path}/schedules/{made[0]['id']}").raise_for_status()
+    (run,) = ended()
+    assert (run["auto_scheduled"], run["state_type"]) == (True, "COMPLETED"), run["state"]["message"]
+    assert watched.world.rest.writes(to=f"/{watched.name}", after=last) == []
+    of_run = {"flow_runs": {"id": {"any_": [run["id"]]}}, "artifacts": {"key": {"like_": "rollout-%"}}}
+    (report,) = watched.ask("artifacts", **of_run)
+    assert "nothing to do" in report["data"]
+    assert "a schedule changes nothing while it is pinned: rolled back by a test" in report["data"]
+
+    watched.api.post(f"{path}/create_flow_run", json={"parameters": parameters}).raise_for_status()
+    wait(lambda: len(ended()) == 2, "the rollout that a person started")
+    watched.wait_until_served("12")
 
 
 def test_what_is_wrong_with_some_rollouts_does_not_keep_the_others_from_being_watched(

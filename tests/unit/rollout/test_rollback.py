@@ -6,7 +6,7 @@ import pytest
 
 from rollway.errors import ConfigurationError, ForeignChange, NotFound
 from rollway.rollout.plan import Kind, Plan
-from rollway.rollout.rollback import Target, choose, plan_rollback, require_way_back
+from rollway.rollout.rollback import Target, choose, hold, plan_rollback, require_way_back
 from rollway.rollout.state import (
     CREATED_AT,
     FINGERPRINT,
@@ -229,3 +229,14 @@ def test_a_new_rollout_that_would_not_lead_back_is_refused(plan: Plan, target: T
 
 def kinds(plan: Plan) -> list[Kind]:
     return [action.kind for action in plan.actions]
+
+
+def test_what_nobody_asked_for_is_not_done_on_a_pinned_endpoint_and_says_why() -> None:
+    held = hold(a_plan(), "rolled back to blue")
+
+    assert held.is_no_op
+    assert held.traffic_after == held.traffic_before
+    assert [str(one) for one in held.findings] == [
+        "endpoint diabetes: a schedule changes nothing while it is pinned: rolled back to blue"
+    ]
+    assert hold(held, "again") == held, "where nothing is to do nothing is held"
