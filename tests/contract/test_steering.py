@@ -1,4 +1,4 @@
-"""The clock, the requests and the reset of `/_emulator/`; each test has an emulator of its own, for it changes it whole."""
+"""The clock, the requests and the reset of `/_emulator/`; each test changes an emulator of its own as a whole."""
 
 from collections.abc import Iterator
 from pathlib import Path
