@@ -237,4 +237,4 @@ def test_handled_requests_are_listed_without_secrets(client: MLClient, emulator:
     handled = [one for one in emulator.get("requests") if name in one["path"]]
 
     assert [(one["method"], one["status"]) for one in handled][:2] == [("PUT", 201), ("GET", 200)]
-    assert set(handled[0]) == {"method", "path", "query", "status"}
+    assert set(handled[0]) == {"number", "method", "path", "query", "status"}
