@@ -205,7 +205,7 @@ def test_a_schedule_leaves_a_pinned_endpoint_alone_and_a_person_does_not(watched
     assert "a schedule changes nothing while it is pinned: rolled back by a test" in report["data"]
 
     watched.api.post(f"{path}/create_flow_run", json={"parameters": parameters}).raise_for_status()
-    wait(lambda: len(ended()) == 2, "the rollout that a person started")
+    wait(lambda: len(ended()) > 1, "the rollout that a person started")
     watched.wait_until_served("12")
 
 
