@@ -1,6 +1,7 @@
 """Faults: what tests declare to go wrong, at the emulator's front, in a long-running operation, or in a container."""
 
 import asyncio
+import contextlib
 import re
 from typing import Literal, Self
 
@@ -17,10 +18,11 @@ Place = Literal["front", "operation", "container"]
 class Fault(BaseModel):
     """One thing that goes wrong for requests whose method and path match: `count` times, after the first `after`.
 
-    Without a count it goes on until it is deleted. At the `front` and in a `container` it is a delay (`delay_seconds`),
-    an answer (`status`, with `retry_after` seconds and `body`), or a connection that is dropped before the request is
-    handled, or after it was handled and before the answer; a delay comes first. A container's requests have the path
-    `/{endpoint}/{online deployment}/{route}`, and what happens there reaches the client as the gateway's answer.
+    Without a count it goes on until it is deleted. At the `front` and in a `container` it is a delay (`delay_seconds`,
+    or until faults are deleted), an answer (`status`, with `retry_after` seconds and `body`), or a connection that is
+    dropped before the request is handled, or after it was handled and before the answer; a delay comes first. A
+    container's requests have the path `/{endpoint}/{online deployment}/{route}`, and what happens there reaches the
+    client as the gateway's answer.
 
     An `operation` that a matching request starts ends as `failed` (with `code` and `message`), is `stuck` until faults
     are deleted, has status Succeeded and leaves the resource Failed (`failed_body`), or is only `slow`; `delay_seconds`
@@ -88,7 +90,26 @@ class Fault(BaseModel):
         return JSONResponse(body, status, headers)
 
 
-def take(faults: list[Fault], place: Place, method: str, path: str) -> Fault | None:
+class Faults(list[Fault]):
+    """The faults still to come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cleared = asyncio.Event()
+
+    def clear(self) -> None:
+        """Nothing goes wrong any more; what is late on purpose goes on at once."""
+        super().clear()
+        self._cleared.set()
+        self._cleared = asyncio.Event()
+
+    async def delay(self, seconds: float) -> None:
+        """Waits so long, or until faults are deleted."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._cleared.wait(), seconds)
+
+
+def take(faults: Faults, place: Place, method: str, path: str) -> Fault | None:
     """The first fault that matches and whose time has come, used up by one; all that match count the request."""
     taken = None
     for fault in [one for one in faults if one.matches(place, method, path)]:
@@ -103,7 +124,7 @@ def take(faults: list[Fault], place: Place, method: str, path: str) -> Fault | N
     return taken
 
 
-def afflict(faults: list[Fault], method: str, path: str, operation: Operation) -> None:
+def afflict(faults: Faults, method: str, path: str, operation: Operation) -> None:
     """Let a fault decide how an operation ends that is about to start."""
     fault = take(faults, "operation", method, path)
     if fault is None:
@@ -126,12 +147,12 @@ class ContainerFault(Exception):
         self.status, self.body = status, body
 
 
-async def trouble_container(faults: list[Fault], method: str, path: str) -> None:
+async def trouble_container(faults: Faults, method: str, path: str) -> None:
     """What goes wrong in a container with one request: a delay, or ContainerFault."""
     fault = take(faults, "container", method, path)
     if fault is None:
         return
-    await asyncio.sleep(fault.delay_seconds)
+    await faults.delay(fault.delay_seconds)
     if fault.drop is not None:
         raise ContainerFault(None, "")
     if fault.status is not None:

@@ -13,7 +13,7 @@ from secrets import token_hex
 from rollway.emulator.blobs import Blobs
 from rollway.emulator.clock import Clock, Profile
 from rollway.emulator.errors import Document
-from rollway.emulator.faults import Fault
+from rollway.emulator.faults import Faults
 from rollway.emulator.fleet import Fleet
 from rollway.emulator.identity import Identity
 from rollway.emulator.operations import Operations
@@ -48,7 +48,7 @@ class Emulator:
     secret: str = ""  # for `/_emulator/` and the page; empty on loopback, where none is needed
     requests: deque[Document] = field(default_factory=lambda: deque(maxlen=REQUESTS_KEPT))
     request_numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-    faults: list[Fault] = field(default_factory=list)
+    faults: Faults = field(default_factory=Faults)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def spawn(self, work: Coroutine[None, None, None], name: str) -> None:

@@ -1,6 +1,5 @@
 """`/_emulator/`: how tests and people look into the emulator and make it fail on purpose."""
 
-import asyncio
 import json
 import re
 
@@ -56,7 +55,7 @@ class Witness:
 
         fault = faults.take(self._emulator.faults, "front", scope["method"], scope["path"])
         if fault is not None:
-            await asyncio.sleep(fault.delay_seconds)
+            await self._emulator.faults.delay(fault.delay_seconds)
         if fault is not None and fault.status is not None:
             await fault.response()(scope, receive, send_noted)
         elif fault is not None and fault.drop is not None:

@@ -1,5 +1,6 @@
 """One emulator per pytest process, and unmodified clients that reach it through environment variables alone."""
 
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -216,3 +217,11 @@ def served(client: MLClient, model: Model, environment: Environment, emulator: E
     client.online_deployments.begin_create_or_update(wanted).result()
     endpoint = set_traffic(client, name, blue=100)
     return Served(name, endpoint.scoring_uri, client.online_endpoints.get_keys(name).primary_key, emulator)
+
+
+def wait_until(condition: Any, seconds: float = 20) -> None:
+    """Poll until something is so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)

@@ -1,6 +1,7 @@
 """Faults that are declared reach unmodified clients as in real life."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from azure.core.exceptions import (
 )
 from azure.identity import ClientSecretCredential
 
-from tests.contract.conftest import Served, create_endpoint, describe
+from tests.contract.conftest import Served, create_endpoint, describe, wait_until
 from tests.emulator_process import EmulatorProcess
 
 
@@ -52,6 +53,22 @@ def test_a_fault_without_a_count_lasts_until_faults_are_deleted(
     emulator.http().delete(f"{emulator.url}/_emulator/faults").raise_for_status()
 
     assert client.online_endpoints.get(name).name == name
+
+
+def test_a_late_answer_comes_at_once_when_faults_are_deleted(
+    client: MLClient, emulator: EmulatorProcess, name: str
+) -> None:
+    create_endpoint(client, name)
+    emulator.fail(method="GET", path=f"/onlineEndpoints/{name}$", delay_seconds=3600)
+
+    with ThreadPoolExecutor() as threads:
+        late = threads.submit(client.online_endpoints.get, name)
+        wait_until(lambda: emulator.get("faults") == [])  # it has met the fault
+        is_late = not late.done()
+        emulator.delete_faults()
+
+        assert late.result(timeout=60).name == name
+    assert is_late
 
 
 def test_a_slow_answer_runs_into_the_clients_read_timeout(

@@ -2,16 +2,14 @@
 
 import json
 import threading
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Environment, Model
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
-from tests.contract.conftest import FIXTURES, Arm, Served, create_endpoint, describe, set_traffic
+from tests.contract.conftest import FIXTURES, Arm, Served, create_endpoint, describe, set_traffic, wait_until
 from tests.emulator_process import EmulatorProcess
 
 
@@ -237,11 +235,3 @@ def test_deleting_a_deployment_lets_its_requests_in_flight_end(
     assert endpoint.name == name
     assert [answer.status_code for answer in answers] == [200]
     assert serving.score({}, azureml_model_deployment="blue").status_code == 404
-
-
-def wait_until(condition: Any, seconds: float = 20) -> None:
-    """Poll until something is so."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)

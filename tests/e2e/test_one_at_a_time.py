@@ -39,12 +39,13 @@ def test_a_foreign_change_of_traffic_is_reported_and_not_overwritten(world: Worl
     assert world.deploy(rollout).returncode == 0
     stable = world.rest.online_deployments(rollout.name)[0]
     rollout.online_deployment["environment_variables"] = {"A": "1"}
-    world.rest.fault(at="container", method="POST", path=f"^/{rollout.name}/", delay_seconds=4)  # of the smoke test
+    world.rest.fault(path=f"/{rollout.name}/score$", delay_seconds=50)  # the smoke test would wait for 60 s
     held = world.start("deploy", rollout.write())
     candidate = world.wait_for(lambda: candidate_of(world, rollout, stable), "candidate")
     world.wait_for(lambda: world.rest.is_ready(rollout.name, candidate), "candidate that is ready")
     foreign = {stable: 90, candidate: 10}
     world.rest.set_traffic(rollout.name, foreign)
+    world.rest.clear_faults()
 
     _, said = held.communicate(timeout=120)
 
