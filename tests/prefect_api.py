@@ -64,18 +64,6 @@ class PrefectApi:
         """The Cancel button."""
         self.post(f"/flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING"}, "force": True})
 
-    def runs(self, *, of: str) -> set[str]:
-        """The ids of all flow runs of a Prefect deployment."""
-        return {str(row["id"]) for row in self.post("/flow_runs/filter", {"deployments": {"id": {"any_": [of]}}})}
-
-    def new_run(self, *, of: str, but: set[str]) -> str:
-        """The id of the flow run of a Prefect deployment that was just created, once it is there."""
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        while not (found := self.runs(of=of) - but):
-            assert time.monotonic() < deadline, "no flow run was created"
-            time.sleep(0.3)
-        return found.pop()
-
     def artifact_ids(self, run_id: str) -> dict[str, str]:
         """The ids of the artifacts of a flow run by key."""
         rows = self.post("/artifacts/filter", {"flow_runs": {"id": {"any_": [run_id]}}})
