@@ -22,7 +22,7 @@ from tests.world import World
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LOAD_TIMEOUT_MS = 60_000
-expect.set_options()
+expect.set_options(timeout=LOAD_TIMEOUT_MS)
 STEPS = [
     "read diabetes",
     "connect to Azure ML",
