@@ -20,6 +20,7 @@ import pytest
 
 from rollway.local.stack import Stack
 from tests.emulator_process import REPOSITORY, EmulatorProcess, running_emulator
+from tests.prefect_api import Patient
 from tests.rest import Rest
 from tests.world import FIXTURES, Rollout
 
@@ -193,16 +194,9 @@ class Lab:
     def bury(self, killed: Outcome) -> None:
         """What a worker tells Prefect of a run whose process has died, and what an operator does who does not wait."""
         crashed = {"state": {"type": "CRASHED", "name": "Crashed"}, "force": True}
-        self._tell_prefect("POST", f"/flow_runs/{killed.flow_run}/set_state", crashed)
-        self._tell_prefect("PATCH", f"/v2/concurrency_limits/endpoint:{self.rollout.name}", {"active_slots": 0})
-
-    def _tell_prefect(self, method: str, path: str, body: dict[str, Any]) -> None:
-        """One request, again while the server's small database is locked, as Prefect's own clients do."""
-        deadline = time.monotonic() + RUN_SECONDS
-        while (answer := self.prefect.request(method, path, json=body)).status_code == 503:
-            assert time.monotonic() < deadline, answer.text
-            time.sleep(0.5)
-        answer.raise_for_status()
+        self.prefect.post(f"/flow_runs/{killed.flow_run}/set_state", json=crashed).raise_for_status()
+        name = f"endpoint:{self.rollout.name}"
+        self.prefect.patch(f"/v2/concurrency_limits/{name}", json={"active_slots": 0}).raise_for_status()
 
 
 @pytest.fixture(scope="session")
@@ -230,7 +224,7 @@ def lab(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]
             text=True,
             start_new_session=True,
         )
-        with server, httpx.Client(base_url=f"{stack.ui_url}/api", timeout=30) as prefect:
+        with server, httpx.Client(base_url=f"{stack.ui_url}/api", timeout=30, transport=Patient()) as prefect:
             try:
                 yield Lab(emulator, variables, folder, server, Rest(variables), prefect)
             finally:

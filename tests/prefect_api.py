@@ -25,30 +25,32 @@ class Step:
     message: str
 
 
+class Patient(httpx.HTTPTransport):
+    """Asks again while Prefect's small database is locked (503), as Prefect's own client does."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while (response := super().handle_request(request)).status_code == 503 and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return response
+
+
 class PrefectApi:
     """Starts, retries and cancels flow runs as the UI does."""
 
     def __init__(self, stack: Stack) -> None:
-        self.http = httpx.Client(base_url=f"{stack.ui_url}/api", timeout=120)
+        self.http = httpx.Client(base_url=f"{stack.ui_url}/api", timeout=120, transport=Patient())
 
     def post(self, path: str, body: Any) -> Any:
         """The answer to a POST, which must not be an error."""
-        return self._ask("POST", path, body).json()
-
-    def _ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        """One request, again while the server's small database is locked, as Prefect's own clients do."""
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        while (answer := self.http.request(method, path, json=body)).status_code == 503:
-            assert time.monotonic() < deadline, answer.text
-            time.sleep(0.5)
-        return answer.raise_for_status()
+        return self.http.post(path, json=body).raise_for_status().json()
 
     def run(self, deployment: str, **parameters: Any) -> str:
         """Creates a flow run of a Prefect deployment, `<flow>/<name>`, and gives its id.
 
         As with the form's switch "Enforce Parameter Schema" off, so that a rollout may be any folder's path.
         """
-        found = self._ask("GET", f"/deployments/name/{deployment}").json()
+        found = self.http.get(f"/deployments/name/{deployment}").raise_for_status().json()
         body = {"parameters": parameters, "enforce_parameter_schema": False}
         run = self.post(f"/deployments/{found['id']}/create_flow_run", body)
         return str(run["id"])
@@ -71,7 +73,7 @@ class PrefectApi:
 
     def flow_run(self, run_id: str) -> dict[str, Any]:
         """The flow run as Prefect has it now."""
-        run: dict[str, Any] = self._ask("GET", f"/flow_runs/{run_id}").json()
+        run: dict[str, Any] = self.http.get(f"/flow_runs/{run_id}").raise_for_status().json()
         return run
 
     def wait(self, run_id: str, *, attempt: int = 1) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from rollway.local.stack import Stack
+from tests.prefect_api import Patient
 from tests.rest import Rest
 from tests.world import Rollout, World
 
@@ -62,16 +63,6 @@ class Watched:
         )
         assert [one["state"]["message"] for one in self.runs() if one["state_type"] != "COMPLETED"] == []
         assert self.world.rest.score(self.name, {"data": [[1.0]]}).json()["model_version"] == version
-
-
-class Patient(httpx.HTTPTransport):
-    """Asks again while Prefect's small database is locked (503), as Prefect's own client does."""
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        while (response := super().handle_request(request)).status_code == 503 and time.monotonic() < deadline:
-            time.sleep(0.5)
-        return response
 
 
 @pytest.fixture(scope="module")
