@@ -22,7 +22,7 @@ from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.emulator_process import REPOSITORY, EmulatorProcess, running_emulator
+from tests.support.emulator_process import REPOSITORY, EmulatorProcess, running_emulator
 
 PER_SECOND = 50
 CLIENTS = 4

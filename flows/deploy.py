@@ -2,8 +2,11 @@
 
 from prefect import flow
 
-from rollway.parameters import BlockName, ModelVersion, RolloutName, Weight
-from rollway.report import RolloutReport
+from rollway.prefect.concurrency import one_at_a_time
+from rollway.prefect.parameters import BlockName, ModelVersion, RolloutName, Weight
+from rollway.prefect.run import rename_run, run_name
+from rollway.prefect.task import together
+from rollway.reports.rollout import RolloutReport
 from tasks.abort import abort_after_death, abort_rollout
 from tasks.prepare import connect, read_rollout, register_environment, resolve_model
 from tasks.promote import move_traffic, retire_replaced, smoke_test
@@ -16,9 +19,6 @@ from tasks.provision import (
     wait_until_ready,
 )
 from tasks.report import write_report
-from tasks.run_page import rename_run, run_name
-from tasks.step import together
-from tasks.turn import one_at_a_time
 
 
 @flow(

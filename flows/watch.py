@@ -3,9 +3,9 @@
 from prefect import flow
 
 from rollway.azure.session import WorkspaceFacts
+from rollway.prefect.task import together
 from rollway.rollout.follow import Finding, Verdict
 from tasks.prepare import connect
-from tasks.step import together
 from tasks.watch import Look, list_rollouts, look, report_findings, require_complete, start_rollout
 
 

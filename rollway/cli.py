@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter, validators
 from rich.console import Console
 
-from rollway.alerts import DEFAULT_CHANNEL, DEFAULT_TIMING, AlertedRollout, Timing
 from rollway.errors import PreflightFailed, RollwayError
 from rollway.local.cli import app as local_app
-from rollway.parameters import MODEL_VERSION_PATTERN
+from rollway.prefect.alerts import DEFAULT_CHANNEL, DEFAULT_TIMING, AlertedRollout, Timing
+from rollway.prefect.parameters import MODEL_VERSION_PATTERN
 from rollway.settings import Identity, Workspace, block_from_environment, door_secret, is_debug
 
 if TYPE_CHECKING:
-    from rollway.report import RolloutReport
+    from rollway.reports.rollout import RolloutReport
 
 app = App(
     name="rollway",
@@ -71,8 +71,8 @@ def validate(rollout: Rollout, *, as_json: AsJson = False) -> None:
 @app.command
 def plan(rollout: Rollout, *, model_version: ModelVersion = None, as_json: AsJson = False) -> None:
     """Print what `deploy` would do, field by field, and what stands in its way; writes nothing."""
-    from rollway import report
     from rollway.azure.planning import plan_rollout
+    from rollway.reports import rollout as report
     from rollway.rollout.preflight import Severity
 
     made = asyncio.run(plan_rollout(rollout, model_version, _workspace_of_block()))
@@ -120,8 +120,8 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Print how the endpoints are; ends with exit code 4 when a person must look at one."""
-    from rollway import status_text
     from rollway.azure.status import read_workspace_status
+    from rollway.reports import status as status_text
 
     found = asyncio.run(read_workspace_status(endpoints, _workspace_of_block()))
     if as_json:
@@ -148,8 +148,8 @@ def door(*, host: str = "127.0.0.1", port: int = 8080) -> None:
         The port; 0 takes any free one.
     """
     secret = door_secret()
-    from rollway.door import make_app, serve
-    from tasks.nudge import nudge_watcher, require_server
+    from rollway.event_grid.webhook import make_app, serve
+    from rollway.prefect.trigger import nudge_watcher, require_server
 
     require_server()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -169,7 +169,7 @@ def alerts(
 ) -> None:
     """List what would make Prefect's automations those that the rollout folders ask for, or do it."""
     from rollway.azure.folder import load_all_folders
-    from tasks.alerts import change_alerts
+    from rollway.prefect.automations import change_alerts
 
     rollouts = [AlertedRollout.of(spec, channel) for spec in load_all_folders()]
     changes = asyncio.run(change_alerts(rollouts, channel=channel, timing=timing, is_dry_run=not apply))
@@ -210,7 +210,7 @@ def _allow_temporary_server() -> None:
 
 
 def _run(flow: Callable[[], Coroutine[Any, Any, "RolloutReport"]], as_json: bool) -> None:
-    from rollway import report
+    from rollway.reports import rollout as report
 
     try:
         with _quiet_stdout():
@@ -226,7 +226,7 @@ def _workspace_of_block() -> tuple[Workspace, Identity] | None:
     # Prefect takes seconds to import, and only a block needs it.
     if block_from_environment() is None:
         return None
-    from tasks.workspace import find_workspace
+    from tasks.connect import find_workspace
 
     return asyncio.run(find_workspace())
 

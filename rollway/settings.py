@@ -5,6 +5,7 @@ Without a Prefect block all of it comes from the environment, and the identity i
 """
 
 import os
+from pathlib import Path
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -13,6 +14,7 @@ from rollway.errors import ConfigurationError
 from rollway.spec import Frozen
 
 DEPLOYMENTS = "deployments"
+ROLLOUT_FILE = "rollout.yml"
 MIN_SECRET_LENGTH = 16
 
 
@@ -67,6 +69,11 @@ class _Environment(BaseSettings):
 def deployments_folder() -> str:
     """The folder that holds the rollout folders: `deployments`, or what ROLLWAY_DEPLOYMENTS names."""
     return os.environ.get("ROLLWAY_DEPLOYMENTS", "").rstrip("/") or DEPLOYMENTS
+
+
+def known_rollouts() -> list[str]:
+    """Return the names of the folders below `deployments_folder()` that hold a rollout.yml, sorted."""
+    return sorted(path.parent.name for path in Path(deployments_folder()).glob(f"*/{ROLLOUT_FILE}"))
 
 
 def workspace_from_environment() -> Workspace:

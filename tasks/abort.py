@@ -8,20 +8,21 @@ from prefect.logging import get_run_logger
 from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run, task_run
 
-from rollway import dossier, report
-from rollway.azure import undo
-from rollway.azure.failures import in_thread
+from rollway.azure import abort
+from rollway.azure.abort import Undone
 from rollway.azure.folder import load_folder
 from rollway.azure.session import WorkspaceFacts
-from rollway.azure.undo import Undone
-from rollway.dossier import Dossier
+from rollway.azure.threads import in_thread
 from rollway.errors import RollwayError, TrafficNotRestored
+from rollway.prefect.labels import note, noted_down
+from rollway.prefect.task import failed_step, run_id, step, timeline
+from rollway.reports import dossier
+from rollway.reports import rollout as report
+from rollway.reports.dossier import Dossier
 from rollway.rollout import traffic
 from rollway.spec import RolloutSpec
-from tasks.notes import note, noted_down
+from tasks.connect import find_workspace, open_session
 from tasks.provision import PlannedRollout
-from tasks.step import failed_step, run_id, step, timeline
-from tasks.workspace import find_workspace, open_session
 
 RETRIES = 3
 
@@ -78,7 +79,7 @@ async def _undo(
     made = planned if planned is not None and planned.goes_back_to is None else None
     known = error if isinstance(error, RollwayError) else None
     is_at_fault = made is not None and known is not None and known.is_candidates_fault
-    return await undo.abort(
+    return await abort.abort(
         await open_session(connected.workspace),
         spec.endpoint.name,
         run_id(),
@@ -136,6 +137,6 @@ async def abort_after_death(flow: Any, flow_run: FlowRun, state: Any) -> None:  
     attempt = f"{flow_run.id}/{flow_run.run_count}"
     spec = await in_thread(load_folder, flow_run.parameters["rollout"])
     workspace, _ = await find_workspace(flow_run.parameters.get("workspace_block"))
-    done = await undo.abort(await open_session(workspace), spec.endpoint.name, attempt)
+    done = await abort.abort(await open_session(workspace), spec.endpoint.name, attempt)
     for line in (*done.cleaned_up, *done.kept):
         logger.warning("%s", line)

@@ -3,14 +3,14 @@
 from prefect.logging import get_run_logger
 
 from rollway.azure import assets
-from rollway.azure.failures import in_thread
 from rollway.azure.folder import load_folder
 from rollway.azure.session import WorkspaceFacts
+from rollway.azure.threads import in_thread
+from rollway.prefect.labels import note
+from rollway.prefect.task import step
 from rollway.rollout.state import ResolvedAsset
 from rollway.spec import RolloutSpec
-from tasks.notes import note
-from tasks.step import step
-from tasks.workspace import connect_to, open_session
+from tasks.connect import connect_to, open_session
 
 
 @step("read rollout", run_name="read {rollout}", timeout_seconds=300)

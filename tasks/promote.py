@@ -5,17 +5,17 @@ from typing import Literal
 from prefect.logging import get_run_logger
 
 from rollway.azure import endpoints, lease, online_deployments
-from rollway.azure.data_plane import Scorer
+from rollway.azure.scoring import Scorer
 from rollway.azure.state import read_endpoint
 from rollway.errors import SmokeTestFailed
+from rollway.prefect.labels import note
+from rollway.prefect.task import run_id, step
 from rollway.rollout import traffic
 from rollway.rollout.plan import Kind
 from rollway.rollout.smoke import SmokeTestResult, judge
 from rollway.rollout.state import OnlineDeploymentState
-from tasks.notes import note
+from tasks.connect import open_session
 from tasks.provision import PlannedRollout
-from tasks.step import run_id, step
-from tasks.workspace import open_session
 
 Route = Literal["pinned", "by traffic"]
 

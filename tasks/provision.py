@@ -7,11 +7,14 @@ from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from rollway import report
 from rollway.azure import endpoints, lease, online_deployments
 from rollway.azure.preflight import run_preflight
 from rollway.azure.session import WorkspaceFacts
 from rollway.azure.state import read_endpoint
+from rollway.prefect.concurrency import has_ended
+from rollway.prefect.labels import note
+from rollway.prefect.task import log_changes, run_id, step
+from rollway.reports import rollout as report
 from rollway.rollout import plan as planning
 from rollway.rollout import traffic
 from rollway.rollout.plan import Kind, Plan
@@ -20,10 +23,7 @@ from rollway.rollout.rollback import hold, plan_rollback
 from rollway.rollout.state import PINNED, EndpointState, OnlineDeploymentState, ResolvedAsset
 from rollway.settings import Workspace
 from rollway.spec import Frozen, RolloutSpec
-from tasks.notes import note
-from tasks.step import log_changes, run_id, step
-from tasks.turn import has_ended
-from tasks.workspace import open_session
+from tasks.connect import open_session
 
 PROGRESS_INTERVAL_SECONDS = 5.0
 

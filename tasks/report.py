@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 from prefect.artifacts import acreate_markdown_artifact
 
-from rollway import report
-from rollway.report import RolloutReport
+from rollway.prefect.labels import announce
+from rollway.prefect.task import step, timeline
+from rollway.reports import rollout as report
+from rollway.reports.rollout import RolloutReport
 from rollway.rollout.smoke import SmokeTestResult
-from tasks.notes import announce
 from tasks.provision import PlannedRollout
-from tasks.step import step, timeline
 
 
 @step("report", run_name="report", timeout_seconds=300)

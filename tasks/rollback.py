@@ -3,15 +3,15 @@
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
-from rollway import report
 from rollway.azure.session import WorkspaceFacts
 from rollway.azure.state import read_endpoint
+from rollway.prefect.task import run_id, step
+from rollway.reports import rollout as report
 from rollway.rollout import rollback
 from rollway.rollout.rollback import Target
 from rollway.spec import RolloutSpec
+from tasks.connect import open_session
 from tasks.provision import PlannedRollout
-from tasks.step import run_id, step
-from tasks.workspace import open_session
 
 
 @step(

@@ -12,14 +12,14 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
 from rollway.azure import watching
-from rollway.azure.failures import in_thread
 from rollway.azure.session import WorkspaceFacts
+from rollway.azure.threads import in_thread
 from rollway.errors import NotFound, WatchIncomplete
-from rollway.parameters import known_rollouts
+from rollway.prefect.task import step
 from rollway.rollout.follow import Finding, Verdict
+from rollway.settings import known_rollouts
 from rollway.spec import Frozen
-from tasks.step import step
-from tasks.workspace import open_session
+from tasks.connect import open_session
 
 COLUMNS = ("rollout", "verdict", "reason", "model", "live", "newest eligible", "skipped", "flow run")
 

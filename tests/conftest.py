@@ -1,8 +1,8 @@
-"""Fixtures for all tests; those of `tests.world` and `tests.lab` start servers only for the tests that ask for them."""
+"""Fixtures for all tests; `tests.support.world` and `tests.support.lab` start servers only for the tests that ask."""
 
 import pytest
 
-pytest_plugins = ["tests.world", "tests.lab"]
+pytest_plugins = ["tests.support.world", "tests.support.lab"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -8,9 +8,10 @@ from azure.ai.ml._utils._asset_utils import get_ignore_file, get_object_hash  # 
 from azure.ai.ml.entities import Environment, Model
 from azure.core.exceptions import ResourceNotFoundError
 
-from rollway.azure.failures import azure_errors, in_thread
+from rollway.azure.errors.translate import azure_errors
 from rollway.azure.folder import load_online_deployment_entity
 from rollway.azure.session import Session
+from rollway.azure.threads import in_thread
 from rollway.errors import ConfigurationError, NotFound, RequestRefused
 from rollway.rollout.state import ResolvedAsset
 from rollway.spec import RolloutSpec, did_you_mean

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from azure.ai.ml.entities import ManagedOnlineEndpoint, OnlineEndpoint
 
 from rollway.azure import lease
-from rollway.azure.failures import azure_errors, in_thread, now, operation_failed, write_in_thread
+from rollway.azure.errors.translate import azure_errors, operation_failed
 from rollway.azure.folder import load_endpoint_entity
 from rollway.azure.session import Session
 from rollway.azure.state import TIMEOUT_SECONDS, read_endpoint, read_reason, settle, state_of
-from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, wait_for, when_free
+from rollway.azure.threads import in_thread, write_in_thread
+from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, now, wait_for, when_free
 from rollway.errors import EndpointFailed, ForeignChange, NotFound
 from rollway.rollout import traffic
 from rollway.rollout.lease import FREE, decode

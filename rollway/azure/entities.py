@@ -1,5 +1,6 @@
 """What the SDK's endpoints say that Azure never changes, read alike from a file and from Azure."""
 
+from enum import Enum
 from typing import Literal
 
 from azure.ai.ml.entities import KubernetesOnlineEndpoint, OnlineEndpoint
@@ -20,3 +21,8 @@ def identities_of(entity: OnlineEndpoint) -> tuple[str, ...]:
         return ()
     is_system_assigned = str(entity.identity.type).lower().startswith("system")
     return (*(["system_assigned"] if is_system_assigned else []), *sorted(ids))
+
+
+def word(value: object) -> str:
+    """A state as Azure spells it. The SDK's enumerations are strings, but `str()` of one is `Class.MEMBER`."""
+    return str(value.value if isinstance(value, Enum) else value)

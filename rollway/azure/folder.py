@@ -32,8 +32,7 @@ from pydantic import JsonValue
 
 from rollway.azure.entities import identities_of, kind_of
 from rollway.errors import InvalidRollout
-from rollway.parameters import ROLLOUT_FILE, known_rollouts
-from rollway.settings import deployments_folder
+from rollway.settings import ROLLOUT_FILE, deployments_folder, known_rollouts
 from rollway.spec import (
     AssetSpec,
     EndpointSpec,

@@ -12,10 +12,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from azure.ai.ml.entities import OnlineEndpoint
 
-from rollway.azure.failures import azure_errors, in_thread, now, outlast, write_in_thread
+from rollway.azure.errors.translate import azure_errors
 from rollway.azure.session import Session
 from rollway.azure.state import read_endpoint, settle, state_of
-from rollway.azure.waiting import MOST_FAILED_WRITES, SYSTEM_CLOCK, Clock, OnProgress, when_free
+from rollway.azure.threads import in_thread, outlast, write_in_thread
+from rollway.azure.waiting import MOST_FAILED_WRITES, SYSTEM_CLOCK, Clock, OnProgress, now, when_free
 from rollway.errors import AnotherRollout, AzureUnavailable, Busy, DeadlineExceeded, LeaseLost, NotFound, RollwayError
 from rollway.rollout.lease import FREE, Lease, decode, is_earlier_attempt
 from rollway.rollout.state import LEASE, EndpointState

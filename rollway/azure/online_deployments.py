@@ -7,11 +7,13 @@ from azure.ai.ml.entities import OnlineDeployment
 from azure.core.exceptions import AzureError
 
 from rollway.azure import lease
-from rollway.azure.failures import azure_errors, in_thread, now, operation_failed, word, write_in_thread
+from rollway.azure.entities import word
+from rollway.azure.errors.translate import azure_errors, operation_failed
 from rollway.azure.folder import load_online_deployment_entity
 from rollway.azure.session import Session
 from rollway.azure.state import online_deployment_state_of, read_online_deployment, read_reason
-from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, wait_for, when_free
+from rollway.azure.threads import in_thread, write_in_thread
+from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, now, wait_for, when_free
 from rollway.errors import ForeignChange, ProvisioningFailed
 from rollway.masking import mask
 from rollway.rollout.plan import Plan

@@ -3,10 +3,10 @@
 import asyncio
 
 from rollway.azure import assets, session
-from rollway.azure.failures import in_thread
 from rollway.azure.folder import load_folder
 from rollway.azure.preflight import run_preflight
 from rollway.azure.state import read_endpoint
+from rollway.azure.threads import in_thread
 from rollway.rollout.plan import Plan, plan
 from rollway.settings import DefaultIdentity, Identity, Workspace, workspace_from_environment
 

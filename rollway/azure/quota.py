@@ -6,8 +6,8 @@ from typing import Any
 
 from azure.core.exceptions import AzureError
 
-from rollway.azure.failures import in_thread
 from rollway.azure.session import Session
+from rollway.azure.threads import in_thread
 from rollway.rollout.quota import FamilyUsage, Usage, VmSize
 
 # azure-rest-api-specs, Microsoft.MachineLearningServices, examples VirtualMachineSize/list.json and Usage/list.json.

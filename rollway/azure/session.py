@@ -19,7 +19,8 @@ from azure.identity import (
 )
 from azure.mgmt.core import ARMPipelineClient
 
-from rollway.azure.failures import azure_errors, in_thread
+from rollway.azure.errors.translate import azure_errors
+from rollway.azure.threads import in_thread
 from rollway.errors import CredentialsRejected
 from rollway.rollout.preflight import NetworkFacts
 from rollway.settings import DefaultIdentity, Identity, ManagedIdentity, ServicePrincipal, Workspace

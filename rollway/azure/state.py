@@ -5,10 +5,11 @@ from typing import Any
 from azure.ai.ml.entities import OnlineDeployment, OnlineEndpoint
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 
-from rollway.azure.entities import identities_of, kind_of
-from rollway.azure.failures import azure_errors, in_thread, word
+from rollway.azure.entities import identities_of, kind_of, word
+from rollway.azure.errors.translate import azure_errors
 from rollway.azure.folder import settings_of
 from rollway.azure.session import Session
+from rollway.azure.threads import in_thread
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock, wait_for
 from rollway.rollout.state import EndpointState, OnlineDeploymentState
 

@@ -8,9 +8,10 @@ from typing import TypeVar
 from azure.ai.ml.exceptions import ValidationException
 from azure.core.exceptions import ResourceNotFoundError
 
-from rollway.azure.failures import azure_errors, in_thread
+from rollway.azure.errors.translate import azure_errors
 from rollway.azure.session import Session, connect, open_session
 from rollway.azure.state import list_online_deployments, state_of
+from rollway.azure.threads import in_thread
 from rollway.errors import NotFound
 from rollway.rollout.lease import decode
 from rollway.rollout.state import LEASE, EndpointState

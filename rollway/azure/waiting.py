@@ -6,6 +6,7 @@ Unlike the SDK's pollers this survives a lost process: whoever comes next reads 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 from rollway.errors import AzureUnavailable, Busy, Cause, DeadlineExceeded
@@ -37,6 +38,11 @@ class SystemClock:
 
 
 SYSTEM_CLOCK = SystemClock()
+
+
+def now(timespec: str = "seconds") -> str:
+    """The time for a tag, in UTC, to the second or as `datetime.isoformat` takes it."""
+    return datetime.now(UTC).isoformat(timespec=timespec)
 
 
 async def wait_for(

@@ -7,10 +7,11 @@ from azure.ai.ml.entities import Model
 from azure.ai.ml.operations import ModelOperations
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
-from rollway.azure.failures import azure_errors, in_thread
+from rollway.azure.errors.translate import azure_errors
 from rollway.azure.folder import load_folder
 from rollway.azure.session import Session
 from rollway.azure.state import read_endpoint
+from rollway.azure.threads import in_thread
 from rollway.rollout.follow import Finding, ModelSource, ModelVersion, find, followed_model, live_models
 from rollway.rollout.state import EndpointState
 

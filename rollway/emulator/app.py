@@ -10,35 +10,27 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from rollway.emulator import (
-    assets,
-    autoscale,
-    blobs,
-    capacity,
-    endpoints,
-    errors,
-    kubernetes,
-    monitor,
-    online_deployments,
-    registry,
-    workspaces,
-)
-from rollway.emulator.arm import DATA_PLANE, Arm
-from rollway.emulator.blob_requests import serve_blob
-from rollway.emulator.gateway import Gateway
-from rollway.emulator.identity import (
+from rollway.emulator.arm import assets, capacity, endpoints, kubernetes, online_deployments, registry, workspaces
+from rollway.emulator.arm.provisioning import resume
+from rollway.emulator.arm.resource_manager import DATA_PLANE, Arm
+from rollway.emulator.arm.seeded_models import create_seeded_models
+from rollway.emulator.blob import blobs
+from rollway.emulator.blob.requests import serve_blob
+from rollway.emulator.control.api import Steering, Witness
+from rollway.emulator.control.page import get_page
+from rollway.emulator.core import errors
+from rollway.emulator.login.identity import (
     get_app_service_token,
     get_instance_token,
     get_openid_configuration,
     post_token,
 )
-from rollway.emulator.page import get_page
-from rollway.emulator.provisioning import resume
-from rollway.emulator.scaling import Scaling
-from rollway.emulator.seeded_models import create_seeded_models
+from rollway.emulator.monitor import autoscale
+from rollway.emulator.monitor import metrics_api as monitor
+from rollway.emulator.monitor.autoscaler import Scaling
+from rollway.emulator.monitor.usage import watch_usage
+from rollway.emulator.scoring.gateway import Gateway
 from rollway.emulator.state import Emulator, report_failure
-from rollway.emulator.steering import Steering, Witness
-from rollway.emulator.usage import watch_usage
 
 CLOUD = "LocalCloud"
 ARM_ROUTES = [

@@ -9,7 +9,7 @@ import certifi
 import trustme
 from cryptography import x509
 
-from rollway.emulator.store import Store
+from rollway.emulator.core.store import Store
 
 # Some clients refuse server certificates that are valid for longer than 398 days.
 VALID = timedelta(days=397)

@@ -9,8 +9,8 @@ from typing import Annotated, Literal, NoReturn
 
 from cyclopts import App, Parameter
 
-from rollway.emulator.clock import Profile
-from rollway.emulator.seed import SeedError
+from rollway.emulator.core.clock import Profile
+from rollway.emulator.core.seed import SeedError
 from rollway.emulator.server import LOOPBACK, NotRunning, NotSafe, StateInUse, read_client_environment, run
 
 app = App(name="emulator", help="A local Azure ML, for the same clients and the same flow as the cloud's.")

@@ -18,10 +18,10 @@ import uvicorn
 
 from rollway.emulator.app import CLOUD, build_app
 from rollway.emulator.certificates import Certificates, provide_certificates
-from rollway.emulator.clock import Profile
-from rollway.emulator.seed import Seed, load_seed
+from rollway.emulator.core.clock import Profile
+from rollway.emulator.core.seed import Seed, load_seed
+from rollway.emulator.core.store import Store
 from rollway.emulator.state import assemble
-from rollway.emulator.store import Store
 
 log = logging.getLogger("rollway.emulator")
 

@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
 
-from rollway.emulator.blobs import Blobs
-from rollway.emulator.clock import Clock, Profile
-from rollway.emulator.errors import Document
-from rollway.emulator.faults import Faults
-from rollway.emulator.fleet import Fleet
-from rollway.emulator.identity import Identity
-from rollway.emulator.operations import Operations
-from rollway.emulator.seed import Seed
-from rollway.emulator.store import Store
-from rollway.emulator.throttling import Throttle
-from rollway.emulator.traffic import Traffic
+from rollway.emulator.blob.blobs import Blobs
+from rollway.emulator.core.clock import Clock, Profile
+from rollway.emulator.core.errors import Document
+from rollway.emulator.core.faults import Faults
+from rollway.emulator.core.operations import Operations
+from rollway.emulator.core.samples import Traffic
+from rollway.emulator.core.seed import Seed
+from rollway.emulator.core.store import Store
+from rollway.emulator.core.throttling import Throttle
+from rollway.emulator.login.identity import Identity
+from rollway.emulator.runtime.fleet import Fleet
 
 log = logging.getLogger("rollway.emulator")
 

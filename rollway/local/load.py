@@ -8,11 +8,11 @@ from typing import Self
 
 from pydantic import JsonValue
 
-from rollway.azure.data_plane import Scorer
-from rollway.azure.failures import in_thread
 from rollway.azure.folder import load_folder
+from rollway.azure.scoring import Scorer
 from rollway.azure.session import open_session
 from rollway.azure.state import read_endpoint
+from rollway.azure.threads import in_thread
 from rollway.errors import RollwayError
 from rollway.settings import workspace_from_environment
 

@@ -16,9 +16,9 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from rollway.local.example import MODEL, ROLLOUT, train
 from rollway.local.stack import WORK_POOL, Stack
-from tests.prefect_api import PrefectApi
-from tests.rest import Rest
-from tests.world import World
+from tests.support.prefect_api import PrefectApi
+from tests.support.rest import Rest
+from tests.support.world import World
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LOAD_TIMEOUT_MS = 60_000
@@ -60,7 +60,7 @@ def deployed(stack: Stack, variables: dict[str, str]) -> dict[str, Any]:
     for arguments in (
         ["work-pool", "create", WORK_POOL, "--type", "process", "--overwrite"],
         ["deploy", "--all"],
-        ["block", "register", "-f", "rollway/blocks.py"],
+        ["block", "register", "-f", "rollway/prefect/blocks.py"],
     ):
         subprocess.run([*prefect, *arguments], env=variables, capture_output=True, check=True)
     answer = httpx.get(f"{stack.ui_url}/api/deployments/name/deploy-endpoint/{MODEL}")

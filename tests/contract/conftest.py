@@ -19,8 +19,8 @@ from azure.ai.ml.entities import (
 )
 from azure.identity import ClientSecretCredential
 
-from tests.contract.other_clients import OtherClient, monitor_client
-from tests.emulator_process import EmulatorProcess, running_emulator
+from tests.support.emulator_process import EmulatorProcess, running_emulator
+from tests.support.other_clients import OtherClient, monitor_client
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 TAKEN_NAME = "taken-by-others"

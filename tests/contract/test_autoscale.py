@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.contract.conftest import Arm
-from tests.contract.other_clients import ClientError, OtherClient
+from tests.support.other_clients import ClientError, OtherClient
 
 Settings = Callable[..., Any]
 

@@ -19,8 +19,8 @@ from rollway.rollout.preflight import NetworkFacts
 from rollway.rollout.state import CREATED_BY
 from rollway.settings import Workspace
 from tests.contract.conftest import create_endpoint, describe
-from tests.emulator_process import EmulatorProcess
-from tests.unit.builders import planned, rollout_spec
+from tests.support.builders import planned, rollout_spec
+from tests.support.emulator_process import EmulatorProcess
 
 REGION, SIZE, FAMILY = "westeurope", "Standard_F4s_v2", "standardFSv2Family"
 

@@ -9,11 +9,9 @@ import pytest
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Environment, ManagedOnlineEndpoint, Model
 
-from rollway import dossier
-from rollway.azure.failures import azure_errors
+from rollway.azure.errors.translate import azure_errors
 from rollway.azure.online_deployments import wait_until_ready
 from rollway.azure.session import Session
-from rollway.dossier import Dossier
 from rollway.errors import (
     AccessDenied,
     AzureUnavailable,
@@ -24,10 +22,12 @@ from rollway.errors import (
     RequestRefused,
     RollwayError,
 )
+from rollway.reports import dossier
+from rollway.reports.dossier import Dossier
 from rollway.settings import DefaultIdentity, Workspace
 from tests.contract.conftest import TAKEN_NAME, create_endpoint, describe
-from tests.emulator_process import EmulatorProcess
-from tests.unit.builders import rollout_spec
+from tests.support.builders import rollout_spec
+from tests.support.emulator_process import EmulatorProcess
 
 
 @pytest.fixture

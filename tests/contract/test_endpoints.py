@@ -9,7 +9,7 @@ from azure.ai.ml.entities import ManagedOnlineEndpoint
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
 from tests.contract.conftest import TAKEN_NAME, Arm, create_endpoint
-from tests.emulator_process import EmulatorProcess
+from tests.support.emulator_process import EmulatorProcess
 
 
 def body(**properties: Any) -> dict[str, Any]:

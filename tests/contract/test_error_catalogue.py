@@ -8,7 +8,7 @@ from azure.ai.ml.entities import Environment, Model
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
 from tests.contract.conftest import create_endpoint, describe
-from tests.emulator_process import EmulatorProcess
+from tests.support.emulator_process import EmulatorProcess
 
 
 @pytest.mark.parametrize(

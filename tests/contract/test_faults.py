@@ -16,7 +16,7 @@ from azure.core.exceptions import (
 from azure.identity import ClientSecretCredential
 
 from tests.contract.conftest import Served, create_endpoint, describe, wait_until
-from tests.emulator_process import EmulatorProcess
+from tests.support.emulator_process import EmulatorProcess
 
 
 def credential(emulator: EmulatorProcess, **settings: Any) -> ClientSecretCredential:

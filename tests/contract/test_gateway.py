@@ -9,7 +9,7 @@ from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Environment, Model, OnlineRequestSettings
 
 from tests.contract.conftest import Served, create_endpoint, describe, set_traffic
-from tests.emulator_process import EmulatorProcess
+from tests.support.emulator_process import EmulatorProcess
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.contract.plain_rest import PlainRest
-from tests.emulator_process import EmulatorProcess, running_emulator
+from tests.support.emulator_process import EmulatorProcess, running_emulator
+from tests.support.plain_rest import PlainRest
 
 SEED = """
 principals: [{client_id: deployer, client_secret: deployer-secret}]

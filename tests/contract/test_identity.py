@@ -9,13 +9,13 @@ from azure.ai.ml import MLClient
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
 from azure.identity import ClientSecretCredential, DefaultAzureCredential
 
-from rollway.emulator.clock import Clock
-from rollway.emulator.errors import ArmError
-from rollway.emulator.identity import Identity
-from rollway.emulator.seed import Seed
+from rollway.emulator.core.clock import Clock
+from rollway.emulator.core.errors import ArmError
+from rollway.emulator.core.seed import Seed
+from rollway.emulator.login.identity import Identity
 from tests.contract.conftest import Arm
-from tests.contract.plain_rest import PlainRest
-from tests.emulator_process import EmulatorProcess, running_emulator
+from tests.support.emulator_process import EmulatorProcess, running_emulator
+from tests.support.plain_rest import PlainRest
 
 
 def test_the_environment_variables_alone_sign_in_the_default_credential(client: MLClient) -> None:

@@ -18,7 +18,7 @@ from azure.ai.ml.entities import (
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
 from tests.contract.conftest import FIXTURES, Served, create_endpoint, describe, set_traffic
-from tests.emulator_process import EmulatorProcess
+from tests.support.emulator_process import EmulatorProcess
 
 
 def create(client: MLClient, name: str, compute: str = "cluster") -> KubernetesOnlineEndpoint:

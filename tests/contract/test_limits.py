@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.contract.plain_rest import PlainRest
-from tests.emulator_process import EmulatorProcess, running_emulator
+from tests.support.emulator_process import EmulatorProcess, running_emulator
+from tests.support.plain_rest import PlainRest
 
 SEED = """
 workspaces:

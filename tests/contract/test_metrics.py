@@ -10,9 +10,9 @@ from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Environment, Model
 
 from tests.contract.conftest import Arm, Served, create_endpoint, describe, set_traffic
-from tests.contract.other_clients import ClientError, OtherClient, monitor_client
-from tests.contract.plain_rest import PlainRest
-from tests.emulator_process import EmulatorProcess, running_emulator
+from tests.support.emulator_process import EmulatorProcess, running_emulator
+from tests.support.other_clients import ClientError, OtherClient, monitor_client
+from tests.support.plain_rest import PlainRest
 
 Query = Callable[..., Any]
 

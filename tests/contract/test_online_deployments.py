@@ -10,7 +10,7 @@ from azure.ai.ml.entities import Environment, Model
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
 from tests.contract.conftest import FIXTURES, Arm, Served, create_endpoint, describe, set_traffic, wait_until
-from tests.emulator_process import EmulatorProcess
+from tests.support.emulator_process import EmulatorProcess
 
 
 def fields(caught: pytest.ExceptionInfo[HttpResponseError]) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ from azure.ai.ml import MLClient
 from playwright.sync_api import sync_playwright
 
 from tests.contract.conftest import Served, create_endpoint
-from tests.emulator_process import EmulatorProcess, running_emulator
+from tests.support.emulator_process import EmulatorProcess, running_emulator
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

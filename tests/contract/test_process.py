@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.emulator_process import REPOSITORY, EmulatorProcess, own_environment, read_env, running_emulator
+from tests.support.emulator_process import REPOSITORY, EmulatorProcess, own_environment, read_env, running_emulator
 
 SETUP = """
 import os, sys

@@ -10,7 +10,7 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.identity import DefaultAzureCredential
 
 from tests.contract.conftest import Served, create_endpoint, describe, set_traffic
-from tests.emulator_process import EmulatorProcess
+from tests.support.emulator_process import EmulatorProcess
 
 LATEST = "azureml://registries/azureml/environments/sklearn-1.5/labels/latest"
 

@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from tests.contract.plain_rest import ENDPOINT, PlainRest, get_token, register_assets, wait_for
-from tests.emulator_process import EmulatorProcess, running_emulator
+from tests.support.emulator_process import EmulatorProcess, running_emulator
+from tests.support.plain_rest import ENDPOINT, PlainRest, get_token, register_assets, wait_for
 
 REQUESTS = int(os.environ.get("ROLLWAY_FUZZ_REQUESTS", "200"))
 STEPS = 40

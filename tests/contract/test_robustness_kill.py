@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.contract.plain_rest import ENDPOINT, PlainRest, register_assets, wait_for
 from tests.contract.test_process import children, is_alive
-from tests.emulator_process import EmulatorProcess, running_emulator
+from tests.support.emulator_process import EmulatorProcess, running_emulator
+from tests.support.plain_rest import ENDPOINT, PlainRest, register_assets, wait_for
 
 ROUNDS = 3
 WRITERS = 4

@@ -12,7 +12,7 @@ from azure.core.exceptions import ResourceExistsError
 from azure.storage.blob import ContainerClient
 
 from tests.contract.conftest import Arm, create_endpoint
-from tests.emulator_process import EmulatorProcess
+from tests.support.emulator_process import EmulatorProcess
 
 CLIENTS = 20
 

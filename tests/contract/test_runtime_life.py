@@ -13,7 +13,7 @@ from azure.ai.ml.entities import Environment, Model, OnlineRequestSettings, Prob
 from azure.core.exceptions import HttpResponseError
 
 from tests.contract.conftest import Served, create_endpoint, describe, set_traffic
-from tests.emulator_process import EmulatorProcess
+from tests.support.emulator_process import EmulatorProcess
 
 DEADLINE_SECONDS = 40
 QUICK = ProbeSettings(initial_delay=1, period=1, timeout=1, failure_threshold=2, success_threshold=1)

@@ -18,7 +18,7 @@ from azure.ai.ml.entities import (
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
 from tests.contract.conftest import FIXTURES, create_endpoint, describe
-from tests.emulator_process import EmulatorProcess
+from tests.support.emulator_process import EmulatorProcess
 
 REQUESTS = 200
 

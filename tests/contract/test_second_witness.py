@@ -11,8 +11,8 @@ from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Environment, Model
 
 from tests.contract.conftest import Arm, Served, create_endpoint, describe
-from tests.contract.other_clients import ClientError, OtherClient
-from tests.emulator_process import EmulatorProcess
+from tests.support.emulator_process import EmulatorProcess
+from tests.support.other_clients import ClientError, OtherClient
 
 # The pre-release: 1.x has no online endpoints. Beside azure-ai-ml it would replace that one's own models.
 REQUIREMENTS = ("azure-mgmt-machinelearningservices==2.0.0b2", "azure-identity>=1.25")

@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from rollway.emulator.blobs import Blobs
-from rollway.emulator.clock import Clock
-from rollway.emulator.errors import EmulatedError
-from rollway.emulator.store import Store
+from rollway.emulator.blob.blobs import Blobs
+from rollway.emulator.core.clock import Clock
+from rollway.emulator.core.errors import EmulatedError
+from rollway.emulator.core.store import Store
 from tests.contract.conftest import Arm
-from tests.emulator_process import REPOSITORY, EmulatorProcess, own_environment, running_emulator
+from tests.support.emulator_process import REPOSITORY, EmulatorProcess, own_environment, running_emulator
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 - to see that it is refused
 SECRET = "a secret of some length"

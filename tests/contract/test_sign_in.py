@@ -15,8 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.contract.plain_rest import PlainRest
-from tests.emulator_process import EmulatorProcess, running_emulator
+from tests.support.emulator_process import EmulatorProcess, running_emulator
+from tests.support.plain_rest import PlainRest
 
 ISSUER, SUBJECT, AUDIENCE = "https://issuer.example", "repo:team/models:ref:main", "api://AzureADTokenExchange"
 HEADER = "header-of-the-app-service"

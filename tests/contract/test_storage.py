@@ -13,13 +13,13 @@ from azure.core.exceptions import (
 )
 from azure.storage.blob import BlobBlock, ContainerClient
 
-from rollway.emulator.blobs import Blobs
-from rollway.emulator.clock import Clock
-from rollway.emulator.errors import EmulatedError
+from rollway.emulator.blob.blobs import Blobs
+from rollway.emulator.core.clock import Clock
+from rollway.emulator.core.errors import EmulatedError
+from rollway.emulator.core.store import Store
 from rollway.emulator.state import kept_secret
-from rollway.emulator.store import Store
 from tests.contract.conftest import Arm
-from tests.emulator_process import EmulatorProcess
+from tests.support.emulator_process import EmulatorProcess
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.plain_rest import PlainRest
-from tests.emulator_process import REPOSITORY, own_environment, running_emulator
+from tests.support.emulator_process import REPOSITORY, own_environment, running_emulator
+from tests.support.plain_rest import PlainRest
 
 PAGE = REPOSITORY / "docs" / "test-your-pipeline.md"
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.contract.conftest import Arm
-from tests.contract.other_clients import OtherClient
-from tests.contract.plain_rest import PlainRest, get_token
 from tests.contract.test_second_witness import MANAGEMENT_CLIENT, PLACE, REQUIREMENTS
-from tests.emulator_process import EmulatorProcess, running_emulator
+from tests.support.emulator_process import EmulatorProcess, running_emulator
+from tests.support.other_clients import OtherClient
+from tests.support.plain_rest import PlainRest, get_token
 
 READS, ALL_READS = (f"x-ms-ratelimit-remaining-subscription-{part}reads" for part in ("", "global-"))
 SEED = """

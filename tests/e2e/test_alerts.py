@@ -20,9 +20,9 @@ import httpx
 import pytest
 
 from rollway.local.stack import Process, temporary_stack
-from tests.receiver import Delivery, Receiver, receiver
-from tests.rest import Rest
-from tests.world import FIXTURES, Rollout, World
+from tests.support.receiver import Delivery, Receiver, receiver
+from tests.support.rest import Rest
+from tests.support.world import FIXTURES, Rollout, World
 
 ROOT = Path(__file__).parents[2]
 RUN_TIMEOUT_SECONDS = 180

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.world import FIXTURES, Rollout, World
+from tests.support.world import FIXTURES, Rollout, World
 
 
 def assert_refused(done: subprocess.CompletedProcess[str], code: int, *texts: str) -> None:

@@ -1,7 +1,8 @@
 """Whatever goes wrong with whichever call of a rollout: it is promoted or everything is as before, and the next works.
 
-The calls are those that an undisturbed rollout makes, see `tests.calls`. Each is tried with each kind of trouble on an
-endpoint that serves already. `ROLLWAY_MATRIX=full` tries all of them, otherwise each call meets some of the troubles.
+The calls are those that an undisturbed rollout makes, see `tests.support.calls`. Each is tried with each kind of
+trouble on an endpoint that serves already. `ROLLWAY_MATRIX=full` tries all of them, otherwise each call meets some of
+the troubles.
 """
 
 import re
@@ -11,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.calls import Call, calls_of
-from tests.lab import IS_FULL, Lab, Outcome, Seen
+from tests.support.calls import Call, calls_of
+from tests.support.lab import IS_FULL, Lab, Outcome, Seen
 
 EXPIRED = {"error": {"code": "ExpiredAuthenticationToken", "message": "The access token expiry UTC time is earlier."}}
 CONFLICT = {"error": {"code": "Conflict", "message": "Already running method CreateOrUpdate on the resource."}}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.world import FIXTURES, World
+from tests.support.world import FIXTURES, World
 
 
 def test_model_given_by_file(world: World) -> None:

@@ -79,7 +79,7 @@ def test_the_flows_of_prefect_yaml_need_only_what_the_image_has(image: Path) -> 
     flows = {one["entrypoint"].partition(".py:")[0].replace("/", ".") for one in deployments}
 
     done = subprocess.run(
-        [sys.executable, "-c", LOADED, *flows, "rollway.blocks", "rollway.cli"],
+        [sys.executable, "-c", LOADED, *flows, "rollway.prefect.blocks", "rollway.cli"],
         cwd=image,
         capture_output=True,
         text=True,

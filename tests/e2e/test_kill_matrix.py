@@ -1,8 +1,8 @@
 """A rollout that is killed at any write is finished by the next one, and nobody who scores notices.
 
-The writes are those of an undisturbed rollout, see `tests.calls`; the process is killed with -9 right before and right
-after each of them, in turns when `ROLLWAY_MATRIX` is not `full`. Then Prefect is told that the run is dead, as a worker
-tells it.
+The writes are those of an undisturbed rollout, see `tests.support.calls`; the process is killed with -9 right before
+and right after each of them, in turns when `ROLLWAY_MATRIX` is not `full`. Then Prefect is told that the run is dead,
+as a worker tells it.
 """
 
 from collections.abc import Callable
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.calls import Call, calls_of
-from tests.lab import IS_FULL, Lab, Seen
-from tests.rest import Client
+from tests.support.calls import Call, calls_of
+from tests.support.lab import IS_FULL, Lab, Seen
+from tests.support.rest import Client
 
 KILLED = -9
 MOMENTS = ["before", "after"]

@@ -10,8 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from rollway.local.stack import Stack
-from tests.lab import Lab
-from tests.secret_search import Found, find, secrets_in, texts_of_folder
+from tests.support.lab import Lab
+from tests.support.secret_search import Found, find, secrets_in, texts_of_folder
 
 
 @pytest.fixture(scope="module")

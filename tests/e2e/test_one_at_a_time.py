@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.prefect_api import PrefectApi
-from tests.world import Rollout, World
+from tests.support.prefect_api import PrefectApi
+from tests.support.world import Rollout, World
 
 
 @pytest.fixture

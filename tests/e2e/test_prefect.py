@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from tests.world import World
+from tests.support.world import World
 
 STEPS = {
     "read rollout",

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from rollway.local.stack import Stack
-from tests.prefect_api import PrefectApi, Step
-from tests.world import World
+from tests.support.prefect_api import PrefectApi, Step
+from tests.support.world import World
 
 # What only looks at Azure, or takes the endpoint, happens in each attempt; so does the abort of each that fails.
 ALWAYS = ("read ", "connect ", "plan", "claim ", "abort")

@@ -1,7 +1,7 @@
 """Going back, as a user sees it."""
 
-from tests.rest import Client
-from tests.world import World
+from tests.support.rest import Client
+from tests.support.world import World
 
 EXPECT_VERSION_2 = {"type": "object", "properties": {"model_version": {"const": "2"}}}
 

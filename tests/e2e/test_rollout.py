@@ -3,8 +3,8 @@
 import json
 import signal
 
-from tests.rest import Client
-from tests.world import World
+from tests.support.rest import Client
+from tests.support.world import World
 
 
 def test_second_version_takes_over_without_a_failed_request(world: World) -> None:

@@ -7,8 +7,8 @@ import uuid
 import pytest
 
 from rollway.local.stack import Stack
-from tests.rest import Rest
-from tests.world import World
+from tests.support.rest import Rest
+from tests.support.world import World
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator_process import EmulatorProcess, running_emulator
-from tests.rest import Rest
-from tests.world import World
+from tests.support.emulator_process import EmulatorProcess, running_emulator
+from tests.support.rest import Rest
+from tests.support.world import World
 
 TOKEN_SECONDS = 60
 PROVISIONING_SECONDS = 1200

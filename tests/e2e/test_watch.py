@@ -14,9 +14,9 @@ import httpx
 import pytest
 
 from rollway.local.stack import Stack
-from tests.prefect_api import Patient
-from tests.rest import Rest
-from tests.world import Rollout, World
+from tests.support.prefect_api import Patient
+from tests.support.rest import Rest
+from tests.support.world import Rollout, World
 
 TIMEOUT_SECONDS = 300
 WATCH = "import asyncio; from flows.watch import watch_models; asyncio.run(watch_models())"

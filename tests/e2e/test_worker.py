@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from rollway.local.stack import Stack
-from tests.rest import Rest
-from tests.world import Rollout, World
+from tests.support.rest import Rest
+from tests.support.world import Rollout, World
 
 ROOT = Path(__file__).parents[2]
 RUN_TIMEOUT_SECONDS = 180
@@ -156,7 +156,7 @@ def test_a_block_that_is_not_there_is_named(world: World, operator: Operator) ->
 def save_block(world: World, name: str, *values: str) -> None:
     """Registers the form as operations.md says, and saves a block as the UI does."""
     subscription, group, workspace, tenant, client, secret = values
-    register = [sys.executable, "-m", "prefect", "block", "register", "-f", str(ROOT / "rollway/blocks.py")]
+    register = [sys.executable, "-m", "prefect", "block", "register", "-m", "rollway.prefect.blocks"]
     subprocess.run(register, env=world.variables, capture_output=True, check=True)
     api = httpx.Client(base_url=f"{world.stack.ui_url}/api", timeout=30)
     form = api.get("/block_types/slug/azureml-workspace").raise_for_status().json()

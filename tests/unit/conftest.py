@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.unit.builders import RolloutFolder, good_folder
+from tests.support.builders import RolloutFolder, good_folder
 
 # Before any test module imports the SDK, which reads these while it is imported: azure/ai/ml/_azure_environments.py.
 for _name in [name for name in os.environ if name.startswith(("AZURE", "ARM_CLOUD", "ROLLWAY"))]:

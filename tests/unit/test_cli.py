@@ -18,11 +18,11 @@ from rollway.errors import (
     SmokeTestFailed,
     TrafficNotRestored,
 )
-from rollway.report import Outcome, RolloutReport
+from rollway.reports.rollout import Outcome, RolloutReport
 from rollway.rollout.plan import Plan
 from rollway.rollout.preflight import Finding, Severity
 from rollway.spec import RolloutFile, RolloutSpec
-from tests.unit.builders import RolloutFolder, a_plan
+from tests.support.builders import RolloutFolder, a_plan
 
 
 def code_of(*arguments: str) -> int:

@@ -9,9 +9,9 @@ import pytest
 
 from rollway.azure import status
 from rollway.errors import NotFound
-from rollway.report import Outcome, RolloutReport
+from rollway.reports.rollout import Outcome, RolloutReport
 from rollway.rollout.status import EndpointStatus, WorkspaceStatus
-from tests.unit.builders import a_plan
+from tests.support.builders import a_plan
 from tests.unit.test_cli import code_of, plain  # noqa: F401 (a fixture that every test here uses)
 
 HEALTHY = EndpointStatus(name="diabetes", is_ours=True, provisioning_state="Succeeded")

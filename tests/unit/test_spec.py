@@ -17,7 +17,7 @@ from rollway.spec import (
     did_you_mean,
     parse_rollout_file,
 )
-from tests.unit.builders import rollout_spec
+from tests.support.builders import rollout_spec
 
 VALID = {"smoke_test": {"request_file": "request.json"}}
 

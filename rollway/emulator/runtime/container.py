@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from rollway.emulator.upstream import BrokenAnswer, asked
+from rollway.emulator.runtime.upstream import BrokenAnswer, asked
 
 _PROBE_TIMEOUT_SECONDS = 2.0
 _STOP_GRACE_SECONDS = 5.0

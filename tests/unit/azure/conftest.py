@@ -5,8 +5,8 @@ import pytest
 from rollway.rollout.plan import Plan
 from rollway.rollout.state import CREATED_BY, RUN
 from rollway.spec import RolloutSpec
-from tests.unit.azure.fake import OURS, FakeAzure
-from tests.unit.builders import RolloutFolder, a_plan, rollout_spec
+from tests.support.builders import RolloutFolder, a_plan, rollout_spec
+from tests.support.fake_azure import OURS, FakeAzure
 
 
 @pytest.fixture

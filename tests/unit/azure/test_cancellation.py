@@ -9,11 +9,11 @@ import anyio
 import pytest
 
 from rollway.azure import endpoints, lease, online_deployments
-from rollway.azure.failures import write_in_thread
+from rollway.azure.threads import write_in_thread
 from rollway.rollout.plan import Plan
 from rollway.spec import RolloutSpec
-from tests.unit.azure.fake import OURS, FakeAzure
-from tests.unit.builders import Clock
+from tests.support.builders import Clock
+from tests.support.fake_azure import OURS, FakeAzure
 
 WRITES = ("put endpoint", "delete endpoint", "patch endpoint", "put", "update", "delete")
 

@@ -22,8 +22,8 @@ from rollway.rollout.state import (
     WRITTEN_TRAFFIC,
 )
 from rollway.spec import RolloutSpec
-from tests.unit.azure.fake import OURS, THEIRS, FakeAzure, run
-from tests.unit.builders import Clock, rollout_spec
+from tests.support.builders import Clock, rollout_spec
+from tests.support.fake_azure import OURS, THEIRS, FakeAzure, run
 
 
 def test_an_endpoint_is_read_with_everything_behind_it(azure: FakeAzure) -> None:

@@ -13,7 +13,7 @@ from azure.ai.ml.entities import (
 
 from rollway.azure.entities import identities_of, kind_of
 from rollway.azure.folder import load_folder
-from tests.unit.builders import RolloutFolder
+from tests.support.builders import RolloutFolder
 
 FIRST, SECOND = "/subscriptions/s/First", "/subscriptions/s/Second"
 

@@ -8,7 +8,7 @@ import pytest
 from rollway.azure.folder import load_folder
 from rollway.errors import InvalidRollout
 from rollway.spec import RolloutSpec
-from tests.unit.builders import WORKSPACE_ID, RolloutFolder
+from tests.support.builders import WORKSPACE_ID, RolloutFolder
 
 ENDPOINT, DEPLOYMENT, ROLLOUT = "endpoint.yml", "deployment.yml", "rollout.yml"
 FILES = (ENDPOINT, DEPLOYMENT, ROLLOUT)

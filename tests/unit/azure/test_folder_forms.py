@@ -6,7 +6,7 @@ import pytest
 
 from rollway.azure.folder import load_endpoint_entity, load_folder, load_online_deployment_entity
 from rollway.spec import RolloutSpec
-from tests.unit.builders import WORKSPACE_ID, RolloutFolder
+from tests.support.builders import WORKSPACE_ID, RolloutFolder
 
 ENDPOINT, DEPLOYMENT = "endpoint.yml", "deployment.yml"
 MODEL_ID = f"{WORKSPACE_ID}/models/diabetes/versions/3"

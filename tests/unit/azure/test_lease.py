@@ -12,8 +12,8 @@ from rollway.azure.lease import LONGEST_INTERVAL_SECONDS
 from rollway.azure.waiting import MOST_FAILED_WRITES
 from rollway.errors import AnotherRollout, AzureUnavailable, DeadlineExceeded, NotFound
 from rollway.rollout.state import LEASE, EndpointState
-from tests.unit.azure.fake import OURS, THEIRS, FakeAzure, run
-from tests.unit.builders import Clock
+from tests.support.builders import Clock
+from tests.support.fake_azure import OURS, THEIRS, FakeAzure, run
 
 TTL_SECONDS = 60
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollway.azure import endpoints, lease, online_deployments, state, undo
+from rollway.azure import abort, endpoints, lease, online_deployments, state
 from rollway.errors import ForeignChange, LeaseLost, RollwayError
-from tests.unit.azure.fake import OURS, THEIRS, FakeAzure
-from tests.unit.builders import Clock, a_plan
+from tests.support.builders import Clock, a_plan
+from tests.support.fake_azure import OURS, THEIRS, FakeAzure
 
 TTL_SECONDS = 2
 # The writes; each follows a look at the lease.
@@ -164,7 +164,7 @@ def test_of_two_that_want_a_free_endpoint_one_holds_it_in_the_end_and_the_other_
     (loser,) = {OURS, THEIRS} - {azure.holder}
     before = list(azure.writes)
     assert isinstance(Rollout(writers(azure)["move traffic"](loser)).finish().error, LeaseLost)
-    assert Rollout(undo.abort(azure.session, "diabetes", loser, clock=TurnClock())).finish().result.cleaned_up == ()
+    assert Rollout(abort.abort(azure.session, "diabetes", loser, clock=TurnClock())).finish().result.cleaned_up == ()
     assert azure.writes == before
     assert azure.traffic == {"blue": 100}
 

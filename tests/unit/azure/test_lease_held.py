@@ -10,8 +10,8 @@ import pytest
 from rollway.azure import lease
 from rollway.errors import Busy, LeaseLost
 from rollway.rollout.state import LEASE
-from tests.unit.azure.fake import OURS, THEIRS, FakeAzure, run
-from tests.unit.builders import Clock
+from tests.support.builders import Clock
+from tests.support.fake_azure import OURS, THEIRS, FakeAzure, run
 
 
 def test_one_that_has_expired_but_was_not_taken_is_still_its_holders(azure: FakeAzure) -> None:

@@ -20,8 +20,8 @@ from rollway.errors import DeadlineExceeded, ForeignChange, LeaseLost, Provision
 from rollway.rollout.plan import Plan
 from rollway.rollout.state import CREATED_BY, RUN
 from rollway.spec import RolloutSpec
-from tests.unit.azure.fake import OURS, THEIRS, FakeAzure, run
-from tests.unit.builders import Clock
+from tests.support.builders import Clock
+from tests.support.fake_azure import OURS, THEIRS, FakeAzure, run
 
 
 def create(azure: FakeAzure, made: tuple[RolloutSpec, Plan]) -> str:

@@ -11,7 +11,7 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpRes
 
 from rollway.azure.quota import read_usage
 from rollway.azure.session import Session
-from tests.unit.azure.fake import run
+from tests.support.fake_azure import run
 
 AML = "Microsoft.MachineLearningServices"
 DSV2 = "Standard DSv2 Family Cluster Dedicated vCPUs"

@@ -15,7 +15,7 @@ from rollway.errors import NotFound, RollwayError
 from rollway.rollout.lease import Lease
 from rollway.rollout.state import LEASE, MODEL
 from rollway.rollout.status import Outcome
-from tests.unit.azure.fake import run
+from tests.support.fake_azure import run
 
 
 class Workspace:

@@ -13,7 +13,7 @@ from rollway.azure.waiting import (
     when_free,
 )
 from rollway.errors import AzureUnavailable, Busy, Cause, DeadlineExceeded, NotFound
-from tests.unit.builders import Clock
+from tests.support.builders import Clock
 
 
 class Readings:

@@ -13,8 +13,8 @@ from rollway.azure.session import Session
 from rollway.azure.watching import list_model_versions, look
 from rollway.errors import AccessDenied, InvalidRollout, NotFound
 from rollway.rollout.follow import Finding, ModelSource, ModelVersion, Verdict
-from tests.unit.azure.fake import FakeAzure, run
-from tests.unit.builders import WORKSPACE_ID, RolloutFolder
+from tests.support.builders import WORKSPACE_ID, RolloutFolder
+from tests.support.fake_azure import FakeAzure, run
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 DIABETES = ModelSource(name="diabetes")

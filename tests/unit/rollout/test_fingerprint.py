@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rollway.rollout.fingerprint import fingerprint, online_deployment_name
 from rollway.spec import NAME_RULE
-from tests.unit.builders import WORKSPACE_ID, online_deployment_spec
+from tests.support.builders import WORKSPACE_ID, online_deployment_spec
 
 MODEL = f"{WORKSPACE_ID}/models/diabetes/versions/1"
 ENVIRONMENT = f"{WORKSPACE_ID}/environments/inference/versions/1"

@@ -25,7 +25,7 @@ from rollway.rollout.follow import (
 )
 from rollway.rollout.state import EndpointState, OnlineDeploymentState
 from rollway.spec import AssetSpec, Follow, FreezeWindow, RolloutSpec
-from tests.unit.builders import WORKSPACE_ID, rollout_spec
+from tests.support.builders import WORKSPACE_ID, rollout_spec
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)  # a Friday
 DIABETES = ModelSource(name="diabetes")

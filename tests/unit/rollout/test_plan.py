@@ -15,7 +15,7 @@ from rollway.rollout.state import (
     ResolvedAsset,
 )
 from rollway.spec import AssetSpec, RolloutSpec
-from tests.unit.builders import a_plan, after, asset, online_deployment_spec, planned, rollout_spec
+from tests.support.builders import a_plan, after, asset, online_deployment_spec, planned, rollout_spec
 
 
 def test_the_first_rollout_creates_the_endpoint_and_says_so() -> None:

@@ -19,7 +19,7 @@ from rollway.rollout.state import (
     OnlineDeploymentState,
 )
 from rollway.spec import NAME_RULE, RolloutSpec
-from tests.unit.builders import after, planned, rollout_spec
+from tests.support.builders import after, planned, rollout_spec
 
 TEXT = st.text(max_size=4)
 TAGS = st.dictionaries(st.text("abc", min_size=1, max_size=3), TEXT, max_size=3)

@@ -9,7 +9,7 @@ from rollway.rollout.preflight import Finding, NetworkFacts, Severity, preflight
 from rollway.rollout.quota import FamilyUsage, Usage, VmSize
 from rollway.rollout.state import EndpointState, OnlineDeploymentState
 from rollway.spec import RolloutSpec
-from tests.unit.builders import rollout_spec
+from tests.support.builders import rollout_spec
 
 SIZE = "Standard_DS3_v2"
 ABSENT = EndpointState(name="diabetes", exists=False)

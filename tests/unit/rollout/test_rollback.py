@@ -18,7 +18,7 @@ from rollway.rollout.state import (
     EndpointState,
     OnlineDeploymentState,
 )
-from tests.unit.builders import WORKSPACE_ID, a_plan, after, rollout_spec
+from tests.support.builders import WORKSPACE_ID, a_plan, after, rollout_spec
 
 LAST_PROMOTION = {PREVIOUS: "blue=diabetes:2"}
 

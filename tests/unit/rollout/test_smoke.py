@@ -6,7 +6,7 @@ import pytest
 
 from rollway.rollout.smoke import EXCERPT_LENGTH, SmokeTestResult, excerpt, judge
 from rollway.spec import Expectation
-from tests.unit.builders import measurement
+from tests.support.builders import measurement
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -29,7 +29,7 @@ from rollway.rollout.status import (
     models_of,
     status_of,
 )
-from tests.unit.builders import WORKSPACE_ID
+from tests.support.builders import WORKSPACE_ID
 
 AT = "2026-01-02T03:04:05+00:00"
 HELD = Lease(holder="run/1", ttl_seconds=300, renewed_at=AT).encode()

@@ -1,4 +1,4 @@
-"""What the abort step decides, logs and leaves; what it does to Azure is tested with `rollway.azure.undo`."""
+"""What the abort step decides, logs and leaves; what it does to Azure is tested with `rollway.azure.abort`."""
 
 import functools
 import inspect
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from azure.core.exceptions import HttpResponseError, ServiceResponseError
 
-from rollway.azure import undo
+from rollway.azure import abort as azure_abort
 from rollway.azure.endpoints import move_traffic
 from rollway.azure.session import WorkspaceFacts
 from rollway.errors import (
@@ -25,8 +25,8 @@ from rollway.rollout.state import CREATED_BY, REJECTED, RUN
 from rollway.settings import Workspace
 from tasks import abort
 from tasks.provision import PlannedRollout
-from tests.unit.azure.fake import OURS, FakeAzure, run
-from tests.unit.builders import Clock, a_plan, rollout_spec
+from tests.support.builders import Clock, a_plan, rollout_spec
+from tests.support.fake_azure import OURS, FakeAzure, run
 
 WORKSPACE = Workspace(subscription_id="0", resource_group="rg", name="ws")
 SMOKE = SmokeTestFailed("the smoke test failed: status 500", details="--- log ---\nValueError: no such column")
@@ -81,14 +81,14 @@ class Aborting:
             "noted_down": noted_down,
         }.items():
             monkeypatch.setattr(abort, name, value)
-        monkeypatch.setattr(undo, "abort", functools.partial(undo.abort, clock=Clock()))
+        monkeypatch.setattr(azure_abort, "abort", functools.partial(azure_abort.abort, clock=Clock()))
 
     @property
     def lines(self) -> list[str]:
         """What it logged."""
         return [record.getMessage() for record in self._caplog.records if record.name == "abort"]
 
-    def __call__(self, error: BaseException, is_promoted: bool = False) -> undo.Undone:
+    def __call__(self, error: BaseException, is_promoted: bool = False) -> azure_abort.Undone:
         act = inspect.unwrap(abort.abort_rollout.fn)  # without the clock around it, which asks Prefect
         facts = WorkspaceFacts(
             workspace=WORKSPACE, region="westeurope", public_network_access="Enabled", isolation_mode="Disabled"

@@ -1,0 +1,1 @@
+"""Errors of Azure, parsed, classified and translated to `rollway.errors`."""

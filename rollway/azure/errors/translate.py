@@ -1,0 +1,191 @@
+"""Azure's exceptions as ours: classified, with the reason in plain words and what to do next."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from azure.ai.ml.exceptions import MlException
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+
+from rollway.azure.errors.body import ErrorBody
+from rollway.azure.errors.catalogue import classify
+from rollway.errors import (
+    AccessDenied,
+    AzureUnavailable,
+    Busy,
+    Cause,
+    CredentialsRejected,
+    NotFound,
+    RequestRefused,
+    RollwayError,
+)
+from rollway.masking import mask
+
+E = TypeVar("E", bound=RollwayError)
+
+# azure-identity has one exception for "refused", "could not ask" and "was asked to wait", with these words after it.
+_NO_ANSWER = ("Failed to establish a new connection", "Failed to resolve", "timed out", "Connection aborted")
+_NO_GOOD_ANSWER = re.compile(
+    r"HTTP Error: (?:429|5\d\d)|temporarily_unavailable|Expecting value: line 1"  # a status, or a page instead of JSON
+    r"|AADSTS(?:90006|90024|90033|90055|50196)\b"  # Entra's own faults and throttling
+)
+_HINTS = {
+    "AADSTS7000215": "the client secret is wrong: check AZURE_CLIENT_SECRET (its value, not its id)",
+    "AADSTS7000222": "the client secret has expired: make a new one and set AZURE_CLIENT_SECRET",
+    "AADSTS700016": "the application is unknown in this tenant: check AZURE_CLIENT_ID and AZURE_TENANT_ID",
+    "AADSTS90002": "the tenant is unknown: check AZURE_TENANT_ID",
+    "Unable to get authority configuration": "the tenant is unknown: check AZURE_TENANT_ID and AZURE_AUTHORITY_HOST",
+}
+
+
+@contextmanager
+def azure_errors(what: str, where: str, hint: str | None = None) -> Iterator[None]:
+    """Raises what Azure raises inside the block as a RollwayError; `what` is what was tried, `where` the resource."""
+    try:
+        yield
+    except AzureError as error:
+        raise translate(error, what, where, hint) from error
+
+
+def translate(error: AzureError, what: str, where: str, hint: str | None = None) -> RollwayError:
+    """The RollwayError for an exception of azure.core, azure.identity or azure.ai.ml.
+
+    What to try is the catalogue's word on the error, else `hint`, else what fits the HTTP status.
+    """
+    if isinstance(error, MlException) and isinstance(error.__cause__, AzureError):  # the SDK's words around Azure's
+        return translate(error.__cause__, what, where, hint)
+    if isinstance(error, ServiceRequestError | ServiceResponseError):
+        return AzureUnavailable(
+            what, where=where, why=f"no connection: {first_line(str(error))}", hint="check the network and run it again"
+        )
+    if isinstance(error, ClientAuthenticationError) and error.error is None:  # azure-identity, not Resource Manager
+        return _sign_in(error, what)
+    if isinstance(error, MlException) and "Unknown cloud environment" in str(error):
+        # The SDK reads a private cloud's metadata again for each client and upload, and takes any failure for this.
+        return AzureUnavailable(
+            what,
+            where=f"ARM_CLOUD_METADATA_URL={os.environ.get('ARM_CLOUD_METADATA_URL')}",
+            why="the metadata of the cloud that the environment names cannot be read",
+            hint="see whether that cloud can be reached, and run it again",
+        )
+    if not isinstance(error, HttpResponseError):  # azure.ai.ml's own validation
+        return RequestRefused(what, where=where, why=first_line(str(error)), hint=hint)
+    body = _body(error)
+    status = error.status_code or (404 if isinstance(error, ResourceNotFoundError) else 0)
+    found = classify(status, body.code, body.message, body.inner_codes)
+    return _class_for(status, found.cause)(
+        what,
+        where=where,
+        why=f"{body.code}: {body.message}" if body.code else body.message,
+        hint=found.hint if found.is_known else hint or found.hint,
+        cause=found.cause,
+        code=found.code,
+        request_id=_request_id(error) or body.correlation_id,
+        error_tree=body.tree,
+    )
+
+
+def _class_for(status: int, cause: Cause) -> type[RollwayError]:
+    """The class by what was answered; the cause decides between waiting and giving up where the status says neither."""
+    if cause is Cause.BUSY:
+        return Busy
+    # A failed operation or a refused request is not repeated by itself, whatever its cause: it may take an hour.
+    if cause is Cause.TRANSIENT and (status in (401, 408, 409, 429) or status >= 500):
+        return AzureUnavailable
+    return {401: CredentialsRejected, 403: AccessDenied, 404: NotFound}.get(status, RequestRefused)
+
+
+def operation_failed(
+    kind: type[E], what: str, where: str, *, state: str, error: Mapping[str, Any] | None, details: str | None = None
+) -> E:
+    """An error of class `kind` for a resource that ended in `state`; `error` is its operation's, if Azure gives one."""
+    if error is None and state.lower() == "canceled":
+        error = {"code": "OperationCanceled", "message": "Azure canceled the operation."}
+    if error is None:
+        hint = "read the log below, correct what it complains about and run the rollout again"
+        why = f"Azure gives no reason; the state is {state}"
+        return kind(what, where=where, why=why, hint=hint, details=details)
+    body = ErrorBody.parse(error)
+    found = classify(None, body.code, body.message, body.inner_codes)
+    return kind(
+        what,
+        where=where,
+        why=f"{body.code}: {body.message}" if body.code else body.message,
+        hint=found.hint,
+        details=details,
+        cause=found.cause,
+        code=found.code,
+        request_id=body.correlation_id,
+        error_tree=body.tree,
+    )
+
+
+def _body(error: HttpResponseError) -> ErrorBody:
+    if error.error is None:  # no ARM error: a gateway's page, or the SDK's own words
+        return ErrorBody.parse({"message": first_line(error.message or str(error))})
+    return ErrorBody.parse(_as_document(error.error))
+
+
+def _as_document(error: Any) -> dict[str, Any]:
+    """What azure.core has made of an error body, as it was."""
+    return {
+        "code": error.code,
+        "message": error.message,
+        "target": error.target,
+        "details": [_as_document(detail) for detail in error.details or []],
+        "additionalInfo": [vars(one) for one in getattr(error, "additional_info", None) or []],
+    }
+
+
+def first_line(text: str) -> str:
+    """The first line that says something, without the SDK's decoration."""
+    return next((line.strip() for line in text.splitlines() if line.strip(" .\t")), text)
+
+
+def _request_id(error: HttpResponseError) -> str | None:
+    headers: Any = getattr(error.response, "headers", None) or {}
+    request_id: str | None = headers.get("x-ms-request-id")
+    return request_id
+
+
+def _sign_in(error: ClientAuthenticationError, what: str) -> RollwayError:
+    text = mask(error.message or str(error))
+    if "Authentication failed" in text and any(one in text for one in _NO_ANSWER):
+        return AzureUnavailable(
+            what,
+            why=f"no connection to sign in: {_reasons(text)}",
+            hint="check the network, and AZURE_AUTHORITY_HOST when it is set, and run it again",
+        )
+    if _NO_GOOD_ANSWER.search(text) or (error.status_code or 0) in (429, 500, 502, 503, 504):
+        return AzureUnavailable(
+            what,
+            why=f"the sign-in is unavailable: {_reasons(text)}",
+            hint="Microsoft Entra is busy or has a fault: run it again in a few minutes",
+        )
+    code = next((code for code in _HINTS if code in text), None)
+    if code:
+        why = next(line.strip() for line in text.splitlines() if code in line)
+        return CredentialsRejected(
+            what, why=why[why.index(code) :], hint=_HINTS[code], code=code if code.startswith("AADSTS") else None
+        )
+    return CredentialsRejected(
+        what,
+        why=_reasons(text),
+        hint="set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or sign in with `az login`",
+    )
+
+
+def _reasons(text: str) -> str:
+    # DefaultAzureCredential lists one reason per kind of credential, indented, after a heading.
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    useful = [line for line in lines[1:] if not line.startswith(("To mitigate", "Attempted credentials", "Visit"))]
+    return "; ".join(useful[:3]) if useful else first_line(text)

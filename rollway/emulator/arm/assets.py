@@ -1,0 +1,238 @@
+"""Registered assets: models, environments and codes, in versions ordered by their creation."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import uuid4
+
+from starlette.responses import JSONResponse, Response
+
+from rollway.emulator.arm.resource_manager import PROVIDER, WORKSPACE, ArmRoute, Call, in_workspace, page
+from rollway.emulator.arm.validation import check_shapes
+from rollway.emulator.blob.blobs import ACCOUNT
+from rollway.emulator.core import errors
+from rollway.emulator.core.errors import Document
+from rollway.emulator.core.store import Resource
+
+UPLOAD_SECONDS = 24 * 3600
+REGISTRIES = "azureml://registries"  # how ids of what is in a registry begin
+
+
+@dataclass(frozen=True)
+class AssetKind:
+    """What differs between the kinds. `content` decides what a version is and never changes once registered."""
+
+    label: str
+    segment: str
+    content: tuple[str, ...]
+    needs: tuple[str, ...]  # one of them
+    defaults: Mapping[str, Any]
+    is_in_registry: bool = False
+
+    @property
+    def type(self) -> str:
+        return f"{PROVIDER}/{'registries' if self.is_in_registry else 'workspaces'}/{self.segment}/versions"
+
+    def id(self, call: Call, tail: str = "") -> str:
+        """The id of something of this kind; `tail` is a template over the path's parameters."""
+        if not self.is_in_registry:
+            return call.id(f"/{self.segment}{tail}")
+        return f"{REGISTRIES}/{call.params['registry']}/{self.segment}{tail.format(**call.params)}"
+
+
+COMMON: Document = {"description": None, "isAnonymous": False, "isArchived": False, "provisioningState": "Succeeded"}
+MODELS = AssetKind(
+    "Model",
+    "models",
+    content=("modelUri", "modelType"),
+    needs=("modelUri",),
+    # azure-ai-ml crashes on answers without flavors.
+    defaults={
+        **COMMON,
+        "modelType": "custom_model",
+        "flavors": {},
+        "jobName": None,
+        "stage": "",
+        "autoDeleteSetting": None,
+    },
+)
+ENVIRONMENTS = AssetKind(
+    "Environment",
+    "environments",
+    content=("image", "condaFile", "build", "inferenceConfig", "osType"),
+    needs=("image", "build"),
+    defaults={**COMMON, "environmentType": "UserCreated", "osType": "Linux", "image": None, "condaFile": None},
+)
+CODES = AssetKind("Code", "codes", content=("codeUri",), needs=("codeUri",), defaults=COMMON)
+REGISTRY_MODELS = replace(MODELS, is_in_registry=True)
+REGISTRY_ENVIRONMENTS = replace(ENVIRONMENTS, is_in_registry=True)
+
+
+SHAPES: dict[str, type] = {
+    "properties": dict,
+    "properties.tags": dict,
+    "properties.properties": dict,
+    "properties.modelUri": str,
+    "properties.codeUri": str,
+    "properties.image": str,
+    "properties.condaFile": str,
+    "properties.build": dict,
+    "properties.build.contextUri": str,
+    "properties.isAnonymous": bool,
+    "properties.isArchived": bool,
+}
+
+
+def _put(kind: AssetKind, call: Call) -> Response:
+    id_ = kind.id(call, "/{name}/versions/{version}")
+    check_shapes(call.body, SHAPES)
+    given = call.body.get("properties") or {}
+    if not any(given.get(name) for name in kind.needs):
+        raise errors.invalid_asset(" or ".join(kind.needs), "is required.")
+    given = {name: value for name, value in given.items() if value is not None}
+    for bag in ("tags", "properties"):
+        given[bag] = {key: str(value) for key, value in (given.get(bag) or {}).items()}
+    before = call.emulator.store.get(id_)
+    if before is None:
+        document: Document = {
+            "id": id_,
+            "name": call.params["version"],
+            "type": kind.type,
+            "properties": {**kind.defaults, **given, "provisioningState": "Succeeded"},
+            "systemData": call.system_data(),
+        }
+        call.emulator.store.put(Resource(kind.type, document))
+        return JSONResponse(document, 201, {} if kind.is_in_registry else {"Location": call.emulator.url + id_})
+    properties = {**before.properties, **given, "provisioningState": "Succeeded"}
+    for name in kind.content:
+        if properties.get(name) != before.properties.get(name):
+            raise errors.asset_is_immutable(kind.label, call.params["name"], call.params["version"], name)
+    document = {**before.document, "properties": properties, "systemData": call.system_data(before.document)}
+    call.emulator.store.put(Resource(kind.type, document))
+    return JSONResponse(document)
+
+
+def _get(kind: AssetKind, call: Call) -> Response:
+    found = call.emulator.store.get(kind.id(call, "/{name}/versions/{version}"))
+    if found is None:
+        raise errors.asset_not_found(kind.label, f"{call.params['name']}:{call.params['version']}")
+    return JSONResponse(found.document)
+
+
+def _list(kind: AssetKind, call: Call) -> Response:
+    """The versions of one name, newest first unless `$orderBy` says `asc`. 404 when no version was ever registered.
+
+    Not so in a registry: azure-ai-ml lists the versions before it registers the first, and ends with any 404.
+    """
+    versions = call.emulator.store.find(kind.type, kind.id(call, "/{name}"))
+    if not versions and kind is not CODES and not kind.is_in_registry:
+        raise errors.asset_not_found(kind.label, call.params["name"])
+    if (digest := call.query("hash")) is not None:  # found under any name of the workspace
+        versions = [
+            one
+            for one in call.emulator.store.find(kind.type, kind.id(call))
+            if one.properties.get("properties", {}).get("hash_sha256") == digest
+        ]
+    if (version := call.query("version")) is not None:
+        versions = [one for one in versions if one.name.lower() == version.lower()]
+    if not (call.query("$orderBy") or "").lower().endswith(" asc"):
+        versions.reverse()
+    return page(call, [one.document for one in versions if is_viewed(call, one)])
+
+
+def is_viewed(call: Call, version: Resource) -> bool:
+    """Whether a list shows a version: `listViewType` says if archived ones."""
+    view = (call.query("listViewType") or "ActiveOnly").lower()
+    is_archived = bool(version.properties.get("isArchived"))
+    return view == "all" or is_archived == (view == "archivedonly")
+
+
+def _get_container(kind: AssetKind, call: Call) -> Response:
+    versions = call.emulator.store.find(kind.type, kind.id(call, "/{name}"))
+    if not versions:
+        raise errors.asset_not_found(kind.label, call.params["name"])
+    return JSONResponse(container(kind, versions))
+
+
+def _list_containers(kind: AssetKind, call: Call) -> Response:
+    names: dict[str, list[Resource]] = {}
+    for version in call.emulator.store.find(kind.type, kind.id(call)):
+        if not version.properties.get("isAnonymous") and is_viewed(call, version):
+            names.setdefault(version.id.rsplit("/", 2)[0].lower(), []).append(version)
+    return page(call, [container(kind, versions) for versions in names.values()])
+
+
+def container(kind: AssetKind, versions: list[Resource]) -> Document:
+    """What ARM shows of a name; `nextVersion` is what a client takes that gives no version."""
+    first, latest = versions[0], versions[-1]
+    numbers = [int(one.name) for one in versions if one.name.isdecimal()]
+    id_ = first.id.rsplit("/", 2)[0]
+    return {
+        "id": id_,
+        "name": id_.rpartition("/")[2],
+        "type": kind.type.removesuffix("/versions"),
+        "properties": {
+            "latestVersion": latest.name,
+            "nextVersion": str(max(numbers, default=0) + 1),
+            "isArchived": all(one.properties.get("isArchived") for one in versions),
+            "description": latest.properties.get("description"),
+            "tags": {},
+            "properties": {},
+            "provisioningState": "Succeeded",
+        },
+        "systemData": {**first.document["systemData"]},
+    }
+
+
+def _start_pending_upload(call: Call) -> Response:
+    """A fresh blob container for one asset, with a signature to write it."""
+    group = call.workspace.id.partition("/providers/")[0]
+    return JSONResponse(
+        {
+            "blobReferenceForConsumption": blob_reference(call, call.workspace.properties["workspaceId"], group),
+            "pendingUploadId": str(uuid4()),
+            "pendingUploadType": call.body.get("pendingUploadType", "TemporaryBlobReference"),
+        }
+    )
+
+
+def blob_reference(call: Call, owner: str, group: str) -> Document:
+    """Where a client may upload to: a fresh blob container, named after its owner."""
+    blobs = call.emulator.blobs
+    container = f"{owner.lower()}-{uuid4().hex[:24]}"
+    url = blobs.container_url(container)
+    signature = blobs.shared_access_signature(container, "racwdl", UPLOAD_SECONDS)
+    return {
+        "blobUri": url,
+        "storageAccountArmId": f"{group}/providers/Microsoft.Storage/storageAccounts/{ACCOUNT}",
+        "credential": {"credentialType": "SAS", "sasUri": f"{url}?{signature}"},
+    }
+
+
+def routes_of(kind: AssetKind, root: str, check: Callable[[Call], None] = lambda _: None) -> list[ArmRoute]:
+    """The operations on a kind of asset below `root`; `check` raises what stands against any of them."""
+    names = f"{root}/{kind.segment}"
+
+    def of_kind(handler: Callable[[AssetKind, Call], Response]) -> Callable[[Call], Response]:
+        def handle(call: Call) -> Response:
+            check(call)
+            return handler(kind, call)
+
+        return handle
+
+    return [
+        ArmRoute("GET", names, of_kind(_list_containers)),
+        ArmRoute("GET", f"{names}/{{name}}", of_kind(_get_container)),
+        ArmRoute("GET", f"{names}/{{name}}/versions", of_kind(_list)),
+        ArmRoute("GET", f"{names}/{{name}}/versions/{{version}}", of_kind(_get)),
+        ArmRoute("PUT", f"{names}/{{name}}/versions/{{version}}", of_kind(_put)),
+    ]
+
+
+ROUTES = [
+    *(route for kind in (MODELS, ENVIRONMENTS, CODES) for route in routes_of(kind, WORKSPACE)),
+    *(
+        in_workspace("POST", f"/{kind.segment}/{{name}}/versions/{{version}}/startPendingUpload", _start_pending_upload)
+        for kind in (MODELS, ENVIRONMENTS, CODES)
+    ),
+]

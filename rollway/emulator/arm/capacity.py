@@ -1,0 +1,54 @@
+"""What a region offers and what of it is used: sizes of virtual machines, and cores by family."""
+
+from starlette.responses import JSONResponse, Response
+
+from rollway.emulator.arm.endpoints import deployments_of
+from rollway.emulator.arm.quota import all_vm_sizes, used_cores
+from rollway.emulator.arm.resource_manager import PROVIDER, ArmRoute, Call, page
+from rollway.emulator.arm.workspaces import LOCATION
+from rollway.emulator.core.errors import Document
+
+NO_LIMIT = -1
+# What of Azure Machine Learning takes a size; MIR, its inference runtime, is managed online endpoints.
+COMPUTE_TYPES = ["AmlCompute", "ComputeInstance", "MIR"]
+
+
+def list_vm_sizes(call: Call) -> Response:
+    """GET `vmSizes`: the sizes that the emulator knows, the same in all regions."""
+    sizes = [
+        {"name": name, "family": size.family, "vCPUs": size.cores, "supportedComputeTypes": COMPUTE_TYPES}
+        for name, size in all_vm_sizes(call.emulator).items()
+    ]
+    return JSONResponse({"value": sizes})
+
+
+def list_usages(call: Call) -> Response:
+    """GET `usages`: cores of each family, dedicated ones and those of low priority, which nothing here ever uses."""
+    emulator, region = call.emulator, call.params["location"]
+    limits = {family.lower(): cores for family, cores in emulator.seed.vm_quotas.items()}
+    deployments = deployments_of(emulator, "")
+    families = {size.family.lower(): size.family for size in all_vm_sizes(emulator).values()}
+    usages = []
+    for key, family in families.items():
+        used = used_cores(emulator, deployments, family, region)
+        usages.append(_usage(call, "dedicatedCores", family, used, limits.get(key, NO_LIMIT)))
+        usages.append(_usage(call, "lowPriorityCores", family, 0, NO_LIMIT))
+    return page(call, usages, default_size=len(usages))
+
+
+def _usage(call: Call, kind: str, family: str, used: int, limit: int) -> Document:
+    return {
+        "id": f"/subscriptions/{call.emulator.seed.subscription_id}/providers/{PROVIDER}/usages/{family}",
+        "type": f"{PROVIDER}/vmFamily/{kind}/usages",
+        "amlWorkspaceLocation": call.params["location"],
+        "unit": "Count",
+        "currentValue": used,
+        "limit": limit,
+        "name": {"value": family, "localizedValue": family},
+    }
+
+
+ROUTES = [
+    ArmRoute("GET", f"{LOCATION}/vmSizes", list_vm_sizes),
+    ArmRoute("GET", f"{LOCATION}/usages", list_usages),
+]

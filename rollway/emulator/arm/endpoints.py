@@ -1,0 +1,313 @@
+"""Online endpoints: create, update traffic, keys and tokens, delete."""
+
+import re
+from secrets import token_urlsafe
+from uuid import uuid4
+
+from starlette.responses import JSONResponse, Response
+
+from rollway.emulator.arm.kubernetes import KUBERNETES, check_compute
+from rollway.emulator.arm.quota import check_endpoint_count
+from rollway.emulator.arm.resource_manager import PROVIDER, Call, accepted, in_workspace, operation_url, page
+from rollway.emulator.arm.validation import check_endpoint, check_name, check_shapes, check_traffic, refuse
+from rollway.emulator.core import errors, faults
+from rollway.emulator.core.errors import Document
+from rollway.emulator.core.operations import Operation, new_operation_id
+from rollway.emulator.core.store import Resource
+from rollway.emulator.state import Emulator
+
+ENDPOINT_TYPE = f"{PROVIDER}/workspaces/onlineEndpoints"
+DEPLOYMENT_TYPE = f"{ENDPOINT_TYPE}/deployments"
+TAIL = "/onlineEndpoints/{endpoint}"
+TOKEN_HOURS = 12
+RESULTS = "mfeOperationResults"
+
+
+def scoring_path(endpoint: Resource) -> str:
+    """The path of an endpoint's inference routes; `localhost` alone resolves everywhere, so the name is in the path."""
+    return f"/inference/{endpoint.document['location']}/{endpoint.name}"
+
+
+def find_by_region(emulator: Emulator, region: str, name: str) -> Resource | None:
+    """The endpoint with this name in a region; there is at most one."""
+    for one in emulator.store.find(ENDPOINT_TYPE):
+        if one.name.lower() == name.lower() and one.document["location"].lower() == region.lower():
+            return one
+    return None
+
+
+def require_endpoint(call: Call) -> Resource:
+    """The endpoint in the path; raises the 404."""
+    found = call.emulator.store.get(call.id(TAIL))
+    if found is None:
+        raise errors.not_found("Endpoint", call.params["endpoint"])
+    return found
+
+
+def deployments_of(emulator: Emulator, endpoint_id: str) -> list[Resource]:
+    return emulator.store.find(DEPLOYMENT_TYPE, endpoint_id)
+
+
+def refuse_if_busy(call: Call) -> None:
+    """One write at a time per endpoint, whatever it writes to below it."""
+    running = call.emulator.operations.running_on(call.id(TAIL))
+    if running is not None:
+        raise errors.endpoint_busy(running.method, call.params["endpoint"])
+
+
+def new_operation(call: Call, prefix: str, method: str, resource: Resource, action: str) -> Operation:
+    """An operation on `resource` that takes as long as the profile says `action` does."""
+    now = call.emulator.clock.now()
+    operation = Operation(
+        id=new_operation_id(prefix, call.workspace.properties["workspaceId"]),
+        method=method,  # type: ignore[arg-type]
+        resource=resource.id,
+        region=resource.document["location"],
+        started=now,
+        not_before=now + call.emulator.profile.seconds(action),
+    )
+    faults.afflict(call.emulator.faults, call.request.method, call.request.url.path, operation)
+    return operation
+
+
+def with_state(resource: Resource, state: str) -> Resource:
+    """The same resource in another provisioning state."""
+    properties = {**resource.properties, "provisioningState": state}
+    return Resource(resource.type, {**resource.document, "properties": properties}, resource.private, resource.sequence)
+
+
+def view(emulator: Emulator, endpoint: Resource) -> Document:
+    """What clients see: scoring addresses appear once the endpoint has been created."""
+    uris: Document = {"scoringUri": None, "swaggerUri": None}
+    if endpoint.private["is_created"]:
+        base = emulator.url + scoring_path(endpoint)
+        uris = {"scoringUri": f"{base}/score", "swaggerUri": f"{base}/swagger.json"}
+    return {**endpoint.document, "properties": {**endpoint.properties, **uris}}
+
+
+SHAPES: dict[str, type] = {
+    "location": str,
+    "tags": dict,
+    "identity": dict,
+    "properties": dict,
+    "properties.authMode": str,
+    "properties.description": str,
+    "properties.compute": str,
+    "properties.publicNetworkAccess": str,
+    "properties.traffic": dict,
+    "properties.mirrorTraffic": dict,
+    "properties.properties": dict,
+    "properties.keys": dict,
+    "properties.keys.primaryKey": str,
+    "properties.keys.secondaryKey": str,
+}
+
+
+def put_endpoint(call: Call) -> Response:
+    emulator, name = call.emulator, call.params["endpoint"]
+    check_shapes(call.body, SHAPES)
+    refuse(check_name(name, "Endpoint"))
+    if not call.body.get("location"):
+        raise errors.location_required()
+    refuse_if_busy(call)
+    before = emulator.store.get(call.id(TAIL))
+    properties = call.body.get("properties") or {}
+    usable = {one.name.lower(): bool(one.private.get("serving")) for one in deployments_of(emulator, call.id(TAIL))}
+    traffic, mirror = properties.get("traffic") or {}, properties.get("mirrorTraffic") or {}
+    refuse(check_endpoint(properties), check_traffic(traffic, mirror, usable), check_compute(call, before, properties))
+    if before is None:
+        return _create(call, name, properties)
+    if not before.private["is_created"]:
+        raise errors.endpoint_creation_failed(name)
+    return _update(call, before, properties)
+
+
+def _create(call: Call, name: str, properties: Document) -> Response:
+    emulator, location = call.emulator, str(call.body["location"])
+    if call.workspace.properties["v1LegacyMode"]:
+        raise errors.workspace_in_legacy_mode(call.workspace.name)
+    is_taken = name.lower() in (taken.lower() for taken in emulator.seed.taken_endpoint_names)
+    if is_taken or find_by_region(emulator, location, name) is not None:
+        raise errors.endpoint_name_taken(name, location)
+    refuse(check_endpoint_count(emulator, emulator.store.find(ENDPOINT_TYPE), location))
+    given = properties.get("keys") or {}
+    keys = {which: given.get(f"{which}Key") or token_urlsafe(24) for which in ("primary", "secondary")}
+    identity = call.body.get("identity") or {"type": "SystemAssigned"}
+    document: Document = {
+        "id": call.id(TAIL),
+        "name": name,
+        "type": ENDPOINT_TYPE,
+        "location": location,
+        "kind": KUBERNETES if properties.get("compute") else "Managed",
+        "tags": call.body.get("tags") or {},
+        "identity": {**identity, "principalId": str(uuid4()), "tenantId": emulator.seed.tenant_id},
+        "properties": _settings(properties, {"azureml.onlineendpointid": str(uuid4())}),
+        "systemData": call.system_data(),
+    }
+    endpoint = Resource(ENDPOINT_TYPE, document, {"keys": keys, "is_created": False})
+    operation = new_operation(call, "oeidp", "PUT", endpoint, "create endpoint")
+    operation.result, operation.outcome = document, "Succeeded"
+    operation.private = {"on_success": {"is_created": True}}
+    return _start(call, operation, with_state(endpoint, "Creating"), 201)
+
+
+def _update(call: Call, before: Resource, properties: Document) -> Response:
+    if str(call.body["location"]).lower() != before.document["location"].lower():
+        raise errors.location_is_immutable(before.id, before.document["location"], str(call.body["location"]))
+    kept = {key: value for key, value in before.properties["properties"].items() if key.startswith("azureml.")}
+    document = {
+        **before.document,
+        "tags": call.body.get("tags") or {},
+        "identity": {**before.document["identity"], **(call.body.get("identity") or {})},
+        "properties": _settings({**properties, "compute": before.properties["compute"]}, kept),
+        "systemData": call.system_data(before.document),
+    }
+    operation = new_operation(call, "oeidp", "PUT", before, "update endpoint")
+    operation.result, operation.outcome = document, "Succeeded"
+    operation.private = {"is_update": True}
+    return _start(call, operation, with_state(before, "Updating"), 200)
+
+
+def patch_endpoint(call: Call) -> Response:
+    """PATCH: tags and identity alone (PartialMinimalTrackedResourceWithIdentity); what is not named stays."""
+    before = require_endpoint(call)
+    check_shapes(call.body, SHAPES)
+    refuse_if_busy(call)
+    if not before.private["is_created"]:
+        raise errors.endpoint_creation_failed(before.name)
+    document = {
+        **before.document,
+        "tags": merged_tags(before.document["tags"], call.body.get("tags")),
+        "identity": {**before.document["identity"], **(call.body.get("identity") or {})},
+        "properties": {**before.properties, "properties": dict(before.properties["properties"])},
+        "systemData": call.system_data(before.document),
+    }
+    operation = new_operation(call, "oeidp", "PATCH", before, "update endpoint")
+    operation.result, operation.outcome = document, "Succeeded"
+    return _start(call, operation, with_state(before, "Updating"), 202)
+
+
+def merged_tags(before: Document, given: Document | None) -> Document:
+    """Tags after a PATCH: added to those there are, and null takes one away (RFC 7396, as ARM asks of providers)."""
+    return {key: value for key, value in {**before, **(given or {})}.items() if value is not None}
+
+
+def _settings(properties: Document, always: Document) -> Document:
+    """The stored properties: the caller's, Azure's defaults and spelling, no secrets."""
+    spelled = {mode.lower(): mode for mode in ("Key", "AMLToken", "AADToken")}
+    access = str(properties.get("publicNetworkAccess") or "Enabled").capitalize()
+    return {
+        "authMode": spelled[str(properties["authMode"]).lower()],
+        "description": properties.get("description"),
+        "compute": properties.get("compute"),
+        "publicNetworkAccess": access,
+        "traffic": properties.get("traffic") or {},
+        "mirrorTraffic": properties.get("mirrorTraffic") or {},
+        "properties": {**(properties.get("properties") or {}), **always},
+    }
+
+
+def _start(call: Call, operation: Operation, shown: Resource, status: int) -> Response:
+    emulator = call.emulator
+    status_url = operation_url(emulator, operation, call, "mfeOperationsStatus")
+    for document in (shown.document, operation.result):
+        if document is not None:
+            document["properties"]["properties"]["AzureAsyncOperationUri"] = status_url
+    emulator.operations.start(operation, shown)
+    location = emulator.url + shown.id if status != 202 else operation_url(emulator, operation, call, RESULTS)
+    return accepted(call, operation, view(emulator, shown), status, location)
+
+
+def get_endpoint(call: Call) -> Response:
+    return JSONResponse(view(call.emulator, require_endpoint(call)))
+
+
+def list_endpoints(call: Call) -> Response:
+    found = call.emulator.store.find(ENDPOINT_TYPE, call.workspace.id)
+    return page(call, [view(call.emulator, one) for one in found])
+
+
+def delete_endpoint(call: Call) -> Response:
+    emulator = call.emulator
+    endpoint = emulator.store.get(call.id(TAIL))
+    if endpoint is None:
+        return Response(status_code=204)
+    refuse_if_busy(call)
+    operation = new_operation(call, "oeidp", "DELETE", endpoint, "delete endpoint")
+    emulator.operations.start(operation, with_state(endpoint, "Deleting"))
+    if operation.outcome is None:
+        emulator.spawn(remove_endpoint(emulator, operation), f"delete {endpoint.id}")
+    return accepted(call, operation, None, 202, operation_url(emulator, operation, call, RESULTS))
+
+
+async def remove_endpoint(emulator: Emulator, operation: Operation) -> None:
+    """The work of a delete: drain and stop every online deployment below."""
+    for deployment in deployments_of(emulator, operation.resource):
+        await emulator.fleet.remove(deployment.id)
+    emulator.operations.finish(operation)
+
+
+def list_keys(call: Call) -> Response:
+    keys = require_endpoint(call).private["keys"]
+    return JSONResponse({"primaryKey": keys["primary"], "secondaryKey": keys["secondary"]})
+
+
+def regenerate_keys(call: Call) -> Response:
+    endpoint = require_endpoint(call)
+    which = str(call.body.get("keyType")).lower()
+    if which not in ("primary", "secondary"):
+        raise errors.invalid_request({"KeyType": ["must be Primary or Secondary."]})
+    refuse_if_busy(call)
+    keys: dict[str, str] = endpoint.private["keys"]
+    wanted = call.body.get("keyValue")  # azure-ai-ml sends the present key here and expects another one
+    is_given = isinstance(wanted, str) and bool(wanted) and wanted != keys[which]
+    keys = {**keys, which: str(wanted) if is_given else token_urlsafe(24)}
+    operation = new_operation(call, "oeidp", "POST", endpoint, "regenerate keys")
+    operation.outcome, operation.result = "Succeeded", endpoint.document
+    operation.private = {"on_success": {"keys": keys}}
+    call.emulator.operations.start(operation, with_state(endpoint, "Updating"))
+    location = operation_url(call.emulator, operation, call, RESULTS)
+    return accepted(call, operation, None, 202, location)
+
+
+def get_token(call: Call) -> Response:
+    """A token of the endpoint itself, for auth mode `aml_token`; times in seconds since the epoch."""
+    endpoint = require_endpoint(call)
+    if endpoint.properties["authMode"] != "AMLToken":
+        raise errors.invalid_request({"AuthMode": ["Tokens are given out only with auth mode AMLToken."]})
+    seconds = TOKEN_HOURS * 3600
+    now = int(call.emulator.clock.now())
+    token = call.emulator.identity.issue(token_audience(endpoint), call.client_id, seconds)
+    expiry = {"expiryTimeUtc": now + seconds, "refreshAfterTimeUtc": now + seconds // 2}
+    return JSONResponse({"accessToken": token, "tokenType": "Bearer", **expiry})
+
+
+def token_audience(endpoint: Resource) -> str:
+    """Whom an `aml_token` is for: this endpoint, not one of the same name later."""
+    return f"onlineEndpoint:{endpoint.properties['properties']['azureml.onlineendpointid']}"
+
+
+def without_deployment(endpoint: Resource, name: str) -> Resource:
+    """The endpoint after an online deployment has gone: its weights no longer name it."""
+    weights = {
+        field: {key: value for key, value in endpoint.properties[field].items() if key.lower() != name.lower()}
+        for field in ("traffic", "mirrorTraffic")
+    }
+    document = {**endpoint.document, "properties": {**endpoint.properties, **weights}}
+    return Resource(endpoint.type, document, endpoint.private, endpoint.sequence)
+
+
+def endpoint_id_of(deployment_id: str) -> str:
+    return re.sub(r"/deployments/[^/]+$", "", deployment_id, flags=re.IGNORECASE)
+
+
+ROUTES = [
+    in_workspace("GET", "/onlineEndpoints", list_endpoints),
+    in_workspace("GET", TAIL, get_endpoint),
+    in_workspace("PUT", TAIL, put_endpoint),
+    in_workspace("PATCH", TAIL, patch_endpoint),
+    in_workspace("DELETE", TAIL, delete_endpoint),
+    in_workspace("POST", f"{TAIL}/listKeys", list_keys),
+    in_workspace("POST", f"{TAIL}/regenerateKeys", regenerate_keys),
+    in_workspace("POST", f"{TAIL}/token", get_token),
+]

@@ -1,0 +1,122 @@
+"""Kubernetes clusters that are attached to a workspace, and the rules of what is served on them.
+
+Containers run on this machine all the same, and the scoring URI is the gateway's. Only the control plane differs.
+"""
+
+from starlette.responses import JSONResponse, Response
+
+from rollway.emulator.arm.resource_manager import PROVIDER, Call, in_workspace, page
+from rollway.emulator.arm.validation import Problems
+from rollway.emulator.core import errors
+from rollway.emulator.core.errors import Document
+from rollway.emulator.core.store import Resource
+
+COMPUTE_TYPE = f"{PROVIDER}/workspaces/computes"
+KUBERNETES = "K8S"  # the `kind` of endpoints and online deployments on a cluster
+REQUESTS, LIMITS = {"cpu": "100m", "memory": "2Gi"}, {"cpu": "2", "memory": "2Gi"}  # of the default instance type
+INSTANCE_TYPES = {
+    "defaultinstancetype": {"nodeSelector": None, "resources": {"requests": REQUESTS, "limits": LIMITS}},
+}
+# azure-ai-ml crashes on an answer without.
+RESOURCES = {"containerResourceRequests": REQUESTS, "containerResourceLimits": LIMITS}
+
+
+def _names(call: Call) -> list[str]:
+    """The clusters attached to the call's workspace."""
+    parts = call.workspace.id.lower().split("/")
+    for one in call.emulator.seed.workspaces:
+        if (one.resource_group.lower(), one.name.lower()) == (parts[4], parts[8]):
+            return list(one.kubernetes_computes)
+    return []
+
+
+def _view(call: Call, name: str) -> Document:
+    workspace = call.workspace
+    group = workspace.id.partition("/providers/")[0]
+    created = workspace.document["systemData"]["createdAt"]
+    return {
+        "id": f"{workspace.id}/computes/{name}",
+        "name": name,
+        "type": COMPUTE_TYPE,
+        "location": workspace.document["location"],
+        "tags": {},
+        "properties": {
+            "computeType": "Kubernetes",
+            "computeLocation": workspace.document["location"],
+            "description": None,
+            "resourceId": f"{group}/providers/Microsoft.Kubernetes/connectedClusters/{name}",
+            "isAttachedCompute": True,
+            "disableLocalAuth": True,
+            "provisioningState": "Succeeded",
+            "provisioningErrors": None,
+            "createdOn": created,
+            "modifiedOn": created,
+            "properties": {
+                "namespace": "default",
+                "defaultInstanceType": "defaultinstancetype",
+                "instanceTypes": INSTANCE_TYPES,
+            },
+        },
+    }
+
+
+def list_computes(call: Call) -> Response:
+    return page(call, [_view(call, name) for name in _names(call)])
+
+
+def get_compute(call: Call) -> Response:
+    for name in _names(call):
+        if name.lower() == call.params["compute"].lower():
+            return JSONResponse(_view(call, name))
+    raise errors.not_found("Compute", call.params["compute"])
+
+
+def check_compute(call: Call, before: Resource | None, properties: Document) -> Problems:
+    """An endpoint's cluster is attached to the workspace, and never another one; no mirror traffic there."""
+    compute = properties.get("compute")
+    if before is not None and compute and str(compute).lower() != str(before.properties["compute"]).lower():
+        return {"Compute": [f"cannot be changed from {before.properties['compute']} to {compute}."]}
+    known = {f"{call.workspace.id}/computes/{name}".lower() for name in _names(call)}
+    if compute and str(compute).lower() not in known:
+        return {"Compute": [f"{compute} is not attached to the workspace."]}
+    is_kubernetes = compute or (before is not None and before.properties["compute"])
+    if is_kubernetes and any((properties.get("mirrorTraffic") or {}).values()):
+        return {"MirrorTraffic": ["Kubernetes online endpoints have no mirror traffic."]}
+    return {}
+
+
+def compute_type(endpoint: Resource) -> str:
+    """What runs an endpoint's online deployments: `Managed` or `Kubernetes`."""
+    return "Kubernetes" if endpoint.properties["compute"] else "Managed"
+
+
+def check_compute_type(endpoint: Resource, properties: Document) -> Problems:
+    """An online deployment is of its endpoint's kind; only on Kubernetes does it scale by utilization itself."""
+    wanted, problems = compute_type(endpoint), Problems()
+    given = properties.get("endpointComputeType") or "Managed"
+    if given != wanted:
+        problems["EndpointComputeType"] = [f"{given} does not fit the endpoint, which is {wanted}."]
+    settings = properties.get("scaleSettings") or {}
+    kind = settings.get("scaleType", "Default")
+    allowed = ("Default", "TargetUtilization") if wanted == "Kubernetes" else ("Default",)
+    if kind not in allowed:
+        problems["ScaleSettings.ScaleType"] = [f"must be {' or '.join(allowed)}."]
+    if kind == "TargetUtilization":
+        least, most = settings.get("minInstances") or 1, settings.get("maxInstances") or 1
+        if not all(isinstance(one, int) and one >= 1 for one in (least, most)) or least > most:
+            problems["ScaleSettings.MinInstances"] = ["must be 1 or more, and at most MaxInstances."]
+    return problems
+
+
+def with_capacity(properties: Document, sku: Document) -> Document:
+    """The `sku` with the instances that a utilization target starts with, where the client names none."""
+    settings = properties.get("scaleSettings") or {}
+    if settings.get("scaleType") == "TargetUtilization" and sku.get("capacity") is None:
+        return {**sku, "capacity": settings.get("minInstances") or 1}
+    return sku
+
+
+ROUTES = [
+    in_workspace("GET", "/computes", list_computes),
+    in_workspace("GET", "/computes/{compute}", get_compute),
+]

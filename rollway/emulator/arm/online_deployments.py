@@ -1,0 +1,287 @@
+"""Online deployments: create, update, logs, delete. The work itself is in `provisioning`."""
+
+from pathlib import Path
+
+from starlette.responses import JSONResponse, Response
+
+from rollway.emulator.arm.endpoints import (
+    DEPLOYMENT_TYPE,
+    RESULTS,
+    TAIL,
+    deployments_of,
+    merged_tags,
+    new_operation,
+    refuse_if_busy,
+    require_endpoint,
+    with_state,
+)
+from rollway.emulator.arm.kubernetes import RESOURCES, check_compute_type, compute_type, with_capacity
+from rollway.emulator.arm.provisioning import BUILD_LOG, SERVER_LOG, STORAGE_LOG, provision, remove_deployment
+from rollway.emulator.arm.quota import check_cores, check_deployment_count
+from rollway.emulator.arm.registry import find_asset
+from rollway.emulator.arm.resource_manager import Call, accepted, in_workspace, operation_url, page
+from rollway.emulator.arm.validation import (
+    Problems,
+    check_capacity,
+    check_deployment,
+    check_name,
+    check_shapes,
+    check_unchanged,
+    refuse,
+)
+from rollway.emulator.core import errors
+from rollway.emulator.core.errors import Document
+from rollway.emulator.core.store import Resource
+
+DEPLOYMENT_TAIL = TAIL + "/deployments/{deployment}"
+# What the service fills in on success, how-to-troubleshoot-online-endpoints and recorded answers.
+PROBE = {"initialDelay": "PT10S", "period": "PT10S", "timeout": "PT2S", "failureThreshold": 30, "successThreshold": 1}
+REQUESTS = {"requestTimeout": "PT5S", "maxConcurrentRequestsPerInstance": 1, "maxQueueWait": "PT0S"}
+# What decides how the containers run; when nothing of it changes they are left alone.
+RUN = (
+    "model",
+    "environmentId",
+    "codeConfiguration",
+    "environmentVariables",
+    "requestSettings",
+    "livenessProbe",
+    "readinessProbe",
+)
+
+
+def require_deployment(call: Call) -> Resource:
+    """The online deployment in the path; raises the 404."""
+    require_endpoint(call)
+    found = call.emulator.store.get(call.id(DEPLOYMENT_TAIL))
+    if found is None:
+        raise errors.not_found("Deployment", call.params["deployment"])
+    return found
+
+
+SHAPES: dict[str, type] = {
+    "location": str,
+    "tags": dict,
+    "sku": dict,
+    "properties": dict,
+    "properties.model": str,
+    "properties.environmentId": str,
+    "properties.codeConfiguration": dict,
+    "properties.codeConfiguration.codeId": str,
+    "properties.codeConfiguration.scoringScript": str,
+    "properties.instanceType": str,
+    "properties.environmentVariables": dict,
+    "properties.properties": dict,
+    "properties.requestSettings": dict,
+    "properties.livenessProbe": dict,
+    "properties.readinessProbe": dict,
+    "properties.scaleSettings": dict,
+    "properties.scaleSettings.scaleType": str,
+    "properties.containerResourceRequirements": dict,
+    "properties.egressPublicNetworkAccess": str,
+}
+
+
+def put_deployment(call: Call) -> Response:
+    emulator, name = call.emulator, call.params["deployment"]
+    check_shapes(call.body, SHAPES)
+    endpoint = emulator.store.get(call.id(TAIL))
+    if endpoint is None:
+        raise errors.endpoint_missing_for_deployment()
+    if not call.body.get("location"):
+        raise errors.location_required()
+    refuse_if_busy(call)
+    if endpoint.state != "Succeeded":
+        raise errors.endpoint_not_ready(endpoint.name, endpoint.state)
+    before = emulator.store.get(call.id(DEPLOYMENT_TAIL))
+    if before is not None and not before.private.get("serving"):
+        raise errors.deployment_creation_failed(name)
+    properties = call.body.get("properties") or {}
+    sku = with_capacity(properties, call.body.get("sku") or {})
+    refuse(
+        check_name(name, "Deployment"),
+        check_compute_type(endpoint, properties),
+        check_deployment(properties, sku),
+        _check_assets(call, properties),
+        {} if before is None else check_unchanged(before.properties, properties),
+    )
+    existing = deployments_of(emulator, "")
+    if before is None:
+        refuse(check_deployment_count(emulator, endpoint.id, existing))
+        _check_network(call)
+    shown, wanted = _documents(call, endpoint, before, properties, int(sku["capacity"]))
+    if compute_type(endpoint) == "Managed":
+        refuse(check_cores(emulator, existing, wanted))
+    return _start(call, "PUT", before, Resource(DEPLOYMENT_TYPE, shown), wanted)
+
+
+def patch_deployment(call: Call) -> Response:
+    """PATCH: tags and `sku` alone (PartialMinimalTrackedResourceWithSku), so it can scale without a full PUT."""
+    before = require_deployment(call)
+    check_shapes(call.body, SHAPES)
+    refuse_if_busy(call)
+    if not before.private.get("serving"):
+        raise errors.deployment_creation_failed(before.name)
+    given = {key: value for key, value in (call.body.get("sku") or {}).items() if value is not None}
+    sku = {**before.document["sku"], **given}
+    refuse(check_capacity(sku))
+    wanted = {
+        **before.document,
+        "tags": merged_tags(before.document["tags"], call.body.get("tags")),
+        "sku": sku,
+        "properties": {**before.properties, "properties": dict(before.properties["properties"])},
+        "systemData": call.system_data(before.document),
+    }
+    if compute_type(require_endpoint(call)) == "Managed":
+        refuse(check_cores(call.emulator, deployments_of(call.emulator, ""), wanted))
+    return _start(call, "PATCH", before, before, wanted)
+
+
+def _check_network(call: Call) -> None:
+    """Raise unless the workspace's managed virtual network is provisioned, if it has one."""
+    network: Document = call.workspace.properties.get("managedNetwork") or {}
+    if network.get("status", {}).get("status") == "Inactive":
+        raise errors.managed_network_not_ready(call.workspace.name)
+
+
+def _check_assets(call: Call, properties: Document) -> Problems:
+    """Model, environment and code must be registered."""
+    wanted = {
+        "Model": properties.get("model"),
+        "EnvironmentId": properties.get("environmentId"),
+        "CodeConfiguration.CodeId": (properties.get("codeConfiguration") or {}).get("codeId"),
+    }
+    problems: Problems = {}
+    for field, reference in wanted.items():
+        if not reference:
+            if field != "Model":
+                problems[field] = ["is required."]
+        elif find_asset(call.emulator, reference) is None:
+            problems[field] = [f"{reference} was not found."]
+    return problems
+
+
+def _documents(
+    call: Call, endpoint: Resource, before: Resource | None, properties: Document, capacity: int
+) -> tuple[Document, Document]:
+    """The online deployment as it is shown at first, and as it is wanted, with the service's defaults."""
+    given = {key: value for key, value in properties.items() if value is not None}
+    for field in ("environmentId", "model"):
+        if "/labels/" in str(given.get(field)) and (asset := find_asset(call.emulator, given[field])) is not None:
+            given[field] = asset.id  # a label means what it means now
+    given["endpointComputeType"] = compute_type(endpoint)
+    given["scaleSettings"] = given.get("scaleSettings") or {"scaleType": "Default"}
+    if given["endpointComputeType"] == "Kubernetes":
+        given["containerResourceRequirements"] = given.get("containerResourceRequirements") or RESOURCES
+    given["properties"] = {**(before.properties["properties"] if before else {}), **(given.get("properties") or {})}
+    shown: Document = {
+        "id": call.id(DEPLOYMENT_TAIL) if before is None else before.id,
+        "name": call.params["deployment"] if before is None else before.name,
+        "type": DEPLOYMENT_TYPE,
+        "location": endpoint.document["location"],
+        "kind": endpoint.document["kind"],
+        "tags": call.body.get("tags") or {},
+        "sku": {"name": "Default", "tier": "Standard", "capacity": capacity},
+        "properties": given,
+        "systemData": call.system_data(before.document if before else None),
+    }
+    filled = {
+        "environmentVariables": {},
+        "appInsightsEnabled": False,
+        "egressPublicNetworkAccess": "Enabled",
+        **given,
+        "requestSettings": {**REQUESTS, **(given.get("requestSettings") or {})},
+        "livenessProbe": {**PROBE, **(given.get("livenessProbe") or {})},
+        "readinessProbe": {**PROBE, **(given.get("readinessProbe") or {})},
+    }
+    return shown, {**shown, "properties": filled}
+
+
+def _start(call: Call, method: str, before: Resource | None, shown: Resource, wanted: Document) -> Response:
+    emulator = call.emulator
+    action = "create online deployment" if before is None else "update online deployment"
+    operation = new_operation(call, "odidp", method, shown, action)
+    status_url = operation_url(emulator, operation, call, "mfeOperationsStatus")
+    wanted["properties"]["properties"]["AzureAsyncOperationUri"] = status_url
+    operation.result = wanted
+    operation.private = {"is_update": before is not None, "on_success": {"serving": wanted}}
+    if before is None:
+        shown = with_state(shown, "Creating")
+    else:
+        served: Document = before.private["serving"]
+        is_scaling = _runs_alike(served, wanted) and served["sku"] != wanted["sku"]
+        shown = with_state(before, "Scaling" if is_scaling else "Updating")
+        if _runs_alike(served, wanted) and not is_scaling and before.state == "Succeeded":
+            operation.outcome = "Succeeded"
+    emulator.operations.start(operation, shown)
+    if operation.outcome is None:
+        emulator.spawn(provision(emulator, operation), f"provision {shown.id}")
+    if method == "PATCH":
+        return accepted(call, operation, shown.document, 202, operation_url(emulator, operation, call, RESULTS))
+    return accepted(call, operation, shown.document, 201 if before is None else 200, emulator.url + shown.id)
+
+
+def _runs_alike(before: Document, after: Document) -> bool:
+    return all(before["properties"].get(name) == after["properties"].get(name) for name in RUN)
+
+
+def get_deployment(call: Call) -> Response:
+    return JSONResponse(require_deployment(call).document)
+
+
+def list_deployments(call: Call) -> Response:
+    require_endpoint(call)
+    return page(call, [one.document for one in deployments_of(call.emulator, call.id(TAIL))])
+
+
+def delete_deployment(call: Call) -> Response:
+    emulator, name = call.emulator, call.params["deployment"]
+    endpoint, deployment = emulator.store.get(call.id(TAIL)), emulator.store.get(call.id(DEPLOYMENT_TAIL))
+    if endpoint is None or deployment is None:
+        return Response(status_code=204)
+    refuse_if_busy(call)
+    for field, kind in (("traffic", "traffic"), ("mirrorTraffic", "mirror traffic")):
+        weights = {key.lower(): weight for key, weight in endpoint.properties[field].items()}
+        if weight := weights.get(name.lower(), 0):
+            raise errors.deployment_has_traffic(name, weight, kind)
+    operation = new_operation(call, "odidp", "DELETE", deployment, "delete online deployment")
+    emulator.operations.start(operation, with_state(deployment, "Deleting"))
+    if operation.outcome is None:
+        emulator.spawn(remove_deployment(emulator, operation), f"delete {deployment.id}")
+    return accepted(call, operation, None, 202, operation_url(emulator, operation, call, RESULTS))
+
+
+def get_logs(call: Call) -> Response:
+    """The log of a container type: of the newest revision, also when it has failed.
+
+    Before there is a container, the inference server's log is the build log of the environment: the service keeps that
+    one in its container registry, which the emulator has not.
+    """
+    deployment = require_deployment(call)
+    container_type = str(call.body.get("containerType") or "InferenceServer")
+    tail = call.body.get("tail")
+    folder = call.emulator.fleet.newest_folder(deployment.id)
+    files = {"inferenceserver": (SERVER_LOG, BUILD_LOG), "storageinitializer": (STORAGE_LOG,)}
+    if container_type.lower() not in files:
+        raise errors.invalid_request({"ContainerType": ["must be InferenceServer or StorageInitializer."]})
+    if tail is not None and (not isinstance(tail, int) or tail < 0):
+        raise errors.invalid_request({"Tail": ["must be 0 or more."]})
+    content = "" if folder is None else _read_first(folder, files[container_type.lower()])
+    lines = content.splitlines(keepends=True)
+    return JSONResponse({"content": "".join(lines if tail is None else lines[max(len(lines) - tail, 0) :])})
+
+
+def _read_first(folder: Path, names: tuple[str, ...]) -> str:
+    for name in names:
+        if (folder / name).is_file():
+            return (folder / name).read_text(errors="replace")
+    return ""
+
+
+ROUTES = [
+    in_workspace("GET", f"{TAIL}/deployments", list_deployments),
+    in_workspace("GET", DEPLOYMENT_TAIL, get_deployment),
+    in_workspace("PUT", DEPLOYMENT_TAIL, put_deployment),
+    in_workspace("PATCH", DEPLOYMENT_TAIL, patch_deployment),
+    in_workspace("DELETE", DEPLOYMENT_TAIL, delete_deployment),
+    in_workspace("POST", f"{DEPLOYMENT_TAIL}/getLogs", get_logs),
+]

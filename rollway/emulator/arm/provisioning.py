@@ -1,0 +1,200 @@
+"""What happens between the PUT of an online deployment and its `Succeeded`: image, downloads, containers."""
+
+import logging
+from pathlib import Path
+
+from rollway.emulator.arm.endpoints import deployments_of, endpoint_id_of, remove_endpoint, without_deployment
+from rollway.emulator.arm.registry import find_asset
+from rollway.emulator.core import errors
+from rollway.emulator.core.clock import iso
+from rollway.emulator.core.durations import parse_duration
+from rollway.emulator.core.errors import Document
+from rollway.emulator.core.operations import Operation
+from rollway.emulator.core.store import Resource
+from rollway.emulator.runtime.container import ContainerSpec
+from rollway.emulator.runtime.fleet import ContainerFailed, Revision
+from rollway.emulator.runtime.images import ImageBuildFailed, ImageRecipe, build_image
+from rollway.emulator.runtime.probes import ProbeSettings
+from rollway.emulator.state import Emulator, environment_cache
+
+log = logging.getLogger("rollway.emulator.arm.resource_manager.provisioning")
+
+BUILD_LOG, STORAGE_LOG, SERVER_LOG = "image-build.log", "storage-initializer.log", "instances/0/inference-server.log"
+SHOWN_BUILD_LINES = 20
+
+
+class DownloadFailed(Exception):
+    """Model, code or build context is not in storage; the text says which."""
+
+
+async def provision(emulator: Emulator, operation: Operation) -> None:
+    """The work of a PUT: at its end the operation has its outcome, and on success the new revision serves."""
+    assert operation.result is not None  # noqa: S101 - a PUT always has one
+    try:
+        revision = await _start_revision(emulator, operation.result)
+    except _FAILURES as exc:
+        emulator.operations.finish(operation, _explain(exc))
+        return
+    except Exception:
+        log.exception("provisioning of %s failed unexpectedly", operation.resource)
+        emulator.operations.finish(operation, errors.failed_operation("InternalServerError", "See the emulator's log."))
+        return
+    await emulator.fleet.replace(operation.resource, revision)
+    emulator.operations.finish(operation)
+
+
+async def restore(emulator: Emulator, deployment: Resource) -> None:
+    """Let an online deployment serve again after a restart of the emulator."""
+    try:
+        revision = await _start_revision(emulator, deployment.private["serving"])
+    except _FAILURES as exc:
+        log.error("%s does not serve after the restart: %s", deployment.id, exc)
+        return
+    await emulator.fleet.replace(deployment.id, revision)
+
+
+_FAILURES = (ImageBuildFailed, ContainerFailed, DownloadFailed)
+
+
+def _explain(failure: Exception) -> Document:
+    """The operation's error, with the code that Azure gives for such a failure."""
+    if isinstance(failure, ImageBuildFailed):
+        tail = "\n".join(failure.log.splitlines()[-SHOWN_BUILD_LINES:])
+        return errors.failed_operation(failure.code, f"{failure}\n{tail}\n", [failure.log])
+    if isinstance(failure, DownloadFailed):
+        return errors.failed_operation("ResourceNotFound", str(failure))
+    text = f"{failure} Please see the container's log with getLogs."
+    return errors.failed_operation("ResourceNotReady", text)
+
+
+async def remove_deployment(emulator: Emulator, operation: Operation) -> None:
+    """The work of a delete: drain, stop, and take its zero weight out of the endpoint's traffic."""
+    await emulator.fleet.remove(operation.resource)
+    endpoint = emulator.store.get(endpoint_id_of(operation.resource))
+    if endpoint is not None:
+        emulator.store.put(without_deployment(endpoint, operation.resource.rpartition("/")[2]))
+    emulator.operations.finish(operation)
+
+
+def resume(emulator: Emulator) -> None:
+    """After a start: go on with unfinished operations, and let every online deployment serve that did."""
+    emulator.operations.settle()
+    unfinished = [one for one in emulator.operations.running.values() if one.outcome is None]
+    leaving = {one.resource.lower() for one in unfinished if one.method == "DELETE"}
+    for deployment in deployments_of(emulator, ""):
+        is_leaving = leaving & {deployment.id.lower(), endpoint_id_of(deployment.id).lower()}
+        if deployment.private.get("serving") and not is_leaving:
+            emulator.spawn(restore(emulator, deployment), f"restore {deployment.id}")
+    for operation in unfinished:
+        if operation.method != "DELETE":
+            work = provision(emulator, operation)
+        elif "/deployments/" in operation.resource.lower().partition("/onlineendpoints/")[2]:
+            work = remove_deployment(emulator, operation)
+        else:
+            work = remove_endpoint(emulator, operation)
+        emulator.spawn(work, f"resume {operation.method} {operation.resource}")
+
+
+async def _start_revision(emulator: Emulator, deployment: Document) -> Revision:
+    """Build, download and start what a deployment document says; gives it ready to serve."""
+    properties = deployment["properties"]
+    folder = emulator.fleet.new_folder(deployment["id"])
+    python = await _build(emulator, properties["environmentId"], folder)
+    code, model, model_name, model_version = await _download(emulator, properties, folder)
+    settings = properties["requestSettings"]
+    names = deployment["id"].split("/")
+    specs = [
+        ContainerSpec(
+            name=f"{names[-3]}/{names[-1]}/{number}",
+            python=python,
+            app_root=folder / "instances" / str(number),
+            code=code,
+            entry_script=properties["codeConfiguration"]["scoringScript"],
+            model=model,
+            model_name=model_name,
+            model_version=model_version,
+            environment_variables=properties.get("environmentVariables") or {},
+            request_timeout_seconds=parse_duration(settings["requestTimeout"]) or 5.0,
+        )
+        for number in range(deployment["sku"]["capacity"])
+    ]
+    liveness, readiness = (ProbeSettings.of(properties[name]) for name in ("livenessProbe", "readinessProbe"))
+    concurrency = settings["maxConcurrentRequestsPerInstance"]
+    revision = Revision.of(folder, specs, concurrency, liveness, readiness)
+    await emulator.fleet.start(revision)
+    return revision
+
+
+async def _build(emulator: Emulator, environment_id: str, folder: Path) -> Path:
+    """The interpreter of the environment's image; its build log is kept in the revision's folder."""
+    environment = _asset(emulator, environment_id)
+    properties = environment.properties
+    context = None
+    if build := properties.get("build"):
+        context = await _download_url(emulator, build["contextUri"], folder / "context")
+    recipe = ImageRecipe(properties.get("image"), properties.get("condaFile"), context)
+    cache = environment_cache()
+    cache.mkdir(parents=True, exist_ok=True)
+    with (folder / BUILD_LOG).open("w") as file:
+
+        def write(line: str) -> None:
+            file.write(line.rstrip("\n") + "\n")
+            file.flush()
+
+        return await build_image(recipe, cache, write, emulator.images) / "bin" / "python"
+
+
+async def _download(emulator: Emulator, properties: Document, folder: Path) -> tuple[Path, Path | None, str, str]:
+    """The storage initializer: code and model onto the disk of the containers, and the model's name and version."""
+    with (folder / STORAGE_LOG).open("w") as file:
+
+        def say(text: str) -> None:
+            file.write(f"{iso(emulator.clock.now())} {text}\n")
+
+        code_id = properties["codeConfiguration"]["codeId"]
+        code = await _download_url(emulator, _asset(emulator, code_id).properties["codeUri"], folder / "code")
+        say(f"Downloaded the code to {code.name}")
+        if not (reference := properties.get("model")):
+            say("There is no model to download")
+            return code, None, "none", "0"
+        model = _asset(emulator, reference)
+        name, version = model.id.split("/")[-3], model.name
+        say(f"Downloading model {name}:{version} from {model.properties['modelUri']}")
+        try:
+            path = await _download_url(emulator, model.properties["modelUri"], folder / "model")
+        except DownloadFailed as exc:
+            say(f"StorageManifestError: {exc}")
+            raise
+        say(f"Downloaded model {name}:{version} as {path.name}")
+        return code, path, name, version
+
+
+def _asset(emulator: Emulator, reference: str) -> Resource:
+    found = find_asset(emulator, reference)
+    if found is None:
+        raise DownloadFailed(f"{reference} is not registered.")
+    return found
+
+
+async def _download_url(emulator: Emulator, uri: str, target: Path) -> Path:
+    """Copy what a blob URL or an `azureml://.../datastores/{d}/paths/{p}` URI means into `target`."""
+    try:
+        container, name = _locate(emulator, uri)
+        return await emulator.blobs.download(container, name, target)
+    except (ValueError, FileNotFoundError) as exc:
+        raise DownloadFailed(str(exc)) from exc
+
+
+def _locate(emulator: Emulator, uri: str) -> tuple[str, str]:
+    if not uri.startswith("azureml://"):
+        return emulator.blobs.locate(uri)
+    workspace_path, _, path = uri.removeprefix("azureml:/").partition("/datastores/")
+    _, separator, name = path.partition("/paths/")
+    parts = workspace_path.strip("/").split("/")
+    if not separator or len(parts) != 6:
+        raise ValueError(f"{uri} is not a path in a datastore of a workspace")
+    for workspace in emulator.store.find("Microsoft.MachineLearningServices/workspaces"):
+        segments = workspace.id.lower().split("/")
+        if [segments[2], segments[4], segments[8]] == [parts[1].lower(), parts[3].lower(), parts[5].lower()]:
+            return f"azureml-blobstore-{workspace.properties['workspaceId']}", name.strip("/")
+    raise ValueError(f"{uri} is in a workspace that does not exist")

@@ -1,0 +1,120 @@
+"""Registries: the public `azureml` with a few curated environments, read-only, and those of the seed, for models."""
+
+import re
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from rollway.emulator.arm.assets import (
+    ENVIRONMENTS,
+    REGISTRIES,
+    REGISTRY_ENVIRONMENTS,
+    REGISTRY_MODELS,
+    blob_reference,
+    routes_of,
+)
+from rollway.emulator.arm.resource_manager import DATA_PLANE, PROVIDER, ArmRoute, Call
+from rollway.emulator.core import errors
+from rollway.emulator.core.clock import iso
+from rollway.emulator.core.errors import Document
+from rollway.emulator.core.store import Resource
+from rollway.emulator.login.identity import AZURE_ML
+from rollway.emulator.state import Emulator
+
+NAME = "azureml"
+ROOT = f"{REGISTRIES}/{NAME}"
+REFERENCE = re.compile(r"azureml://registries/([^/]+)/(\w+)/([^/]+)/(versions|labels)/([^/]+)", re.IGNORECASE)
+# Names and images are Microsoft's (the images are those of runtime/images.yml); which versions there are is our choice.
+CURATED = {
+    "sklearn-1.5": ("mcr.microsoft.com/azureml/curated/sklearn-1.5", ("26", "27")),
+    "minimal-py311-inference": ("mcr.microsoft.com/azureml/minimal-py311-inference", ("1",)),
+    "minimal-py312-inference": ("mcr.microsoft.com/azureml/minimal-py312-inference", ("1",)),
+    "mlflow-py312-inference": ("mcr.microsoft.com/azureml/mlflow-py312-inference", ("1",)),
+}
+
+
+def create_curated_environments(emulator: Emulator) -> None:
+    """The curated environments exist; their ids are the references that clients write."""
+    now = iso(emulator.clock.now())
+    for name, (image, versions) in CURATED.items():
+        for version in versions:
+            properties: Document = {
+                **ENVIRONMENTS.defaults,
+                "environmentType": "Curated",
+                "image": f"{image}:{version}",
+                "tags": {},
+                "properties": {},
+            }
+            document: Document = {
+                "id": f"{ROOT}/environments/{name}/versions/{version}",
+                "name": version,
+                "type": REGISTRY_ENVIRONMENTS.type,
+                "properties": properties,
+                "systemData": {"createdAt": now, "createdBy": "Microsoft", "lastModifiedAt": now},
+            }
+            if emulator.store.get(document["id"]) is None:
+                emulator.store.put(Resource(REGISTRY_ENVIRONMENTS.type, document))
+
+
+def find_asset(emulator: Emulator, reference: str) -> Resource | None:
+    """What an asset reference means: an ARM id, also after `azureml:`, or a registry's id with a version or a label."""
+    match = REFERENCE.fullmatch(reference)
+    if match is None:
+        return emulator.store.get(reference.removeprefix("azureml:"))
+    registry, kind, name, what, which = match.groups()
+    if what.lower() == "versions":
+        return emulator.store.get(reference)
+    type_ = f"{PROVIDER}/registries/{kind.lower()}/versions"
+    versions = emulator.store.find(type_, f"{REGISTRIES}/{registry}/{kind}/{name}")
+    active = [one for one in versions if not one.properties.get("isArchived")]
+    return active[-1] if active and which.lower() == "latest" else None
+
+
+async def get_discovery(request: Request) -> Response:
+    """GET `/registrymanagement/v1.0/registries/{name}/discovery`: where a registry is, before any of its requests."""
+    emulator: Emulator = request.app.state.emulator
+    identity = emulator.identity
+    identity.check(request.headers.get("authorization"), (*identity.arm_audiences, AZURE_ML))
+    name, seed = request.path_params["name"], emulator.seed
+    _check_registry(emulator, name)
+    return JSONResponse(
+        {
+            "registryName": name.lower(),
+            "tenantId": seed.tenant_id,
+            "primaryRegion": seed.workspaces[0].location,
+            "regions": [seed.workspaces[0].location],
+            "subscriptionId": seed.subscription_id,
+            "resourceGroup": seed.workspaces[0].resource_group,
+            # azure-ai-ml appends the path of DATA_PLANE without a slash.
+            "primaryRegionResourceProviderUri": f"{emulator.url}/",
+        }
+    )
+
+
+def _check_registry(emulator: Emulator, name: str) -> None:
+    if name.lower() not in (NAME, *(one.lower() for one in emulator.seed.registries)):
+        raise errors.not_found("Registry", name)
+
+
+def _check(call: Call) -> None:
+    """The registry exists, and nobody writes to the public one."""
+    _check_registry(call.emulator, call.params["registry"])
+    if call.request.method == "PUT" and call.params["registry"].lower() == NAME:
+        path = call.request.url.path.removeprefix(DATA_PLANE)
+        kind = path.split("/")[-4]
+        raise errors.authorization_failed(call.client_id, f"{PROVIDER}/registries/{kind}/versions/write", path)
+
+
+def _put_temporary_data_reference(call: Call) -> Response:
+    """Where azure-ai-ml uploads the files of a new version before it registers it."""
+    _check(call)
+    group = f"/subscriptions/{call.params['subscription']}/resourceGroups/{call.params['group']}"
+    return JSONResponse({"blobReferenceForConsumption": blob_reference(call, call.params["registry"], group)})
+
+
+_REGISTRY = f"/subscriptions/{{subscription}}/resourceGroups/{{group}}/providers/{PROVIDER}/registries/{{registry}}"
+ROUTES = [
+    *routes_of(REGISTRY_ENVIRONMENTS, _REGISTRY, _check),
+    *routes_of(REGISTRY_MODELS, _REGISTRY, _check),
+    ArmRoute("PUT", f"{_REGISTRY}/tempdatarefs/{{name}}/versions/{{version}}", _put_temporary_data_reference),
+]

@@ -1,0 +1,226 @@
+"""Azure Resource Manager's front door: finds the operation, checks token, rights, api-version and workspace."""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from rollway.emulator.core import errors
+from rollway.emulator.core.clock import iso
+from rollway.emulator.core.errors import Document
+from rollway.emulator.core.operations import Operation
+from rollway.emulator.core.seed import Role
+from rollway.emulator.core.store import Resource
+from rollway.emulator.login.identity import AZURE_ML
+from rollway.emulator.state import Emulator
+
+log = logging.getLogger("rollway.emulator.arm.resource_manager")
+
+PROVIDER = "Microsoft.MachineLearningServices"
+WORKSPACE = f"/subscriptions/{{subscription}}/resourceGroups/{{group}}/providers/{PROVIDER}/workspaces/{{workspace}}"
+MOST_NAME_CHARACTERS = 260
+DATA_PLANE = "/mferp/managementfrontend"  # before the ARM paths of registries, which Azure ML serves itself
+MOST_BODY_BYTES = 4 * 1024 * 1024  # ARM's own limit on a request
+VERBS = {"GET": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete", "POST": "action"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One authorized request to an operation."""
+
+    emulator: Emulator
+    request: Request
+    params: Mapping[str, str]
+    body: Document
+    client_id: str
+
+    @property
+    def workspace(self) -> Resource:
+        """The workspace in the path."""
+        found = self.emulator.store.get(WORKSPACE.format(**self.params))
+        if found is None:
+            raise errors.workspace_not_found(self.params["group"], self.params["workspace"])
+        return found
+
+    def id(self, tail: str) -> str:
+        """The ARM id of something in the workspace: `tail` is a template over the path's parameters."""
+        return self.workspace.id + tail.format(**self.params)
+
+    def query(self, name: str) -> str | None:
+        """A query parameter; their names ignore case."""
+        for key, value in self.request.query_params.items():
+            if key.lower() == name.lower():
+                return value
+        return None
+
+    def system_data(self, before: Document | None = None) -> Document:
+        """Who made a resource and who changed it last, and when."""
+        now = iso(self.emulator.clock.now())
+        changed = {"lastModifiedAt": now, "lastModifiedBy": self.client_id, "lastModifiedByType": "Application"}
+        if before is not None:
+            return {**before["systemData"], **changed}
+        return {"createdAt": now, "createdBy": self.client_id, "createdByType": "Application", **changed}
+
+
+Handler = Callable[[Call], Response]
+
+
+@dataclass(frozen=True)
+class ArmRoute:
+    """An operation: handlers are plain functions, so nothing comes between what they read and what they write."""
+
+    method: str
+    path: str
+    handler: Handler
+
+    def match(self, path: str) -> dict[str, str] | None:
+        return None if (found := self._pattern().fullmatch(path)) is None else found.groupdict()
+
+    def _pattern(self) -> re.Pattern[str]:  # re caches what it has compiled
+        return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(self.path)), re.IGNORECASE)
+
+    @property
+    def action(self) -> str:
+        """The right it needs, for example `Microsoft.MachineLearningServices/workspaces/onlineEndpoints/write`."""
+        words = [word for word in self.path.partition("/providers/")[2].split("/") if not word.startswith("{")]
+        return f"{'/'.join(words)}/{VERBS[self.method]}"
+
+
+def in_workspace(method: str, tail: str, handler: Handler) -> ArmRoute:
+    """An operation on something in a workspace."""
+    return ArmRoute(method, WORKSPACE + tail, handler)
+
+
+class Arm:
+    """Answers everything under `/subscriptions`."""
+
+    def __init__(self, emulator: Emulator, routes: list[ArmRoute]) -> None:
+        self._emulator, self._routes = emulator, routes
+
+    async def serve(self, request: Request) -> Response:
+        emulator, path = self._emulator, request.url.path.removeprefix(DATA_PLANE).rstrip("/")
+        audiences: tuple[str, ...] = emulator.identity.arm_audiences
+        if request.url.path.startswith(DATA_PLANE):
+            audiences = (*audiences, AZURE_ML)
+        client_id = emulator.identity.check(request.headers.get("authorization"), audiences)
+        remaining = emulator.throttle.take(client_id, request.method)
+        route, params = self._find(request.method, path)
+        _check_names(params)
+        self._authorize(client_id, route, path)
+        _check_api_version(request)
+        self._check_scope(params)
+        call = Call(emulator, request, params, await _read_body(request), client_id)
+        emulator.operations.settle()
+        response = route.handler(call)
+        await asyncio.sleep(0)  # lets work that the handler has begun, begin
+        request_id = str(uuid4())
+        response.headers["x-ms-request-id"] = request_id
+        response.headers["x-ms-correlation-request-id"] = request_id
+        response.headers["Cache-Control"] = "no-cache"
+        response.headers.update(remaining)
+        return response
+
+    def _find(self, method: str, path: str) -> tuple[ArmRoute, dict[str, str]]:
+        for route in self._routes:
+            if route.method == method and (params := route.match(path)) is not None:
+                return route, params
+        log.warning("not emulated: %s %s", method, path)
+        raise errors.not_emulated(method, path)
+
+    def _authorize(self, client_id: str, route: ArmRoute, path: str) -> None:
+        principal = self._emulator.seed.principal(client_id)
+        is_allowed = principal is not None and (
+            principal.role is Role.CONTRIBUTOR or (principal.role is Role.READER and route.method == "GET")
+        )
+        if not is_allowed:
+            raise errors.authorization_failed(client_id, route.action, path)
+
+    def _check_scope(self, params: dict[str, str]) -> None:
+        """Raise the 404 that says which part of the path does not exist."""
+        if params["subscription"].lower() != self._emulator.seed.subscription_id.lower():
+            raise errors.subscription_not_found(params["subscription"])
+        groups = {one.resource_group.lower() for one in self._emulator.seed.workspaces}
+        if "group" in params and params["group"].lower() not in groups:
+            raise errors.resource_group_not_found(params["group"])
+        if "workspace" in params and self._emulator.store.get(WORKSPACE.format(**params)) is None:
+            raise errors.workspace_not_found(params["group"], params["workspace"])
+
+
+def _check_names(params: Mapping[str, str]) -> None:
+    """No name in a path is a step through folders or holds what Azure's naming rules keep out of all names."""
+    for name in params.values():
+        if name in (".", "..") or len(name) > MOST_NAME_CHARACTERS or re.search(r"[\x00-\x1f\x7f<>%&\\?]", name):
+            raise errors.invalid_resource_name(name)
+
+
+def _check_api_version(request: Request) -> None:
+    version = request.query_params.get("api-version")
+    if not version:
+        raise errors.missing_api_version()
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d(-[a-z]*preview)?", version):
+        raise errors.invalid_api_version(version)
+
+
+async def _read_body(request: Request) -> Document:
+    if request.method in ("GET", "DELETE"):
+        return {}
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > MOST_BODY_BYTES:
+            raise errors.too_large(MOST_BODY_BYTES)
+    if not content:
+        return {}
+    try:
+        body: Any = json.loads(content)
+        json.dumps(body, ensure_ascii=False, allow_nan=False).encode()  # what Python reads and no client could
+    except (ValueError, RecursionError) as exc:
+        raise errors.invalid_content(str(exc)) from exc
+    if not isinstance(body, dict):
+        raise errors.invalid_content(f"an object is expected, not {type(body).__name__}")
+    return body
+
+
+def page(call: Call, items: list[Document], default_size: int = 50) -> Response:
+    """One page of a list. `$top` is the size of a page; `nextLink` leads to the rest, even for `$top=1`."""
+    try:
+        start, size = int(call.query("$skipToken") or 0), int(call.query("$top") or default_size)
+    except ValueError as exc:
+        raise errors.invalid_content(str(exc)) from exc
+    body: Document = {"value": items[max(start, 0) : start + size]}
+    if start + size < len(items):
+        url = call.request.url.include_query_params(**{"$skipToken": str(start + size)})
+        body["nextLink"] = call.emulator.url + str(url)[str(url).index(url.path) :]
+    return JSONResponse(body)
+
+
+def accepted(call: Call, operation: Operation, body: Document | None, status: int, location: str) -> Response:
+    """The answer that starts a long-running operation."""
+    emulator = call.emulator
+    headers = {
+        "Azure-AsyncOperation": operation_url(emulator, operation, call, "mfeOperationsStatus"),
+        "Location": location,
+        "x-ms-async-operation-timeout": "PT30M",
+        **poll_headers(emulator),
+    }
+    return JSONResponse(body, status, headers)
+
+
+def operation_url(emulator: Emulator, operation: Operation, call: Call, kind: str) -> str:
+    """Where an operation is polled: its status (`mfeOperationsStatus`) or its result (`mfeOperationResults`)."""
+    subscription = emulator.seed.subscription_id
+    path = f"/subscriptions/{subscription}/providers/{PROVIDER}/locations/{operation.region}/{kind}/{operation.id}"
+    return f"{emulator.url}{path}?api-version={call.query('api-version')}"
+
+
+def poll_headers(emulator: Emulator) -> dict[str, str]:
+    """When to ask again. In milliseconds, which azure-core reads; `Retry-After` can say no less than a second."""
+    milliseconds = emulator.profile.poll_after_ms
+    return {} if milliseconds is None else {"retry-after-ms": str(milliseconds)}

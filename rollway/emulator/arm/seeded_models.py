@@ -1,0 +1,53 @@
+"""The models of the seed: registered and uploaded as if a client had done it."""
+
+import shutil
+from pathlib import Path
+
+from rollway.emulator.arm.assets import MODELS
+from rollway.emulator.arm.resource_manager import WORKSPACE
+from rollway.emulator.arm.workspaces import DATASTORE, default_container
+from rollway.emulator.blob.requests import OCTETS
+from rollway.emulator.core.clock import iso
+from rollway.emulator.core.store import Resource
+from rollway.emulator.state import Emulator
+
+
+def create_seeded_models(emulator: Emulator) -> None:
+    """The models of the seed exist in the first workspace; those that are there already stay as they are."""
+    seed, first = emulator.seed, emulator.seed.workspaces[0]
+    id_ = WORKSPACE.format(subscription=seed.subscription_id, group=first.resource_group, workspace=first.name)
+    workspace = emulator.store.get(id_)
+    assert workspace is not None  # noqa: S101 - workspaces are created before models
+    for wanted in emulator.seed.models:
+        id_ = f"{workspace.id}/models/{wanted.name}/versions/{wanted.version}"
+        if emulator.store.get(id_) is not None:
+            continue
+        folder = f"Seed/{wanted.name}/{wanted.version}"
+        _upload(emulator, default_container(workspace), folder, wanted.path)
+        scope = workspace.id.replace("/resourceGroups/", "/resourcegroups/")
+        scope = scope.replace("/providers/Microsoft.MachineLearningServices", "").lstrip("/")
+        uri = f"azureml://{scope}/datastores/{DATASTORE}/paths/{folder}/{wanted.path.name}"
+        now = iso(emulator.clock.now())
+        document = {
+            "id": id_,
+            "name": wanted.version,
+            "type": MODELS.type,
+            "properties": {
+                **MODELS.defaults,
+                "modelUri": uri,
+                "modelType": wanted.type,
+                "tags": dict(wanted.tags),
+                "properties": {},
+            },
+            "systemData": {"createdAt": now, "lastModifiedAt": now, "createdBy": "seed", "createdByType": "User"},
+        }
+        emulator.store.put(Resource(MODELS.type, document))
+
+
+def _upload(emulator: Emulator, container: str, folder: str, path: Path) -> None:
+    files = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
+    for file in files:
+        content = emulator.blobs.new_file()
+        shutil.copyfile(file, content)
+        name = f"{folder}/{file.relative_to(path.parent).as_posix()}"
+        emulator.blobs.commit(container, name, content, None, OCTETS)

@@ -1,0 +1,157 @@
+"""The rules for endpoints and online deployments: each gives the problems by field, as Azure's validation does."""
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from rollway.emulator.core import errors
+from rollway.emulator.core.durations import parse_duration
+from rollway.emulator.core.errors import Document
+
+NAME = re.compile(r"[a-zA-Z][-a-zA-Z0-9]{1,30}[a-zA-Z0-9]")
+AUTH_MODES = ("Key", "AMLToken", "AADToken")
+MOST_INSTANCES = 50
+MOST_TIMEOUT_SECONDS = 180
+MOST_MIRROR_WEIGHT = 50
+
+SHAPES: dict[type, str] = {dict: "an object", str: "a string", bool: "a boolean", int: "a number", list: "a list"}
+
+Problems = dict[str, list[str]]
+
+
+def check_shapes(body: Document, shapes: Mapping[str, type]) -> None:
+    """Raise ARM's error unless each of the dotted fields, where given, is of its type."""
+    for path, wanted in shapes.items():
+        value: Any = body
+        for part in path.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if value is not None and not isinstance(value, wanted):
+            raise errors.invalid_content(f"{path}: {SHAPES[wanted]} is expected, not {type(value).__name__}")
+    tags = body.get("tags")
+    for name, value in tags.items() if isinstance(tags, dict) else ():
+        if value is not None and not isinstance(value, str):
+            raise errors.invalid_content(f"tags.{name}: a string is expected, not {type(value).__name__}")
+
+
+def refuse(*found: Problems) -> None:
+    """Raise one Azure error with all problems, if there are any."""
+    problems: Problems = {}
+    for one in found:
+        for name, texts in one.items():
+            problems.setdefault(name, []).extend(texts)
+    if problems:
+        raise errors.invalid_request(problems)
+
+
+def check_name(name: str, what: str) -> Problems:
+    """Names of endpoints and online deployments, concept-endpoints-online and reference-yaml-endpoint-online."""
+    if NAME.fullmatch(name):
+        return {}
+    text = "must be 3 to 32 characters: letters, digits and '-', starting with a letter, ending with a letter or digit."
+    return {"Name": [f"{what} name '{name}' {text}"]}
+
+
+def check_endpoint(properties: Document) -> Problems:
+    """Settings of an endpoint, traffic aside."""
+    problems: Problems = {}
+    if str(properties.get("authMode")).lower() not in [mode.lower() for mode in AUTH_MODES]:
+        problems["AuthMode"] = [f"must be one of {', '.join(AUTH_MODES)}."]
+    access = properties.get("publicNetworkAccess") or "Enabled"
+    if str(access).lower() not in ("enabled", "disabled"):
+        problems["PublicNetworkAccess"] = ["must be Enabled or Disabled."]
+    return problems
+
+
+def check_traffic(traffic: Any, mirror: Any, usable: Mapping[str, bool]) -> Problems:
+    """Weights: whole percents of existing online deployments that sum to 0 or 100; mirror: one, at most 50 %.
+
+    `usable` has every online deployment of the endpoint in lower case, and whether it can serve.
+    """
+    problems: Problems = {}
+    for field, weights in (("Traffic", traffic), ("MirrorTraffic", mirror)):
+        if not isinstance(weights, dict) or not all(_is_weight(weight) for weight in weights.values()):
+            problems[field] = ["must map names of online deployments to whole percents between 0 and 100."]
+            continue
+        texts = [f"Deployment {name} does not exist." for name in weights if name.lower() not in usable]
+        texts += [
+            f"Deployment {name} has failed provisioning and cannot receive traffic."
+            for name, weight in weights.items()
+            if weight and usable.get(name.lower()) is False
+        ]
+        if texts:
+            problems[field] = texts
+    if problems:
+        return problems
+    if sum(traffic.values()) not in (0, 100):
+        problems["Traffic"] = [f"The weights sum to {sum(traffic.values())}; they must sum to 0 or 100."]
+    mirrored = {name: weight for name, weight in mirror.items() if weight}
+    if len(mirrored) > 1:
+        problems["MirrorTraffic"] = ["Only one deployment can receive mirror traffic."]
+    for name, weight in mirrored.items():
+        if weight > MOST_MIRROR_WEIGHT:
+            problems["MirrorTraffic"] = [f"{weight}% is more than the {MOST_MIRROR_WEIGHT}% allowed."]
+        if {key.lower(): value for key, value in traffic.items()}.get(name.lower()):
+            problems["MirrorTraffic"] = [f"Deployment {name} receives live traffic already."]
+    return problems
+
+
+def _is_weight(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 100
+
+
+def check_deployment(properties: Document, sku: Document) -> Problems:
+    """Settings of an online deployment that need nothing else to be judged."""
+    problems: Problems = {}
+    is_kubernetes = properties.get("endpointComputeType") == "Kubernetes"
+    if not properties.get("instanceType") and not is_kubernetes:
+        problems["InstanceType"] = ["is required for managed online deployments."]
+    problems |= check_capacity(sku)
+    variables = properties.get("environmentVariables") or {}
+    if not isinstance(variables, dict) or not all(isinstance(value, str) for value in variables.values()):
+        problems["EnvironmentVariables"] = ["must map names to strings."]
+    script = PurePosixPath((properties.get("codeConfiguration") or {}).get("scoringScript") or "")
+    if script.is_absolute() or {"..", "\0"} & {*script.parts, *str(script)}:
+        problems["CodeConfiguration.ScoringScript"] = ["must be a path inside the code folder."]
+    if not script.name:
+        text = "is required: the local Azure ML runs scoring scripts only, no MLflow or custom-container models."
+        problems["CodeConfiguration"] = [text]
+    settings = properties.get("requestSettings") or {}
+    concurrent = settings.get("maxConcurrentRequestsPerInstance", 1)
+    if not isinstance(concurrent, int) or concurrent < 1:
+        problems["RequestSettings.MaxConcurrentRequestsPerInstance"] = ["must be 1 or more."]
+    timeout = parse_duration(settings.get("requestTimeout", "PT5S"))
+    if not timeout or timeout > MOST_TIMEOUT_SECONDS:
+        text = f"must be a duration of more than 0 and at most {MOST_TIMEOUT_SECONDS} seconds, such as PT5S."
+        problems["RequestSettings.RequestTimeout"] = [text]
+    return problems | _check_probes(properties)
+
+
+def check_capacity(sku: Document) -> Problems:
+    """How many instances an online deployment has."""
+    capacity = sku.get("capacity")
+    if isinstance(capacity, int) and not isinstance(capacity, bool) and 1 <= capacity <= MOST_INSTANCES:
+        return {}
+    return {"Sku.Capacity": [f"must be between 1 and {MOST_INSTANCES}."]}
+
+
+def _check_probes(properties: Document) -> Problems:
+    problems: Problems = {}
+    for probe in ("livenessProbe", "readinessProbe"):
+        settings = properties.get(probe) or {}
+        for name in ("initialDelay", "period", "timeout"):
+            if parse_duration(settings.get(name, "PT1S")) is None:
+                problems[f"{probe}.{name}"] = ["must be a duration such as PT10S."]
+        for name in ("failureThreshold", "successThreshold"):
+            if not isinstance(settings.get(name, 1), int) or settings.get(name, 1) < 1:
+                problems[f"{probe}.{name}"] = ["must be 1 or more."]
+    return problems
+
+
+def check_unchanged(before: Document, after: Document) -> Problems:
+    """What an update of an online deployment cannot change."""
+    problems: Problems = {}
+    for name in ("instanceType", "egressPublicNetworkAccess"):
+        if after.get(name) is not None and str(after[name]).lower() != str(before.get(name)).lower():
+            problems[name[0].upper() + name[1:]] = [f"cannot be changed from {before.get(name)} to {after[name]}."]
+    return problems

@@ -1,0 +1,160 @@
+"""Workspaces, their datastore, and the status of long-running operations."""
+
+from uuid import uuid4
+
+from starlette.responses import JSONResponse, Response
+
+from rollway.emulator.arm.endpoints import ENDPOINT_TYPE, view
+from rollway.emulator.arm.registry import create_curated_environments
+from rollway.emulator.arm.resource_manager import PROVIDER, WORKSPACE, ArmRoute, Call, in_workspace, page, poll_headers
+from rollway.emulator.blob.blobs import SUFFIX
+from rollway.emulator.core import errors
+from rollway.emulator.core.clock import iso
+from rollway.emulator.core.errors import Document
+from rollway.emulator.core.operations import Operation
+from rollway.emulator.core.store import Resource
+from rollway.emulator.state import Emulator
+
+WORKSPACE_TYPE = f"{PROVIDER}/workspaces"
+DATASTORE = "workspaceblobstore"
+LOCATION = f"/subscriptions/{{subscription}}/providers/{PROVIDER}/locations/{{location}}"
+SAS_MOST_HOURS = 24
+
+
+def create_seeded_workspaces(emulator: Emulator) -> None:
+    """The workspaces of the seed and the registry exist; those that are there already stay as they are."""
+    create_curated_environments(emulator)
+    seed = emulator.seed
+    for wanted in seed.workspaces:
+        id_ = WORKSPACE.format(subscription=seed.subscription_id, group=wanted.resource_group, workspace=wanted.name)
+        if emulator.store.get(id_) is not None:
+            continue
+        guid, now = str(uuid4()), iso(emulator.clock.now())
+        document: Document = {
+            "id": id_,
+            "name": wanted.name,
+            "type": WORKSPACE_TYPE,
+            "location": wanted.location,
+            "kind": "Default",
+            "tags": {},
+            "sku": {"name": "Basic", "tier": "Basic"},
+            "identity": {"type": "SystemAssigned", "principalId": str(uuid4()), "tenantId": seed.tenant_id},
+            "properties": {
+                "friendlyName": wanted.name,
+                "description": "",
+                "workspaceId": guid,
+                "provisioningState": "Succeeded",
+                "publicNetworkAccess": "Enabled",
+                "v1LegacyMode": wanted.v1_legacy_mode,
+                "hbiWorkspace": False,
+                "creationTime": now,
+            },
+            "systemData": {"createdAt": now, "lastModifiedAt": now},
+        }
+        if wanted.managed_network is not None:
+            status = {"status": wanted.managed_network.capitalize(), "sparkReady": False}
+            network = {"isolationMode": "AllowInternetOutbound", "outboundRules": {}, "status": status}
+            document["properties"]["managedNetwork"] = network
+        emulator.store.put(Resource(WORKSPACE_TYPE, document))
+
+
+def default_container(workspace: Resource) -> str:
+    """The blob container of a workspace's default datastore."""
+    return f"azureml-blobstore-{workspace.properties['workspaceId']}"
+
+
+def get_workspace(call: Call) -> Response:
+    return JSONResponse(_workspace_view(call.emulator, call.workspace))
+
+
+def list_workspaces(call: Call) -> Response:
+    found = call.emulator.store.find(WORKSPACE_TYPE)
+    if group := call.params.get("group"):
+        found = [one for one in found if f"/resourcegroups/{group.lower()}/" in one.id.lower()]
+    return page(call, [_workspace_view(call.emulator, one) for one in found])
+
+
+def _workspace_view(emulator: Emulator, workspace: Resource) -> Document:
+    discovery = {"discoveryUrl": f"{emulator.url}/discovery"}
+    tracking = {"mlFlowTrackingUri": f"azureml://{emulator.url.removeprefix('https://')}/mlflow/v1.0{workspace.id}"}
+    return {**workspace.document, "properties": {**workspace.properties, **discovery, **tracking}}
+
+
+def get_datastore(call: Call) -> Response:
+    if call.params["datastore"].lower() != DATASTORE:
+        raise errors.not_found("Datastore", call.params["datastore"])
+    return JSONResponse(_datastore_view(call))
+
+
+def list_datastores(call: Call) -> Response:
+    return page(call, [_datastore_view(call)])
+
+
+def _datastore_view(call: Call) -> Document:
+    workspace = call.workspace
+    return {
+        "id": f"{workspace.id}/datastores/{DATASTORE}",
+        "name": DATASTORE,
+        "type": f"{WORKSPACE_TYPE}/datastores",
+        "properties": {
+            "datastoreType": "AzureBlob",
+            "accountName": call.emulator.blobs.account_name,
+            "containerName": default_container(workspace),
+            "endpoint": SUFFIX,
+            "protocol": "https",
+            "credentials": {"credentialsType": "AccountKey"},
+            "isDefault": True,
+            "serviceDataAccessAuthIdentity": "None",
+            "description": None,
+            "properties": {},
+            "tags": {},
+        },
+        "systemData": workspace.document["systemData"],
+    }
+
+
+def list_datastore_secrets(call: Call) -> Response:
+    if call.params["datastore"].lower() != DATASTORE:
+        raise errors.not_found("Datastore", call.params["datastore"])
+    try:
+        hours = min(float(call.body.get("expireAfterHours") or 1), SAS_MOST_HOURS)
+    except (TypeError, ValueError) as exc:
+        raise errors.invalid_content(f"expireAfterHours: {exc}") from exc
+    container = default_container(call.workspace)
+    token = call.emulator.blobs.shared_access_signature(container, "racwdl", hours * 3600)
+    return JSONResponse({"secretsType": "Sas", "sasToken": token})
+
+
+def get_operation_status(call: Call) -> Response:
+    operation = _operation(call)
+    return JSONResponse(operation.status(), headers=poll_headers(call.emulator) if operation.is_running else {})
+
+
+def get_operation_result(call: Call) -> Response:
+    """202 while it runs; then what it was about (PATCH), or nothing (DELETE, POST)."""
+    operation = _operation(call)
+    if operation.is_running:
+        return Response(status_code=202, headers=poll_headers(call.emulator))
+    if operation.method == "PATCH" and (found := call.emulator.store.get(operation.resource)) is not None:
+        is_endpoint = found.type == ENDPOINT_TYPE
+        return JSONResponse(view(call.emulator, found) if is_endpoint else found.document)
+    return Response(status_code=204)
+
+
+def _operation(call: Call) -> Operation:
+    operation = call.emulator.operations.get(call.params["operation"])
+    if operation is None:
+        raise errors.not_found("Operation", call.params["operation"])
+    return operation
+
+
+ROUTES = [
+    in_workspace("GET", "", get_workspace),
+    ArmRoute("GET", WORKSPACE.rpartition("/")[0], list_workspaces),
+    ArmRoute("GET", f"/subscriptions/{{subscription}}/providers/{PROVIDER}/workspaces", list_workspaces),
+    in_workspace("GET", "/datastores", list_datastores),
+    in_workspace("GET", "/datastores/{datastore}", get_datastore),
+    in_workspace("POST", "/datastores/{datastore}/listSecrets", list_datastore_secrets),
+    ArmRoute("GET", f"{LOCATION}/mfeOperationsStatus/{{operation}}", get_operation_status),
+    ArmRoute("GET", f"{LOCATION}/mfeOperationResults/{{operation}}", get_operation_result),
+]

@@ -1,0 +1,1 @@
+"""Azure Blob Storage: the account that holds uploaded models and code."""

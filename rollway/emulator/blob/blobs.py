@@ -1,0 +1,211 @@
+"""Blob storage: block blobs in containers of one account, guarded by shared access signatures.
+
+The account lives under a path of the emulator's own address, because azure-ai-ml builds
+`https://{accountName}.blob.{suffix}` and a plain Debian does not resolve `*.localhost`; see `account_name`.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+import shutil
+from asyncio import to_thread
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import quote, unquote, urlencode, urlsplit
+from uuid import uuid4
+
+from rollway.emulator.blob import errors
+from rollway.emulator.core.clock import Clock, http_date, iso
+from rollway.emulator.core.errors import Document
+from rollway.emulator.core.store import Store
+
+ACCOUNT = "devstore"
+SUFFIX = "core.windows.net"
+# Where azure-ai-ml's `https://{accountName}.blob.{suffix}` ends up with `account_name`.
+ROOT = f"/blob/{ACCOUNT}.blob.{SUFFIX}"
+SAS_VERSION = "2024-11-04"
+MOST_PUT_BYTES = 5000 * 1024 * 1024  # of Put Blob; Put Block allows 4000 MiB
+MOST_NAME_CHARACTERS, MOST_PART_BYTES = 1024, 255  # Azure's limit, and that of a file's name on disk
+
+
+class Blobs:
+    """Contents are files named by chance under `folder`, so no blob name ever becomes a path there."""
+
+    def __init__(self, store: Store, folder: Path, key: str, clock: Clock, url: str) -> None:
+        self._store, self._folder, self._key, self._clock, self._url = store, folder, key.encode(), clock, url
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    # Addresses and signatures
+
+    @property
+    def account_name(self) -> str:
+        """The datastore's `accountName`: azure-ai-ml puts `https://` before it and `.blob.{suffix}` behind."""
+        return f"{self._url.removeprefix('https://')}/blob/{ACCOUNT}"
+
+    def container_url(self, container: str) -> str:
+        return f"{self._url}{ROOT}/{container}"
+
+    def shared_access_signature(self, container: str, permissions: str, seconds: float) -> str:
+        """A query string that allows `permissions` (letters of racwdl) on one container for `seconds`."""
+        until = iso(self._clock.now() + seconds)[:19] + "Z"
+        fields = {"sv": SAS_VERSION, "se": until, "sr": "c", "sp": permissions, "spr": "https"}
+        return urlencode({**fields, "sig": self._signature(container, fields["se"], permissions)})
+
+    def check_signature(self, container: str, query: dict[str, str], needed: str) -> None:
+        """Raise the 403 of storage unless the query holds a valid signature that allows one of `needed`."""
+        signature, until, permissions = (query.get(name, "") for name in ("sig", "se", "sp"))
+        if not hmac.compare_digest(signature.encode(), self._signature(container, until, permissions).encode()):
+            raise errors.storage_authentication_failed("Signature did not match.")
+        if until <= iso(self._clock.now())[:19] + "Z":
+            raise errors.storage_authentication_failed(
+                f"Signature not valid in the specified time frame: expired {until}."
+            )
+        if not set(needed) & set(permissions):
+            raise errors.storage_permission_mismatch(needed)
+
+    def _signature(self, container: str, until: str, permissions: str) -> str:
+        text = "\n".join((ACCOUNT, container, until, permissions))
+        return base64.b64encode(hmac.digest(self._key, text.encode(), hashlib.sha256)).decode()
+
+    def locate(self, url: str) -> tuple[str, str]:
+        """Container and blob name (or name prefix) that a URL of this account means; ValueError for any other URL."""
+        path = unquote(urlsplit(url).path)
+        if not path.startswith(f"{ROOT}/"):
+            raise ValueError(f"{url.partition('?')[0]} is not in the emulator's storage account")
+        container, _, name = path.removeprefix(f"{ROOT}/").partition("/")
+        return container, name.strip("/")
+
+    # Contents
+
+    def new_file(self) -> Path:
+        """Where the content of a blob can be written that is committed next."""
+        return self._folder / uuid4().hex
+
+    async def write(self, chunks: AsyncIterator[bytes], limit_bytes: int = MOST_PUT_BYTES) -> tuple[Path, str]:
+        """Store a body; gives its file and the base64 MD5 of the content. Nothing is left of one that breaks off.
+
+        Raises RequestBodyTooLarge beyond `limit_bytes`.
+        """
+        path = self.new_file()
+        digest, size = hashlib.md5(usedforsecurity=False), 0
+        try:
+            with path.open("wb") as file:
+                async for chunk in chunks:
+                    size += len(chunk)
+                    if size > limit_bytes:
+                        raise errors.blob_too_large(limit_bytes)
+                    file.write(chunk)
+                    digest.update(chunk)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return path, base64.b64encode(digest.digest()).decode()
+
+    def commit(self, container: str, name: str, content: Path, md5: str | None, content_type: str) -> Document:
+        """A written file becomes the blob's content."""
+        before = self._store.blob(container, name)
+        now = self._clock.now()
+        document: Document = {
+            "file": content.name,
+            "size": content.stat().st_size,
+            "etag": f'"0x{uuid4().hex[:15].upper()}"',
+            "modified": http_date(now),
+            "created": http_date(now) if before is None else before["created"],
+            "content_type": content_type,
+            "md5": md5,
+            "metadata": {},
+            "blocks": [],
+        }
+        self._store.put_blob(container, name, document)
+        if before is not None and before.get("file"):
+            (self._folder / before["file"]).unlink(missing_ok=True)
+        return document
+
+    def commit_blocks(self, container: str, name: str, block_ids: list[str], content_type: str) -> Document:
+        """The blocks staged under these ids, in this order, become the blob's content."""
+        staged = {block: self._block(container, name, block) for block in block_ids}
+        if not all(path.is_file() for path in staged.values()):
+            raise errors.invalid_block_list()
+        target = self.new_file()
+        with target.open("wb") as whole:
+            for block in block_ids:
+                with staged[block].open("rb") as part:
+                    shutil.copyfileobj(part, whole)
+        document = self.commit(container, name, target, None, content_type)
+        for path in staged.values():
+            path.unlink(missing_ok=True)
+        return document
+
+    def stage_block(self, container: str, name: str, block_id: str, content: Path) -> None:
+        """A written file becomes a block, to be committed later."""
+        content.rename(self._block(container, name, block_id))
+
+    def _block(self, container: str, name: str, block_id: str) -> Path:
+        text = "\n".join((container, name, block_id))
+        return self._folder / f"block-{hashlib.sha256(text.encode()).hexdigest()}"
+
+    def set_metadata(self, container: str, name: str, metadata: dict[str, str]) -> Document:
+        document = {**self.get(container, name), "metadata": metadata, "etag": f'"0x{uuid4().hex[:15].upper()}"'}
+        self._store.put_blob(container, name, document)
+        return document
+
+    def get(self, container: str, name: str) -> Document:
+        """What is known of a blob; raises BlobNotFound."""
+        document = self._store.blob(container, name)
+        if document is None:
+            raise errors.blob_not_found()
+        return document
+
+    def exists(self, container: str, name: str) -> bool:
+        return self._store.blob(container, name) is not None
+
+    def file(self, document: Document) -> Path:
+        return self._folder / str(document["file"])
+
+    def names(self, container: str, prefix: str = "") -> list[tuple[str, Document]]:
+        return self._store.blobs(container, prefix)
+
+    def delete(self, container: str, name: str) -> None:
+        document = self.get(container, name)
+        self._store.delete_blob(container, name)
+        self.file(document).unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Remove all contents."""
+        for path in self._folder.iterdir():
+            path.unlink(missing_ok=True)
+
+    async def download(self, container: str, name: str, target: Path) -> Path:
+        """Copy a blob, or the folder of blobs under a name, into the folder `target`, under the last part of its name.
+
+        An empty name means the whole container, then `target` itself is given. FileNotFoundError when there is nothing.
+        """
+        root = target / name.rpartition("/")[2] if name else target
+        if name and self.exists(container, name):
+            copies = [(self.file(self.get(container, name)), root)]
+        else:
+            found = self.names(container, f"{name}/" if name else "")
+            copies = [(self.file(one), root / blob[len(name) :].lstrip("/")) for blob, one in found]
+        if not copies:
+            raise FileNotFoundError(f"{self.container_url(container)}/{quote(name)} does not exist")
+        try:
+            await to_thread(_copy_all, copies)
+        except OSError as exc:  # one blob's name is the folder of another
+            raise ValueError(f"the blobs under {name!r} cannot be laid out as files: {exc}") from exc
+        return root
+
+
+def is_blob_name(name: str) -> bool:
+    """Whether a name can become a path below a folder: blobs are laid out as files for the containers."""
+    parts = name.split("/")
+    return len(name) <= MOST_NAME_CHARACTERS and not any(
+        part in ("", ".", "..") or len(part.encode()) > MOST_PART_BYTES or re.search(r"[\x00-\x1f\x7f]", part)
+        for part in parts
+    )
+
+
+def _copy_all(copies: list[tuple[Path, Path]]) -> None:
+    for source, target in copies:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)

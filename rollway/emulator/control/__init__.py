@@ -1,0 +1,1 @@
+"""The emulator's own controls: the guard, the `/_emulator/` API and the page for people."""

@@ -1,0 +1,163 @@
+"""`/_emulator/`: how tests and people look into the emulator and make it fail on purpose."""
+
+import json
+import re
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rollway.emulator.arm.endpoints import deployments_of
+from rollway.emulator.arm.seeded_models import create_seeded_models
+from rollway.emulator.arm.workspaces import create_seeded_workspaces
+from rollway.emulator.control import guard
+from rollway.emulator.control.guard import PREFIX
+from rollway.emulator.core import faults
+from rollway.emulator.core.clock import iso
+from rollway.emulator.core.faults import Fault
+from rollway.emulator.state import CLOCK_AHEAD, Emulator
+
+
+class Step(BaseModel):
+    """How far the clock moves: forward, at most ten years."""
+
+    model_config = ConfigDict(extra="forbid")
+    advance_seconds: float = Field(ge=0, le=10 * 366 * 86400)
+
+
+class Witness:
+    """ASGI middleware around everything: notes each request, and lets the declared faults happen."""
+
+    def __init__(self, app: ASGIApp, emulator: Emulator) -> None:
+        self._app, self._emulator = app, emulator
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if (refusal := guard.refuse(self._emulator, scope)) is not None:
+            await refusal(scope, receive, send)
+            return
+        connection, receive = receive, guard.limit_body(scope, receive)
+        if guard.is_steering(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        query = re.sub(r"(?i)\bsig=[^&]*", "sig=hidden", scope["query_string"].decode("latin-1"))
+        number = next(self._emulator.request_numbers)
+        entry = {"number": number, "method": scope["method"], "path": scope["path"], "query": query, "status": None}
+        self._emulator.requests.append(entry)
+
+        async def send_noted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                entry["status"] = message["status"]
+            await send(message)
+
+        fault = faults.take(self._emulator.faults, "front", scope["method"], scope["path"])
+        if fault is not None:
+            await self._emulator.faults.delay(fault.delay_seconds)
+        if fault is not None and fault.status is not None:
+            await fault.response()(scope, receive, send_noted)
+        elif fault is not None and fault.drop is not None:
+            if fault.drop == "after":
+                await self._app(scope, receive, faults.discard)
+            await faults.drop_connection(connection)
+        else:
+            await self._app(scope, receive, send_noted)
+
+
+class Steering:
+    """The operations below `/_emulator/`."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(f"{PREFIX}health", self.get_health),
+            Route(f"{PREFIX}requests", self.get_requests),
+            Route(f"{PREFIX}reset", self.post_reset, methods=["POST"]),
+            Route(f"{PREFIX}clock", self.get_clock),
+            Route(f"{PREFIX}clock", self.post_clock, methods=["POST"]),
+            Route(f"{PREFIX}faults", self.get_faults),
+            Route(f"{PREFIX}faults", self.post_faults, methods=["POST"]),
+            Route(f"{PREFIX}faults", self.delete_faults, methods=["DELETE"]),
+        ]
+
+    async def get_health(self, _: Request) -> Response:
+        """How it is: containers, running operations, and the state of each online deployment."""
+        emulator = self._emulator
+        emulator.operations.settle()
+        body = {
+            "status": "ok",
+            "url": emulator.url,
+            "containers": emulator.fleet.count(),
+            "running_operations": len(emulator.operations.running),
+            "online_deployments": {one.id: one.state for one in deployments_of(emulator, "")},
+        }
+        return JSONResponse(body)
+
+    async def get_requests(self, request: Request) -> Response:
+        """The requests handled since the start or the last reset, or `?after=` a number; oldest first."""
+        after = request.query_params.get("after", "0")
+        if not after.isdecimal():
+            return JSONResponse({"problems": [f"after={after}: not the number of a request"]}, 400)
+        return JSONResponse([one for one in self._emulator.requests if one["number"] > int(after)])
+
+    async def post_reset(self, _: Request) -> Response:
+        """As after the first start with the same seed: no containers, assets, endpoints, faults or noted requests."""
+        emulator = self._emulator
+        emulator.operations.forget_all()
+        await emulator.stop_work()
+        emulator.store.clear()
+        emulator.blobs.clear()
+        emulator.fleet.clear()
+        emulator.throttle.refill()
+        emulator.faults.clear()
+        emulator.traffic.clear()
+        emulator.requests.clear()
+        emulator.clock.reset()
+        emulator.store.set_setting(CLOCK_AHEAD, "0")
+        create_seeded_workspaces(emulator)
+        create_seeded_models(emulator)
+        return Response(status_code=204)
+
+    async def get_clock(self, _: Request) -> Response:
+        """What time it is, and how many seconds ahead of the machine's clock that is."""
+        clock = self._emulator.clock
+        return JSONResponse({"now": iso(clock.now()), "ahead_seconds": clock.ahead_seconds})
+
+    async def post_clock(self, request: Request) -> Response:
+        """Let time pass at once: operations end, tokens and signatures expire. 400 when it is no step forward."""
+        emulator = self._emulator
+        try:
+            step = Step.model_validate_json(await request.body())
+        except ValidationError as exc:
+            return _problems(exc)
+        emulator.clock.advance(step.advance_seconds)
+        emulator.store.set_setting(CLOCK_AHEAD, str(emulator.clock.ahead_seconds))
+        emulator.operations.settle()
+        return await self.get_clock(request)
+
+    async def get_faults(self, _: Request) -> Response:
+        """The faults still to come."""
+        return JSONResponse([fault.model_dump(exclude_defaults=True) for fault in self._emulator.faults])
+
+    async def post_faults(self, request: Request) -> Response:
+        """Add a list of faults; 400 with the problems when they are not faults."""
+        try:
+            self._emulator.faults += TypeAdapter(list[Fault]).validate_json(await request.body())
+        except ValidationError as exc:
+            return _problems(exc)
+        return await self.get_faults(request)
+
+    async def delete_faults(self, _: Request) -> Response:
+        """Nothing goes wrong on purpose any more; operations that were stuck end."""
+        self._emulator.faults.clear()
+        self._emulator.operations.release()
+        return Response(status_code=204)
+
+
+def _problems(error: ValidationError) -> Response:
+    return JSONResponse({"problems": json.loads(error.json(include_url=False, include_context=False))}, 400)

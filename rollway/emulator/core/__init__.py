@@ -1,0 +1,1 @@
+"""Parts that every room of the emulator builds on: clock, store, errors, operations, faults, seed."""

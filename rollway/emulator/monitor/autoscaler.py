@@ -1,0 +1,169 @@
+"""Autoscale at work: reads the metrics that a setting names, and scales its online deployment as Azure Monitor does.
+
+Scale out when any rule says so, in only when all do, never outside of minimum and maximum or within a cooldown; the
+default where no metric can be read and there are fewer instances. It changes the capacity with a PATCH through Azure
+Resource Manager's front door, as the service does.
+"""
+
+import asyncio
+import json
+import logging
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.types import Message
+
+from rollway.emulator.arm.endpoints import DEPLOYMENT_TYPE, endpoint_id_of
+from rollway.emulator.arm.resource_manager import Arm
+from rollway.emulator.core.durations import parse_duration
+from rollway.emulator.core.errors import ArmError, Document
+from rollway.emulator.core.seed import Role
+from rollway.emulator.core.store import Resource
+from rollway.emulator.monitor.autoscale import SETTING_TYPE
+from rollway.emulator.monitor.metrics import AGGREGATIONS as METRIC_AGGREGATIONS
+from rollway.emulator.monitor.metrics import DEPLOYMENT_KIND, ENDPOINT_KIND, METRICS, Filter, series
+from rollway.emulator.monitor.metrics_api import lag_seconds
+from rollway.emulator.state import Emulator
+
+log = logging.getLogger("rollway.emulator.monitor.autoscaler")
+
+LOOK_SECONDS = 5.0
+API_VERSION = "2023-04-01-preview"
+COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    "equals": operator.eq,
+    "notequals": operator.ne,
+    "greaterthan": operator.gt,
+    "greaterthanorequal": operator.ge,
+    "lessthan": operator.lt,
+    "lessthanorequal": operator.le,
+}
+AGGREGATIONS: dict[str, Callable[[Sequence[float]], float]] = {
+    **METRIC_AGGREGATIONS,
+    "last": lambda values: values[-1],
+}
+
+
+class Scaling:
+    """Acts on the enabled autoscale settings whose target is an online deployment."""
+
+    def __init__(self, emulator: Emulator, arm: Arm) -> None:
+        self._emulator, self._arm = emulator, arm
+        self._acted: dict[str, float] = {}  # by id of the setting, on the emulator's clock
+
+    async def watch(self) -> None:
+        """Look at all settings for ever."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            for setting in self._emulator.store.find(SETTING_TYPE):
+                if setting.properties["enabled"]:
+                    await self._look(setting)
+
+    async def _look(self, setting: Resource) -> None:
+        emulator = self._emulator
+        target = emulator.store.get(str(setting.properties["targetResourceUri"]))
+        if target is None or target.type != DEPLOYMENT_TYPE or target.state != "Succeeded":
+            return
+        if emulator.operations.running_on(endpoint_id_of(target.id)) is not None:
+            return
+        now, profile = emulator.clock.now(), _current_profile(setting)
+        capacity = int(target.document["sku"]["capacity"])
+        waited = now - self._acted.get(setting.id, 0.0)
+        wanted = choose_capacity(profile, capacity, waited, lambda rule: measure(emulator, rule["metricTrigger"]))
+        if wanted == capacity:
+            return
+        log.info("autoscale %s: %s from %d to %d instances", setting.name, target.id, capacity, wanted)
+        try:
+            await self._patch(target, wanted)
+        except ArmError as exc:
+            log.warning("autoscale %s cannot scale: %s", setting.name, exc)
+            return
+        self._acted[setting.id] = now
+
+    async def _patch(self, target: Resource, capacity: int) -> None:
+        """Change the capacity; raises ArmError, which the next look may not meet."""
+        emulator = self._emulator
+        principal = next((one for one in emulator.seed.principals if one.role is Role.CONTRIBUTOR), None)
+        if principal is None:
+            return
+        token = emulator.identity.issue(emulator.identity.arm_audiences[0], principal.client_id)
+        scope = {
+            "type": "http",
+            "method": "PATCH",
+            "path": target.id,
+            "raw_path": target.id.encode(),
+            "query_string": f"api-version={API_VERSION}".encode(),
+            "headers": [(b"authorization", f"Bearer {token}".encode())],
+            "scheme": "https",
+            "server": ("localhost", 443),
+        }
+        body = json.dumps({"sku": {"capacity": capacity}}).encode()
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._arm.serve(Request(scope, receive))
+
+
+def _current_profile(setting: Resource) -> Document:
+    """The default profile: the one that is for no particular time. Those of a time are not followed."""
+    profiles: list[Document] = setting.properties["profiles"]
+    return next((one for one in profiles if not one.get("fixedDate") and not one.get("recurrence")), profiles[0])
+
+
+def choose_capacity(
+    profile: Document, capacity: int, waited_seconds: float, read: Callable[[Document], float | None]
+) -> int:
+    """How many instances there should be; `read` gives the metric of a rule, None when there is no data."""
+    least, default, most = (int(profile["capacity"][name]) for name in ("minimum", "default", "maximum"))
+    if not least <= capacity <= most:
+        return min(max(capacity, least), most)
+    rules: list[Document] = profile["rules"]
+    values = [read(rule) for rule in rules]
+    if rules and all(value is None for value in values):
+        return max(capacity, default)
+    wanted: dict[str, list[int]] = {"increase": [], "decrease": []}
+    for rule, value in zip(rules, values, strict=True):
+        trigger, action = rule["metricTrigger"], rule["scaleAction"]
+        direction = str(action["direction"]).lower()
+        if direction not in wanted:
+            continue
+        fires = value is not None and COMPARISONS[str(trigger["operator"]).lower()](value, float(trigger["threshold"]))
+        is_due = waited_seconds >= (parse_duration(action["cooldown"]) or 0)
+        wanted[direction].append(_changed(capacity, direction, action) if fires and is_due else capacity)
+    out = max(wanted["increase"], default=capacity)
+    if out > capacity:
+        return min(out, most)
+    return max(max(wanted["decrease"], default=capacity), least)
+
+
+def _changed(capacity: int, direction: str, action: Document) -> int:
+    value, kind = int(action.get("value") or 1), str(action["type"]).lower()
+    if kind == "exactcount":
+        return value
+    step = max(1, round(capacity * value / 100)) if kind == "percentchangecount" else value
+    return capacity + step if direction == "increase" else capacity - step
+
+
+def measure(emulator: Emulator, trigger: dict[str, Any]) -> float | None:
+    """The metric of a rule over its time window; None without data, or for a metric that is not emulated."""
+    resource = emulator.store.get(str(trigger["metricResourceUri"]))
+    if resource is None:
+        return None
+    is_deployment = resource.type == DEPLOYMENT_TYPE
+    endpoint = emulator.store.get(endpoint_id_of(resource.id))
+    kind = DEPLOYMENT_KIND if is_deployment else ENDPOINT_KIND
+    metric = next((one for one in METRICS[kind] if one.name.lower() == str(trigger["metricName"]).lower()), None)
+    if metric is None or endpoint is None:
+        return None
+    end = emulator.clock.now() - lag_seconds(emulator)
+    window = parse_duration(trigger["timeWindow"]) or 60.0
+    minutes = [
+        one
+        for one in emulator.traffic.between(endpoint, int((end - window) // 60), int(end // 60))
+        if not is_deployment or one[1].lower() == resource.name.lower()
+    ]
+    points = series(metric, minutes, Filter()).get((), {})
+    values = [points[number] for number in sorted(points)]
+    return AGGREGATIONS[str(trigger["timeAggregation"]).lower()](values) if values else None

@@ -1,0 +1,170 @@
+"""Azure Monitor's metrics of endpoints and online deployments: definitions, and what a query of them adds up to."""
+
+import re
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rollway.emulator.core.samples import Minute
+
+Dimensions = Mapping[str, str]
+Rows = list[tuple[Dimensions, Sequence[float]]]
+ENDPOINT_KIND, DEPLOYMENT_KIND = "workspaces/onlineEndpoints", "workspaces/onlineEndpoints/deployments"
+AGGREGATIONS: dict[str, Callable[[Sequence[float]], float]] = {
+    "average": statistics.fmean,
+    "minimum": min,
+    "maximum": max,
+    "total": sum,
+    "count": len,
+}
+UNKNOWN = "unknown"  # where a dimension has no value: a refused request has no online deployment and no model status
+
+
+class FilterError(ValueError):
+    """A `$filter` that cannot be understood."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of monitor-azure-machine-learning-reference.
+
+    `rows` gives the numbers of one minute of one online deployment by dimension; `point` makes one number of all that
+    are left for a minute after filtering.
+    """
+
+    name: str
+    unit: str
+    dimensions: tuple[str, ...]
+    rows: Callable[[str, Minute], Rows]
+    point: Callable[[Sequence[float]], float]
+
+
+def _endpoint_requests(deployment: str, minute: Minute) -> Rows:
+    return [
+        (
+            {
+                "deployment": deployment or UNKNOWN,
+                "statusCode": str(status),
+                "statusCodeClass": f"{status // 100}xx",
+                "modelStatusCode": model_status or UNKNOWN,
+            },
+            [count],
+        )
+        for (status, model_status), count in minute.statuses.items()
+    ]
+
+
+def _deployment_requests(_: str, minute: Minute) -> Rows:
+    return [({"envoy_response_code": str(status)}, [count]) for (status, _), count in minute.statuses.items()]
+
+
+def _latencies(deployment: str, minute: Minute) -> Rows:
+    return [({"deployment": deployment}, minute.latencies_ms)] if minute.latencies_ms else []
+
+
+def _bytes(_: str, minute: Minute) -> Rows:
+    return [({}, [minute.octets / 60])] if minute.statuses else []
+
+
+def _cpu(_: str, minute: Minute) -> Rows:
+    return [({"instanceId": name}, usage.cpu) for name, usage in minute.instances.items() if usage.cpu]
+
+
+def _memory(_: str, minute: Minute) -> Rows:
+    return [({"instanceId": name}, usage.memory) for name, usage in minute.instances.items() if usage.memory]
+
+
+def _capacity(_: str, minute: Minute) -> Rows:
+    return [({"instanceId": name, "State": usage.state}, [1]) for name, usage in minute.instances.items()]
+
+
+def _percentile(share: float) -> Callable[[Sequence[float]], float]:
+    return lambda values: sorted(values)[min(int(share * len(values)), len(values) - 1)]
+
+
+def _latency_metrics(dimensions: tuple[str, ...]) -> list[Metric]:
+    return [
+        Metric(f"RequestLatency_P{percent}", "MilliSeconds", dimensions, _latencies, _percentile(percent / 100))
+        for percent in (50, 90, 95, 99)
+    ]
+
+
+REQUEST_DIMENSIONS = ("deployment", "statusCode", "statusCodeClass", "modelStatusCode")
+METRICS: dict[str, list[Metric]] = {
+    ENDPOINT_KIND: [
+        Metric("RequestsPerMinute", "Count", REQUEST_DIMENSIONS, _endpoint_requests, sum),
+        Metric("RequestLatency", "MilliSeconds", ("deployment",), _latencies, statistics.fmean),
+        *_latency_metrics(("deployment",)),
+        Metric("NetworkBytes", "BytesPerSecond", (), _bytes, sum),
+    ],
+    DEPLOYMENT_KIND: [
+        Metric("RequestsPerMinute", "Count", ("envoy_response_code",), _deployment_requests, sum),
+        *_latency_metrics(()),
+        Metric("CpuUtilizationPercentage", "Percent", ("instanceId",), _cpu, statistics.fmean),
+        Metric("CpuMemoryUtilizationPercentage", "Percent", ("instanceId",), _memory, statistics.fmean),
+        Metric("DeploymentCapacity", "Count", ("instanceId", "State"), _capacity, sum),
+    ],
+}
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A parsed `$filter`: all of the clauses hold, of each any condition (dimension, is equal, value)."""
+
+    clauses: tuple[tuple[tuple[str, bool, str], ...], ...] = ()
+
+    @property
+    def dimensions(self) -> list[str]:
+        """The dimensions it names: results are split by them."""
+        return list(dict.fromkeys(name for clause in self.clauses for name, _, _ in clause))
+
+    def allows(self, dimensions: Dimensions) -> bool:
+        return all(any(_holds(dimensions, *condition) for condition in clause) for clause in self.clauses)
+
+
+def _holds(dimensions: Dimensions, name: str, is_equal: bool, value: str) -> bool:
+    return value == "*" or (dimensions[name].lower() == value.lower()) is is_equal
+
+
+def parse_filter(text: str, dimensions: Sequence[str]) -> Filter:
+    """`deployment eq 'green' and (statusCodeClass eq '4xx' or statusCodeClass eq '5xx')`; raises FilterError."""
+    spelled = {name.lower(): name for name in dimensions}
+    clauses = []
+    for clause in _split(re.findall(r"'[^']*'|[^\s()']+|'", text), "and"):
+        conditions = []
+        for condition in _split(clause, "or"):
+            if len(condition) != 3 or condition[1].lower() not in ("eq", "ne") or not condition[2].startswith("'"):
+                raise FilterError(f"'{' '.join(condition)}' is not a condition such as: deployment eq 'blue'")
+            name = spelled.get(condition[0].lower())
+            if name is None:
+                raise FilterError(f"'{condition[0]}' is not a dimension; there is: {', '.join(dimensions) or 'none'}")
+            conditions.append((name, condition[1].lower() == "eq", condition[2].strip("'")))
+        clauses.append(tuple(conditions))
+    return Filter(tuple(clauses))
+
+
+def _split(tokens: list[str], word: str) -> list[list[str]]:
+    parts: list[list[str]] = [[]]
+    for token in tokens:
+        if token.lower() == word:
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    return parts if tokens else []
+
+
+Series = dict[tuple[str, ...], dict[int, float]]
+
+
+def series(metric: Metric, minutes: Iterable[tuple[int, str, Minute]], wanted: Filter) -> Series:
+    """The metric's number of each minute, for each combination of values of the dimensions that the filter names."""
+    found: dict[tuple[str, ...], dict[int, list[float]]] = {}
+    for number, deployment, minute in minutes:
+        for dimensions, values in metric.rows(deployment, minute):
+            if wanted.allows(dimensions):
+                key = tuple(dimensions[name] for name in wanted.dimensions)
+                found.setdefault(key, {}).setdefault(number, []).extend(values)
+    return {
+        key: {number: metric.point(values) for number, values in points.items()}
+        for key, points in sorted(found.items())
+    }

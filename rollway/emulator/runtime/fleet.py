@@ -1,0 +1,259 @@
+"""The running containers: one revision (a set of equal instances) per online deployment, picked from by the gateway."""
+
+import asyncio
+import hashlib
+import logging
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rollway.emulator.runtime.container import Container, ContainerSpec, ContainerState
+from rollway.emulator.runtime.probes import Probe, ProbeSettings
+
+log = logging.getLogger("rollway.emulator.runtime.fleet")
+
+WATCH_SECONDS = 1.0
+READY_POLL_SECONDS = 0.1
+MOST_SECONDS_BETWEEN_RESTARTS = 60.0
+CRASHES_FORGOTTEN_SECONDS = 600.0
+
+
+class ContainerFailed(Exception):
+    """A container ended, or was not ready in time."""
+
+
+@dataclass
+class Instance:
+    """One container and the requests that wait for it or run in it."""
+
+    container: Container
+    slots: asyncio.Semaphore
+    pending: int = 0
+    crashes: int = 0
+    restart_at: float = 0.0
+    started_at: float = 0.0
+    liveness: Probe = field(default_factory=lambda: Probe(ProbeSettings()))
+    readiness: Probe = field(default_factory=lambda: Probe(ProbeSettings()))
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests go to it."""
+        return self.container.state is ContainerState.READY and self.readiness.has_passed
+
+    async def start(self) -> None:
+        await self.container.start()
+        self.started_at = time.monotonic()
+        for probe in (self.liveness, self.readiness):
+            probe.has_passed = True
+            probe.begin(self.started_at)
+
+    async def probe(self) -> None:
+        """Look at the container where a look is due; one that fails its liveness probe is killed."""
+        due = [probe for probe in (self.liveness, self.readiness) if probe.is_due(time.monotonic())]
+        for probe in due:
+            is_healthy = await self.container.is_healthy(probe.settings.timeout)
+            probe.note(is_healthy, time.monotonic())
+        is_running = self.container.state in (ContainerState.STARTING, ContainerState.READY)
+        if is_running and not self.liveness.has_passed:
+            log.warning("%s is killed: liveness probe failed", self.container.spec.name)
+            self.container.kill()
+
+
+@dataclass
+class Revision:
+    """The equal instances that serve an online deployment, as of one of its updates."""
+
+    folder: Path
+    instances: list[Instance]
+    max_concurrent: int
+    request_timeout_seconds: float
+    is_retired: bool = False
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @classmethod
+    def of(
+        cls,
+        folder: Path,
+        specs: list[ContainerSpec],
+        max_concurrent: int,
+        liveness: ProbeSettings,
+        readiness: ProbeSettings,
+    ) -> "Revision":
+        instances = [
+            Instance(
+                Container(spec),
+                asyncio.Semaphore(max_concurrent),
+                liveness=Probe(liveness),
+                readiness=Probe(readiness),
+            )
+            for spec in specs
+        ]
+        return cls(folder, instances, max_concurrent, specs[0].request_timeout_seconds)
+
+    @property
+    def pending(self) -> int:
+        return sum(instance.pending for instance in self.instances)
+
+    @property
+    def most_pending(self) -> int:
+        """How many requests may wait or run; the service answers 429 beyond."""
+        return 2 * self.max_concurrent * len(self.instances)
+
+    def pick(self) -> Instance | None:
+        """The ready instance with the fewest requests; None when no instance is ready."""
+        ready = [one for one in self.instances if one.is_ready]
+        return min(ready, key=lambda one: one.pending, default=None)
+
+    async def start(self) -> None:
+        """Start all instances and wait until they are ready, as long as their probes do; raises ContainerFailed."""
+        await asyncio.gather(*(instance.start() for instance in self.instances))
+        probes = {name: getattr(self.instances[0], name).settings.patience for name in ("readiness", "liveness")}
+        first = min(probes, key=probes.__getitem__)
+        deadline = time.monotonic() + probes[first]
+        waiting = list(self.instances)
+        while waiting:
+            states = await asyncio.gather(*(instance.container.refresh() for instance in waiting))
+            for instance, state in zip(waiting, states, strict=True):
+                if state in (ContainerState.CRASHED, ContainerState.STOPPED):
+                    code = instance.container.exit_code
+                    raise ContainerFailed(f"User container has crashed or terminated: exit code {code}.")
+            waiting = [one for one, state in zip(waiting, states, strict=True) if state is not ContainerState.READY]
+            if waiting and time.monotonic() > deadline:
+                text = f"{first.capitalize()} probe failed: the container was not ready after {probes[first]:.0f} s."
+                raise ContainerFailed(f"User container has crashed or terminated: {text}")
+            if waiting:
+                await asyncio.sleep(READY_POLL_SECONDS)
+
+    async def retire(self) -> None:
+        """Let the requests in flight end, at most as long as a request may take, then stop."""
+        self.is_retired = True
+        if self.pending:
+            self._idle.clear()
+            try:
+                await asyncio.wait_for(self._idle.wait(), 2 * self.request_timeout_seconds + 1)
+            except TimeoutError:
+                log.warning("%s: %d requests still in flight are cut off", self.folder, self.pending)
+        await self.stop()
+
+    async def stop(self) -> None:
+        await asyncio.gather(*(instance.container.stop() for instance in self.instances))
+
+    def released(self) -> None:
+        """A request has ended."""
+        if not self.pending:
+            self._idle.set()
+
+
+class Fleet:
+    """All revisions; keys are ids of online deployments, whatever their case."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._serving: dict[str, Revision] = {}
+        self._starting: set[Path] = set()
+        self._others: list[Revision] = []
+
+    def serving(self, deployment_id: str) -> Revision | None:
+        return self._serving.get(deployment_id.lower())
+
+    def all(self) -> list[tuple[str, Revision]]:
+        """What serves, with the id of its online deployment in lower case."""
+        return list(self._serving.items())
+
+    def home(self, deployment_id: str) -> Path:
+        """The folder of an online deployment."""
+        return self._folder / hashlib.sha256(deployment_id.lower().encode()).hexdigest()[:20]
+
+    def new_folder(self, deployment_id: str) -> Path:
+        """A fresh folder for a revision; names sort by age."""
+        folder = self.home(deployment_id) / f"{time.time_ns():020}"
+        folder.mkdir(mode=0o700, parents=True)
+        return folder
+
+    def newest_folder(self, deployment_id: str) -> Path | None:
+        """The folder of the latest revision, failed or not."""
+        home = self.home(deployment_id)
+        return max(home.iterdir(), default=None) if home.is_dir() else None
+
+    async def start(self, revision: Revision) -> None:
+        """Start a revision that does not serve yet; it is stopped again when that fails."""
+        self._others.append(revision)
+        try:
+            await revision.start()
+        except BaseException:
+            await revision.stop()
+            raise
+        finally:
+            self._others.remove(revision)
+
+    async def replace(self, deployment_id: str, revision: Revision) -> None:
+        """From now on `revision` serves; the one before drains, stops and is removed."""
+        before = self._serving.get(deployment_id.lower())
+        self._serving[deployment_id.lower()] = revision
+        if before is not None:
+            await self._retire(before)
+        self._clean(deployment_id, keep=revision.folder)
+
+    async def remove(self, deployment_id: str) -> None:
+        """Drain, stop and forget an online deployment."""
+        revision = self._serving.pop(deployment_id.lower(), None)
+        if revision is not None:
+            await self._retire(revision)
+        shutil.rmtree(self.home(deployment_id), ignore_errors=True)
+
+    async def stop_all(self) -> None:
+        """Stop everything at once; folders stay."""
+        await asyncio.gather(*(one.stop() for one in (*self._serving.values(), *self._others)))
+        self._serving.clear()
+
+    async def watch(self) -> None:
+        """Look after the serving containers for ever: restart what has crashed, ever more slowly."""
+        while True:
+            looks = [
+                _look_after(instance, revision)
+                for revision in self._serving.values()
+                for instance in revision.instances
+            ]
+            for failure in await asyncio.gather(*looks, return_exceptions=True):
+                if isinstance(failure, Exception):
+                    log.error("a container cannot be looked after", exc_info=failure)
+            await asyncio.sleep(WATCH_SECONDS)
+
+    def clear(self) -> None:
+        """Remove the folders of all revisions."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def count(self) -> int:
+        """How many containers serve."""
+        return sum(len(revision.instances) for revision in self._serving.values())
+
+    async def _retire(self, revision: Revision) -> None:
+        self._others.append(revision)
+        try:
+            await revision.retire()
+        finally:
+            self._others.remove(revision)
+
+    def _clean(self, deployment_id: str, keep: Path) -> None:
+        for folder in self.home(deployment_id).iterdir():
+            if folder != keep:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _look_after(instance: Instance, revision: Revision) -> None:
+    """Probe one container; start it again when it has crashed, each time after a longer wait."""
+    if revision.is_retired:
+        return
+    if await instance.container.refresh() in (ContainerState.STARTING, ContainerState.READY):
+        await instance.probe()
+    if instance.container.state is not ContainerState.CRASHED or revision.is_retired:
+        return
+    now = time.monotonic()
+    if not instance.restart_at:
+        instance.crashes = 1 if now - instance.started_at > CRASHES_FORGOTTEN_SECONDS else instance.crashes + 1
+        instance.restart_at = now + min(2.0 ** (instance.crashes - 1), MOST_SECONDS_BETWEEN_RESTARTS)
+        log.warning("%s has crashed (exit code %s)", instance.container.spec.name, instance.container.exit_code)
+    if now >= instance.restart_at:
+        instance.restart_at = 0.0
+        await instance.start()

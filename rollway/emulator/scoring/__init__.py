@@ -1,0 +1,1 @@
+"""The scoring gateway: authentication, routing by weight, limits and status codes."""

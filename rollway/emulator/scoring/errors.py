@@ -1,0 +1,82 @@
+"""The errors of the scoring gateway."""
+
+from collections.abc import Mapping
+
+from starlette.responses import Response
+
+from rollway.emulator.core.errors import EmulatedError
+
+
+class GatewayError(EmulatedError):
+    """An answer of the scoring gateway itself, or of a container that did not answer 200."""
+
+    def __init__(self, status: int, reason: str, message: str = "", headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status, reason, message)
+        self.headers = headers or {}
+
+    def response(self) -> Response:
+        return Response(self.message, self.status, dict(self.headers), "text/plain")
+
+
+def scoring_unauthorized() -> GatewayError:
+    message = "key_auth_bad_header_bad_key_forbidden: the Authorization header holds no valid key or token."
+    return GatewayError(401, "unauthorized", message, {"WWW-Authenticate": "Bearer"})
+
+
+def scoring_forbidden() -> GatewayError:
+    return GatewayError(403, "forbidden", "The identity has no permission 'score/action' on this endpoint.")
+
+
+def not_from_here() -> GatewayError:
+    message = "Public network access is disabled for this endpoint: it is reached through its private endpoint only."
+    return GatewayError(403, "forbidden", message)
+
+
+def body_too_large(most: int) -> GatewayError:
+    return GatewayError(413, "payload_too_large", f"The request is larger than {most} bytes.")
+
+
+def rate_limited() -> GatewayError:
+    """The endpoint's requests per second; unlike `too_many_pending` it is not about the model."""
+    return GatewayError(429, "rate_limited", "The endpoint's limit of requests per second is exceeded.")
+
+
+def no_such_endpoint(name: str) -> GatewayError:
+    return GatewayError(404, "not_found", f"No endpoint named {name} in this region.")
+
+
+def no_live_deployment() -> GatewayError:
+    return GatewayError(
+        404,
+        "not_found",
+        "No valid deployments to route to: give one a positive weight, or name one in the header.",
+    )
+
+
+def no_such_deployment(name: str) -> GatewayError:
+    return GatewayError(404, "not_found", f"The endpoint has no online deployment named {name} to route to.")
+
+
+def scoring_timeout() -> GatewayError:
+    return GatewayError(408, "model_timeout", "upstream request timeout", _model_headers(408, "model_timeout"))
+
+
+def too_many_pending() -> GatewayError:
+    headers = _model_headers(429, "too_many_pending_request")
+    return GatewayError(429, "too_many_pending_request", "", headers)
+
+
+def model_not_ready() -> GatewayError:
+    message = "The container of the online deployment cannot be reached."
+    return GatewayError(424, "model_not_ready", message, _model_headers(503, "model_not_ready"))
+
+
+def model_error(status: int, body: str) -> GatewayError:
+    """What a container's answer becomes: only 200 passes unchanged."""
+    if status == 200:
+        return GatewayError(200, "", body)
+    return GatewayError(424, "model_error", body, _model_headers(status, "model_error"))
+
+
+def _model_headers(status: int, reason: str) -> dict[str, str]:
+    return {"ms-azureml-model-error-statuscode": str(status), "ms-azureml-model-error-reason": reason}

@@ -1,0 +1,296 @@
+"""The scoring gateway in front of the online deployments: authentication, weights, limits, Azure's status codes."""
+
+import asyncio
+import hmac
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import unquote
+from uuid import uuid4
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rollway.emulator.arm.endpoints import token_audience
+from rollway.emulator.core.errors import ArmError
+from rollway.emulator.core.faults import ContainerFault, trouble_container
+from rollway.emulator.core.rate_limit import RateLimit
+from rollway.emulator.core.seed import Role
+from rollway.emulator.core.store import Resource
+from rollway.emulator.login.identity import AZURE_ML
+from rollway.emulator.runtime.container import ContainerState
+from rollway.emulator.runtime.fleet import Instance, Revision
+from rollway.emulator.runtime.upstream import Answer, BrokenAnswer, Headers, asked
+from rollway.emulator.scoring import errors
+from rollway.emulator.scoring.routing import Route, Routes
+from rollway.emulator.state import Emulator
+
+DEPLOYMENT_HEADER = b"azureml-model-deployment"
+# Hop-by-hop (RFC 9110, 7.6.1), or set by the gateway itself.
+NOT_FORWARDED = {
+    b"host",
+    b"connection",
+    b"keep-alive",
+    b"transfer-encoding",
+    b"content-length",
+    b"expect",
+    b"upgrade",
+    b"authorization",
+    b"te",
+    b"x-request-id",
+    b"x-ms-request-id",
+    b"x-ms-client-request-id",
+}
+NOT_RETURNED = {
+    b"connection",
+    b"keep-alive",
+    b"transfer-encoding",
+    b"server",
+    b"date",
+    b"x-request-id",
+    b"x-ms-request-id",
+    b"x-ms-client-request-id",
+}
+MOST_CLIENT_ID = 40
+PATH = re.compile(rb"/inference/[^/]+/[^/]+/")
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A scoring request; `target` is the path behind the endpoint's own, and the query."""
+
+    region: str
+    endpoint: str
+    method: str
+    target: bytes
+    headers: Mapping[bytes, bytes]
+    forwarded: Headers
+    caller: str
+    request_id: bytes
+    client_id: bytes
+
+    @classmethod
+    def of(cls, scope: Scope) -> "Incoming":
+        headers = dict(scope["headers"])
+        query: bytes = scope["query_string"]
+        client_id = re.sub(rb"[^A-Za-z0-9_-]", b"", headers.get(b"x-ms-client-request-id", b""))[:MOST_CLIENT_ID]
+        request_id = str(uuid4()).encode()
+        forwarded = [(name, value) for name, value in scope["headers"] if name not in NOT_FORWARDED]
+        forwarded.append((b"x-request-id", request_id))
+        if client_id:
+            forwarded.append((b"x-ms-client-request-id", client_id))
+        # As it was sent, so that what was escaped stays escaped: /inference/{region}/{endpoint}/{route}
+        _, _, region, endpoint, route = scope["raw_path"].split(b"/", 4)
+        return cls(
+            region=unquote(region.decode("latin-1")),
+            endpoint=unquote(endpoint.decode("latin-1")),
+            method=scope["method"],
+            target=b"/" + route + (b"?" + query if query else b""),
+            headers=headers,
+            forwarded=forwarded,
+            caller=scope["client"][0] if scope["client"] else "",
+            request_id=request_id,
+            client_id=client_id,
+        )
+
+    def text(self, name: bytes) -> str | None:
+        """The value of a header."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+
+class Reply:
+    """Sends the answer to one request, with what the gateway adds to all of them."""
+
+    def __init__(self, request: Incoming, send: Send) -> None:
+        self._request, self._send = request, send
+        self.started_at = time.perf_counter()
+        self.status, self.model_status = 0, ""
+        self.octets = 0
+        self.deployment: Resource | None = None
+
+    async def pass_on(self, answer: Answer, asked_at: float) -> None:
+        """A container's answer: 200 as it is, anything else as a 424 that tells its status. Bodies are streamed."""
+        headers = [pair for pair in answer.headers if pair[0] not in NOT_RETURNED]
+        headers.append((b"ms-azureml-model-time", b"%d" % round((time.perf_counter() - asked_at) * 1000)))
+        if answer.status != 200:
+            headers.append((b"ms-azureml-model-error-statuscode", b"%d" % answer.status))
+            headers.append((b"ms-azureml-model-error-reason", b"model_error"))
+        self.model_status = str(answer.status)
+        await self._start(200 if answer.status == 200 else 424, headers)
+        async for content, is_more in answer.chunks():
+            self.octets += len(content)
+            await self._send({"type": "http.response.body", "body": content, "more_body": is_more})
+
+    async def fail(self, error: errors.GatewayError) -> None:
+        """The gateway's own answer. Too late once a container's has begun: then the connection is cut."""
+        if self.status:
+            return
+        content = error.message.encode()
+        headers = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+        headers += [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(content))]
+        self.octets += len(content)
+        self.model_status = error.headers.get("ms-azureml-model-error-statuscode", "")
+        await self._start(error.status, headers)
+        await self._send({"type": "http.response.body", "body": content})
+
+    async def _start(self, status: int, headers: Headers) -> None:
+        self.status = status
+        headers.append((b"server", b"azureml-frontdoor"))
+        headers.append((b"x-request-id", self._request.request_id))
+        headers.append((b"x-ms-request-id", self._request.request_id))
+        if self._request.client_id:
+            headers.append((b"x-ms-client-request-id", self._request.client_id))
+        if self.deployment is not None:
+            name = self.deployment.name.encode()
+            headers += [(DEPLOYMENT_HEADER, name), (b"azureml-model-session", name)]
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+class Gateway:
+    """The ASGI application below `/inference/{region}/{endpoint}/`, and `others` for the rest.
+
+    It comes before the routing of all others because its requests are the many ones.
+    """
+
+    def __init__(self, emulator: Emulator, others: ASGIApp) -> None:
+        self._emulator, self._others = emulator, others
+        self._routes = Routes(emulator)
+        self._limits = emulator.seed.scoring
+        self._rate = RateLimit(self._limits.requests_per_second, emulator.clock.now)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Forward one request to an instance of the online deployment that the weights or the header choose."""
+        if scope["type"] != "http" or not PATH.match(scope["raw_path"]):
+            await self._others(scope, receive, send)
+            return
+        request = Incoming.of(scope)
+        reply = Reply(request, send)
+        self._emulator.operations.settle()
+        try:
+            route = self._routes.find(request.region, request.endpoint)
+        except errors.GatewayError as exc:
+            await reply.fail(exc)
+            return
+        try:
+            await self._serve(request, route, receive, reply)
+        except errors.GatewayError as exc:
+            await reply.fail(exc)
+        self._record(route.endpoint, reply)
+
+    def _record(self, endpoint: Resource, reply: Reply) -> None:
+        self._emulator.traffic.record(
+            endpoint,
+            reply.deployment,
+            status=reply.status,
+            model_status=reply.model_status,
+            milliseconds=(time.perf_counter() - reply.started_at) * 1000,
+            octets=reply.octets,
+        )
+
+    async def _serve(self, request: Incoming, route: Route, receive: Receive, reply: Reply) -> None:
+        self._admit(request, route.endpoint)
+        body = await _read(receive, self._limits.most_body_bytes)
+        pinned = request.text(DEPLOYMENT_HEADER)
+        deployment = route.choose(pinned)
+        reply.deployment, reply.octets = deployment, len(body)
+        if (mirror := route.choose_mirror(pinned)) is not None:
+            copy = self._copy(request, route.endpoint, mirror, body)
+            self._emulator.spawn(copy, f"mirror {request.request_id.decode()}")
+        await self._forward(request, deployment, body, reply)
+
+    def _admit(self, request: Incoming, endpoint: Resource) -> None:
+        """Raise what keeps a caller from the endpoint, whatever is asked of it."""
+        is_public = endpoint.properties["publicNetworkAccess"] == "Enabled"
+        if not is_public and ip_address(request.caller) not in self._limits.private_network:
+            raise errors.not_from_here()
+        _authenticate(self._emulator, endpoint, request.text(b"authorization"))
+        if not self._rate.take(endpoint.id):
+            raise errors.rate_limited()
+
+    async def _copy(self, request: Incoming, endpoint: Resource, mirror: Resource, body: bytes) -> None:
+        """Mirror traffic: nobody waits for it and nobody sees its answer."""
+        reply = Reply(request, _discard)
+        reply.deployment, reply.octets = mirror, len(body)
+        try:
+            await self._forward(request, mirror, body, reply)
+        except errors.GatewayError as exc:
+            await reply.fail(exc)
+        self._record(endpoint, reply)
+
+    async def _forward(self, request: Incoming, deployment: Resource, body: bytes, reply: Reply) -> None:
+        revision = self._emulator.fleet.serving(deployment.id)
+        instance = None if revision is None else revision.pick()
+        if revision is None or instance is None:
+            raise errors.model_not_ready()
+        if revision.pending >= revision.most_pending:
+            raise errors.too_many_pending()
+        instance.pending += 1
+        try:
+            async with instance.slots:
+                await self._exchange(request, revision, instance, body, reply)
+        finally:
+            instance.pending -= 1
+            revision.released()
+
+    async def _exchange(
+        self, request: Incoming, revision: Revision, instance: Instance, body: bytes, reply: Reply
+    ) -> None:
+        """One request to one container and its answer to the client; the request timeout counts until its end."""
+        port, asked_at = instance.container.port, time.perf_counter()
+        assert port is not None  # noqa: S101 - it is ready
+        try:
+            async with asyncio.timeout(revision.request_timeout_seconds):
+                path = f"/{instance.container.spec.name.rpartition('/')[0]}{request.target.decode('latin-1')}"
+                await trouble_container(self._emulator.faults, request.method, path)
+                async with asked(port, request.method, request.target, request.forwarded, body) as answer:
+                    await reply.pass_on(answer, asked_at)
+        except TimeoutError as exc:
+            raise errors.scoring_timeout() from exc
+        except ContainerFault as exc:
+            raise errors.model_error(exc.status, exc.body) if exc.status else errors.model_not_ready() from exc
+        except (OSError, BrokenAnswer) as exc:
+            if instance.container.state is ContainerState.READY:
+                await instance.container.refresh()
+            raise errors.model_not_ready() from exc
+
+
+async def _read(receive: Receive, most: int) -> bytes:
+    """The body of a request. One that is too large is read to its end: a client may not listen before."""
+    content, size = bytearray(), 0
+    while True:
+        message = await receive()
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size <= most:
+            content += chunk
+        if not message.get("more_body"):
+            break
+    if size > most:
+        raise errors.body_too_large(most)
+    return bytes(content)
+
+
+async def _discard(_: Message) -> None:
+    """Takes an answer that nobody sees."""
+
+
+def _authenticate(emulator: Emulator, endpoint: Resource, authorization: str | None) -> None:
+    mode = endpoint.properties["authMode"]
+    scheme, _, given = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not given.strip():
+        raise errors.scoring_unauthorized()
+    if mode == "Key":
+        keys = endpoint.private["keys"].values()
+        if not any(hmac.compare_digest(given.strip().encode(), key.encode()) for key in keys):
+            raise errors.scoring_unauthorized()
+        return
+    audiences = (token_audience(endpoint),) if mode == "AMLToken" else (AZURE_ML, f"{AZURE_ML}/")
+    try:
+        client_id = emulator.identity.check(authorization, audiences)
+    except ArmError as exc:
+        raise errors.scoring_unauthorized() from exc
+    principal = emulator.seed.principal(client_id)
+    if mode == "AADToken" and (principal is None or principal.role is not Role.CONTRIBUTOR):
+        raise errors.scoring_forbidden()

@@ -1,0 +1,1 @@
+"""Azure Event Grid: the messages it sends, and the webhook that receives them."""

@@ -1,0 +1,176 @@
+"""The alerts as Prefect keeps them: automations that are made, changed and removed until they are the wanted ones."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+from prefect.client.schemas.objects import BlockDocument
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.sorting import AutomationSort
+from prefect.events import emit_event
+from prefect.events.schemas.automations import Automation as PrefectAutomation
+from prefect.events.schemas.automations import AutomationCore
+from prefect.settings import PREFECT_API_URL
+
+from rollway.errors import ConfigurationError, NotFound
+from rollway.prefect import alerts
+from rollway.prefect.alerts import AlertedRollout, Automation, Changes, Timing
+
+HEARTBEAT = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
+PAGE = 200  # as many as the API gives at once
+
+T = TypeVar("T")
+
+
+async def change_alerts(
+    rollouts: Sequence[AlertedRollout], *, channel: str, timing: Timing, is_dry_run: bool
+) -> Changes:
+    """Makes the Prefect server's automations the wanted ones, or only says what that would change.
+
+    Automations without our tag are never touched. Raises ConfigurationError without a server or with heartbeats that
+    are too rare, and NotFound for a channel that is no notification block.
+    """
+    if not PREFECT_API_URL.value():
+        raise ConfigurationError(
+            "no Prefect server is configured, and only a server that stays can send alerts",
+            where="environment variable PREFECT_API_URL",
+            hint="set it to your server, such as http://127.0.0.1:4200/api",
+        )
+    async with get_client() as client:
+        rollway = DeploymentFilter(tags=DeploymentFilterTags(all_=["rollway"]))
+        deployments = await _all(
+            lambda offset: client.read_deployments(deployment_filter=rollway, limit=PAGE, offset=offset)
+        )
+        alerts.check_heartbeats({one.name: await _heartbeat_seconds(client, one) for one in deployments}, timing)
+        wanted = alerts.wanted(rollouts, channel, timing)
+        blocks = await _blocks(client, {one.message.channel for one in wanted if one.message})
+        want = {one.name: _as_prefect(one, blocks) for one in wanted}
+        automations = await _all(
+            lambda offset: client.read_automations(sort=AutomationSort.NAME_ASC, limit=PAGE, offset=offset)
+        )
+        ours = [one for one in automations if alerts.TAG in one.tags]
+        have = {one.name: one for one in ours}
+        changes = alerts.compare(
+            {name: _comparable(one) for name, one in want.items()},
+            {name: _comparable(one) for name, one in have.items()},
+            [one.name for one in ours if not one.enabled],
+        )
+        if not is_dry_run:
+            await _carry_out(client, changes, want, have)
+            if any(one.name == alerts.WATCHER for one in deployments):
+                _await_watcher()
+    return changes
+
+
+async def _carry_out(
+    client: PrefectClient, changes: Changes, want: dict[str, AutomationCore], have: dict[str, PrefectAutomation]
+) -> None:
+    for name in changes.create:
+        await client.create_automation(want[name])
+    for name in changes.update:
+        changed = want[name].model_copy(update={"enabled": have[name].enabled})
+        await client.update_automation(have[name].id, changed)
+    for name in changes.delete:
+        await client.delete_automation(have[name].id)
+
+
+def _as_prefect(automation: Automation, blocks: dict[str, BlockDocument]) -> AutomationCore:
+    message = automation.message
+    action: dict[str, Any] = {
+        "type": "change-flow-run-state",
+        "state": "CRASHED",
+        "name": "Crashed",
+        "message": "no sign of life: its worker or machine is gone",
+    }
+    if message:
+        action = {
+            "type": "send-notification",
+            "block_document_id": blocks[message.channel].id,
+            "subject": message.subject,
+            "body": message.body,
+        }
+    return AutomationCore.model_validate(
+        {
+            "name": automation.name,
+            "description": automation.description,
+            "tags": [alerts.TAG],
+            "trigger": automation.trigger,
+            "actions": [action],
+        }
+    )
+
+
+def _comparable(automation: AutomationCore) -> dict[str, Any]:
+    # Ids and whether a person has switched it off are the server's; sets come back in any order and compare as sets.
+    return automation.model_dump(include={"description", "trigger", "actions"})
+
+
+async def _blocks(client: PrefectClient, channels: set[str]) -> dict[str, BlockDocument]:
+    documents = await _all(lambda offset: client.read_block_documents(include_secrets=False, limit=PAGE, offset=offset))
+    found: dict[str, BlockDocument] = {}
+    missing: list[str] = []
+    ambiguous: list[str] = []
+    for channel in sorted(channels):
+        block_type, _, name = channel.rpartition("/")
+        fitting = [one for one in documents if one.name == name and _is_channel(one, block_type)]
+        if len(fitting) == 1:
+            found[channel] = fitting[0]
+        else:
+            (ambiguous if fitting else missing).append(channel)
+    if missing:
+        raise NotFound(
+            f"there is no notification block {', '.join(repr(channel) for channel in missing)} in Prefect",
+            where="rollout.yml: alerts.channel, or --channel",
+            hint="create it in the UI under Blocks, or as docs/alerts.md shows",
+        )
+    if ambiguous:
+        raise ConfigurationError(
+            f"several notification blocks are called {', '.join(repr(channel) for channel in ambiguous)}",
+            where="rollout.yml: alerts.channel, or --channel",
+            hint="say which: <block type>/<name>, such as slack-webhook/rollway-alerts",
+        )
+    return found
+
+
+def _is_channel(document: BlockDocument, block_type: str) -> bool:
+    schema, slug = document.block_schema, document.block_type.slug if document.block_type else ""
+    return schema is not None and "notify" in schema.capabilities and block_type in ("", slug)
+
+
+async def _all(read: Callable[[int], Awaitable[list[T]]]) -> list[T]:
+    """Every page of a list; `read` gives the one that starts at an offset."""
+    found: list[T] = []
+    while True:
+        page = await read(len(found))
+        found += page
+        if len(page) < PAGE:
+            return found
+
+
+def _await_watcher() -> None:
+    """Starts the time in which the watcher must complete, so that one that never runs is missed too."""
+    emit_event(
+        alerts.WATCHER_AWAITED_EVENT,
+        resource={"prefect.resource.id": alerts.WATCHER_RESOURCE},
+        related=[
+            {
+                "prefect.resource.id": f"prefect.flow.{alerts.WATCHER}",
+                "prefect.resource.role": "flow",
+                "prefect.resource.name": alerts.WATCHER,
+            }
+        ],
+    )
+
+
+async def _heartbeat_seconds(client: PrefectClient, deployment: DeploymentResponse) -> int | None:
+    """What the deployment's runs get from its job variables, or from its work pool's defaults."""
+    environments = [deployment.job_variables.get("env")]
+    if deployment.work_pool_name:
+        pool = await client.read_work_pool(deployment.work_pool_name)
+        properties = pool.base_job_template.get("variables", {}).get("properties", {})
+        environments.append(properties.get("env", {}).get("default"))
+    for environment in environments:
+        if environment and HEARTBEAT in environment:
+            return int(environment[HEARTBEAT])
+    return None

@@ -1,0 +1,80 @@
+"""An Azure ML workspace and the identity to use it with, as a Prefect block that people fill in in the UI.
+
+`prefect block register -m rollway.prefect.blocks` makes its form known to a Prefect server.
+"""
+
+from typing import ClassVar, Literal
+
+from prefect.blocks.core import Block
+from pydantic import Field, SecretStr
+
+from rollway.errors import ConfigurationError
+from rollway.settings import DefaultIdentity, Identity, ManagedIdentity, ServicePrincipal, Workspace
+
+
+class AzureMLWorkspace(Block):
+    """Where an Azure ML workspace is and as whom Rollway signs in; the API masks the client secret."""
+
+    # Flat, with empty text for what is not given: Prefect's forms cannot choose between nested models.
+    _block_type_name: ClassVar[str | None] = "AzureML workspace"
+    _block_type_slug: ClassVar[str | None] = "azureml-workspace"
+
+    subscription_id: str = Field(description="The subscription's id.")
+    resource_group: str = Field(description="The resource group of the workspace.")
+    workspace: str = Field(description="The workspace's name.")
+    identity: Literal["default", "managed identity", "service principal"] = Field(
+        default="default",
+        description="As whom: what the worker's environment offers, the managed identity of its machine or container, "
+        "or an application with a client secret.",
+    )
+    tenant_id: str = Field(default="", description="Of a service principal.")
+    client_id: str = Field(default="", description="Of a service principal, or of a user-assigned managed identity.")
+    client_secret: SecretStr = Field(default=SecretStr(""), description="Of a service principal.")
+
+    def address(self, name: str) -> Workspace:
+        """The part that may be stored and shown; `name` is the one that the block was saved under."""
+        return Workspace(
+            subscription_id=self.subscription_id, resource_group=self.resource_group, name=self.workspace, block=name
+        )
+
+    def as_whom(self) -> Identity:
+        """The identity, from the fields that its kind has."""
+        match self.identity:
+            case "managed identity":
+                return ManagedIdentity(client_id=self.client_id or None)
+            case "service principal":
+                return ServicePrincipal(
+                    tenant_id=self.tenant_id, client_id=self.client_id, client_secret=self.client_secret
+                )
+            case "default":
+                return DefaultIdentity()
+
+    def missing(self) -> list[str]:
+        """The fields that are empty and must not be."""
+        wanted = ["subscription_id", "resource_group", "workspace"]
+        if self.identity == "service principal":
+            wanted += ["tenant_id", "client_id", "client_secret"]
+        return [name for name in wanted if not getattr(self, name)]
+
+
+async def load_workspace_block(name: str) -> AzureMLWorkspace:
+    """The saved block; raises ConfigurationError when there is none, or when it cannot be used."""
+    where = "parameter workspace_block, or environment variable ROLLWAY_WORKSPACE_BLOCK"
+    try:
+        block: AzureMLWorkspace = await AzureMLWorkspace.aload(name)
+    except (ValueError, RuntimeError) as error:  # Prefect's for "not found" and "saved by another version"
+        raise ConfigurationError(
+            f"the Prefect block azureml-workspace/{name} cannot be loaded",
+            where=where,
+            why=" ".join(str(error).split()),
+            hint="make the form known with `prefect block register -m rollway.prefect.blocks`, "
+            "then create the block in the Prefect UI, or correct the name",
+        ) from error
+    if missing := block.missing():
+        raise ConfigurationError(
+            f"the Prefect block azureml-workspace/{name} is incomplete",
+            where=where,
+            why=f"{', '.join(missing)}: empty",
+            hint="fill it in in the Prefect UI",
+        )
+    return block

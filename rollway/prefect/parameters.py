@@ -1,0 +1,36 @@
+"""The flows' parameters as people fill them in: types whose limits Prefect's forms show and its API enforces.
+
+A form offers the names of the folders that were there when `prefect deploy` ran. Python takes any path besides, so that
+the command line works with folders anywhere.
+"""
+
+from typing import Annotated
+
+from pydantic import Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from rollway.settings import known_rollouts
+
+
+class _OfferedRollouts:
+    # Not `json_schema_extra`: Prefect sets its own, and pydantic then drops ours.
+    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        names = known_rollouts()
+        return {**schema, "enum": names} if names else schema
+
+
+RolloutName = Annotated[str, _OfferedRollouts()]
+"""A folder of deployments/; a drop-down in the form."""
+
+# What Azure ML takes as the version of an asset.
+MODEL_VERSION_PATTERN = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$"
+ModelVersion = Annotated[str, Field(pattern=MODEL_VERSION_PATTERN)]
+"""The version of a registered model, such as `7`; not a reference such as `azureml:diabetes:7`."""
+
+Weight = Annotated[int, Field(ge=1, le=100)]
+"""Percent of the traffic that the new online deployment gets."""
+
+BlockName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+"""The name under which a Prefect block was saved."""

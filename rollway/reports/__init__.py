@@ -1,0 +1,1 @@
+"""Reports as strings: text for terminals, Markdown for artifacts, SVG for pictures."""

@@ -1,0 +1,115 @@
+"""Autoscale settings at work, set through azure-mgmt-monitor."""
+
+import time
+from typing import Any
+
+import pytest
+from azure.ai.ml import MLClient
+from azure.ai.ml.entities import Environment, Model
+
+from rollway.emulator.monitor.autoscaler import choose_capacity
+from tests.contract.conftest import Arm, Served, create_endpoint, describe, set_traffic
+from tests.support.emulator_process import EmulatorProcess
+from tests.support.other_clients import OtherClient
+
+DEADLINE_SECONDS = 60
+
+
+def rule(direction: str, operator: str, threshold: float, resource: str = "", **action: str) -> dict[str, Any]:
+    """A rule on the requests per minute."""
+    trigger = {
+        "metricName": "RequestsPerMinute",
+        "metricResourceUri": resource,
+        "timeGrain": "PT1M",
+        "statistic": "Average",
+        "timeWindow": "PT5M",
+        "timeAggregation": "Maximum",
+        "operator": operator,
+        "threshold": threshold,
+    }
+    given = {"direction": direction, "type": "ChangeCount", "value": "1", "cooldown": "PT1M", **action}
+    return {"metricTrigger": trigger, "scaleAction": given}
+
+
+def setting(target: str, minimum: int, maximum: int, *rules: dict[str, Any]) -> dict[str, Any]:
+    capacity = {"minimum": str(minimum), "maximum": str(maximum), "default": str(minimum)}
+    profile = {"name": "default", "capacity": capacity, "rules": list(rules)}
+    return {
+        "location": "westeurope",
+        "properties": {"enabled": True, "targetResourceUri": target, "profiles": [profile]},
+    }
+
+
+def wait_for_capacity(client: MLClient, endpoint: str, wanted: int) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        found = client.online_deployments.get("blue", endpoint)
+        if (found.instance_count, found.provisioning_state) == (wanted, "Succeeded"):
+            return
+        assert time.monotonic() < deadline, (found.instance_count, found.provisioning_state)
+        time.sleep(0.2)
+
+
+def test_an_online_deployment_scales_out_under_load_and_in_without(
+    client: MLClient,
+    model: Model,
+    environment: Environment,
+    emulator: EmulatorProcess,
+    monitor: OtherClient,
+    arm: Arm,
+    name: str,
+) -> None:
+    create_endpoint(client, name)
+    client.online_deployments.begin_create_or_update(describe(name, model, environment)).result()
+    uri = set_traffic(client, name, blue=100).scoring_uri
+    served = Served(name, uri, client.online_endpoints.get_keys(name).primary_key, emulator)
+    target = f"{arm.root}/onlineEndpoints/{name}/deployments/blue"
+
+    for _ in range(10):
+        assert served.score({}).status_code == 200
+    scale_out = setting(target, 1, 2, rule("Increase", "GreaterThan", 4, target))
+    monitor("autoscale_settings.create_or_update", "rollway", f"{name}-out", scale_out)
+    wait_for_capacity(client, name, 2)
+    monitor("autoscale_settings.delete", "rollway", f"{name}-out")
+    scale_in = setting(target, 1, 2, rule("Decrease", "LessThan", 1000, target))
+    monitor("autoscale_settings.create_or_update", "rollway", f"{name}-in", scale_in)
+    wait_for_capacity(client, name, 1)
+
+    assert client.online_endpoints.get(name).traffic == {"blue": 100}
+    assert served.score({}).status_code == 200
+
+
+OUT, IN = rule("Increase", "GreaterThan", 70), rule("Decrease", "LessThan", 30)
+ALSO_IN = rule("Decrease", "LessThan", 90)
+
+
+@pytest.mark.parametrize(
+    ("rules", "values", "waited_seconds", "expected"),
+    [
+        ([OUT, IN], [71, 71], 60, 4),
+        ([OUT, IN], [71, 71], 59, 3),
+        ([OUT, IN], [50, 50], 60, 3),
+        ([OUT, IN], [20, 20], 60, 2),
+        ([IN, ALSO_IN], [50, 50], 60, 3),
+        ([OUT, IN], [None, None], 60, 4),
+        ([rule("Increase", "GreaterThan", 70, value="9")], [80], 60, 6),
+        ([rule("Decrease", "LessThan", 30, value="9")], [20], 60, 2),
+        ([rule("Increase", "GreaterThan", 70, type="PercentChangeCount", value="50")], [80], 60, 5),
+        ([rule("Increase", "GreaterThan", 70, type="ExactCount", value="6")], [80], 60, 6),
+        ([OUT, rule("Increase", "GreaterThan", 10, value="2")], [80, 80], 60, 5),
+    ],
+)
+def test_rules_decide_together(
+    rules: list[dict[str, Any]], values: list[float | None], waited_seconds: float, expected: int
+) -> None:
+    profile = {"capacity": {"minimum": "2", "default": "4", "maximum": "6"}, "rules": rules}
+    left = iter(values)
+
+    assert choose_capacity(profile, 3, waited_seconds, lambda _: next(left)) == expected
+
+
+@pytest.mark.parametrize(("capacity", "expected"), [(1, 2), (9, 6), (5, 5)])
+def test_minimum_and_maximum_hold_without_rules(capacity: int, expected: int) -> None:
+    profile = {"capacity": {"minimum": "2", "default": "4", "maximum": "6"}, "rules": []}
+
+    assert choose_capacity(profile, capacity, 0, lambda _: None) == expected

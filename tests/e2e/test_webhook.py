@@ -1,0 +1,95 @@
+"""From an event of Event Grid to a run of the watcher: `rollway door` as a process, and a real Prefect server."""
+
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.world import World
+from tests.unit.event_grid.test_messages import cloud_event, event_grid
+
+SECRET = "0123456789-0123456789"
+FLOW, DEPLOYMENT = "watch-models", "watch-models"
+
+
+@contextmanager
+def open_door(variables: Mapping[str, str]) -> Iterator[Callable[[Any], httpx.Response]]:
+    """What delivers to a door that runs as users run it; what that wrote to stderr must not hold the secret."""
+    command = [sys.executable, "-m", "rollway", "door", "--port", "0"]
+    with subprocess.Popen(
+        command,
+        env={**variables, "ROLLWAY_DOOR_SECRET": SECRET},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            url = process.stdout.readline().strip()
+            assert url, process.stderr.read()
+            with httpx.Client(params={"code": SECRET}, trust_env=False, timeout=30) as client:
+                yield lambda document: client.post(url, json=document)
+        finally:
+            process.terminate()
+            assert SECRET not in process.stderr.read()
+
+
+@pytest.fixture
+def prefect(world: World) -> Iterator[httpx.Client]:
+    """Prefect's API, with a watcher that is known to it; runs that the test makes are deleted."""
+    with httpx.Client(base_url=f"{world.stack.ui_url}/api", timeout=30) as api:
+        if api.get(f"/deployments/name/{FLOW}/{DEPLOYMENT}").status_code == 404:
+            flow = api.post("/flows/", json={"name": FLOW}).raise_for_status().json()["id"]
+            api.post("/deployments/", json={"name": DEPLOYMENT, "flow_id": flow}).raise_for_status()
+        before = {one["id"] for one in runs(api)}
+        yield api
+        for run in runs(api):
+            if run["id"] not in before:
+                api.delete(f"/flow_runs/{run['id']}").raise_for_status()
+
+
+def runs(api: httpx.Client) -> list[dict[str, Any]]:
+    """The watcher's runs that an event started."""
+    found = api.post("/flow_runs/filter", json={"flows": {"name": {"any_": [FLOW]}}}).raise_for_status().json()
+    return [one for one in found if str(one["idempotency_key"]).startswith("event-grid-")]
+
+
+def test_an_event_starts_one_run_of_the_watcher_however_often_and_in_whatever_schema_it_comes(
+    world: World, prefect: httpx.Client
+) -> None:
+    first, second = str(uuid.uuid4()), str(uuid.uuid4())
+    before = len(runs(prefect))
+
+    with open_door(world.variables) as deliver:
+        answers = [deliver([event_grid(id=first)]) for _ in range(2)]
+        answers.append(deliver(cloud_event(id=first)))
+        after_one = len(runs(prefect))
+        answers.append(deliver([event_grid(id=first), event_grid(id=second)]))
+        answers.append(deliver([event_grid(id=second), event_grid(id=first)]))
+
+    assert [(one.status_code, one.json()["models"]) for one in answers] == [(200, 1)] * 3 + [(200, 2)] * 2
+    assert after_one - before == 1
+    assert len(runs(prefect)) - before == 2
+
+
+def test_while_prefect_is_away_event_grid_is_asked_to_deliver_again(world: World) -> None:
+    away = {**world.variables, "PREFECT_API_URL": "http://127.0.0.1:9/api"}
+
+    with open_door(away) as deliver:
+        answer = deliver([event_grid()])
+
+    assert (answer.status_code, answer.json()) == (503, {"error": "the Prefect server cannot be told of new models"})
+
+
+def test_without_a_prefect_server_the_door_stays_closed(world: World) -> None:
+    done = world.rollway("door", "--port", "0", variables={"PREFECT_API_URL": None, "ROLLWAY_DOOR_SECRET": SECRET})
+
+    assert done.returncode == 2
+    assert "error: there is no Prefect server to tell of new models" in done.stderr
+    assert "PREFECT_API_URL" in done.stderr

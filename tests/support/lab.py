@@ -1,0 +1,231 @@
+"""A place for hundreds of rollouts: an emulator of its own, containers that start at once, one start of Python."""
+
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from rollway.local.stack import Stack
+from tests.support.emulator_process import REPOSITORY, EmulatorProcess, running_emulator
+from tests.support.prefect_api import Patient
+from tests.support.rest import Rest
+from tests.support.world import FIXTURES, Rollout
+
+QUICK = FIXTURES / "azureml_inference_server_http"
+SCRIPT = (QUICK / "score.py").read_text()
+RUN_SECONDS = 600
+IS_FULL = os.environ.get("ROLLWAY_MATRIX") == "full"  # whether the matrices try all of their cells
+LEASE_SECONDS = 3000  # of the rollouts' fast time: none is renewed, so that every rollout makes the same writes
+LEASE, PROVEN, WRITTEN = "rollway:lease", "rollway:proven-traffic", "rollway:traffic"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a rollout ended: its exit code (-9 when it was killed), the error it ended with, all it wrote."""
+
+    exit_code: int
+    error: str
+    log: str
+
+    @property
+    def flow_run(self) -> str:
+        """Prefect's id of the run."""
+        return str(re.findall(r"/runs/flow-run/([0-9a-f-]{36})", self.log)[0])
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What Azure has: weights that are not 0, the state of each online deployment by name, the endpoint's tags."""
+
+    traffic: dict[str, int]
+    online_deployments: dict[str, str]
+    tags: dict[str, str]
+
+    @property
+    def holder(self) -> str:
+        """Which run attempt holds the endpoint; `free` when none does."""
+        return self.tags.get(LEASE, "free").partition(" ")[0]
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether its traffic counts as proven."""
+        return self.tags.get(PROVEN) == self.tags.get(WRITTEN)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody holds the endpoint, and its traffic counts as proven."""
+        return self.holder == "free" and self.is_proven
+
+
+@dataclass
+class Lab:
+    """Rollouts of one endpoint after the other; every one of them changes model, environment, code and settings."""
+
+    emulator: EmulatorProcess
+    variables: dict[str, str]
+    folder: Path
+    server: subprocess.Popen[str]
+    rest: Rest
+    prefect: httpx.Client
+    rollout: Rollout = field(init=False)
+    changes: int = 0
+
+    def use_new_endpoint(self) -> None:
+        """From now on rollouts are of another endpoint, the next one is its first."""
+        name = f"lab-{uuid.uuid4().hex[:12]}"
+        code = self.folder / name / "code" / QUICK.name
+        shutil.copytree(QUICK, code, ignore=shutil.ignore_patterns("__pycache__"))
+        (self.folder / name / "model").mkdir()
+        self.rollout = Rollout(
+            folder=self.folder / name / f"rollout-{name}",
+            endpoint={"name": name, "auth_mode": "key"},
+            online_deployment={
+                "name": "main",
+                "endpoint_name": name,
+                "model": {"name": name, "path": str(self.folder / name / "model")},
+                "code_configuration": {"code": str(code), "scoring_script": "score.py"},
+                "environment": {"name": name, "image": "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04"},
+                "instance_type": "Standard_DS3_v2",
+                "instance_count": 1,
+            },
+            rollout={
+                "smoke_test": {"request_file": "request.json", "warm_up_seconds": 5},
+                "ready_timeout_seconds": 7200,
+            },
+        )
+        self.change()
+
+    def start_afresh(self) -> None:
+        """A new endpoint that serves."""
+        self.use_new_endpoint()
+        first = self.roll_out()
+        assert first.exit_code == 0, first.log
+
+    def change(self) -> None:
+        """Makes everything different that an online deployment is made of."""
+        self.changes += 1
+        own, number = self.folder / self.rollout.name, self.changes
+        (own / "model" / "model.txt").write_text(f"model {number}")
+        (own / "code" / QUICK.name / "score.py").write_text(f"{SCRIPT}# number {number}\n")
+        (own / "conda.yaml").write_text(f"name: number-{number}\ndependencies: [python=3.11]\n")
+        self.rollout.online_deployment["environment"]["conda_file"] = str(own / "conda.yaml")
+        self.rollout.online_deployment["environment_variables"] = {"NUMBER": str(number)}
+
+    def roll_out(
+        self, *, kill: Mapping[str, Any] | None = None, remember_answers: Path | None = None, **parameters: Any
+    ) -> Outcome:
+        """One rollout of the folder in a process of its own, which is killed where `kill` says.
+
+        `remember_answers` is a file that gets what Azure answers, a JSON document per line.
+        """
+        log = self.folder / f"{uuid.uuid4().hex}.log"
+        answers = str(remember_answers) if remember_answers else None
+        job = {
+            "rollout": self.rollout.write(),
+            "log": str(log),
+            "kill": kill,
+            "answers": answers,
+            "parameters": parameters,
+        }
+        assert self.server.stdin is not None
+        self.server.stdin.write(json.dumps(job) + "\n")
+        self.server.stdin.flush()
+        pid = self._answer(RUN_SECONDS)["pid"]
+        try:
+            code = self._answer(RUN_SECONDS)["exit_code"]
+        except TimeoutError:
+            os.kill(pid, signal.SIGKILL)
+            raise
+        text = log.read_text()
+        return Outcome(code, text.partition("ENDED WITH ")[2], text)
+
+    def _answer(self, timeout_seconds: float) -> Any:
+        assert self.server.stdout is not None
+        if not select.select([self.server.stdout], [], [], timeout_seconds)[0]:
+            raise TimeoutError(f"the rollout has not ended after {timeout_seconds:g} s")
+        return json.loads(self.server.stdout.readline())
+
+    def look(self) -> Seen:
+        """What Azure has of the endpoint now; nothing when there is none."""
+        answer = self.rest.workspace(f"onlineEndpoints/{self.rollout.name}")
+        if answer.status_code == 404:
+            return Seen({}, {}, {})
+        endpoint = answer.raise_for_status().json()
+        behind = self.rest.workspace(f"onlineEndpoints/{self.rollout.name}/deployments").raise_for_status().json()
+        return Seen(
+            {name: weight for name, weight in endpoint["properties"]["traffic"].items() if weight},
+            {one["name"]: one["properties"]["provisioningState"] for one in behind["value"]},
+            endpoint["tags"],
+        )
+
+    def requests_of(self, act: Callable[[], object]) -> list[dict[str, Any]]:
+        """What the emulator is asked while something happens."""
+        before = self.rest.last_request()
+        act()
+        requests: list[dict[str, Any]] = self.emulator.get(f"requests?after={before}")
+        return requests
+
+    def note(self, text: str) -> None:
+        """Says how far a long test is: among its output, and at once in `cells.log` of its folder."""
+        line = f"{time.strftime('%X')} {text}"
+        print(line)
+        with (self.folder / "cells.log").open("a") as file:
+            file.write(f"{line}\n")
+
+    def dossier(self, outcome: Outcome) -> str | None:
+        """What the run says in its artifact about why it failed."""
+        of_run = {"flow_runs": {"id": {"any_": [outcome.flow_run]}}}
+        found = self.prefect.post("/artifacts/filter", json=of_run).raise_for_status().json()
+        return next((one["data"] for one in found if (one["key"] or "").startswith("failure-")), None)
+
+    def bury(self, killed: Outcome) -> None:
+        """What a worker tells Prefect of a run whose process has died, and what an operator does who does not wait."""
+        crashed = {"state": {"type": "CRASHED", "name": "Crashed"}, "force": True}
+        self.prefect.post(f"/flow_runs/{killed.flow_run}/set_state", json=crashed).raise_for_status()
+        name = f"endpoint:{self.rollout.name}"
+        self.prefect.patch(f"/v2/concurrency_limits/{name}", json={"active_slots": 0}).raise_for_status()
+
+
+@pytest.fixture(scope="session")
+def lab(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The lab of this test process; the Prefect server is the one that all share."""
+    folder = tmp_path_factory.mktemp("lab")
+    with running_emulator(folder / "emulator") as emulator:
+        variables = stack.environment() | emulator.environment
+        # Only the emulator's own root: reading a hundred and fifty for each connection is half of a rollout's work.
+        authority = str(folder / "emulator" / "tls" / "ca.pem")
+        variables |= {
+            "REQUESTS_CA_BUNDLE": authority,
+            "SSL_CERT_FILE": authority,
+            "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential",
+            "ROLLWAY_LEASE_SECONDS": str(LEASE_SECONDS),
+            "NO_COLOR": "1",
+            "COLUMNS": "200",
+        }
+        server = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.rollout_server"],
+            env=variables,
+            cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        with server, httpx.Client(base_url=f"{stack.ui_url}/api", timeout=30, transport=Patient()) as prefect:
+            try:
+                yield Lab(emulator, variables, folder, server, Rest(variables), prefect)
+            finally:
+                os.killpg(server.pid, signal.SIGKILL)  # with a rollout that may still be running

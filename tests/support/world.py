@@ -1,0 +1,189 @@
+"""A real Prefect server and the local Azure ML, once per test process; rollouts run as a user runs them."""
+
+import json
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from rollway.local.stack import Stack, temporary_stack
+from tests.support.rest import Rest
+
+T = TypeVar("T")
+WAIT_TIMEOUT_SECONDS = 120
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+SEED = {
+    "principals": [
+        {"client_id": "deployer", "client_secret": "deployer-secret", "role": "contributor"},
+        {"client_id": "visitor", "client_secret": "visitor-secret", "role": "none"},
+    ],
+    "taken_endpoint_names": ["taken"],
+}
+REGISTER_MODEL = """
+import os
+import sys
+from azure.ai.ml import MLClient
+from azure.ai.ml.entities import Model
+from azure.identity import DefaultAzureCredential
+client = MLClient(
+    DefaultAzureCredential(disable_instance_discovery=True),
+    os.environ["AZURE_SUBSCRIPTION_ID"], os.environ["AZURE_RESOURCE_GROUP"], os.environ["AZUREML_WORKSPACE"],
+)
+print(client.models.create_or_update(Model(name=sys.argv[1], path=sys.argv[2])).version)
+"""
+
+
+@dataclass
+class Rollout:
+    """A rollout folder under construction; every change is written at once."""
+
+    folder: Path
+    endpoint: dict[str, Any]
+    online_deployment: dict[str, Any]
+    request: Any = field(default_factory=lambda: {"data": [[1.0]]})
+    rollout: dict[str, Any] = field(
+        default_factory=lambda: {
+            "smoke_test": {"request_file": "request.json", "expect": {"max_latency_seconds": 30}, "warm_up_seconds": 5}
+        }
+    )
+
+    @property
+    def name(self) -> str:
+        """The endpoint's name."""
+        return str(self.endpoint["name"])
+
+    def write(self) -> str:
+        """Writes the three files (JSON is YAML) and gives the folder's path."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "request.json").write_text(json.dumps(self.request))
+        for name, content in (
+            ("endpoint.yml", self.endpoint),
+            ("deployment.yml", self.online_deployment),
+            ("rollout.yml", self.rollout),
+        ):
+            (self.folder / name).write_text(json.dumps(content))
+        return str(self.folder)
+
+
+@dataclass
+class World:
+    """What a test needs: the stack's variables, a witness, and a way to run commands."""
+
+    stack: Stack
+    variables: dict[str, str]
+    rest: Rest
+    tmp_path: Path
+
+    def rollway(
+        self, *arguments: str, variables: Mapping[str, str | None] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs `rollway …` in a process of its own, as a user does; a variable that is None is taken away."""
+        return subprocess.run(
+            [sys.executable, "-m", "rollway", *arguments],
+            env={name: value for name, value in {**self.variables, **(variables or {})}.items() if value is not None},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    def deploy(self, rollout: Rollout, *arguments: str, **variables: str | None) -> subprocess.CompletedProcess[str]:
+        """`rollway deploy` for a folder."""
+        return self.rollway("deploy", rollout.write(), *arguments, variables=variables)
+
+    def start(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
+        """Starts `rollway …` and does not wait for it."""
+        command = [sys.executable, "-m", "rollway", *arguments]
+        return subprocess.Popen(
+            command, env={**self.variables, **variables}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def wait_for(self, read: Callable[[], T | None], what: str) -> T:
+        """What `read` gives once it gives something true."""
+        deadline = time.monotonic() + WAIT_TIMEOUT_SECONDS
+        while not (found := read()):
+            assert time.monotonic() < deadline, f"there is still no {what}"
+            time.sleep(0.1)
+        return found
+
+    def register_model(self, name: str, path: Path) -> str:
+        """Registers a file or folder with the unmodified SDK, and gives the version."""
+        done = subprocess.run(
+            [sys.executable, "-c", REGISTER_MODEL, name, str(path)],
+            env=self.variables,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.split()[-1]
+
+    def make_rollout(self, fixture: str = "good", **online_deployment: Any) -> Rollout:
+        """A folder for an endpoint of a new name, with a scoring script of tests/fixtures; nothing is deployed."""
+        name = f"e2e-{uuid.uuid4().hex[:12]}"
+        model = self.tmp_path / name / "model.txt"
+        model.parent.mkdir(parents=True)
+        model.write_text(f"a model for {name}")
+        return Rollout(
+            folder=self.tmp_path / name / "rollout",
+            endpoint={"name": name, "auth_mode": "key"},
+            online_deployment={
+                "name": "main",
+                "endpoint_name": name,
+                "model": {"name": name, "path": str(model)},
+                "code_configuration": {"code": str(FIXTURES / fixture), "scoring_script": "score.py"},
+                "environment": {
+                    "name": "fixtures",
+                    "image": "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04",
+                    "conda_file": str(FIXTURES / "conda.yaml"),
+                },
+                "instance_type": "Standard_DS3_v2",
+                "instance_count": 1,
+                **online_deployment,
+            },
+        )
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The local Azure ML and a Prefect server."""
+    folder = tmp_path_factory.mktemp("stack")
+    (folder / "seed.yml").write_text(json.dumps(SEED))
+    with temporary_stack(folder / "state", lambda _: None) as running:
+        running.start_emulator("--seed", str(folder / "seed.yml"))
+        running.start_prefect()
+        running.wait_for_emulator()
+        running.wait_for_prefect()
+        yield running
+
+
+@pytest.fixture(scope="session")
+def variables(stack: Stack) -> dict[str, str]:
+    """The variables that point a process at the stack, without anything the test runner's own shell may hold."""
+    return {
+        **stack.environment(),
+        "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential",
+        "NO_COLOR": "1",
+        "COLUMNS": "200",
+    }
+
+
+@pytest.fixture
+def world(stack: Stack, variables: dict[str, str], tmp_path: Path) -> World:
+    """Everything together, with a folder of the test's own."""
+    return World(stack, dict(variables), Rest(variables), tmp_path)
+
+
+@pytest.fixture(scope="session")
+def live(stack: Stack, variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Rollout]:
+    """An endpoint that serves, for the tests that must leave it alone: its name and its folder."""
+    world = World(stack, variables, Rest(variables), tmp_path_factory.mktemp("live"))
+    rollout = world.make_rollout()
+    done = world.deploy(rollout)
+    assert done.returncode == 0, done.stderr
+    return rollout.name, rollout

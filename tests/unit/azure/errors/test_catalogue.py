@@ -1,0 +1,186 @@
+"""Every known error of Azure: its cause, and what to do next."""
+
+import pytest
+
+from rollway.azure.errors.catalogue import classify
+from rollway.azure.errors.known import TABLE
+from rollway.errors import Cause
+
+TRANSIENT, BUSY, QUOTA, PERMANENT = Cause.TRANSIENT, Cause.BUSY, Cause.QUOTA, Cause.PERMANENT
+
+# Reasons of operations that failed: code, Azure's text in sense, cause, words of the next action.
+OPERATIONS = [
+    ("ImageBuildFailure", "pip could not find numpy==99", PERMANENT, "correct the environment's conda file"),
+    ("ImageBuildFailure", "The image build timed out.", TRANSIENT, "run it again once"),
+    ("ImageBuildFailure", "The container registry cannot be reached.", TRANSIENT, "did not reach the registry"),
+    ("ImageBuildFailure", "Pull from the registry x: unauthorized", PERMANENT, "az ml workspace sync-keys"),
+    ("OutOfQuota", "Not enough cores of standardDSv2Family.", QUOTA, "ask for more cores"),
+    ("OutOfQuota", "Cluster quota is used up.", QUOTA, "compute clusters"),
+    ("OutOfQuota", "The model is larger than the available disk space.", QUOTA, "do not fit on the disk"),
+    ("OutOfQuota", "Container terminated due to insufficient memory.", QUOTA, "needs more memory"),
+    ("OutOfQuota", "Role assignment limit reached.", QUOTA, "limit of role assignments"),
+    ("OutOfQuota", "A subscription can have at most 100 online endpoints.", QUOTA, "endpoints or online deployments"),
+    ("OutOfQuota", "Endpoint quota exceeded.", QUOTA, "endpoints or online deployments"),
+    ("OutOfQuota", "Kubernetes unschedulable. Details:0/1 nodes are available", QUOTA, "the cluster has no room"),
+    ("OutOfQuota", "The region has no capacity for the requested machines.", TRANSIENT, "in an hour or later"),
+    ("OutOfQuota", "Due to a lack of capacity in the region, it failed.", TRANSIENT, "in an hour or later"),
+    ("BadArgument", "The subscription does not exist.", PERMANENT, "check AZURE_SUBSCRIPTION_ID"),
+    (
+        "BadArgument",
+        "Startup task failed due to authorization error.",
+        PERMANENT,
+        "'AcrPull' on the workspace's registry",
+    ),
+    ("BadArgument", "Startup task: incorrect role assignments on resource.", PERMANENT, "roles take minutes to work"),
+    ("BadArgument", "Invalid template function specification.", PERMANENT, "a policy's template is wrong"),
+    ("BadArgument", "Unable to download user container image.", PERMANENT, "the environment's image exists"),
+    ("BadArgument", "Unable to download user model.", PERMANENT, "the model is registered in this workspace"),
+    ("BadArgument", "MLflow model format with private network is unsupported.", PERMANENT, "give it a scoring script"),
+    ("BadArgument", "Resource requests are greater than limits.", PERMANENT, "ask for fewer resources"),
+    ("BadArgument", "Something is wrong.", PERMANENT, "correct what Azure names"),
+    ("ResourceNotReady", "User container has crashed or terminated.", PERMANENT, "read the inference server's log"),
+    ("ResourceNotReady", "Liveness probe failed: status code 502.", PERMANENT, "allow more time in liveness_probe"),
+    ("ResourceNotFound", "The blob of the model is gone.", PERMANENT, "register the model again"),
+    ("ResourceNotFound", "The container registry cannot be reached.", PERMANENT, "its registry exist"),
+    ("ResourceNotFound", "A dependency is missing.", PERMANENT, "gone or out of reach"),
+    ("BlobContainerNotFound", "It is gone.", PERMANENT, "register the model again"),
+    ("StorageManifestError", "It is gone.", PERMANENT, "register the model again"),
+    ("WorkspaceManagedNetworkNotReady", "It is not provisioned.", PERMANENT, "az ml workspace provision-network"),
+    ("WorkspaceManagedNetworkNotReady", "It is being provisioned.", TRANSIENT, "run it again then"),
+    ("OperationCanceled", "Displaced by another one with a higher priority.", TRANSIENT, "wait a minute"),
+    ("SecretsInjectionError", "The identity cannot read it.", PERMANENT, "let the endpoint's identity read the secret"),
+    ("InternalServerError", "Something is wrong.", TRANSIENT, "open a support request"),
+    ("ServiceError", "Something is wrong.", TRANSIENT, "open a support request"),
+    ("EndpointAlreadyExists", "It exists.", PERMANENT, "choose another name in endpoint.yml"),
+    # Kubernetes
+    ("ACRSecretError", "No secret.", PERMANENT, "Azure ML extension"),
+    ("TokenRefreshFailed", "No token.", PERMANENT, "Azure ML extension"),
+    ("GetAADTokenFailed", "No token.", PERMANENT, "that it reaches Microsoft Entra"),
+    ("ACRAuthenticationChallengeFailed", "No answer.", PERMANENT, "that it reaches Microsoft Entra"),
+    ("ACRTokenExchangeFailedError", "Not yet.", TRANSIENT, "wait a minute and run it again"),
+    ("ACRTokenExchangeFailed", "Not yet.", TRANSIENT, "wait a minute and run it again"),
+    ("KubernetesUnaccessible", "InvalidCertificate", PERMANENT, "certificate rotated"),
+    ("ImagePullLoopBackOff", "No image.", PERMANENT, "cannot pull the image"),
+    ("KubernetesCrashLoopBackOff", "It crashes.", PERMANENT, "read the inference server's log"),
+    ("DeploymentCrashLoopBackOff", "It crashes.", PERMANENT, "give the container more memory"),
+    ("UserScriptInitFailed", "It raised.", PERMANENT, "init() raised"),
+    ("UserScriptImportError", "No module.", PERMANENT, "imports what is not there"),
+    ("UserScriptFunctionNotFound", "No run.", PERMANENT, "needs init() and run()"),
+    ("NamespaceNotFound", "Gone.", PERMANENT, "have the compute attached again"),
+    ("EndpointNotFound", "Gone.", PERMANENT, "gone from the cluster"),
+    ("ScoringFeUnhealthy", "Down.", PERMANENT, "azureml-fe does not run"),
+    ("ValidateScoringFailed", "404", PERMANENT, "does not answer at its address"),
+    ("InvalidDeploymentSpec", "Bad.", PERMANENT, "check instance_count"),
+    ("PodUnschedulable", "No node.", QUOTA, "no node of the cluster has room"),
+    ("PodOutOfMemory", "Killed.", QUOTA, "more memory than its limit"),
+    ("InferencingClientCallFailed", "No answer.", PERMANENT, "detached and attached again"),
+]
+
+# Answers to requests: status, code, text, cause, words of the next action.
+REQUESTS = [
+    (400, "BadRequest", "VmSize: Not enough quota available for Standard_DS3_v2", QUOTA, "ask for more cores"),
+    (400, "BadRequest", "The workspace has v1_legacy_mode == true", PERMANENT, "v1 legacy mode off"),
+    (400, "UserError", "An endpoint with name x already exists in region y.", PERMANENT, "choose another name"),
+    (400, "BadRequest", "Endpoint: it failed during initial provisioning", PERMANENT, "deletes and creates it"),
+    (400, "BadRequest", "Deployment: Deployment x receives 10% of the traffic", PERMANENT, "move that away"),
+    (400, "SubscriptionNotRegistered", "no", PERMANENT, "az provider register"),
+    (401, "InvalidAuthenticationToken", "no", PERMANENT, "check AZURE_TENANT_ID"),
+    (401, "AuthenticationFailed", "no", PERMANENT, "check AZURE_TENANT_ID"),
+    (401, "ExpiredAuthenticationToken", "no", TRANSIENT, "the token ran out"),
+    (403, "AuthorizationFailed", "no", PERMANENT, "'AzureML Data Scientist'"),
+    (403, "RequestDisallowedByPolicy", "no", PERMANENT, "an Azure policy forbids it"),
+    (404, "ResourceGroupNotFound", "no", PERMANENT, "check AZURE_RESOURCE_GROUP"),
+    (404, "SubscriptionNotFound", "no", PERMANENT, "check AZURE_SUBSCRIPTION_ID"),
+    (404, "ResourceNotFound", "The model was not found", PERMANENT, "check the name"),
+    (409, "Conflict", "Already running method PUT on endpoint x", BUSY, "wait until it has ended"),
+    (409, "Conflict", "The model x:1 already exists with another path", PERMANENT, "another name or version"),
+    (409, "Conflict", "The target has an autoscale setting already: y", PERMANENT, "the autoscale setting"),
+    (409, "MissingSubscriptionRegistration", "no", PERMANENT, "az provider register"),
+    (409, "ScopeLocked", "no", PERMANENT, "a lock forbids changes"),
+    (429, "SubscriptionRequestsThrottled", "no", TRANSIENT, "in a few minutes"),
+    (429, "TooManyRequests", "no", TRANSIENT, "in a few minutes"),
+    (429, "RetryableErrorDueToAnotherOperation", "no", BUSY, "wait until it has ended"),
+    (500, "ServiceError", "InternalServerError", TRANSIENT, "open a support request"),
+]
+
+
+@pytest.mark.parametrize(("code", "text", "cause", "action"), OPERATIONS)
+@pytest.mark.parametrize("shape", ["code", "prefix", "anchor"])
+def test_the_reason_of_a_failed_operation_is_known_in_every_shape(
+    shape: str, code: str, text: str, cause: Cause, action: str
+) -> None:
+    given = {
+        "code": (code, text),
+        "prefix": (None, f"{code}: {text}"),
+        "anchor": (None, f"{text} See https://aka.ms/oe-tsg#error-{code.lower()}"),
+    }[shape]
+
+    found = classify(None, *given)
+
+    assert (found.code, found.cause, found.is_known) == (code, cause, True)
+    assert action in found.hint
+
+
+@pytest.mark.parametrize("code", sorted({row[0] for row in OPERATIONS} - {"InferencingClientCallFailed"}))
+def test_a_code_of_a_detail_is_as_good_as_one_outside(code: str) -> None:
+    assert classify(None, "UserError", "It failed.", ("InferencingClientCallFailed", code)).code == code
+
+
+def test_the_services_own_client_in_a_detail_says_nothing() -> None:
+    found = classify(400, "BadRequest", "The request is invalid.", ("InferencingClientCallFailed",))
+
+    assert (found.code, found.is_known) == ("BadRequest", False)
+
+
+@pytest.mark.parametrize(("status", "code", "text", "cause", "action"), REQUESTS)
+def test_a_refused_request_is_known(status: int, code: str, text: str, cause: Cause, action: str) -> None:
+    found = classify(status, code, text)
+
+    assert found.cause is cause
+    assert action in found.hint
+
+
+@pytest.mark.parametrize(
+    ("status", "cause", "action"),
+    [
+        (None, PERMANENT, "read Azure's text and the log"),
+        (400, PERMANENT, "correct what Azure names"),
+        (401, PERMANENT, "sign in again"),
+        (403, PERMANENT, "a policy or a firewall"),
+        (404, PERMANENT, "check the name"),
+        (408, TRANSIENT, "in a few minutes"),
+        (409, BUSY, "wait until it has ended"),
+        (429, TRANSIENT, "in a few minutes"),
+        (500, TRANSIENT, "in a few minutes"),
+        (501, PERMANENT, "correct what Azure names"),
+        (503, TRANSIENT, "in a few minutes"),
+    ],
+)
+def test_an_unknown_error_is_judged_by_its_status(status: int | None, cause: Cause, action: str) -> None:
+    found = classify(status, "Unheard", "of it")
+
+    assert (found.code, found.cause, found.is_known) == ("Unheard", cause, False)
+    assert action in found.hint
+
+
+def test_every_rule_of_the_table_is_reached() -> None:
+    hints = {classify(None, code, text).hint for code, text, _, _ in OPERATIONS}
+    hints |= {classify(status, code, text).hint for status, code, text, _, _ in REQUESTS}
+
+    assert {rule.hint for rule in TABLE} - hints == set()
+
+
+def test_a_vague_code_gives_way_to_a_telling_one() -> None:
+    found = classify(None, "InternalServerError", "OutOfQuota: no cores", ("BadArgument",))
+
+    assert (found.code, found.cause) == ("OutOfQuota", QUOTA)
+
+
+def test_a_code_is_known_whatever_its_case() -> None:
+    assert classify(None, "outofquota", "no cores").code == "OutOfQuota"
+
+
+def test_a_code_in_a_containers_words_below_the_first_line_does_not_count() -> None:
+    found = classify(None, None, "It crashed.\nOutOfQuota: said the script")
+
+    assert (found.code, found.is_known) == (None, False)

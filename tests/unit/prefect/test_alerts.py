@@ -1,0 +1,269 @@
+"""Which alerts there are, and what they say when Prefect fills in their templates."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jinja2 import ChainableUndefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from rollway.errors import ConfigurationError, SmokeTestFailed
+from rollway.prefect.alerts import (
+    DEFAULT_CHANNEL,
+    DEFAULT_TIMING,
+    AlertedRollout,
+    Automation,
+    Changes,
+    Message,
+    Timing,
+    check_heartbeats,
+    compare,
+    wanted,
+)
+from rollway.reports.dossier import cause_and_next_action
+from rollway.spec import Alerts
+from tests.support.builders import rollout_spec
+
+DIABETES = AlertedRollout(rollout="diabetes", endpoint="diabetes-prod", severity="notify", channel="ops")
+FACTS = {
+    "rollway.endpoint": "diabetes-prod",
+    "rollway.model": "diabetes:7",
+    "rollway.step": "abort: back to what was before",
+    "rollway.failed-step": "smoke test main-1234abcd (pinned)",
+    "rollway.traffic": "main-99999999 100 %",
+}
+
+
+def automation(name: str, *rollouts: AlertedRollout, timing: Timing = DEFAULT_TIMING) -> Automation:
+    return next(one for one in wanted(rollouts or (DIABETES,), "ops", timing) if one.name == f"rollway alerts: {name}")
+
+
+def message(name: str) -> Message:
+    found = automation(name).message
+    assert found is not None
+    return found
+
+
+def rendered(name: str, state: str, text: str | None, labels: dict[str, str], **event: str) -> tuple[str, str]:
+    """Subject and body as the Prefect server makes them: the same sandbox, and undefined things are empty."""
+    environment = ImmutableSandboxedEnvironment(undefined=ChainableUndefined)
+    environment.filters["ui_url"] = lambda run: f"https://prefect.example/runs/flow-run/{run.id}"
+    values: dict[str, Any] = {
+        "flow_run": SimpleNamespace(
+            id="run-1",
+            state=SimpleNamespace(name=state, message=text, type=SimpleNamespace(value=state.upper())),
+            labels=labels,
+            parameters={"rollout": "diabetes", "model_version": "8"},
+        ),
+        "event": SimpleNamespace(payload=event),
+    }
+    subject, body = (
+        environment.from_string(part).render(values) for part in (message(name).subject, message(name).body)
+    )
+    return subject, body
+
+
+def test_a_failed_rollout_is_told_with_cause_next_action_step_model_traffic_and_link() -> None:
+    error = SmokeTestFailed(
+        "the smoke test of 'main-1234abcd' failed: status 500, not 200",
+        where="deployments/diabetes/rollout.yml: smoke_test",
+        why="Bearer abcdefghijklmnop was refused",
+        hint="mend the scoring script",
+        code="ModelError",
+        details="a log\n\nof many lines",
+    )
+    cause, next_action = cause_and_next_action(error)
+    labels = {**FACTS, "rollway.cause": cause, "rollway.next": next_action}
+
+    subject, body = rendered("diabetes failed", "Failed", f"Flow run encountered an exception: {error}", labels)
+
+    assert subject == "[notify] rollout diabetes: failed"
+    assert body.splitlines() == [
+        "Cause: the smoke test of 'main-1234abcd' failed: status 500, not 200 (permanent, ModelError)",
+        "  where: deployments/diabetes/rollout.yml: smoke_test",
+        "  why: Bearer *** was refused",
+        "Next: mend the scoring script",
+        "Endpoint: diabetes-prod",
+        "Model: diabetes:7",
+        "Step: smoke test main-1234abcd (pinned)",
+        "Traffic, as this run last saw it: main-99999999 100 %",
+        "Run: https://prefect.example/runs/flow-run/run-1",
+    ]
+
+
+def test_a_process_that_is_killed_while_it_cleans_up_is_told_as_killed() -> None:
+    labels = {**FACTS, "rollway.cause": "the smoke test failed", "rollway.next": "mend it"}
+
+    _, body = rendered("diabetes failed", "Crashed", "Process exited with status code: -9", labels)
+
+    assert body.startswith("Cause: Process exited with status code: -9\nNext: see what serves")
+
+
+@pytest.mark.parametrize(
+    ("state", "text", "next_action"),
+    [
+        ("Failed", "Flow run received invalid parameters", "read the run's artifacts and log, then run it again"),
+        ("Cancelled", None, "nothing if the cancellation was meant; otherwise run it again"),
+        (
+            "Crashed",
+            "Flow run infrastructure exited with non-zero status code -9.",
+            "see what serves with `rollway status diabetes-prod`, then run it again: it repairs what this run left",
+        ),
+    ],
+)
+def test_what_ends_without_advice_of_its_own_gets_the_usual_one(state: str, text: str | None, next_action: str) -> None:
+    _, body = rendered("diabetes failed", state, text, FACTS)
+
+    assert f"\nNext: {next_action}\n" in body
+
+
+def test_a_run_that_died_before_it_began_is_told_with_what_the_folder_says() -> None:
+    _, body = rendered("diabetes failed", "Crashed", None, {})
+
+    assert body.startswith("Cause: not known\n")
+    assert "Endpoint: diabetes-prod\nModel: 8\nStep: none, it had not begun\n" in body
+    assert "Traffic, as this run last saw it: it had not looked yet\n" in body
+
+
+def test_a_run_in_the_middle_of_a_step_is_told_with_that_step() -> None:
+    _, body = rendered("diabetes failed", "Crashed", None, {**FACTS, "rollway.failed-step": "", "rollway.step": "plan"})
+
+    assert "\nStep: plan\n" in body
+
+
+def test_a_long_cause_is_cut() -> None:
+    _, body = rendered("diabetes failed", "Failed", "x" * 5000, FACTS)
+
+    assert len(body) < 2000
+
+
+@given(st.text())
+def test_any_text_of_a_state_makes_an_alert(text: str) -> None:
+    _, body = rendered("diabetes failed", "Failed", text, FACTS)
+
+    assert body.startswith("Cause: ")
+    assert body.endswith("Run: https://prefect.example/runs/flow-run/run-1")
+
+
+def test_a_recovery_is_told_with_what_serves_now() -> None:
+    subject, body = rendered(
+        "diabetes recovered", "Running", None, {}, endpoint="e", model="m:1", outcome="promoted", traffic="new 100 %"
+    )
+
+    assert subject == "[notify] rollout diabetes: works again"
+    assert body.splitlines() == [
+        "Endpoint: e",
+        "Model: m:1",
+        "Outcome: promoted",
+        "Traffic: new 100 %",
+        "Next: nothing",
+        "Run: https://prefect.example/runs/flow-run/run-1",
+    ]
+
+
+def test_a_run_that_no_worker_begins_is_told_after_the_configured_time() -> None:
+    _, body = rendered("diabetes waiting", "Late", None, {})
+
+    assert body.startswith("Cause: no worker has begun the run within 10 min\n")
+    assert automation("diabetes waiting").trigger["within"] == 600
+
+
+def test_a_rollout_hears_only_of_its_own_runs_in_its_channel_with_its_severity() -> None:
+    paged = DIABETES.model_copy(update={"rollout": "fraud", "severity": "page", "channel": "pager-duty-webhook/night"})
+
+    made = automation("fraud failed", DIABETES, paged)
+
+    assert made.trigger["match_related"] == [
+        {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.rollout:fraud"}
+    ]
+    assert made.message is not None
+    assert made.message.channel == "pager-duty-webhook/night"
+    assert made.message.subject.startswith("[page] rollout fraud: ")
+
+
+def test_a_rollout_of_severity_none_has_no_alerts_but_its_dead_runs_still_become_crashed() -> None:
+    silent = DIABETES.model_copy(update={"severity": "none"})
+
+    assert [one.name for one in wanted([silent], "ops", Timing())] == [
+        "rollway alerts: crash silent runs",
+        "rollway alerts: watch-models late",
+        "rollway alerts: watch-models recovered",
+    ]
+
+
+def test_a_run_is_missed_even_when_it_dies_before_its_first_heartbeat() -> None:
+    trigger = automation("crash silent runs").trigger
+
+    assert "prefect.flow-run.Running" in trigger["after"]
+    assert set(trigger["after"]) < set(trigger["expect"])
+    assert trigger["within"] == 90
+
+
+def test_only_an_event_starts_the_time_of_a_silence() -> None:
+    triggers = [one.trigger for one in wanted([DIABETES], "ops", DEFAULT_TIMING)]
+    silences = [one for trigger in triggers for one in trigger.get("triggers", [trigger]) if one["within"] > 1]
+
+    assert len(silences) == 4
+    assert all(one["posture"] == "Proactive" and one["after"] and one["for_each"] for one in silences)
+
+
+def test_an_event_that_is_delivered_again_fires_nothing_again() -> None:
+    reactive = [one.trigger for one in wanted([DIABETES], "ops", Timing()) if one.trigger.get("posture") == "Reactive"]
+
+    assert [trigger["within"] for trigger in reactive] == [1]
+
+
+def test_alerts_come_from_the_rollouts_file_and_the_default_channel() -> None:
+    spec = rollout_spec()
+    paging = spec.rollout.model_copy(update={"alerts": Alerts(severity="page", channel="slack-webhook/ml")})
+
+    assert AlertedRollout.of(spec, DEFAULT_CHANNEL) == AlertedRollout(
+        rollout="diabetes", endpoint="diabetes", severity="notify", channel="rollway-alerts"
+    )
+    assert AlertedRollout.of(spec.model_copy(update={"rollout": paging}), "other").channel == "slack-webhook/ml"
+
+
+def test_what_is_there_becomes_what_is_wanted_by_name() -> None:
+    changes = compare(
+        {"new": 1, "changed": 2, "same": 3}, {"changed": 1, "same": 3, "stale": 4}, switched_off=("same", "stale")
+    )
+
+    assert changes == Changes(
+        create=("new",), update=("changed",), delete=("stale",), unchanged=("same",), switched_off=("same",)
+    )
+    assert str(changes).splitlines() == [
+        "create    new",
+        "update    changed",
+        "delete    stale",
+        "unchanged same",
+        "note: 'same' is switched off in Prefect and stays so",
+    ]
+
+
+names = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 2))
+
+
+@given(names, names)
+def test_after_the_changes_there_is_nothing_left_to_change(want: dict[str, int], have: dict[str, int]) -> None:
+    changes = compare(want, have)
+    kept = {name: value for name, value in have.items() if name not in changes.delete}
+    then = {**kept, **{name: want[name] for name in (*changes.create, *changes.update)}}
+
+    assert then == want
+    assert compare(want, then) == Changes(unchanged=tuple(want))
+
+
+@pytest.mark.parametrize("seconds", [None, 31, 180])
+def test_heartbeats_that_are_too_rare_for_the_silence_are_refused(seconds: int | None) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        check_heartbeats({"fine": 30, "diabetes": seconds}, Timing(silent_seconds=90))
+
+    assert refused.value.what == "healthy runs would be taken for dead"
+    assert refused.value.where == "Prefect deployments diabetes"
+    assert refused.value.why == "their runs send heartbeats less than three times in 90 s"
+
+
+def test_heartbeats_three_times_in_the_silence_are_enough() -> None:
+    check_heartbeats({"diabetes": 30}, Timing(silent_seconds=90))
