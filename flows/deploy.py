@@ -8,13 +8,14 @@ from rollway.prefect.run import rename_run, run_name
 from rollway.prefect.task import together
 from rollway.reports.rollout import RolloutReport
 from tasks.abort import abort_after_death, abort_rollout
-from tasks.prepare import connect, read_rollout, register_environment, resolve_model
+from tasks.connect import connect
+from tasks.plan import make_plan
+from tasks.prepare import read_rollout, register_environment, resolve_model
 from tasks.promote import move_traffic, retire_replaced, smoke_test
 from tasks.provision import (
     claim_endpoint,
     create_online_deployment,
     ensure_endpoint,
-    make_plan,
     remove_leftovers,
     wait_until_ready,
 )

@@ -4,9 +4,9 @@ from prefect import flow
 
 from rollway.azure.session import WorkspaceFacts
 from rollway.prefect.task import together
-from rollway.rollout.follow import Finding, Verdict
-from tasks.prepare import connect
-from tasks.watch import Look, list_rollouts, look, report_findings, require_complete, start_rollout
+from rollway.rollout.follow import Finding, Look, Verdict, require_complete
+from tasks.connect import connect
+from tasks.watch import list_rollouts, look, report_findings, start_rollout
 
 
 @flow(name="watch-models", flow_run_name="watch models")

@@ -52,7 +52,14 @@ ModelVersion = Annotated[
     str | None,
     Parameter(help="Model version, instead of the one that deployment.yml names.", validator=_check_version),
 ]
-PERCENT = validators.Number(gte=1, lte=100)
+Force = Annotated[bool, Parameter(negative="", help="Roll out again even if nothing changed.")]
+Weight = Annotated[
+    int,
+    Parameter(
+        help="Percent of the traffic for the new online deployment; the others share the rest.",
+        validator=validators.Number(gte=1, lte=100),
+    ),
+]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
 
 
@@ -69,14 +76,21 @@ def validate(rollout: Rollout, *, as_json: AsJson = False) -> None:
 
 
 @app.command
-def plan(rollout: Rollout, *, model_version: ModelVersion = None, as_json: AsJson = False) -> None:
-    """Print what `deploy` would do, field by field, and what stands in its way; writes nothing."""
+def plan(
+    rollout: Rollout,
+    *,
+    model_version: ModelVersion = None,
+    force: Force = False,
+    weight: Weight = 100,
+    as_json: AsJson = False,
+) -> None:
+    """Print what `deploy` would do, field by field, and what would stop it; write nothing."""
     from rollway.azure.planning import plan_rollout
-    from rollway.reports import rollout as report
+    from rollway.reports import plan as plan_report
     from rollway.rollout.preflight import Severity
 
-    made = asyncio.run(plan_rollout(rollout, model_version, _workspace_of_block()))
-    _answer(made.model_dump_json(indent=2) if as_json else report.plan_text(made))
+    made = asyncio.run(plan_rollout(rollout, model_version, weight=weight, force=force, where=_workspace_of_block()))
+    _answer(made.model_dump_json(indent=2) if as_json else plan_report.text(made))
     if any(finding.severity is Severity.BLOCKER for finding in made.findings):
         sys.exit(PreflightFailed.exit_code)
 
@@ -87,10 +101,8 @@ def deploy(
     *,
     model_version: ModelVersion = None,
     dry_run: Annotated[bool, Parameter(negative="", help="Only plan; write nothing to Azure.")] = False,
-    force: Annotated[bool, Parameter(negative="", help="Roll out anew although nothing differs.")] = False,
-    weight: Annotated[
-        int, Parameter(help="Percent of the traffic for the new one; what serves keeps the rest.", validator=PERCENT)
-    ] = 100,
+    force: Force = False,
+    weight: Weight = 100,
     as_json: AsJson = False,
 ) -> None:
     """Roll a folder out with the Prefect flow, in this process."""
@@ -104,10 +116,10 @@ def deploy(
 def rollback(
     rollout: Rollout,
     *,
-    to: Annotated[str | None, Parameter(help="Online deployment or model version; else what served before.")] = None,
+    to: Annotated[str | None, Parameter(help="Online deployment or model version; default: the previous one.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Go back to what served before with the Prefect flow, in this process."""
+    """Go back to the previous version with the Prefect flow, in this process."""
     _allow_temporary_server()
     from flows.rollback import rollback_endpoint
 
@@ -121,15 +133,14 @@ def status(
 ) -> None:
     """Print how the endpoints are; ends with exit code 4 when a person must look at one."""
     from rollway.azure.status import read_workspace_status
-    from rollway.reports import status as status_text
 
     found = asyncio.run(read_workspace_status(endpoints, _workspace_of_block()))
     if as_json:
         _answer(found.model_dump_json(indent=2))
     elif sys.stdout.isatty():
-        status_text.show(found, Console())
+        status_report.show(found, Console())
     else:
-        _answer(status_text.plain(found))
+        _answer(status_report.plain(found))
     if not found.is_healthy:
         sys.exit(NEEDS_A_PERSON)
 
@@ -210,7 +221,7 @@ def _allow_temporary_server() -> None:
 
 
 def _run(flow: Callable[[], Coroutine[Any, Any, "RolloutReport"]], as_json: bool) -> None:
-    from rollway.reports import rollout as report
+    from rollway.reports import rollout as rollout_report
 
     try:
         with _quiet_stdout():
@@ -219,14 +230,14 @@ def _run(flow: Callable[[], Coroutine[Any, Any, "RolloutReport"]], as_json: bool
         if error.details and error.details.count("\n") > MOST_DETAILS:
             error.details = "Its log is above, where the step failed."
         raise
-    _answer(result.model_dump_json(indent=2) if as_json else report.text(result))
+    _answer(result.model_dump_json(indent=2) if as_json else rollout_report.text(result))
 
 
 def _workspace_of_block() -> tuple[Workspace, Identity] | None:
     # Prefect takes seconds to import, and only a block needs it.
     if block_from_environment() is None:
         return None
-    from tasks.connect import find_workspace
+    from rollway.prefect.blocks import find_workspace
 
     return asyncio.run(find_workspace())
 

@@ -2,67 +2,63 @@
 
 from typing import Any
 
-from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.schemas.objects import FlowRun
 from prefect.logging import get_run_logger
 from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run, task_run
 
 from rollway.azure import abort
-from rollway.azure.abort import Undone
+from rollway.azure.abort import AbortResult
 from rollway.azure.folder import load_folder
 from rollway.azure.session import WorkspaceFacts
 from rollway.azure.threads import in_thread
 from rollway.errors import RollwayError, TrafficNotRestored
-from rollway.prefect.labels import note, noted_down
-from rollway.prefect.task import failed_step, run_id, step, timeline
+from rollway.prefect.artifacts import publish_markdown
+from rollway.prefect.blocks import find_workspace
+from rollway.prefect.run import attempt_id, current_run
+from rollway.prefect.task import task
 from rollway.reports import dossier
-from rollway.reports import rollout as report
 from rollway.reports.dossier import Dossier
 from rollway.rollout import traffic
+from rollway.rollout.planned import PlannedRollout
 from rollway.spec import RolloutSpec
-from tasks.connect import find_workspace, open_session
-from tasks.provision import PlannedRollout
+from tasks.connect import open_session
 
 RETRIES = 3
 
 
-@step("abort", run_name="abort: back to what was before", timeout_seconds=7200, tags=["azure"], retries=RETRIES)
+@task("abort", run_name="abort: back to what was before", timeout_seconds=7200, tags=["azure"], retries=RETRIES)
 async def abort_rollout(
     connected: WorkspaceFacts | None,
     spec: RolloutSpec,
     planned: PlannedRollout | None,
     error: BaseException,
     is_promoted: bool,
-) -> Undone:
+) -> AbortResult:
     """Brings traffic back, deletes what failed, and leaves an artifact that says what happened.
 
     What is promoted stays: then only the clearing up behind it has failed. The artifact is there even when the endpoint
     cannot be brought back, or could never be asked for (`connected` None). Raises TrafficNotRestored when there may be
     something left to bring back.
     """
-    done, loudest = Undone(), None
+    done, loudest = AbortResult(), None
     try:
         if connected is not None:
             done = await _undo(connected, spec, planned, error, is_promoted)
     except RollwayError as failure:
         if failure.retryable and (task_run.run_count or 0) <= RETRIES:
             raise
-        done = Undone(kept=(f"everything as it is: {failure.what}",))
+        done = AbortResult(kept=(f"everything as it is: {failure.what}",))
         if planned is not None and not is_promoted:  # before the plan nothing is done that has to be brought back
             loudest = _not_restored(spec.endpoint.name, error, failure)
     if loudest is not None:
-        await note(traffic="not restored, look at once")
+        current_run().label(traffic="not restored, look at once")
     elif done.traffic_now is not None:
-        await note(traffic=traffic.describe(done.traffic_now))
-    await noted_down()
+        current_run().label(traffic=traffic.describe(done.traffic_now))
+    await current_run().labels_written()
     found = _dossier(loudest or error, spec, planned, done, is_promoted)
     get_run_logger().error("%s", dossier.text(found))
-    await acreate_markdown_artifact(
-        dossier.markdown(found),
-        key=f"failure-{report.artifact_key(spec.name)}",
-        description=f"Why the rollout of {spec.name} was aborted",
-    )
+    await publish_markdown("failure", spec.name, dossier.markdown(found), f"Why the rollout of {spec.name} was aborted")
     if loudest is not None:
         raise loudest
     return done
@@ -74,7 +70,7 @@ async def _undo(
     planned: PlannedRollout | None,
     error: BaseException,
     is_promoted: bool,
-) -> Undone:
+) -> AbortResult:
     # What a rollback goes back to has served before: it is not this run's to delete, nor to reject.
     made = planned if planned is not None and planned.goes_back_to is None else None
     known = error if isinstance(error, RollwayError) else None
@@ -82,7 +78,7 @@ async def _undo(
     return await abort.abort(
         await open_session(connected.workspace),
         spec.endpoint.name,
-        run_id(),
+        attempt_id(),
         delete=made.name if made and is_at_fault and spec.rollout.failed == "delete" else None,
         keeps_traffic=is_promoted,
         rejects=str(made.plan.model) if made and made.plan.model and known and known.is_models_fault else None,
@@ -110,15 +106,15 @@ def _dossier(
     error: BaseException,
     spec: RolloutSpec,
     planned: PlannedRollout | None,
-    done: Undone,
+    done: AbortResult,
     is_promoted: bool,
 ) -> Dossier:
     plan = planned.plan if planned else None
     return dossier.build(
         error,
         spec,
-        step=failed_step(),
-        timeline=timeline(),
+        task=current_run().failed_task or "the flow itself",
+        timeline=current_run().timeline,
         traffic_before=plan.traffic_before if plan else None,
         traffic_now=done.traffic_now,
         cleaned_up=done.cleaned_up,

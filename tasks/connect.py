@@ -1,33 +1,32 @@
-"""Which workspace a run talks to, and as whom: from a Prefect block or from the environment.
+"""Sign in to Azure ML, with the workspace and identity of a Prefect block or of the environment.
 
-Steps hand on the workspace's address and the block's name, never the identity: each step looks it up for itself. So a
-secret that was changed in the block is used by the next step of a run that is under way.
+Tasks pass on the workspace's address and the block's name, never the identity: each task looks it up itself, so that a
+secret changed in the block is used by the next task of a running rollout.
 """
+
+from prefect.logging import get_run_logger
 
 from rollway.azure import session
 from rollway.azure.session import Session, WorkspaceFacts
-from rollway.prefect.blocks import load_workspace_block
-from rollway.settings import DefaultIdentity, Identity, Workspace, block_from_environment, workspace_from_environment
+from rollway.prefect.blocks import find_workspace, load_identity
+from rollway.prefect.task import task
+from rollway.settings import Workspace
 
 
-async def find_workspace(block: str | None = None) -> tuple[Workspace, Identity]:
-    """What the block says; without one what ROLLWAY_WORKSPACE_BLOCK names, else what the other variables say.
-
-    Raises ConfigurationError.
-    """
-    name = block or block_from_environment()
-    if name is None:
-        return workspace_from_environment(), DefaultIdentity()
-    loaded = await load_workspace_block(name)
-    return loaded.address(name), loaded.as_whom()
-
-
-async def connect_to(block: str | None) -> WorkspaceFacts:
-    """Signs in to the workspace of the block, or of the environment."""
-    return await session.connect(*await find_workspace(block))
+@task("connect", run_name="connect to Azure ML", timeout_seconds=120, tags=["azure"], retries=2)
+async def connect(workspace_block: str | None = None) -> WorkspaceFacts:
+    """Sign in and prove access to the workspace of the Prefect block, default: of the environment variables."""
+    facts = await session.connect(*await find_workspace(workspace_block))
+    get_run_logger().info(
+        "Workspace %s in %s, public network access %s, managed network isolation %s",
+        facts.workspace,
+        facts.region,
+        facts.public_network_access,
+        facts.isolation_mode,
+    )
+    return facts
 
 
 async def open_session(workspace: Workspace) -> Session:
-    """The process's one session for a workspace, signed in as its block says now."""
-    identity = DefaultIdentity() if workspace.block is None else (await load_workspace_block(workspace.block)).as_whom()
-    return await session.open_session(workspace, identity)
+    """Return the process's session for a workspace, signed in with the identity that its block has now."""
+    return await session.open_session(workspace, await load_identity(workspace))

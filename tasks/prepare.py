@@ -6,36 +6,22 @@ from rollway.azure import assets
 from rollway.azure.folder import load_folder
 from rollway.azure.session import WorkspaceFacts
 from rollway.azure.threads import in_thread
-from rollway.prefect.labels import note
-from rollway.prefect.task import step
+from rollway.prefect.run import current_run
+from rollway.prefect.task import task
 from rollway.rollout.state import ResolvedAsset
 from rollway.spec import RolloutSpec
-from tasks.connect import connect_to, open_session
+from tasks.connect import open_session
 
 
-@step("read rollout", run_name="read {rollout}", timeout_seconds=300)
+@task("read rollout", run_name="read {rollout}", timeout_seconds=300)
 async def read_rollout(rollout: str) -> RolloutSpec:
     """Reads and checks a folder; `rollout` is its path, or its name under deployments/."""
     spec = await in_thread(load_folder, rollout)
-    await note(endpoint=spec.endpoint.name)
+    current_run().label(endpoint=spec.endpoint.name)
     return spec
 
 
-@step("connect", run_name="connect to Azure ML", timeout_seconds=120, tags=["azure"], retries=2)
-async def connect(workspace_block: str | None = None) -> WorkspaceFacts:
-    """Signs in and proves access to the workspace of the Prefect block, or that the environment variables name."""
-    facts = await connect_to(workspace_block)
-    get_run_logger().info(
-        "Workspace %s in %s, public network access %s, managed network isolation %s",
-        facts.workspace,
-        facts.region,
-        facts.public_network_access,
-        facts.isolation_mode,
-    )
-    return facts
-
-
-@step("resolve model", run_name="resolve model", timeout_seconds=900, tags=["azure"], retries=2, is_kept_for_retry=True)
+@task("resolve model", run_name="resolve model", timeout_seconds=900, tags=["azure"], retries=2, is_kept_for_retry=True)
 async def resolve_model(
     connected: WorkspaceFacts, spec: RolloutSpec, version: str | None, is_dry_run: bool
 ) -> ResolvedAsset | None:
@@ -43,11 +29,11 @@ async def resolve_model(
     opened = await open_session(connected.workspace)
     model = await assets.resolve_model(opened, spec, version, is_dry_run=is_dry_run)
     get_run_logger().info("Model %s", model or "(none)")
-    await note(model=str(model or ""))
+    current_run().label(model=str(model or ""))
     return model
 
 
-@step(
+@task(
     "register environment",
     run_name="register environment",
     timeout_seconds=900,

@@ -8,28 +8,25 @@ from rollway.azure import endpoints, lease, online_deployments
 from rollway.azure.scoring import Scorer
 from rollway.azure.state import read_endpoint
 from rollway.errors import SmokeTestFailed
-from rollway.prefect.labels import note
-from rollway.prefect.task import run_id, step
+from rollway.prefect.run import attempt_id, current_run
+from rollway.prefect.task import task
 from rollway.rollout import traffic
 from rollway.rollout.plan import Kind
+from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.smoke import SmokeTestResult, judge
 from rollway.rollout.state import OnlineDeploymentState
 from tasks.connect import open_session
-from tasks.provision import PlannedRollout
 
 Route = Literal["pinned", "by traffic"]
 
 
-@step(
+@task(
     "smoke test",
     run_name="smoke test {rollout.name} ({route})",
     timeout_seconds=1200,
     tags=["scoring"],
     retries=2,
-    key=lambda given: (
-        f"{given['route']} "
-        + (given["rollout"].candidate_key if given["route"] == "pinned" else given["rollout"].traffic_key)
-    ),
+    key=lambda given: f"{given['route']} {_key_of(given['rollout'], given['route'])}",
 )
 async def smoke_test(rollout: PlannedRollout, route: Route) -> SmokeTestResult:
     """One real request: pinned to the online deployment whatever its weight, or through the endpoint as users do."""
@@ -39,7 +36,7 @@ async def smoke_test(rollout: PlannedRollout, route: Route) -> SmokeTestResult:
     # Twice what passes, so that an answer which is merely too slow is seen and reported as such.
     timeout_seconds = max(10.0, 2 * test.expect.max_latency_seconds)
     async with (
-        lease.renewed(session, endpoint.name, run_id()),
+        lease.renewed(session, endpoint.name, attempt_id()),
         Scorer(session, endpoint, timeout_seconds=timeout_seconds) as scorer,
     ):
         measurement = await scorer.score(
@@ -67,51 +64,54 @@ async def smoke_test(rollout: PlannedRollout, route: Route) -> SmokeTestResult:
     return result
 
 
-@step(
+@task(
     "move traffic",
     run_name="move traffic to {rollout.name}",
     timeout_seconds=3600,
     tags=["azure"],
     retries=3,
-    key=lambda given: given["rollout"].traffic_key,
+    key=lambda given: given["rollout"].traffic_key(attempt_id()),
 )
 async def move_traffic(rollout: PlannedRollout, ready: OnlineDeploymentState) -> dict[str, int]:
     """Sets the traffic map of the plan and reads it back; `ready` was smoke-tested and must not have changed."""
     session, plan = await open_session(rollout.workspace), rollout.plan
     await online_deployments.require_unchanged(session, plan.endpoint, ready)
-    await note(traffic=f"moving from {traffic.describe(plan.traffic_before)} to {traffic.describe(plan.traffic_after)}")
+    before, wanted = traffic.describe(plan.traffic_before), traffic.describe(plan.traffic_after)
+    current_run().label(traffic=f"moving from {before} to {wanted}")
     after = await endpoints.move_traffic(
         session,
         plan.endpoint,
         plan.traffic_after,
         expected=plan.traffic_before,
         proven=plan.traffic_proven,
-        run_id=run_id(),
+        run_id=attempt_id(),
     )
-    get_run_logger().info(
-        "Traffic of %s: %s, before: %s", plan.endpoint, traffic.describe(after), traffic.describe(plan.traffic_before)
-    )
-    await note(traffic=traffic.describe(after))
+    get_run_logger().info("Traffic of %s: %s, before: %s", plan.endpoint, traffic.describe(after), before)
+    current_run().label(traffic=traffic.describe(after))
     return after
 
 
-@step(
+@task(
     "retire replaced",
     run_name="retire what was replaced",
     timeout_seconds=3600,
     tags=["azure"],
     retries=2,
-    key=lambda given: given["rollout"].traffic_key,
+    key=lambda given: given["rollout"].traffic_key(attempt_id()),
 )
 async def retire_replaced(rollout: PlannedRollout) -> tuple[str, ...]:
     """Notes that the traffic is proven, deletes what the plan retires and gives the endpoint back; gives the names."""
     session, plan = await open_session(rollout.workspace), rollout.plan
     canary = "" if rollout.weight == 100 else f"canary at {rollout.weight} %"
     await endpoints.confirm_promotion(
-        session, plan, run_id(), pinned=rollout.pinned or canary
+        session, plan, attempt_id(), pinned=rollout.pause_reason or canary
     )  # nothing goes back to what is deleted
     for name in plan.targets(Kind.RETIRE):
-        await online_deployments.delete_online_deployment(session, plan.endpoint, name, run_id())
+        await online_deployments.delete_online_deployment(session, plan.endpoint, name, attempt_id())
         get_run_logger().info("%s deleted", name)
-    await lease.release(session, plan.endpoint, run_id())
+    await lease.release(session, plan.endpoint, attempt_id())
     return plan.targets(Kind.RETIRE)
+
+
+def _key_of(rollout: PlannedRollout, route: Route) -> str:
+    return (rollout.candidate_key if route == "pinned" else rollout.traffic_key)(attempt_id())

@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 
-from prefect.artifacts import acreate_markdown_artifact
-
-from rollway.prefect.labels import announce
-from rollway.prefect.task import step, timeline
-from rollway.reports import rollout as report
+from rollway.prefect.artifacts import publish_markdown
+from rollway.prefect.events import emit_completed
+from rollway.prefect.run import current_run
+from rollway.prefect.task import task
+from rollway.reports import rollout as rollout_report
 from rollway.reports.rollout import RolloutReport
+from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.smoke import SmokeTestResult
-from tasks.provision import PlannedRollout
 
 
-@step("report", run_name="report", timeout_seconds=300)
+@task("report", run_name="report", timeout_seconds=300)
 async def write_report(
     rollout: PlannedRollout,
     *,
@@ -24,17 +24,15 @@ async def write_report(
     name, plan = rollout.spec.name, rollout.plan
     result = RolloutReport(
         rollout=name,
-        outcome=report.outcome_of(plan, rollout.is_dry_run),
+        outcome=rollout_report.outcome_of(plan, rollout.is_dry_run),
         plan=plan,
         scoring_uri=rollout.scoring_uri,
         traffic_after=dict(plan.traffic_before if traffic_after is None else traffic_after),
         smoke_tests=smoke_tests,
         retired=retired,
-        timeline=timeline(),
+        timeline=current_run().timeline,
     )
-    await acreate_markdown_artifact(
-        report.markdown(result), key=f"rollout-{report.artifact_key(name)}", description=f"Rollout of {name}"
-    )
+    await publish_markdown("rollout", name, rollout_report.markdown(result), f"Rollout of {name}")
     if not rollout.is_dry_run:
-        announce(result)
+        emit_completed(result)
     return result

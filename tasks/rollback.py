@@ -1,20 +1,21 @@
 """The steps that only a rollback has: to what it goes back, and how."""
 
-from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
 from rollway.azure.session import WorkspaceFacts
 from rollway.azure.state import read_endpoint
-from rollway.prefect.task import run_id, step
-from rollway.reports import rollout as report
+from rollway.prefect.artifacts import publish_markdown
+from rollway.prefect.run import attempt_id
+from rollway.prefect.task import task
+from rollway.reports import plan as plan_report
 from rollway.rollout import rollback
+from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.rollback import Target
 from rollway.spec import RolloutSpec
 from tasks.connect import open_session
-from tasks.provision import PlannedRollout
 
 
-@step(
+@task(
     "choose what to go back to",
     run_name="choose what to go back to",
     timeout_seconds=300,
@@ -31,16 +32,14 @@ async def choose_target(connected: WorkspaceFacts, spec: RolloutSpec, to: str | 
     return target
 
 
-@step("plan", run_name="plan", timeout_seconds=300, tags=["azure"], retries=2)
+@task("plan", run_name="plan", timeout_seconds=300, tags=["azure"], retries=2)
 async def plan_rollback(connected: WorkspaceFacts, spec: RolloutSpec, target: Target) -> PlannedRollout:
     """The plan that gives all traffic to the online deployment of the target; the plan is an artifact."""
     today = await read_endpoint(await open_session(connected.workspace), spec.endpoint.name)
     plan = rollback.plan_rollback(today, str(target.online_deployment))
-    get_run_logger().info("Plan: %s", report.headline(plan))
-    await acreate_markdown_artifact(
-        report.plan_markdown(plan), key=f"plan-{report.artifact_key(spec.name)}", description="What this rollback does"
-    )
-    planned = PlannedRollout(
+    get_run_logger().info("Plan: %s", plan_report.headline(plan))
+    await publish_markdown("plan", spec.name, plan_report.markdown(plan), "Plan of this rollback")
+    return PlannedRollout(
         workspace=connected.workspace,
         spec=spec,
         plan=plan,
@@ -49,16 +48,15 @@ async def plan_rollback(connected: WorkspaceFacts, spec: RolloutSpec, target: Ta
         force="",
         is_dry_run=False,
         goes_back_to=plan.online_deployment,
-        pinned=_reason(target),
-    )
-    return PlannedRollout.model_validate_json(planned.model_dump_json())  # see make_plan
+        pause_reason=_reason(target),
+    ).detached()
 
 
 def pin(planned: PlannedRollout, target: Target) -> PlannedRollout:
     """A plan from the folder as a rollback; raises ConfigurationError when it does not lead back."""
     rollback.require_way_back(planned.plan, planned.spec.folder, target)
-    return planned.model_copy(update={"pinned": _reason(target)})
+    return planned.model_copy(update={"pause_reason": _reason(target)})
 
 
 def _reason(target: Target) -> str:
-    return f"rolled back to {target} by {run_id()}"
+    return f"rolled back to {target} by {attempt_id()}"

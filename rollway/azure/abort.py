@@ -15,7 +15,7 @@ from rollway.spec import Frozen
 MOST_REJECTED = 5
 
 
-class Undone(Frozen):
+class AbortResult(Frozen):
     """What an abort has come to, for people: a sentence each.
 
     It is what holds now, so a second try of it tells the same as the first would have. Traffic in percent by online
@@ -36,7 +36,7 @@ async def abort(
     keeps_traffic: bool = False,
     rejects: str | None = None,
     clock: Clock = SYSTEM_CLOCK,
-) -> Undone:
+) -> AbortResult:
     """Brings traffic back to what was proven, and leaves the rest so that a retry or the next run can go on with it.
 
     Works from Azure alone, so it is right in a fresh process too, and safe to repeat. Does nothing when the lease
@@ -81,7 +81,7 @@ async def _undo(
 
 def _holds(
     state: EndpointState, run_id: str, delete: str | None, keeps_traffic: bool, untold: tuple[str, ...]
-) -> Undone:
+) -> AbortResult:
     """What the abort has come to, whichever try of it has done it."""
     cleaned_up, kept, serving = [], [], _serving(state)
     is_moved_by_us = state.tags.get(RUN) == run_id and not keeps_traffic
@@ -95,7 +95,7 @@ def _holds(
         is_ours = CREATED_BY in one.tags and one.tags.get(RUN, "").partition("/")[0] == run_id.partition("/")[0]
         if is_ours and not state.weight_of(one.name):
             kept.append(f"online deployment {one.name} stays without traffic ({one.provisioning_state}), to go on with")
-    return Undone(cleaned_up=tuple(cleaned_up), kept=(*kept, *untold), traffic_now=serving)
+    return AbortResult(cleaned_up=tuple(cleaned_up), kept=(*kept, *untold), traffic_now=serving)
 
 
 async def _give_back(

@@ -2,7 +2,7 @@
 
 Automations live in the Prefect server, so they see what happens to a run whose process, worker or machine is gone.
 Their texts are Jinja templates that the server fills in. What a template cannot look up, because the process that knew
-it may be dead, the run has written on itself beforehand, as labels (`FACTS`).
+it may be dead, the run has written on itself beforehand, as labels (`rollway.prefect.labels`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from rollway.errors import ConfigurationError
+from rollway.prefect.labels import CAUSE, ENDPOINT, FAILED_TASK, MODEL, NEXT, TASK, TRAFFIC
 from rollway.spec import Frozen, RolloutSpec
 
 TAG = "rollway-alerts"  # on every automation made here; others are never touched
@@ -21,16 +22,6 @@ COMPLETED_EVENT = "rollway.rollout.completed"
 WATCHER_AWAITED_EVENT = "rollway.watcher.awaited"
 WATCHER_RESOURCE = "rollway.watcher"
 
-# Labels of a flow run that tell, at any moment, how far it is.
-ENDPOINT, MODEL, STEP, FAILED_STEP, CAUSE, NEXT, TRAFFIC = FACTS = (
-    "rollway.endpoint",
-    "rollway.model",
-    "rollway.step",
-    "rollway.failed-step",
-    "rollway.cause",
-    "rollway.next",
-    "rollway.traffic",
-)
 MOST_CAUSE_CHARACTERS = 1500  # Slack and Teams cut or refuse what is much longer
 
 _ENDED = [f"prefect.flow-run.{state}" for state in ("Failed", "Crashed", "TimedOut", "Cancelled")]
@@ -331,6 +322,6 @@ what this run left
 _FACTS_OF_RUN = f"""\
 Endpoint: {{{{ flow_run.labels['{ENDPOINT}'] or endpoint }}}}
 Model: {{{{ flow_run.labels['{MODEL}'] or flow_run.parameters.model_version or 'not resolved yet' }}}}
-Step: {{{{ flow_run.labels['{FAILED_STEP}'] or flow_run.labels['{STEP}'] or 'none, it had not begun' }}}}
+Task: {{{{ flow_run.labels['{FAILED_TASK}'] or flow_run.labels['{TASK}'] or 'none, it had not begun' }}}}
 Traffic, as this run last saw it: {{{{ flow_run.labels['{TRAFFIC}'] or 'it had not looked yet' }}}}
 Run: {{{{ flow_run|ui_url }}}}"""

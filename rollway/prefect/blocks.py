@@ -9,7 +9,15 @@ from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
 from rollway.errors import ConfigurationError
-from rollway.settings import DefaultIdentity, Identity, ManagedIdentity, ServicePrincipal, Workspace
+from rollway.settings import (
+    DefaultIdentity,
+    Identity,
+    ManagedIdentity,
+    ServicePrincipal,
+    Workspace,
+    block_from_environment,
+    workspace_from_environment,
+)
 
 
 class AzureMLWorkspace(Block):
@@ -78,3 +86,20 @@ async def load_workspace_block(name: str) -> AzureMLWorkspace:
             hint="fill it in in the Prefect UI",
         )
     return block
+
+
+async def find_workspace(block: str | None = None) -> tuple[Workspace, Identity]:
+    """Return the workspace and identity of a block, of ROLLWAY_WORKSPACE_BLOCK, or of the other variables.
+
+    Raises ConfigurationError.
+    """
+    name = block or block_from_environment()
+    if name is None:
+        return workspace_from_environment(), DefaultIdentity()
+    loaded = await load_workspace_block(name)
+    return loaded.address(name), loaded.as_whom()
+
+
+async def load_identity(workspace: Workspace) -> Identity:
+    """Return the identity that the workspace's block has now, or that of the environment."""
+    return DefaultIdentity() if workspace.block is None else (await load_workspace_block(workspace.block)).as_whom()

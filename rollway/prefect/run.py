@@ -1,20 +1,112 @@
-"""What a run is called in lists of runs, and by which tags it is found."""
+"""The current flow run: its attempt id, timeline, failed task, labels and name."""
 
+import asyncio
+import contextlib
+import functools
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
+from rollway.prefect.labels import CAUSE, FAILED_TASK, LABELS, NEXT, TASK
+from rollway.reports.dossier import cause_and_next_action
+from rollway.reports.timeline import TaskTime
 from rollway.rollout.state import ResolvedAsset
 
 
+class Run:
+    """One attempt of a flow run, in the process that executes it.
+
+    Labels are written to the Prefect server in the background, so that a slow or absent server does not delay the
+    rollout; `labels_written` waits for them.
+    """
+
+    def __init__(self, flow_run_id: str, attempt: int) -> None:
+        self.attempt_id = f"{flow_run_id}/{attempt}"
+        self._flow_run_id = UUID(flow_run_id)
+        self._timeline: list[TaskTime] = []
+        # All labels are written every time: those of an earlier attempt must go.
+        self._labels = dict.fromkeys(LABELS, "")
+        self._writing: asyncio.Task[None] | None = None
+
+    @property
+    def timeline(self) -> tuple[TaskTime, ...]:
+        """Every try of a task that has ended, in the order in which they ended."""
+        return tuple(self._timeline)
+
+    @property
+    def failed_task(self) -> str | None:
+        """Name of the task that failed first; a task whose later try succeeded does not count."""
+        last_tries = {one.name: one for one in self._timeline}.values()
+        failed = [one for one in last_tries if not one.is_completed]
+        return min(failed, key=lambda one: one.ended).name if failed else None
+
+    @contextlib.asynccontextmanager
+    async def trying(self, task: str) -> AsyncIterator[None]:
+        """Record one try of a task in the timeline and in the labels."""
+        started = datetime.now(UTC)
+        self._label({TASK: task})
+        try:
+            yield
+        except BaseException as error:
+            self._end(task, started, is_completed=False)
+            if self.failed_task == task and isinstance(error, Exception):  # a cancellation cannot wait for the server
+                cause, next_action = cause_and_next_action(error)
+                self._label({CAUSE: cause, NEXT: next_action})
+                await self.labels_written()
+            raise
+        self._end(task, started, is_completed=True)
+
+    def label(self, **facts: str) -> None:
+        """Set labels: `endpoint`, `model` or `traffic`."""
+        self._label({f"rollway.{name}": value for name, value in facts.items()})
+
+    async def labels_written(self) -> None:
+        """Wait until all labels are written, or the server has refused them."""
+        if self._writing is not None:
+            await self._writing
+
+    def _end(self, task: str, started: datetime, *, is_completed: bool) -> None:
+        self._timeline.append(TaskTime(name=task, started=started, ended=datetime.now(UTC), is_completed=is_completed))
+        failed = self.failed_task
+        self._labels |= {FAILED_TASK: failed or ""} | ({} if failed else {CAUSE: "", NEXT: ""})
+
+    def _label(self, labels: dict[str, str]) -> None:
+        self._labels |= labels
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        written: dict[str, str] = {}
+        try:
+            while written != self._labels:
+                written = dict(self._labels)
+                async with get_client() as client:
+                    await client.update_flow_run_labels(self._flow_run_id, {**written})
+        except Exception as error:  # noqa: BLE001 (an alert that knows less is better than a failed rollout)
+            get_run_logger().warning("Alerts about this run will be out of date: %s", error)
+
+
+def current_run() -> Run:
+    """Return the attempt that this code runs in; the same object for the flow and all its tasks."""
+    return _run(str(flow_run.id), flow_run.run_count)
+
+
+def attempt_id() -> str:
+    """Return the id of this attempt, `<flow run>/<attempt>`, as stored in Azure tags."""
+    return current_run().attempt_id
+
+
 def run_name() -> str:
-    """The name a run starts with: all that its parameters tell. Give it to `@flow(flow_run_name=…)`."""
+    """Return the name that a run starts with, from its parameters. For `@flow(flow_run_name=…)`."""
     return _title(flow_run.parameters.get("model_version"))
 
 
 async def rename_run(model: ResolvedAsset | None) -> str:
-    """Names and tags the run after the model version that it turned out to roll out; gives the name."""
+    """Name and tag the run after the model version that it resolved; return the name."""
     name = _title(model.version if model else None)
     found = {"rollway", f"rollout:{_rollout()}"} | ({f"model:{model}"} if model and model.version else set())
     async with get_client() as client:
@@ -23,7 +115,7 @@ async def rename_run(model: ResolvedAsset | None) -> str:
 
 
 def title(rollout: str, version: str | None, *, weight: int = 100, is_dry_run: bool = False) -> str:
-    """Such as `diabetes · model 7 · canary 10 %`; a part that says nothing is left out."""
+    """Return a title such as `diabetes · model 7 · canary 10 %`; parts without information are left out."""
     parts = [
         rollout,
         f"model {version}" if version else "",
@@ -31,6 +123,11 @@ def title(rollout: str, version: str | None, *, weight: int = 100, is_dry_run: b
         "dry run" if is_dry_run else "",
     ]
     return " · ".join(part for part in parts if part)
+
+
+@functools.cache
+def _run(flow_run_id: str, attempt: int) -> Run:
+    return Run(flow_run_id, attempt)
 
 
 def _title(version: str | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rollway.errors import Cause, RollwayError, TrafficNotRestored
 from rollway.masking import mask
-from rollway.reports.rollout import StepTime, timeline_picture
+from rollway.reports.timeline import TaskTime, timeline_picture
 from rollway.rollout import traffic
 from rollway.rollout.preflight import Finding
 from rollway.spec import Frozen, RolloutSpec
@@ -39,7 +39,7 @@ class Dossier(Frozen):
     endpoint: str
     model: str | None
     outcome: str = "aborted"
-    step: str
+    task: str
     cause: Cause
     code: str | None = None
     what: str
@@ -52,7 +52,7 @@ class Dossier(Frozen):
     clue: str | None = None
     notes: tuple[str, ...] = ()
     quota: tuple[str, ...] = ()
-    timeline: tuple[StepTime, ...] = ()
+    timeline: tuple[TaskTime, ...] = ()
     traffic_before: dict[str, int] | None = None
     traffic_now: dict[str, int] | None = None
     cleaned_up: tuple[str, ...] = ()
@@ -64,15 +64,15 @@ class Dossier(Frozen):
     def headline(self) -> str:
         """One line: which rollout failed where, and the class of the reason."""
         code = f", {self.code}" if self.code else ""
-        return f"{self.rollout}: {self.outcome} at {self.step!r} ({self.cause.value}{code})"
+        return f"{self.rollout}: {self.outcome} at {self.task!r} ({self.cause.value}{code})"
 
 
 def build(
     error: BaseException,
     spec: RolloutSpec,
     *,
-    step: str,
-    timeline: Sequence[StepTime] = (),
+    task: str,
+    timeline: Sequence[TaskTime] = (),
     traffic_before: Mapping[str, int] | None = None,
     traffic_now: Mapping[str, int] | None = None,
     cleaned_up: Sequence[str] = (),
@@ -98,7 +98,7 @@ def build(
         endpoint=spec.endpoint.name,
         model=model or (str(spec.online_deployment.model) if spec.online_deployment.model else None),
         outcome=_outcome(error, is_promoted),
-        step=step,
+        task=task,
         cause=known.cause,
         code=known.code,
         what=mask(known.what),
@@ -156,7 +156,7 @@ def markdown(dossier: Dossier) -> str:
     facts = [
         ("cause", f"{dossier.cause.value}: {MEANING[dossier.cause]}"),
         ("code", dossier.code),
-        ("step", dossier.step),
+        ("task", dossier.task),
         ("where", dossier.where),
         ("endpoint", dossier.endpoint),
         ("model", dossier.model),

@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import AwareDatetime
 
+from rollway.errors import WatchIncomplete
 from rollway.rollout import traffic
 from rollway.rollout.state import MODEL, PINNED, REJECTED, EndpointState
 from rollway.spec import Follow, Frozen, RolloutSpec
@@ -91,6 +92,14 @@ class Finding(Frozen):
     skipped: tuple[Skipped, ...] = ()
     idempotency_key: str | None = None
     run: str | None = None  # the flow run that was started for it
+
+
+class Look(Frozen):
+    """How a look at one rollout ended: with a finding, with an error, or with neither when it follows no model."""
+
+    rollout: str
+    finding: Finding | None = None
+    error: str | None = None
 
 
 def followed_model(spec: RolloutSpec) -> ModelSource | None:
@@ -179,6 +188,17 @@ def find(
         skipped=choice.skipped,
         idempotency_key=idempotency_key(workspace, endpoint.name, source, chosen) if chosen else None,
     )
+
+
+def require_complete(looks: Sequence[Look]) -> None:
+    """Raises WatchIncomplete, with all errors, when any rollout could not be looked at or started."""
+    failed = [one for one in looks if one.error is not None]
+    if failed:
+        raise WatchIncomplete(
+            f"{len(failed)} of {len(looks)} rollouts could not be watched: {', '.join(one.rollout for one in failed)}",
+            hint="mend what each of them complains about; the next watch looks at all of them again",
+            details="\n\n".join(f"{one.rollout}: {one.error}" for one in failed),
+        )
 
 
 def decide(

@@ -69,7 +69,7 @@ def endpoint(client: MLClient) -> str:
 
 def dossier_of(error: RollwayError, step: str) -> Dossier:
     """As the abort step makes it."""
-    return dossier.build(error, rollout_spec(), step=step, traffic_before={"main-0": 100}, traffic_now={"main-0": 100})
+    return dossier.build(error, rollout_spec(), task=step, traffic_before={"main-0": 100}, traffic_now={"main-0": 100})
 
 
 def refused(call: Callable[[], Any]) -> RollwayError:

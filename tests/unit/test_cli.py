@@ -18,7 +18,7 @@ from rollway.errors import (
     SmokeTestFailed,
     TrafficNotRestored,
 )
-from rollway.reports.rollout import Outcome, RolloutReport
+from rollway.reports.rollout import RolloutOutcome, RolloutReport
 from rollway.rollout.plan import Plan
 from rollway.rollout.preflight import Finding, Severity
 from rollway.spec import RolloutFile, RolloutSpec
@@ -46,8 +46,8 @@ def plan_gives(monkeypatch: pytest.MonkeyPatch, outcome: Plan | BaseException) -
     """Replaces what talks to Azure; gives the calls that reach it."""
     calls: list[tuple[Any, ...]] = []
 
-    async def plan_rollout(*arguments: Any) -> Plan:
-        calls.append(arguments)
+    async def plan_rollout(*arguments: Any, weight: int, force: bool, where: object) -> Plan:
+        calls.append((*arguments, weight, force, where))
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
@@ -107,6 +107,7 @@ def test_validate_works_where_the_cloud_cannot_be_reached(
         ["plan", "x", "--model-version"],
         ["plan", "x", "--model-version", "azureml:diabetes:7"],
         ["deploy", "x", "--weight", "200"],
+        ["plan", "x", "--weight", "0"],
         ["emulator", "upp"],
     ],
     ids=" ".join,
@@ -125,11 +126,18 @@ def test_help_and_version_are_answers(arguments: list[str], capsys: pytest.Captu
     assert capsys.readouterr().out
 
 
+def test_a_plan_takes_the_weight_and_force_of_a_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = plan_gives(monkeypatch, a_plan())
+
+    assert code_of("plan", "diabetes", "--weight", "10", "--force") == 0
+    assert calls == [("diabetes", None, 10, True, None)]
+
+
 def test_a_plan_is_printed_for_people(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     calls = plan_gives(monkeypatch, a_plan())
 
     assert code_of("plan", "deployments/diabetes/", "--model-version", "2") == 0
-    assert calls == [("deployments/diabetes/", "2", None)]
+    assert calls == [("deployments/diabetes/", "2", 100, False, None)]
     assert capsys.readouterr().out.startswith("plan: create endpoint, create online deployment, move traffic\n")
 
 
@@ -212,7 +220,7 @@ def flow(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         calls.append(arguments)
         print("....", end="")
         return RolloutReport(
-            rollout="diabetes", outcome=Outcome.PROMOTED, plan=a_plan(), scoring_uri=None, traffic_after={}
+            rollout="diabetes", outcome=RolloutOutcome.PROMOTED, plan=a_plan(), scoring_uri=None, traffic_after={}
         )
 
     module = ModuleType("flows.deploy")

@@ -9,7 +9,7 @@ import pytest
 
 from rollway.azure import status
 from rollway.errors import NotFound
-from rollway.reports.rollout import Outcome, RolloutReport
+from rollway.reports.rollout import RolloutOutcome, RolloutReport
 from rollway.rollout.status import EndpointStatus, WorkspaceStatus
 from tests.support.builders import a_plan
 from tests.unit.test_cli import code_of, plain  # noqa: F401 (a fixture that every test here uses)
@@ -77,7 +77,7 @@ def test_rollback_hands_over_where_to_and_answers_with_the_report(
         calls.append(given)
         print("a library prints")
         return RolloutReport(
-            rollout="diabetes", outcome=Outcome.ROLLED_BACK, plan=a_plan(), scoring_uri=None, traffic_after={}
+            rollout="diabetes", outcome=RolloutOutcome.ROLLED_BACK, plan=a_plan(), scoring_uri=None, traffic_after={}
         )
 
     module = ModuleType("flows.rollback")

@@ -6,7 +6,7 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 
 from rollway.azure import abort as azure_abort
-from rollway.azure.abort import MOST_REJECTED, Undone
+from rollway.azure.abort import MOST_REJECTED, AbortResult
 from rollway.azure.endpoints import move_traffic
 from rollway.errors import ForeignChange, RequestRefused
 from rollway.rollout.state import CREATED_BY, LAST, LEASE, PROVEN_TRAFFIC, REJECTED, RUN, WRITTEN_TRAFFIC
@@ -26,7 +26,7 @@ def move(azure: FakeAzure, wanted: dict[str, int], proven: dict[str, int], run_i
     azure.writes.clear()
 
 
-def abort(azure: FakeAzure, run_id: str = OURS, **options: Any) -> Undone:
+def abort(azure: FakeAzure, run_id: str = OURS, **options: Any) -> AbortResult:
     return run(azure_abort.abort(azure.session, "diabetes", run_id, clock=Clock(), **options))
 
 
@@ -38,45 +38,45 @@ def moved(held: FakeAzure) -> FakeAzure:
 
 
 def test_where_there_is_no_endpoint_there_is_nothing_to_undo() -> None:
-    assert abort(FakeAzure()) == Undone(traffic_now={})
+    assert abort(FakeAzure()) == AbortResult(traffic_now={})
 
 
 def test_a_run_that_never_had_the_lease_undoes_nothing(azure: FakeAzure) -> None:
-    assert abort(azure, delete="green") == Undone(kept=(GREEN_STAYS,), traffic_now={"blue": 100})
+    assert abort(azure, delete="green") == AbortResult(kept=(GREEN_STAYS,), traffic_now={"blue": 100})
     assert azure.writes == []
 
 
 def test_a_run_that_has_lost_the_lease_undoes_nothing_even_if_it_moved_the_traffic(moved: FakeAzure) -> None:
     moved.lease_to(THEIRS)
 
-    assert abort(moved, delete="green") == Undone(traffic_now={"green": 100})
+    assert abort(moved, delete="green") == AbortResult(traffic_now={"green": 100})
     assert (moved.writes, moved.holder) == ([], THEIRS)
 
 
 def test_a_later_attempt_is_not_undone_by_an_earlier_one(moved: FakeAzure) -> None:
     moved.lease_to("ours/2")
 
-    assert abort(moved, "ours/1", delete="green") == Undone(traffic_now={"green": 100})
+    assert abort(moved, "ours/1", delete="green") == AbortResult(traffic_now={"green": 100})
     assert moved.writes == []
 
 
 def test_a_run_that_wrote_nothing_gives_the_lease_back(held: FakeAzure) -> None:
     held.online_deployments.pop("green")
 
-    assert abort(held) == Undone(traffic_now={"blue": 100})
+    assert abort(held) == AbortResult(traffic_now={"blue": 100})
     assert (held.writes, held.holder) == ([ENDED], None)
     assert held.tags.keys() == {"team", LAST}
     assert held.tags[LAST].startswith(f"aborted {OURS} 20"), "when it was is the last word"
 
 
 def test_an_online_deployment_that_is_not_at_fault_stays_for_a_retry(held: FakeAzure) -> None:
-    assert abort(held) == Undone(kept=(GREEN_STAYS,), traffic_now={"blue": 100})
+    assert abort(held) == AbortResult(kept=(GREEN_STAYS,), traffic_now={"blue": 100})
     assert held.writes == [ENDED]
     assert set(held.online_deployments) == {"blue", "green"}
 
 
 def test_one_that_is_at_fault_is_deleted(held: FakeAzure) -> None:
-    assert abort(held, delete="green") == Undone(
+    assert abort(held, delete="green") == AbortResult(
         cleaned_up=("online deployment green deleted",), traffic_now={"blue": 100}
     )
     assert held.writes == ["delete green", ENDED]
@@ -99,7 +99,7 @@ def test_one_that_another_run_left_is_not_spoken_of(held: FakeAzure) -> None:
 def test_one_that_no_rollout_created_is_not_deleted(held: FakeAzure) -> None:
     held.have("green", tags={"by": "hand"})
 
-    assert abort(held, delete="green") == Undone(traffic_now={"blue": 100})
+    assert abort(held, delete="green") == AbortResult(traffic_now={"blue": 100})
     assert held.writes == [ENDED]
 
 
@@ -110,7 +110,7 @@ def test_one_that_still_comes_up_stays_and_its_state_is_told(held: FakeAzure) ->
 
 
 def test_traffic_that_was_moved_goes_back_and_the_online_deployment_stays(moved: FakeAzure) -> None:
-    assert abort(moved) == Undone(cleaned_up=(RESTORED,), kept=(GREEN_STAYS,), traffic_now={"blue": 100})
+    assert abort(moved) == AbortResult(cleaned_up=(RESTORED,), kept=(GREEN_STAYS,), traffic_now={"blue": 100})
     assert moved.writes == ["put endpoint {'blue': 100}", ENDED]
     assert moved.traffic == {"blue": 100}
     assert (moved.tags[WRITTEN_TRAFFIC], moved.tags[PROVEN_TRAFFIC]) == ("blue=100", "blue=100")
@@ -119,7 +119,9 @@ def test_traffic_that_was_moved_goes_back_and_the_online_deployment_stays(moved:
 def test_traffic_goes_back_before_the_one_at_fault_is_deleted(moved: FakeAzure) -> None:
     done = abort(moved, delete="green")
 
-    assert done == Undone(cleaned_up=(RESTORED, "online deployment green deleted"), kept=(), traffic_now={"blue": 100})
+    assert done == AbortResult(
+        cleaned_up=(RESTORED, "online deployment green deleted"), kept=(), traffic_now={"blue": 100}
+    )
     assert moved.writes == ["put endpoint {'blue': 100}", "delete green", ENDED]
 
 
@@ -130,7 +132,7 @@ def test_a_first_rollout_takes_its_traffic_off_before_it_deletes() -> None:
     azure.lease_to(OURS)
     move(azure, {"green": 100}, proven={})
 
-    assert abort(azure, delete="green") == Undone(
+    assert abort(azure, delete="green") == AbortResult(
         cleaned_up=("traffic restored: none", "online deployment green deleted"), traffic_now={}
     )
     assert azure.writes == ["put endpoint {}", "delete green", ENDED]
@@ -150,7 +152,7 @@ def test_traffic_that_somebody_changed_after_the_rollout_moved_it_is_left_alone(
     moved.have("red")
     moved.set_traffic(red=100)
 
-    assert abort(moved) == Undone(kept=(GREEN_STAYS,), traffic_now={"red": 100})
+    assert abort(moved) == AbortResult(kept=(GREEN_STAYS,), traffic_now={"red": 100})
     assert moved.writes == [ENDED]
 
 
@@ -173,14 +175,14 @@ def test_traffic_that_somebody_changes_during_the_abort_is_reported_and_not_over
 def test_what_serves_is_never_deleted(held: FakeAzure) -> None:
     held.have("blue", tags={CREATED_BY: OURS, RUN: OURS})
 
-    assert abort(held, delete="blue") == Undone(kept=(GREEN_STAYS,), traffic_now={"blue": 100})
+    assert abort(held, delete="blue") == AbortResult(kept=(GREEN_STAYS,), traffic_now={"blue": 100})
     assert "blue" in held.online_deployments
 
 
 def test_where_nothing_is_left_to_return_to_the_traffic_stays(moved: FakeAzure) -> None:
     moved.online_deployments.pop("blue")
 
-    assert abort(moved, delete="green") == Undone(traffic_now={"green": 100})
+    assert abort(moved, delete="green") == AbortResult(traffic_now={"green": 100})
     assert moved.writes == [ENDED]
 
 
@@ -239,13 +241,13 @@ def test_traffic_that_another_attempt_restored_is_not_told_as_this_ones(moved: F
     abort(moved)
     moved.lease_to("ours/2")
 
-    assert abort(moved, "ours/2") == Undone(kept=(GREEN_STAYS,), traffic_now={"blue": 100})
+    assert abort(moved, "ours/2") == AbortResult(kept=(GREEN_STAYS,), traffic_now={"blue": 100})
 
 
 def test_what_is_promoted_is_not_told_as_restored(held: FakeAzure) -> None:
     move(held, {"green": 100}, proven={"green": 100})
 
-    assert abort(held, keeps_traffic=True) == Undone(traffic_now={"green": 100})
+    assert abort(held, keeps_traffic=True) == AbortResult(traffic_now={"green": 100})
 
 
 def test_an_abort_that_was_cut_off_after_restoring_goes_on_where_it_stopped(moved: FakeAzure) -> None:
@@ -269,7 +271,7 @@ def test_an_operation_that_keeps_the_lease_from_being_given_back_is_told(moved: 
 
     done = abort(moved)
 
-    assert done == Undone(
+    assert done == AbortResult(
         cleaned_up=(RESTORED,),
         kept=(GREEN_STAYS, "the lease stays until the operation that is still running has ended"),
         traffic_now={"blue": 100},

@@ -27,11 +27,11 @@ from rollway.spec import Alerts
 from tests.support.builders import rollout_spec
 
 DIABETES = AlertedRollout(rollout="diabetes", endpoint="diabetes-prod", severity="notify", channel="ops")
-FACTS = {
+LABELS = {
     "rollway.endpoint": "diabetes-prod",
     "rollway.model": "diabetes:7",
-    "rollway.step": "abort: back to what was before",
-    "rollway.failed-step": "smoke test main-1234abcd (pinned)",
+    "rollway.task": "abort: back to what was before",
+    "rollway.failed-task": "smoke test main-1234abcd (pinned)",
     "rollway.traffic": "main-99999999 100 %",
 }
 
@@ -75,7 +75,7 @@ def test_a_failed_rollout_is_told_with_cause_next_action_step_model_traffic_and_
         details="a log\n\nof many lines",
     )
     cause, next_action = cause_and_next_action(error)
-    labels = {**FACTS, "rollway.cause": cause, "rollway.next": next_action}
+    labels = {**LABELS, "rollway.cause": cause, "rollway.next": next_action}
 
     subject, body = rendered("diabetes failed", "Failed", f"Flow run encountered an exception: {error}", labels)
 
@@ -87,14 +87,14 @@ def test_a_failed_rollout_is_told_with_cause_next_action_step_model_traffic_and_
         "Next: mend the scoring script",
         "Endpoint: diabetes-prod",
         "Model: diabetes:7",
-        "Step: smoke test main-1234abcd (pinned)",
+        "Task: smoke test main-1234abcd (pinned)",
         "Traffic, as this run last saw it: main-99999999 100 %",
         "Run: https://prefect.example/runs/flow-run/run-1",
     ]
 
 
 def test_a_process_that_is_killed_while_it_cleans_up_is_told_as_killed() -> None:
-    labels = {**FACTS, "rollway.cause": "the smoke test failed", "rollway.next": "mend it"}
+    labels = {**LABELS, "rollway.cause": "the smoke test failed", "rollway.next": "mend it"}
 
     _, body = rendered("diabetes failed", "Crashed", "Process exited with status code: -9", labels)
 
@@ -114,7 +114,7 @@ def test_a_process_that_is_killed_while_it_cleans_up_is_told_as_killed() -> None
     ],
 )
 def test_what_ends_without_advice_of_its_own_gets_the_usual_one(state: str, text: str | None, next_action: str) -> None:
-    _, body = rendered("diabetes failed", state, text, FACTS)
+    _, body = rendered("diabetes failed", state, text, LABELS)
 
     assert f"\nNext: {next_action}\n" in body
 
@@ -123,25 +123,27 @@ def test_a_run_that_died_before_it_began_is_told_with_what_the_folder_says() -> 
     _, body = rendered("diabetes failed", "Crashed", None, {})
 
     assert body.startswith("Cause: not known\n")
-    assert "Endpoint: diabetes-prod\nModel: 8\nStep: none, it had not begun\n" in body
+    assert "Endpoint: diabetes-prod\nModel: 8\nTask: none, it had not begun\n" in body
     assert "Traffic, as this run last saw it: it had not looked yet\n" in body
 
 
 def test_a_run_in_the_middle_of_a_step_is_told_with_that_step() -> None:
-    _, body = rendered("diabetes failed", "Crashed", None, {**FACTS, "rollway.failed-step": "", "rollway.step": "plan"})
+    _, body = rendered(
+        "diabetes failed", "Crashed", None, {**LABELS, "rollway.failed-task": "", "rollway.task": "plan"}
+    )
 
-    assert "\nStep: plan\n" in body
+    assert "\nTask: plan\n" in body
 
 
 def test_a_long_cause_is_cut() -> None:
-    _, body = rendered("diabetes failed", "Failed", "x" * 5000, FACTS)
+    _, body = rendered("diabetes failed", "Failed", "x" * 5000, LABELS)
 
     assert len(body) < 2000
 
 
 @given(st.text())
 def test_any_text_of_a_state_makes_an_alert(text: str) -> None:
-    _, body = rendered("diabetes failed", "Failed", text, FACTS)
+    _, body = rendered("diabetes failed", "Failed", text, LABELS)
 
     assert body.startswith("Cause: ")
     assert body.endswith("Run: https://prefect.example/runs/flow-run/run-1")

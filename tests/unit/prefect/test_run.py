@@ -1,8 +1,18 @@
-"""What runs are called."""
+"""A run's attempt id, timeline, failed task, labels and name."""
+
+import asyncio
+import contextlib
+import logging
+from types import SimpleNamespace
+from typing import Any, Self
+from uuid import uuid4
 
 import pytest
 
-from rollway.prefect.run import title
+from rollway.errors import RollwayError
+from rollway.prefect import run
+from rollway.prefect.labels import CAUSE, FAILED_TASK, NEXT
+from rollway.prefect.run import Run, attempt_id, current_run, title
 
 
 @pytest.mark.parametrize(
@@ -18,3 +28,156 @@ def test_a_run_is_named_after_what_it_rolls_out(
     version: str | None, weight: int, is_dry_run: bool, expected: str
 ) -> None:
     assert title("diabetes", version, weight=weight, is_dry_run=is_dry_run) == expected
+
+
+class SlowServer:
+    """A Prefect server that answers only when it is allowed to; `labels` are those it received, in order."""
+
+    def __init__(self) -> None:
+        self.labels: list[dict[str, Any]] = []
+        self.is_free = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def update_flow_run_labels(self, _: object, labels: dict[str, Any]) -> None:
+        await self.is_free.wait()
+        self.labels.append(labels)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> SlowServer:
+    server = SlowServer()
+    monkeypatch.setattr(run, "get_client", lambda: server)
+    return server
+
+
+def a_run() -> Run:
+    return Run(str(uuid4()), 1)
+
+
+async def attempt(one: Run, task: str, error: BaseException | None = None) -> None:
+    """One try of a task, which raises the error if there is one."""
+    with contextlib.suppress(RollwayError, asyncio.CancelledError):
+        async with one.trying(task):
+            if error is not None:
+                raise error
+
+
+def test_an_attempt_is_named_after_its_flow_run_and_its_number() -> None:
+    flow_run = str(uuid4())
+
+    assert Run(flow_run, 2).attempt_id == f"{flow_run}/2"
+
+
+def test_the_flow_and_its_tasks_share_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    flow_run = str(uuid4())
+    monkeypatch.setattr(run, "flow_run", SimpleNamespace(id=flow_run, run_count=1))
+    first = current_run()
+    monkeypatch.setattr(run, "flow_run", SimpleNamespace(id=flow_run, run_count=2))
+
+    assert current_run() is not first
+    assert (first.attempt_id, attempt_id()) == (f"{flow_run}/1", f"{flow_run}/2")
+
+
+def test_a_retry_that_recovered_is_not_the_failed_task(server: SlowServer) -> None:
+    async def recover_then_fail() -> Run:
+        one = a_run()
+        server.is_free.set()
+        await attempt(one, "connect", RollwayError("no network"))
+        await attempt(one, "connect")
+        await attempt(one, "smoke test", RollwayError("status 500"))
+        await one.labels_written()
+        return one
+
+    one = asyncio.run(recover_then_fail())
+
+    assert one.failed_task == "smoke test"
+    assert [(entry.name, entry.is_completed) for entry in one.timeline] == [
+        ("connect", False),
+        ("connect", True),
+        ("smoke test", False),
+    ]
+    assert server.labels[-1][FAILED_TASK] == "smoke test"
+    assert server.labels[-1][CAUSE].startswith("status 500")
+
+
+def test_of_tasks_that_failed_side_by_side_the_first_one_counts(server: SlowServer) -> None:
+    async def fail_twice() -> Run:
+        one = a_run()
+        server.is_free.set()
+        await attempt(one, "resolve model", RollwayError("there is no such model"))
+        await attempt(one, "register environment", RollwayError("a later error"))
+        await one.labels_written()
+        return one
+
+    one = asyncio.run(fail_twice())
+
+    assert one.failed_task == "resolve model"
+    assert server.labels[-1][CAUSE].startswith("there is no such model")
+
+
+def test_a_run_whose_tasks_all_recovered_has_no_failed_task_and_no_cause(server: SlowServer) -> None:
+    async def recover() -> Run:
+        one = a_run()
+        server.is_free.set()
+        await attempt(one, "connect", RollwayError("no network"))
+        await attempt(one, "connect")
+        await attempt(one, "plan")
+        await one.labels_written()
+        return one
+
+    one = asyncio.run(recover())
+
+    assert one.failed_task is None
+    assert (server.labels[-1][FAILED_TASK], server.labels[-1][CAUSE], server.labels[-1][NEXT]) == ("", "", "")
+
+
+def test_a_cancelled_task_is_the_failed_one_and_does_not_wait_for_the_server(server: SlowServer) -> None:
+    async def cancel() -> Run:
+        one = a_run()
+        await attempt(one, "wait until ready", asyncio.CancelledError())
+        server.is_free.set()
+        await one.labels_written()
+        return one
+
+    assert asyncio.run(cancel()).failed_task == "wait until ready"
+    assert server.labels[-1][FAILED_TASK] == "wait until ready"
+
+
+def test_labels_do_not_delay_the_run_and_the_last_ones_are_written(server: SlowServer) -> None:
+    async def label_three_times() -> None:
+        one = a_run()
+        for model in ("first", "second", "third"):
+            one.label(model=model)
+            await asyncio.sleep(0)
+        assert server.labels == [], "the server has not answered yet, and nobody waits for it"
+        server.is_free.set()
+        await one.labels_written()
+
+    asyncio.run(label_three_times())
+
+    assert server.labels[-1]["rollway.model"] == "third"
+    assert len(server.labels) == 2, "labels set in the meantime are written at once"
+
+
+def test_a_server_that_refuses_labels_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse() -> Any:
+        raise OSError("no server")
+
+    monkeypatch.setattr(run, "get_run_logger", lambda: logging.getLogger("run"))
+    monkeypatch.setattr(run, "get_client", refuse)
+
+    async def label() -> None:
+        one = a_run()
+        one.label(model="diabetes:1")
+        await one.labels_written()
+
+    asyncio.run(label())
+
+    assert "Alerts about this run will be out of date: no server" in caplog.text

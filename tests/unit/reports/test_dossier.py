@@ -14,14 +14,14 @@ from rollway.errors import (
 )
 from rollway.reports import dossier
 from rollway.reports.dossier import MEANING, Dossier
-from rollway.reports.rollout import StepTime
+from rollway.reports.timeline import TaskTime
 from rollway.rollout.preflight import Finding, Severity
 from tests.support.builders import rollout_spec
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-STEPS = (
-    StepTime(name="connect", started=START, ended=START + timedelta(seconds=2)),
-    StepTime(name="wait until ready", started=START, ended=START + timedelta(seconds=60), is_completed=False),
+TIMELINE = (
+    TaskTime(name="connect", started=START, ended=START + timedelta(seconds=2)),
+    TaskTime(name="wait until ready", started=START, ended=START + timedelta(seconds=60), is_completed=False),
 )
 OUT_OF_CORES = ProvisioningFailed(
     "the online deployment 'main-1' did not become ready",
@@ -50,8 +50,8 @@ FINDINGS = (
 def a_dossier(error: BaseException = OUT_OF_CORES, **changes: object) -> Dossier:
     """Of a rollout that moved nothing and deleted its candidate."""
     values: dict[str, object] = {
-        "step": "wait until ready",
-        "timeline": STEPS,
+        "task": "wait until ready",
+        "timeline": TIMELINE,
         "traffic_before": {"main-0": 100},
         "traffic_now": {"main-0": 100},
         "cleaned_up": ["online deployment main-1 deleted"],
@@ -88,7 +88,7 @@ def test_the_artifact_has_all_of_it_with_the_reason_first_and_the_logs_last() ->
         "**Next:** ask for more cores",
         f"| cause | quota: {MEANING[Cause.QUOTA]} |",
         "| code | OutOfQuota |",
-        "| step | wait until ready |",
+        "| task | wait until ready |",
         "| endpoint | diabetes |",
         "| model | diabetes@latest |",
         "| traffic before | main-0 100 % |",
@@ -108,7 +108,7 @@ def test_the_artifact_has_all_of_it_with_the_reason_first_and_the_logs_last() ->
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    bare = dossier.build(RollwayError("no luck"), rollout_spec(), step="connect")
+    bare = dossier.build(RollwayError("no luck"), rollout_spec(), task="connect")
 
     artifact = dossier.markdown(bare)
 
@@ -157,7 +157,7 @@ def test_any_exception_has_a_dossier(error: BaseException, outcome: str, what: s
 
 
 def test_what_is_promoted_is_not_called_aborted() -> None:
-    found = a_dossier(RollwayError("it broke"), is_promoted=True, step="retire what was replaced")
+    found = a_dossier(RollwayError("it broke"), is_promoted=True, task="retire what was replaced")
 
     assert found.headline == "diabetes: promoted, then failed at 'retire what was replaced' (permanent)"
 
@@ -248,7 +248,7 @@ def test_a_long_reason_is_one_cut_line_in_the_short_text() -> None:
 def test_the_command_repeats_the_run_exactly_and_can_be_pasted(parameters: dict[str, object], command: str) -> None:
     spec = rollout_spec().model_copy(update={"folder": "my deployments/diabetes"})
 
-    found = dossier.build(RollwayError("x"), spec, step="connect", parameters=parameters)
+    found = dossier.build(RollwayError("x"), spec, task="connect", parameters=parameters)
 
     assert found.retry_command == command
 

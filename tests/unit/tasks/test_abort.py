@@ -20,11 +20,11 @@ from rollway.errors import (
     SmokeTestFailed,
     TrafficNotRestored,
 )
+from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.preflight import Finding, Severity
 from rollway.rollout.state import CREATED_BY, REJECTED, RUN
 from rollway.settings import Workspace
 from tasks import abort
-from tasks.provision import PlannedRollout
 from tests.support.builders import Clock, a_plan, rollout_spec
 from tests.support.fake_azure import OURS, FakeAzure, run
 
@@ -58,27 +58,25 @@ class Aborting:
         async def open_session(_: Workspace) -> Any:
             return azure.session
 
-        async def keep(markdown: str, **_: str) -> None:
+        async def keep(_kind: str, _rollout: str, markdown: str, _description: str) -> None:
             self.artifacts.append(markdown)
 
-        async def noted_down() -> None:
+        async def labels_written() -> None:
             pass
 
-        async def note(**_: str) -> None:
-            """Prefect's labels of the run."""
+        a_run = SimpleNamespace(
+            failed_task="smoke test", timeline=(), label=lambda **_: None, labels_written=labels_written
+        )
 
         flow_run = SimpleNamespace(parameters={"model_version": "2", "weight": 10}, ui_url="http://prefect/run")
         for name, value in {
             "open_session": open_session,
-            "acreate_markdown_artifact": keep,
+            "publish_markdown": keep,
             "get_run_logger": lambda: logging.getLogger("abort"),
-            "run_id": lambda: OURS,
-            "failed_step": lambda: "smoke test",
-            "timeline": tuple,
+            "attempt_id": lambda: OURS,
+            "current_run": lambda: a_run,
             "flow_run": flow_run,
             "task_run": self.task_run,
-            "note": note,
-            "noted_down": noted_down,
         }.items():
             monkeypatch.setattr(abort, name, value)
         monkeypatch.setattr(azure_abort, "abort", functools.partial(azure_abort.abort, clock=Clock()))
@@ -88,7 +86,7 @@ class Aborting:
         """What it logged."""
         return [record.getMessage() for record in self._caplog.records if record.name == "abort"]
 
-    def __call__(self, error: BaseException, is_promoted: bool = False) -> azure_abort.Undone:
+    def __call__(self, error: BaseException, is_promoted: bool = False) -> azure_abort.AbortResult:
         act = inspect.unwrap(abort.abort_rollout.fn)  # without the clock around it, which asks Prefect
         facts = WorkspaceFacts(
             workspace=WORKSPACE, region="westeurope", public_network_access="Enabled", isolation_mode="Disabled"
