@@ -133,6 +133,7 @@ def status(
 ) -> None:
     """Print how the endpoints are; ends with exit code 4 when a person must look at one."""
     from rollway.azure.status import read_workspace_status
+    from rollway.reports import status as status_report
 
     found = asyncio.run(read_workspace_status(endpoints, _workspace_of_block()))
     if as_json:
