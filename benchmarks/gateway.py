@@ -112,7 +112,7 @@ def deploy(emulator: EmulatorProcess) -> tuple[str, str]:
     endpoint.traffic = {"blue": 100}
     client.online_endpoints.begin_create_or_update(endpoint).result()
     print(file=sys.stderr)  # ends the SDK's line of dots
-    return endpoint.scoring_uri, client.online_endpoints.get_keys("benchmark").primary_key
+    return str(endpoint.scoring_uri), str(client.online_endpoints.get_keys("benchmark").primary_key)
 
 
 def container_port(emulator: EmulatorProcess) -> int:
@@ -144,12 +144,12 @@ def percentile(values: list[float], share: float) -> float:
 
 def report(direct: Way, gateway: Way) -> bool:
     """Print the figures; gives whether all targets are met."""
-    figures = []
+    figures: list[tuple[str, float, float, float, str]] = []
     for share, most in ((0.50, MOST_ADDED_P50_MS), (0.99, MOST_ADDED_P99_MS)):
-        values = [percentile(way.latencies, share) for way in (direct, gateway)]
-        figures.append((f"latency p{share * 100:.0f}, ms", *values, values[1] - values[0], f"at most +{most:g}"))
-    rates = [statistics.median(way.rates) for way in (direct, gateway)]
-    figures.append(("requests/s", *rates, rates[1] / rates[0], f"at least x{LEAST_THROUGHPUT:g}"))
+        bare, routed = (percentile(way.latencies, share) for way in (direct, gateway))
+        figures.append((f"latency p{share * 100:.0f}, ms", bare, routed, routed - bare, f"at most +{most:g}"))
+    bare, routed = (statistics.median(way.rates) for way in (direct, gateway))
+    figures.append(("requests/s", bare, routed, routed / bare, f"at least x{LEAST_THROUGHPUT:g}"))
     print(f"{'':16}{'direct':>9}{'gateway':>9}{'':>9}  target")
     for name, one, other, change, target in figures:
         shown = f"x{change:.2f}" if "x" in target else f"{change:+.2f}"

@@ -17,6 +17,7 @@ from azure.ai.ml.entities import (
     ManagedOnlineEndpoint,
     Model,
 )
+from azure.core.exceptions import HttpResponseError, ODataV4Format
 from azure.identity import ClientSecretCredential
 
 from tests.support.emulator_process import EmulatorProcess, running_emulator
@@ -83,7 +84,7 @@ def connect(emulator: EmulatorProcess) -> Callable[..., MLClient]:
         )
         subscription = where.get("subscription", variables["AZURE_SUBSCRIPTION_ID"])
         group = where.get("group", variables["AZURE_RESOURCE_GROUP"])
-        settings = {} if retry_total is None else {"retry_total": retry_total}
+        settings: dict[str, Any] = {} if retry_total is None else {"retry_total": retry_total}
         return MLClient(
             credential, subscription, group, workspace, enable_telemetry=False, polling_interval=1, **settings
         )
@@ -150,7 +151,8 @@ def environment(client: MLClient) -> Environment:
         image="mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04",
         conda_file=str(FIXTURES / "conda.yaml"),
     )
-    return client.environments.create_or_update(wanted)
+    made: Environment = client.environments.create_or_update(wanted)
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -159,18 +161,24 @@ def model(client: MLClient, tmp_path_factory: pytest.TempPathFactory) -> Model:
     folder = tmp_path_factory.mktemp("model") / "weights"
     folder.mkdir()
     (folder / "weights.txt").write_text("1 2 3")
-    return client.models.create_or_update(Model(name="shared-model", path=str(folder)))
+    made: Model = client.models.create_or_update(Model(name="shared-model", path=str(folder)))
+    return made
 
 
 def create_endpoint(client: MLClient, name: str, auth_mode: str = "key") -> ManagedOnlineEndpoint:
     """A new endpoint without online deployments."""
-    return client.online_endpoints.begin_create_or_update(
-        ManagedOnlineEndpoint(name=name, auth_mode=auth_mode)
-    ).result()
+    wanted = ManagedOnlineEndpoint(name=name, auth_mode=auth_mode)
+    made: ManagedOnlineEndpoint = client.online_endpoints.begin_create_or_update(wanted).result()
+    return made
 
 
 def describe(
-    endpoint: str, model: Model, environment: Environment, name: str = "blue", script: str = "good", **settings: Any
+    endpoint: str,
+    model: Model | str,
+    environment: Environment | str,
+    name: str = "blue",
+    script: str = "good",
+    **settings: Any,
 ) -> ManagedOnlineDeployment:
     """An online deployment of one of the scoring scripts in tests/fixtures."""
     wanted = {"instance_type": "Standard_DS3_v2", "instance_count": 1, **settings}
@@ -188,7 +196,8 @@ def set_traffic(client: MLClient, name: str, **weights: int) -> ManagedOnlineEnd
     """Give weights to online deployments."""
     endpoint = client.online_endpoints.get(name)
     endpoint.traffic = weights
-    return client.online_endpoints.begin_create_or_update(endpoint).result()
+    changed: ManagedOnlineEndpoint = client.online_endpoints.begin_create_or_update(endpoint).result()
+    return changed
 
 
 @dataclass
@@ -208,6 +217,14 @@ class Served:
             return http.post(self.uri, json=body, headers={**authorization, **given})
 
 
+def serving(client: MLClient, emulator: EmulatorProcess, name: str) -> Served:
+    """The endpoint `name` with its primary key."""
+    uri, key = client.online_endpoints.get(name).scoring_uri, client.online_endpoints.get_keys(name).primary_key
+    assert uri
+    assert key
+    return Served(name, uri, key, emulator)
+
+
 @pytest.fixture(scope="session")
 def served(client: MLClient, model: Model, environment: Environment, emulator: EmulatorProcess) -> Served:
     """Shared, for tests that only score it: two instances, all traffic."""
@@ -215,8 +232,27 @@ def served(client: MLClient, model: Model, environment: Environment, emulator: E
     create_endpoint(client, name)
     wanted = describe(name, model, environment, instance_count=2)
     client.online_deployments.begin_create_or_update(wanted).result()
-    endpoint = set_traffic(client, name, blue=100)
-    return Served(name, endpoint.scoring_uri, client.online_endpoints.get_keys(name).primary_key, emulator)
+    set_traffic(client, name, blue=100)
+    return serving(client, emulator, name)
+
+
+@dataclass(frozen=True)
+class ParsedError:
+    """The error of an ARM answer, as azure-core parsed it; `details` are its inner errors."""
+
+    code: str | None
+    message: str
+    details: list["ParsedError"]
+
+
+def error_of(error: HttpResponseError) -> ParsedError:
+    """Return the ARM error in an exception of azure-core, whose types say that it and its parts may be missing."""
+    assert error.error is not None
+    return _parsed(error.error)
+
+
+def _parsed(error: ODataV4Format) -> ParsedError:
+    return ParsedError(error.code, str(error.message), [_parsed(one) for one in error.details or []])
 
 
 def wait_until(condition: Any, seconds: float = 20) -> None:

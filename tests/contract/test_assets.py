@@ -14,14 +14,15 @@ from tests.contract.conftest import Arm
 def register(client: MLClient, name: str, folder: Path, content: str, version: str | None = None) -> Model:
     path = folder / "model.txt"
     path.write_text(content)
-    return client.models.create_or_update(Model(name=name, path=str(path), version=version))
+    made: Model = client.models.create_or_update(Model(name=name, path=str(path), version=version))
+    return made
 
 
 def test_a_model_without_a_version_gets_the_next_one(client: MLClient, name: str, tmp_path: Path) -> None:
     first, second = (register(client, name, tmp_path, content) for content in ("a", "b"))
 
     assert (first.version, second.version) == ("1", "2")
-    assert first.path.endswith("/model.txt")
+    assert str(first.path).endswith("/model.txt")
 
 
 def test_latest_is_the_version_created_last_not_the_highest(client: MLClient, name: str, tmp_path: Path) -> None:
@@ -104,10 +105,11 @@ def test_ids_ignore_case_and_keep_the_callers(client: MLClient, arm: Arm, name: 
 
 
 def test_an_environment_is_registered_once_for_the_same_content(client: MLClient, name: str) -> None:
-    wanted = {"name": name, "image": "docker.io/library/python:3.11"}
+    def wanted() -> Environment:
+        return Environment(name=name, version="1", image="docker.io/library/python:3.11")
 
-    first = client.environments.create_or_update(Environment(version="1", **wanted))
-    again = client.environments.create_or_update(Environment(version="1", **wanted))
+    first = client.environments.create_or_update(wanted())
+    again = client.environments.create_or_update(wanted())
 
     assert (first.id, first.creation_context.created_at) == (again.id, again.creation_context.created_at)
 

@@ -8,7 +8,7 @@ from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Environment, Model
 
 from rollway.emulator.monitor.autoscaler import choose_capacity
-from tests.contract.conftest import Arm, Served, create_endpoint, describe, set_traffic
+from tests.contract.conftest import Arm, create_endpoint, describe, serving, set_traffic
 from tests.support.emulator_process import EmulatorProcess
 from tests.support.other_clients import OtherClient
 
@@ -61,8 +61,8 @@ def test_an_online_deployment_scales_out_under_load_and_in_without(
 ) -> None:
     create_endpoint(client, name)
     client.online_deployments.begin_create_or_update(describe(name, model, environment)).result()
-    uri = set_traffic(client, name, blue=100).scoring_uri
-    served = Served(name, uri, client.online_endpoints.get_keys(name).primary_key, emulator)
+    set_traffic(client, name, blue=100)
+    served = serving(client, emulator, name)
     target = f"{arm.root}/onlineEndpoints/{name}/deployments/blue"
 
     for _ in range(10):

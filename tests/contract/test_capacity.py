@@ -18,7 +18,7 @@ from rollway.azure.state import read_endpoint
 from rollway.rollout.preflight import NetworkFacts
 from rollway.rollout.state import CREATED_BY
 from rollway.settings import Workspace
-from tests.contract.conftest import create_endpoint, describe
+from tests.contract.conftest import create_endpoint, describe, error_of
 from tests.support.builders import planned, rollout_spec
 from tests.support.emulator_process import EmulatorProcess
 
@@ -85,7 +85,7 @@ def test_sizes_and_usage_want_a_right_to_read(connect: Callable[..., MLClient], 
     with pytest.raises(HttpResponseError) as caught:
         list(getattr(connect("stranger").compute, call)(location=REGION))
 
-    assert (caught.value.status_code, caught.value.error.code) == (403, "AuthorizationFailed")
+    assert (caught.value.status_code, error_of(caught.value).code) == (403, "AuthorizationFailed")
     assert "Microsoft.MachineLearningServices/locations/" in caught.value.message
 
 

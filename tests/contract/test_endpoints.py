@@ -8,7 +8,7 @@ from azure.ai.ml import MLClient
 from azure.ai.ml.entities import ManagedOnlineEndpoint
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
-from tests.contract.conftest import TAKEN_NAME, Arm, create_endpoint
+from tests.contract.conftest import TAKEN_NAME, Arm, create_endpoint, error_of
 from tests.support.emulator_process import EmulatorProcess
 
 
@@ -29,7 +29,7 @@ def test_a_new_endpoint_succeeds_and_has_a_scoring_uri(client: MLClient, name: s
     created = create_endpoint(client, name)
 
     assert created.provisioning_state == "Succeeded"
-    assert created.scoring_uri.endswith(f"/{name}/score")
+    assert str(created.scoring_uri).endswith(f"/{name}/score")
     assert created.traffic == {}
 
 
@@ -61,7 +61,7 @@ def test_a_name_seeded_as_taken_is_refused(client: MLClient) -> None:
     with pytest.raises(HttpResponseError) as caught:
         create_endpoint(client, TAKEN_NAME)
 
-    assert (caught.value.status_code, caught.value.error.details[0].code) == (400, "BadArgument")
+    assert (caught.value.status_code, error_of(caught.value).details[0].code) == (400, "BadArgument")
     assert f"An endpoint with name {TAKEN_NAME} already exists in region westeurope" in str(caught.value)
 
 

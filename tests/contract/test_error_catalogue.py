@@ -6,8 +6,9 @@ import pytest
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Environment, Model
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.core.rest import HttpResponse
 
-from tests.contract.conftest import create_endpoint, describe
+from tests.contract.conftest import create_endpoint, describe, error_of
 from tests.support.emulator_process import EmulatorProcess
 
 
@@ -39,8 +40,8 @@ def test_an_operation_of_a_deployment_that_fails_is_raised_with_its_code(
     with pytest.raises(HttpResponseError) as caught:
         client.online_deployments.begin_create_or_update(describe(name, model, environment)).result()
 
-    assert (caught.value.status_code, caught.value.error.code) == (200, None)
-    assert caught.value.error.message.startswith(f"{code}: {message}")
+    assert (caught.value.status_code, error_of(caught.value).code) == (200, None)
+    assert error_of(caught.value).message.startswith(f"{code}: {message}")
     assert client.online_deployments.get("blue", name).provisioning_state == "Failed"
 
 
@@ -51,9 +52,9 @@ def test_an_image_that_cannot_be_pulled_fails_as_a_bad_argument(client: MLClient
     with pytest.raises(HttpResponseError) as caught:
         client.online_deployments.begin_create_or_update(describe(name, model, unknown)).result()
 
-    assert (caught.value.status_code, caught.value.error.code) == (200, None)
-    assert caught.value.error.message.startswith("BadArgument: ")
-    assert "nowhere.example/nobody/nothing:1" in caught.value.error.message
+    assert (caught.value.status_code, error_of(caught.value).code) == (200, None)
+    assert error_of(caught.value).message.startswith("BadArgument: ")
+    assert "nowhere.example/nobody/nothing:1" in error_of(caught.value).message
 
 
 def test_a_workspace_in_legacy_mode_has_no_online_endpoints(connect: Callable[..., MLClient], name: str) -> None:
@@ -62,7 +63,7 @@ def test_a_workspace_in_legacy_mode_has_no_online_endpoints(connect: Callable[..
     with pytest.raises(HttpResponseError, match="v1_legacy_mode == true") as caught:
         create_endpoint(legacy, name)
 
-    assert (caught.value.status_code, caught.value.error.code) == (400, "BadRequest")
+    assert (caught.value.status_code, error_of(caught.value).code) == (400, "BadRequest")
 
 
 def test_a_managed_network_that_is_not_provisioned_refuses_deployments(
@@ -88,7 +89,8 @@ def test_a_throttled_request_is_raised_when_the_client_does_not_retry(
     with pytest.raises(HttpResponseError) as caught:
         connect(retry_total=0).online_endpoints.get(name)
 
-    assert (caught.value.status_code, caught.value.error.code) == (429, "SubscriptionRequestsThrottled")
+    assert (caught.value.status_code, error_of(caught.value).code) == (429, "SubscriptionRequestsThrottled")
+    assert isinstance(caught.value.response, HttpResponse)
     assert caught.value.response.headers["Retry-After"] == "17"
 
 
@@ -101,7 +103,7 @@ def test_an_error_of_the_service_itself_is_raised(
     with pytest.raises(HttpResponseError) as caught:
         connect(retry_total=0).online_endpoints.get(name)
 
-    assert (caught.value.status_code, caught.value.error.code) == (500, "ServiceError")
+    assert (caught.value.status_code, error_of(caught.value).code) == (500, "ServiceError")
 
 
 def test_a_deployment_of_an_endpoint_that_does_not_exist_is_refused_by_the_client(
@@ -121,7 +123,7 @@ def test_a_deployment_of_an_endpoint_that_failed_is_refused(
     with pytest.raises(HttpResponseError, match="has not been created successfully") as caught:
         client.online_deployments.begin_create_or_update(describe(name, model, environment))
 
-    assert (caught.value.status_code, caught.value.error.details[0].code) == (400, "InferencingClientCallFailed")
+    assert (caught.value.status_code, error_of(caught.value).details[0].code) == (400, "InferencingClientCallFailed")
 
 
 def test_deleting_an_endpoint_deletes_its_deployments(

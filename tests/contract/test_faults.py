@@ -15,7 +15,7 @@ from azure.core.exceptions import (
 )
 from azure.identity import ClientSecretCredential
 
-from tests.contract.conftest import Served, create_endpoint, describe, wait_until
+from tests.contract.conftest import Served, create_endpoint, describe, error_of, wait_until
 from tests.support.emulator_process import EmulatorProcess
 
 
@@ -99,9 +99,9 @@ def test_an_operation_fails_with_the_declared_code(
     with pytest.raises(HttpResponseError) as caught:
         create_endpoint(client, name)
 
-    assert (caught.value.status_code, caught.value.error.code) == (200, None)
-    assert caught.value.error.message.startswith(f"{code}: there is no room left.")
-    assert caught.value.error.message.endswith(f"aka.ms/oe-tsg#error-{code.lower()}")
+    assert (caught.value.status_code, error_of(caught.value).code) == (200, None)
+    assert error_of(caught.value).message.startswith(f"{code}: there is no room left.")
+    assert error_of(caught.value).message.endswith(f"aka.ms/oe-tsg#error-{code.lower()}")
     assert client.online_endpoints.get(name).provisioning_state == "Failed"
     with pytest.raises(HttpResponseError, match="unrecoverable"):
         create_endpoint(client, name)

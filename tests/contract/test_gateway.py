@@ -8,7 +8,7 @@ import pytest
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Environment, Model, OnlineRequestSettings
 
-from tests.contract.conftest import Served, create_endpoint, describe, set_traffic
+from tests.contract.conftest import Served, create_endpoint, describe, serving, set_traffic
 from tests.support.emulator_process import EmulatorProcess
 
 
@@ -24,8 +24,8 @@ def troubled(client: MLClient, model: Model, environment: Environment, emulator:
     ):
         wanted = describe(name, model, environment, deployment, script, **settings)
         client.online_deployments.begin_create_or_update(wanted).result()
-    endpoint = set_traffic(client, name, raises=30, other=70)
-    return Served(name, endpoint.scoring_uri, client.online_endpoints.get_keys(name).primary_key, emulator)
+    set_traffic(client, name, raises=30, other=70)
+    return serving(client, emulator, name)
 
 
 def test_an_answer_has_the_services_headers(served: Served) -> None:
@@ -62,8 +62,8 @@ def test_an_unknown_endpoint_is_a_404(served: Served) -> None:
 
 
 def test_an_endpoint_without_traffic_is_a_404(client: MLClient, emulator: EmulatorProcess, name: str) -> None:
-    uri = create_endpoint(client, name).scoring_uri
-    empty = Served(name, uri, client.online_endpoints.get_keys(name).primary_key, emulator)
+    create_endpoint(client, name)
+    empty = serving(client, emulator, name)
 
     answer = empty.score({})
 
@@ -117,7 +117,7 @@ def test_an_aml_token_opens_its_endpoint_only(
     client: MLClient, emulator: EmulatorProcess, name: str, token: Callable[..., str]
 ) -> None:
     uri = create_endpoint(client, name, auth_mode="aml_token").scoring_uri
-    endpoint = Served(name, uri, client.online_endpoints.get_keys(name).access_token, emulator)
+    endpoint = Served(name, str(uri), str(client.online_endpoints.get_keys(name).access_token), emulator)
 
     assert endpoint.score({}).status_code == 404  # let in, and there is nothing to route to
     assert endpoint.score({}, key=token("https://ml.azure.com/.default")).status_code == 401
@@ -126,7 +126,7 @@ def test_an_aml_token_opens_its_endpoint_only(
 def test_an_entra_token_needs_the_right_to_score(
     client: MLClient, emulator: EmulatorProcess, name: str, token: Callable[..., str]
 ) -> None:
-    endpoint = Served(name, create_endpoint(client, name, auth_mode="aad_token").scoring_uri, "", emulator)
+    endpoint = Served(name, str(create_endpoint(client, name, auth_mode="aad_token").scoring_uri), "", emulator)
     scope = "https://ml.azure.com/.default"
 
     codes = [endpoint.score({}, key=token(scope, who)).status_code for who in ("contributor", "stranger")]
@@ -139,8 +139,8 @@ def test_an_entra_token_needs_the_right_to_score(
 def test_trouble_of_the_service_itself_reaches_the_caller_and_passes(
     client: MLClient, emulator: EmulatorProcess, name: str, status: int
 ) -> None:
-    served = Served(name, create_endpoint(client, name).scoring_uri, "", emulator)
-    served.key = client.online_endpoints.get_keys(name).primary_key
+    create_endpoint(client, name)
+    served = serving(client, emulator, name)
     emulator.fail(method="POST", path=f"/inference/westeurope/{name}/score$", status=status, body="upstream error")
 
     answers = [served.score({}) for _ in range(2)]

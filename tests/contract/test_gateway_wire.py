@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -9,7 +10,7 @@ import pytest
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Environment, Model, OnlineRequestSettings
 
-from tests.contract.conftest import Served, create_endpoint, describe, set_traffic
+from tests.contract.conftest import Served, create_endpoint, describe, serving, set_traffic
 from tests.support.emulator_process import EmulatorProcess
 
 SETTINGS = OnlineRequestSettings(request_timeout_ms=20_000, max_concurrent_requests_per_instance=20)
@@ -26,8 +27,8 @@ def open_minded(client: MLClient, model: Model, environment: Environment, emulat
         client.online_deployments.begin_create_or_update(wanted).result()
     endpoint = set_traffic(client, name, live=100)
     endpoint.mirror_traffic = {"shadow": 50}
-    endpoint = client.online_endpoints.begin_create_or_update(endpoint).result()
-    return Served(name, endpoint.scoring_uri, client.online_endpoints.get_keys(name).primary_key, emulator)
+    client.online_endpoints.begin_create_or_update(endpoint).result()
+    return serving(client, emulator, name)
 
 
 def ask(served: Served, query: str = "", http: httpx.Client | None = None, **headers: str) -> httpx.Response:
@@ -86,7 +87,7 @@ def test_a_body_is_passed_on_while_the_model_still_writes_it(open_minded: Served
 def test_a_body_that_outlasts_the_request_timeout_is_cut(open_minded: Served, tmp_path: Path) -> None:
     headers = {"Authorization": f"Bearer {open_minded.key}", "azureml-model-deployment": "hasty"}
     url = f"{open_minded.uri}?wait_for={tmp_path / 'never'}"
-    received = []
+    received: list[str] = []
     with (
         open_minded.emulator.http() as http,
         http.stream("POST", url, content=b"{}", headers=headers) as answer,
@@ -103,7 +104,7 @@ def test_a_large_body_comes_whole(open_minded: Served) -> None:
 
 
 def test_a_body_sent_in_chunks_arrives(served: Served) -> None:
-    def chunks():  # type: ignore[no-untyped-def]
+    def chunks() -> Iterator[bytes]:
         yield b'{"x": '
         yield b"1}"
 
@@ -129,7 +130,7 @@ def copies(client: MLClient, served: Served) -> int:
     """How many requests `shadow` has had; its one worker has answered all that came before this one."""
     assert ask(served, azureml_model_deployment="shadow").status_code == 200
     logs = client.online_deployments.get_logs("shadow", served.name, 10_000)
-    return logs.count("POST /score 200")
+    return str(logs).count("POST /score 200")
 
 
 def test_mirror_traffic_gets_a_share_of_copies_and_nobody_sees_its_answers(
@@ -156,8 +157,8 @@ def test_a_failing_copy_does_not_touch_the_live_answer(
         ).result()
     endpoint = set_traffic(client, name, live=100)
     endpoint.mirror_traffic = {"broken": 50}
-    uri = client.online_endpoints.begin_create_or_update(endpoint).result().scoring_uri
-    served = Served(name, uri, client.online_endpoints.get_keys(name).primary_key, emulator)
+    client.online_endpoints.begin_create_or_update(endpoint).result()
+    served = serving(client, emulator, name)
 
     answers = [served.score({}) for _ in range(30)]
 

@@ -13,7 +13,7 @@ from rollway.emulator.core.clock import Clock
 from rollway.emulator.core.errors import ArmError
 from rollway.emulator.core.seed import Seed
 from rollway.emulator.login.identity import Identity
-from tests.contract.conftest import Arm
+from tests.contract.conftest import Arm, error_of
 from tests.support.emulator_process import EmulatorProcess, running_emulator
 from tests.support.plain_rest import PlainRest
 
@@ -127,7 +127,7 @@ def test_a_principal_without_a_role_gets_403(connect: Callable[..., MLClient]) -
         connect(client_id="stranger").workspaces.get("local")
 
     assert caught.value.status_code == 403
-    assert caught.value.error.code == "AuthorizationFailed"
+    assert error_of(caught.value).code == "AuthorizationFailed"
     assert "Microsoft.MachineLearningServices/workspaces/read" in str(caught.value)
 
 
@@ -153,4 +153,4 @@ def test_what_does_not_exist_is_named(connect: Callable[..., MLClient], where: d
     with pytest.raises(ResourceNotFoundError) as caught:
         connect(**where).workspaces.get(where.get("workspace", "local"))
 
-    assert caught.value.error.code == code
+    assert error_of(caught.value).code == code

@@ -17,13 +17,14 @@ from azure.ai.ml.entities import (
 )
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
-from tests.contract.conftest import FIXTURES, Served, create_endpoint, describe, set_traffic
+from tests.contract.conftest import FIXTURES, create_endpoint, describe, error_of, serving, set_traffic
 from tests.support.emulator_process import EmulatorProcess
 
 
 def create(client: MLClient, name: str, compute: str = "cluster") -> KubernetesOnlineEndpoint:
     endpoint = KubernetesOnlineEndpoint(name=name, compute=compute, auth_mode="key")
-    return client.online_endpoints.begin_create_or_update(endpoint).result()
+    made: KubernetesOnlineEndpoint = client.online_endpoints.begin_create_or_update(endpoint).result()
+    return made
 
 
 def describe_kubernetes(
@@ -41,7 +42,7 @@ def describe_kubernetes(
 
 def fields(error: HttpResponseError) -> dict[str, list[str]]:
     assert error.status_code == 400
-    found: dict[str, list[str]] = json.loads(error.error.details[0].message)["errors"]
+    found: dict[str, list[str]] = json.loads(error_of(error).details[0].message)["errors"]
     return found
 
 
@@ -65,15 +66,17 @@ def test_a_kubernetes_endpoint_serves(
     client.online_deployments.begin_create_or_update(wanted).result()
     endpoint = set_traffic(client, name, blue=100)
 
-    key = client.online_endpoints.get_keys(name).primary_key
-    answer = Served(name, endpoint.scoring_uri, key, emulator).score({})
+    answer = serving(client, emulator, name).score({})
 
     assert isinstance(created, KubernetesOnlineEndpoint)
     assert isinstance(endpoint, KubernetesOnlineEndpoint)
-    assert endpoint.compute.endswith("/workspaces/local/computes/cluster")
+    assert str(endpoint.compute).endswith("/workspaces/local/computes/cluster")
     found = client.online_deployments.get("blue", name)
     assert isinstance(found, KubernetesOnlineDeployment)
-    assert (found.provisioning_state, found.resources.requests.cpu) == ("Succeeded", "500m")
+    assert found.provisioning_state == "Succeeded"
+    assert found.resources
+    assert found.resources.requests
+    assert found.resources.requests.cpu == "500m"
     assert (answer.status_code, answer.json()["answer"]) == (200, 42)
 
 

@@ -9,7 +9,7 @@ import pytest
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Environment, Model
 
-from tests.contract.conftest import Arm, Served, create_endpoint, describe, set_traffic
+from tests.contract.conftest import Arm, Served, create_endpoint, describe, serving, set_traffic
 from tests.support.emulator_process import EmulatorProcess, running_emulator
 from tests.support.other_clients import ClientError, OtherClient, monitor_client
 from tests.support.plain_rest import PlainRest
@@ -24,8 +24,8 @@ def scored(client: MLClient, model: Model, environment: Environment, emulator: E
     create_endpoint(client, name)
     for script in ("good", "raises"):
         client.online_deployments.begin_create_or_update(describe(name, model, environment, script, script)).result()
-    uri = set_traffic(client, name, good=100).scoring_uri
-    served = Served(name, uri, client.online_endpoints.get_keys(name).primary_key, emulator)
+    set_traffic(client, name, good=100)
+    served = serving(client, emulator, name)
     answers = [served.score({}) for _ in range(7)]
     answers += [served.score({}, azureml_model_deployment="raises") for _ in range(3)]
     answers += [served.score({}, key="wrong"), served.score({}, azureml_model_deployment="absent")]

@@ -4,19 +4,30 @@ import json
 import threading
 from pathlib import Path
 
+import httpx
 import pytest
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Environment, Model
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
-from tests.contract.conftest import FIXTURES, Arm, Served, create_endpoint, describe, set_traffic, wait_until
+from tests.contract.conftest import (
+    FIXTURES,
+    Arm,
+    Served,
+    create_endpoint,
+    describe,
+    error_of,
+    serving,
+    set_traffic,
+    wait_until,
+)
 from tests.support.emulator_process import EmulatorProcess
 
 
 def fields(caught: pytest.ExceptionInfo[HttpResponseError]) -> dict[str, list[str]]:
     """The problems by field of a refused request."""
     assert caught.value.status_code == 400
-    found: dict[str, list[str]] = json.loads(caught.value.error.details[0].message)["errors"]
+    found: dict[str, list[str]] = json.loads(error_of(caught.value).details[0].message)["errors"]
     return found
 
 
@@ -46,8 +57,8 @@ def test_a_raising_init_fails_the_operation_and_leaves_its_traceback_in_the_log(
     with pytest.raises(HttpResponseError) as caught:
         client.online_deployments.begin_create_or_update(wanted).result()
 
-    assert (caught.value.status_code, caught.value.error.code) == (200, None)
-    assert caught.value.error.message.startswith("ResourceNotReady: User container has crashed or terminated")
+    assert (caught.value.status_code, error_of(caught.value).code) == (200, None)
+    assert error_of(caught.value).message.startswith("ResourceNotReady: User container has crashed or terminated")
     assert client.online_deployments.get("blue", name).provisioning_state == "Failed"
     assert "the weights are from another planet" in client.online_deployments.get_logs("blue", name, lines=200)
 
@@ -84,9 +95,9 @@ def test_an_environment_that_cannot_be_built_fails_with_the_build_log(
     with pytest.raises(HttpResponseError) as caught:
         client.online_deployments.begin_create_or_update(describe(name, model, broken)).result()
 
-    assert caught.value.error.code is None
-    assert caught.value.error.message.startswith("ImageBuildFailure: ")
-    assert "rollway-package-that-does-not-exist" in caught.value.error.message
+    assert error_of(caught.value).code is None
+    assert error_of(caught.value).message.startswith("ImageBuildFailure: ")
+    assert "rollway-package-that-does-not-exist" in error_of(caught.value).message
     assert "rollway-package-that-does-not-exist" in client.online_deployments.get_logs("blue", name, lines=100)
 
 
@@ -177,7 +188,7 @@ def test_a_write_while_an_operation_runs_is_a_conflict(
     with pytest.raises(ResourceExistsError, match="Already running method PUT") as caught:
         client.online_endpoints.begin_create_or_update(endpoint)
 
-    assert caught.value.error.code == "Conflict"
+    assert error_of(caught.value).code == "Conflict"
     assert running.result().provisioning_state == "Succeeded"
 
 
@@ -186,20 +197,20 @@ def test_a_failed_update_leaves_the_old_revision_serving_and_can_be_corrected(
 ) -> None:
     create_endpoint(client, name)
     client.online_deployments.begin_create_or_update(describe(name, model, environment)).result()
-    endpoint = set_traffic(client, name, blue=100)
-    serving = Served(name, endpoint.scoring_uri, client.online_endpoints.get_keys(name).primary_key, emulator)
+    set_traffic(client, name, blue=100)
+    blue = serving(client, emulator, name)
 
     with pytest.raises(HttpResponseError, match="ResourceNotReady"):
         client.online_deployments.begin_create_or_update(
             describe(name, model, environment, script="broken_init")
         ).result()
     failed = client.online_deployments.get("blue", name)
-    while_failed = serving.score({})
+    while_failed = blue.score({})
     client.online_deployments.begin_create_or_update(describe(name, model, environment, script="wrong_output")).result()
 
     assert failed.provisioning_state == "Failed"
     assert (while_failed.status_code, while_failed.json()["answer"]) == (200, 42)
-    assert serving.score({}).json() == {"unexpected": "content"}
+    assert blue.score({}).json() == {"unexpected": "content"}
 
 
 def test_a_single_file_model_keeps_its_name_in_the_model_directory(
@@ -209,10 +220,10 @@ def test_a_single_file_model_keeps_its_name_in_the_model_directory(
     model = client.models.create_or_update(Model(name=name, path=str(tmp_path / "model.txt"), version="7"))
     create_endpoint(client, name)
     client.online_deployments.begin_create_or_update(describe(name, model, environment)).result()
-    endpoint = set_traffic(client, name, blue=100)
-    serving = Served(name, endpoint.scoring_uri, client.online_endpoints.get_keys(name).primary_key, emulator)
+    set_traffic(client, name, blue=100)
+    blue = serving(client, emulator, name)
 
-    assert serving.score({}).json()["model_version"] == "7"
+    assert blue.score({}).json()["model_version"] == "7"
     log = client.online_deployments.get_logs("blue", name, lines=9, container_type="storage-initializer")
     assert f"Downloaded model {name}:7 as model.txt" in log
 
@@ -223,9 +234,9 @@ def test_deleting_a_deployment_lets_its_requests_in_flight_end(
     endpoint = create_endpoint(client, name)
     wanted = describe(name, model, environment, script="slow", environment_variables={"SLOW_SECONDS": "2"})
     client.online_deployments.begin_create_or_update(wanted).result()
-    uri, key = client.online_endpoints.get(name).scoring_uri, client.online_endpoints.get_keys(name).primary_key
-    serving, answers = Served(name, uri, key, emulator), []
-    request = threading.Thread(target=lambda: answers.append(serving.score({}, azureml_model_deployment="blue")))
+    blue = serving(client, emulator, name)
+    answers: list[httpx.Response] = []
+    request = threading.Thread(target=lambda: answers.append(blue.score({}, azureml_model_deployment="blue")))
     request.start()
     wait_until(lambda: any(one["path"].endswith(f"{name}/score") for one in emulator.get("requests")))
 
@@ -234,4 +245,4 @@ def test_deleting_a_deployment_lets_its_requests_in_flight_end(
 
     assert endpoint.name == name
     assert [answer.status_code for answer in answers] == [200]
-    assert serving.score({}, azureml_model_deployment="blue").status_code == 404
+    assert blue.score({}, azureml_model_deployment="blue").status_code == 404

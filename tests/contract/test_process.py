@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -142,7 +143,8 @@ def test_env_prints_the_same_variables_for_a_shell_and_as_json(tmp_path: Path) -
 def test_the_bundle_keeps_the_roots_that_were_in_force(tmp_path: Path) -> None:
     with running_emulator(tmp_path) as emulator:
         bundle = ssl.create_default_context(cafile=emulator.environment["SSL_CERT_FILE"])
-        names = {dict(part[0] for part in one["subject"]).get("organizationName") for one in bundle.get_ca_certs()}
+        roots: list[Any] = bundle.get_ca_certs()
+        names = {dict(part[0] for part in one["subject"]).get("organizationName") for one in roots}
 
     assert "Rollway local Azure ML" in names
     assert len(names) > 20

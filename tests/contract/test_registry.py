@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from azure.ai.ml import MLClient
@@ -9,7 +10,7 @@ from azure.ai.ml.entities import Environment, Model
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.identity import DefaultAzureCredential
 
-from tests.contract.conftest import Served, create_endpoint, describe, set_traffic
+from tests.contract.conftest import create_endpoint, describe, serving, set_traffic
 from tests.support.emulator_process import EmulatorProcess
 
 LATEST = "azureml://registries/azureml/environments/sklearn-1.5/labels/latest"
@@ -28,10 +29,12 @@ def team(emulator: EmulatorProcess) -> MLClient:
     return MLClient(DefaultAzureCredential(disable_instance_discovery=True), registry_name="team")
 
 
-def register(team: MLClient, name: str, folder: Path, version: str, **settings: object) -> Model:
+def register(team: MLClient, name: str, folder: Path, version: str, **settings: Any) -> Model:
     """A version of a model in the registry, with a file of its own."""
     (folder / version).write_text(f"version {version}")
-    return team.models.create_or_update(Model(name=name, version=version, path=str(folder / version), **settings))
+    wanted = Model(name=name, version=version, path=str(folder / version), **settings)
+    made: Model = team.models.create_or_update(wanted)
+    return made
 
 
 def test_curated_environments_are_read_from_the_registry(registry: MLClient) -> None:
@@ -72,10 +75,9 @@ def test_a_deployment_runs_in_the_latest_version_of_a_curated_environment(
 ) -> None:
     create_endpoint(client, name)
     client.online_deployments.begin_create_or_update(describe(name, model, LATEST)).result()
-    endpoint = set_traffic(client, name, blue=100)
+    set_traffic(client, name, blue=100)
 
-    key = client.online_endpoints.get_keys(name).primary_key
-    answer = Served(name, endpoint.scoring_uri, key, emulator).score({})
+    answer = serving(client, emulator, name).score({})
 
     assert client.online_deployments.get("blue", name).environment == LATEST.replace("labels/latest", "versions/27")
     assert (answer.status_code, answer.json()["answer"]) == (200, 42)
@@ -147,10 +149,9 @@ def test_a_deployment_serves_a_model_of_a_registry(
     create_endpoint(client, name)
     wanted = describe(name, f"azureml://registries/team/models/{name}/{tail}", environment)
     client.online_deployments.begin_create_or_update(wanted).result()
-    endpoint = set_traffic(client, name, blue=100)
+    set_traffic(client, name, blue=100)
 
-    key = client.online_endpoints.get_keys(name).primary_key
-    answer = Served(name, endpoint.scoring_uri, key, emulator).score({})
+    answer = serving(client, emulator, name).score({})
 
     assert client.online_deployments.get("blue", name).model == registered.id
     assert answer.json()["model_version"] == "1"

@@ -11,7 +11,7 @@ from azure.ai.ml.entities import ManagedOnlineEndpoint
 from azure.core.exceptions import ResourceExistsError
 from azure.storage.blob import ContainerClient
 
-from tests.contract.conftest import Arm, create_endpoint
+from tests.contract.conftest import Arm, create_endpoint, error_of
 from tests.support.emulator_process import EmulatorProcess
 
 CLIENTS = 20
@@ -56,7 +56,7 @@ def test_of_many_writes_to_one_endpoint_one_at_a_time_is_accepted(
         try:
             client.online_endpoints.begin_create_or_update(wanted)
         except ResourceExistsError as exc:
-            return str(exc.error.code)
+            return str(error_of(exc).code)
         return "accepted"
 
     assert Counter(at_once(write)) == {"accepted": 1, "Conflict": CLIENTS - 1}

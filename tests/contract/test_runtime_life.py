@@ -12,7 +12,7 @@ from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Environment, Model, OnlineRequestSettings, ProbeSettings
 from azure.core.exceptions import HttpResponseError
 
-from tests.contract.conftest import Served, create_endpoint, describe, set_traffic
+from tests.contract.conftest import Served, create_endpoint, describe, serving, set_traffic
 from tests.support.emulator_process import EmulatorProcess
 
 DEADLINE_SECONDS = 40
@@ -30,8 +30,8 @@ def serve(client: MLClient, model: Model, environment: Environment, emulator: Em
         requests = OnlineRequestSettings(request_timeout_ms=500, max_concurrent_requests_per_instance=5)
         wanted = describe(name, model, environment, "blue", "unsteady", request_settings=requests, **settings)
         client.online_deployments.begin_create_or_update(wanted).result()
-        uri = set_traffic(client, name, blue=100).scoring_uri
-        return Served(name, uri, client.online_endpoints.get_keys(name).primary_key, emulator)
+        set_traffic(client, name, blue=100)
+        return serving(client, emulator, name)
 
     return make
 
@@ -47,7 +47,8 @@ def score_until(served: Served, is_wanted: Callable[[httpx.Response], bool]) -> 
 
 
 def reason(answer: httpx.Response) -> str | None:
-    return answer.headers.get("ms-azureml-model-error-reason")
+    found: str | None = answer.headers.get("ms-azureml-model-error-reason")
+    return found
 
 
 def test_a_container_that_hangs_is_started_again_after_its_liveness_probe_has_failed(serve: Serve) -> None:

@@ -238,7 +238,7 @@ def test_a_strange_range_is_refused(emulator: EmulatorProcess, container: tuple[
     url, query = container
     with emulator.http() as http:
         http.put(f"{url}/a?{query}", headers={"x-ms-blob-type": "BlockBlob"}, content=b"0123456789")
-        answer = http.get(f"{url}/a?{query}", headers={"x-ms-range": wanted.encode("latin-1")})
+        answer = http.get(f"{url}/a?{query}", headers={b"x-ms-range": wanted.encode("latin-1")})
 
     assert (answer.status_code, answer.headers["x-ms-error-code"]) == (416, "InvalidRange")
 

@@ -34,6 +34,11 @@ def container(emulator: EmulatorProcess, container_url: str) -> ContainerClient:
     return ContainerClient.from_container_url(container_url)
 
 
+def code_of(error: HttpResponseError) -> str:
+    """Return the code of a storage error; the client adds it to azure-core's exceptions when it runs."""
+    return str(vars(error)["error_code"])
+
+
 def test_a_blob_comes_back_with_its_metadata(container: ContainerClient) -> None:
     container.upload_blob("folder/a.txt", b"hello", metadata={"name": "model"})
 
@@ -84,7 +89,7 @@ def test_uncommitted_blocks_cannot_be_committed_by_a_wrong_name(container: Conta
     with pytest.raises(HttpResponseError) as caught:
         blob.commit_block_list([BlobBlock("missing")])
 
-    assert caught.value.error_code == "InvalidBlockList"
+    assert code_of(caught.value) == "InvalidBlockList"
 
 
 def test_an_existing_blob_is_not_overwritten_unasked(container: ContainerClient) -> None:
@@ -93,7 +98,7 @@ def test_an_existing_blob_is_not_overwritten_unasked(container: ContainerClient)
     with pytest.raises(ResourceExistsError) as caught:
         container.upload_blob("a", b"2")
 
-    assert caught.value.error_code == "BlobAlreadyExists"
+    assert code_of(caught.value) == "BlobAlreadyExists"
     assert container.get_blob_client("a").download_blob().readall() == b"1"
 
 
@@ -101,7 +106,7 @@ def test_a_missing_blob_is_a_404_with_its_code(container: ContainerClient) -> No
     with pytest.raises(ResourceNotFoundError) as caught:
         container.get_blob_client("absent").get_blob_properties()
 
-    assert caught.value.error_code == "BlobNotFound"
+    assert code_of(caught.value) == "BlobNotFound"
 
 
 def test_blobs_are_listed_by_prefix(container: ContainerClient) -> None:
@@ -125,7 +130,7 @@ def test_a_changed_signature_is_refused(emulator: EmulatorProcess, container_url
     with pytest.raises(ClientAuthenticationError) as caught:
         ContainerClient.from_container_url(forged).upload_blob("a", b"")
 
-    assert (caught.value.status_code, caught.value.error_code) == (403, "AuthenticationFailed")
+    assert (caught.value.status_code, code_of(caught.value)) == (403, "AuthenticationFailed")
 
 
 def test_a_signature_is_for_its_container_only(emulator: EmulatorProcess, container_url: str) -> None:

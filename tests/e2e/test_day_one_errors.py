@@ -7,6 +7,8 @@ import pytest
 
 from tests.support.world import FIXTURES, Rollout, World
 
+Before = tuple[dict[str, int] | None, list[str]]  # traffic and online deployments
+
 
 def assert_refused(done: subprocess.CompletedProcess[str], code: int, *texts: str) -> None:
     """The exit code, every text on stderr, an empty stdout, and none of our own tracebacks."""
@@ -33,7 +35,7 @@ def aimed_at(world: World, live: tuple[str, Rollout], fixture: str = "good", **o
 
 
 @pytest.fixture
-def before(world: World, live: tuple[str, Rollout]) -> tuple[dict[str, int] | None, list[str]]:
+def before(world: World, live: tuple[str, Rollout]) -> Before:
     """Traffic and online deployments of the endpoint that serves."""
     return world.rest.traffic(live[0]), world.rest.online_deployments(live[0])
 
@@ -62,7 +64,7 @@ def before(world: World, live: tuple[str, Rollout]) -> tuple[dict[str, int] | No
     ids=["wrong secret", "empty secret", "no credentials", "unknown workspace", "no workspace named"],
 )
 def test_who_and_where(
-    world: World, live: tuple[str, Rollout], before: tuple, settings: dict[str, str | None], texts: tuple[str, ...]
+    world: World, live: tuple[str, Rollout], before: Before, settings: dict[str, str | None], texts: tuple[str, ...]
 ) -> None:
     done = world.deploy(aimed_at(world, live), **settings)
 
@@ -70,7 +72,7 @@ def test_who_and_where(
     assert_untouched(world, live, *before)
 
 
-def test_no_access_to_the_workspace(world: World, live: tuple[str, Rollout], before: tuple) -> None:
+def test_no_access_to_the_workspace(world: World, live: tuple[str, Rollout], before: Before) -> None:
     done = world.deploy(aimed_at(world, live), AZURE_CLIENT_ID="visitor", AZURE_CLIENT_SECRET="visitor-secret")
 
     assert_refused(done, 2, "AuthorizationFailed", "AzureML Data Scientist")
@@ -92,7 +94,7 @@ def test_cloud_that_cannot_be_reached(world: World, live: tuple[str, Rollout]) -
     ids=["name", "version"],
 )
 def test_unknown_model_or_version(
-    world: World, live: tuple[str, Rollout], before: tuple, model: str, texts: tuple[str, ...]
+    world: World, live: tuple[str, Rollout], before: Before, model: str, texts: tuple[str, ...]
 ) -> None:
     rollout = world.make_rollout(model=model.format(name=live[0]))
 
@@ -103,7 +105,7 @@ def test_unknown_model_or_version(
     assert world.rest.online_deployments(rollout.name) == [], "the endpoint was made side by side, and stays empty"
 
 
-def test_all_problems_of_the_files_at_once(world: World, live: tuple[str, Rollout], before: tuple) -> None:
+def test_all_problems_of_the_files_at_once(world: World, live: tuple[str, Rollout], before: Before) -> None:
     rollout = aimed_at(world, live, instance_count=0, instnce_type="Standard_DS3_v2")
     rollout.endpoint = {"name": "9 lives"}
     rollout.rollout["smoke_tests"] = {}
@@ -121,7 +123,7 @@ def test_all_problems_of_the_files_at_once(world: World, live: tuple[str, Rollou
     assert_untouched(world, live, *before)
 
 
-def test_missing_and_malformed_files(world: World, live: tuple[str, Rollout], before: tuple) -> None:
+def test_missing_and_malformed_files(world: World, live: tuple[str, Rollout], before: Before) -> None:
     rollout = aimed_at(world, live)
     folder = Path(rollout.write())
     (folder / "endpoint.yml").unlink()
@@ -139,7 +141,7 @@ def test_missing_and_malformed_files(world: World, live: tuple[str, Rollout], be
     assert_untouched(world, live, *before)
 
 
-def test_scoring_script_is_missing(world: World, live: tuple[str, Rollout], before: tuple) -> None:
+def test_scoring_script_is_missing(world: World, live: tuple[str, Rollout], before: Before) -> None:
     code = {"code": str(FIXTURES / "good"), "scoring_script": "scor.py"}
 
     done = world.deploy(aimed_at(world, live, code_configuration=code))
@@ -157,7 +159,7 @@ def test_endpoint_name_is_taken(world: World) -> None:
     assert_refused(done, 2, "cannot create the endpoint 'taken'", "choose another name in endpoint.yml")
 
 
-def test_environment_that_cannot_be_built(world: World, live: tuple[str, Rollout], before: tuple) -> None:
+def test_environment_that_cannot_be_built(world: World, live: tuple[str, Rollout], before: Before) -> None:
     environment = {
         "image": "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04",
         "conda_file": str(FIXTURES / "broken_conda.yaml"),
@@ -170,7 +172,7 @@ def test_environment_that_cannot_be_built(world: World, live: tuple[str, Rollout
 
 
 def test_init_that_raises_shows_the_containers_own_traceback(
-    world: World, live: tuple[str, Rollout], before: tuple
+    world: World, live: tuple[str, Rollout], before: Before
 ) -> None:
     done = world.deploy(aimed_at(world, live, "broken_init"))
 
@@ -190,7 +192,7 @@ def test_init_that_raises_shows_the_containers_own_traceback(
 def test_smoke_test_that_fails_moves_no_traffic(
     world: World,
     live: tuple[str, Rollout],
-    before: tuple,
+    before: Before,
     fixture: str,
     expect: dict[str, object],
     texts: tuple[str, ...],

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.support.world import FIXTURES, World
+from tests.support.world import FIXTURES, Rollout, World
 
 
 def test_model_given_by_file(world: World) -> None:
@@ -50,7 +50,7 @@ def test_image_only_environment(world: World) -> None:
     assert world.rest.score(rollout.name, {"data": [[1.0]]}).status_code == 200
 
 
-def test_environment_referenced_by_name(world: World, live: tuple) -> None:
+def test_environment_referenced_by_name(world: World, live: tuple[str, Rollout]) -> None:
     rollout = world.make_rollout(environment="azureml:fixtures:1")
 
     done = world.deploy(rollout)
@@ -59,7 +59,7 @@ def test_environment_referenced_by_name(world: World, live: tuple) -> None:
     assert "fixtures:1" in done.stdout
 
 
-def test_identical_environment_is_registered_once(world: World, live: tuple) -> None:
+def test_identical_environment_is_registered_once(world: World, live: tuple[str, Rollout]) -> None:
     done = world.deploy(world.make_rollout(), "--dry-run")
 
     assert done.returncode == 0, done.stderr

@@ -1,7 +1,7 @@
 """Going back, as a user sees it."""
 
 from tests.support.rest import Client
-from tests.support.world import World
+from tests.support.world import Rollout, World
 
 EXPECT_VERSION_2 = {"type": "object", "properties": {"model_version": {"const": "2"}}}
 
@@ -52,7 +52,7 @@ def test_a_rollback_goes_to_what_is_there_or_rolls_it_out_anew_and_stays_there(w
     assert tags_with_values(world, name)["rollway:pinned"].startswith(f"rolled back to model {name}:2 by ")
 
 
-def test_where_nothing_was_replaced_there_is_nothing_to_go_back_to(world: World, live: tuple) -> None:
+def test_where_nothing_was_replaced_there_is_nothing_to_go_back_to(world: World, live: tuple[str, Rollout]) -> None:
     rollout = live[1]
     before = world.rest.last_request()
 

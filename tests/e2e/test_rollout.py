@@ -4,7 +4,7 @@ import json
 import signal
 
 from tests.support.rest import Client
-from tests.support.world import World
+from tests.support.world import Rollout, World
 
 
 def test_second_version_takes_over_without_a_failed_request(world: World) -> None:
@@ -28,7 +28,7 @@ def test_second_version_takes_over_without_a_failed_request(world: World) -> Non
     assert len(world.rest.online_deployments(rollout.name)) == 1, "what was replaced is deleted"
 
 
-def test_unchanged_rollout_is_a_no_op_that_writes_nothing(world: World, live: tuple) -> None:
+def test_unchanged_rollout_is_a_no_op_that_writes_nothing(world: World, live: tuple[str, Rollout]) -> None:
     name, rollout = live
     before = world.rest.last_request()
     traffic = world.rest.traffic(name)
@@ -58,7 +58,7 @@ def test_plan_and_dry_run_write_nothing_and_say_what_would_be_done(world: World)
     assert rollout.name not in world.rest.endpoints()
 
 
-def test_plan_names_each_field_that_differs(world: World, live: tuple) -> None:
+def test_plan_names_each_field_that_differs(world: World, live: tuple[str, Rollout]) -> None:
     name, rollout = live
     changed = world.make_rollout(environment_variables={"GREETING": "hello"})
     changed.endpoint = rollout.endpoint

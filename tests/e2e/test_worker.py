@@ -105,7 +105,7 @@ def test_a_run_created_through_the_ui_is_carried_out_by_a_worker(world: World, o
     ],
 )
 def test_a_form_with_a_wrong_field_is_refused_before_anything_starts(
-    operator: Operator, field: str, value: object, reason: str
+    operator: Operator, field: str, value: Any, reason: str
 ) -> None:
     answer = operator.start_run(**{field: value})
 

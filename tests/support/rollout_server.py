@@ -122,7 +122,7 @@ def kill_at(method: str, path: str, occurrence: int, moment: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return response
 
-    requests.Session.send = counted  # type: ignore[method-assign]
+    requests.Session.send = counted  # type: ignore[method-assign, assignment]
 
 
 def remember_answers(path: str) -> None:
@@ -136,7 +136,7 @@ def remember_answers(path: str) -> None:
                 file.write(json.dumps(response.json()) + "\n")
         return response
 
-    requests.Session.send = remembered  # type: ignore[method-assign]
+    requests.Session.send = remembered  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":
