@@ -11,12 +11,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from rollway.emulator.arm import assets, capacity, endpoints, kubernetes, online_deployments, registry, workspaces
-from rollway.emulator.arm.provisioning import resume
-from rollway.emulator.arm.resource_manager import DATA_PLANE, Arm
+from rollway.emulator.arm.provisioning import resume_operations
+from rollway.emulator.arm.resource_manager import DATA_PLANE, ResourceManager
 from rollway.emulator.arm.seeded_models import create_seeded_models
 from rollway.emulator.blob import blobs
 from rollway.emulator.blob.requests import serve_blob
-from rollway.emulator.control.api import Steering, Witness
+from rollway.emulator.control.api import ControlApi, RequestRecorder
 from rollway.emulator.control.page import get_page
 from rollway.emulator.core import errors
 from rollway.emulator.login.identity import (
@@ -25,12 +25,11 @@ from rollway.emulator.login.identity import (
     get_openid_configuration,
     post_token,
 )
-from rollway.emulator.monitor import autoscale
-from rollway.emulator.monitor import metrics_api as monitor
-from rollway.emulator.monitor.autoscaler import Scaling
+from rollway.emulator.monitor import autoscale, metrics_api
+from rollway.emulator.monitor.autoscaler import Autoscaler
 from rollway.emulator.monitor.usage import watch_usage
 from rollway.emulator.scoring.gateway import Gateway
-from rollway.emulator.state import Emulator, report_failure
+from rollway.emulator.state import Emulator, log_failure
 
 CLOUD = "LocalCloud"
 ARM_ROUTES = [
@@ -41,7 +40,7 @@ ARM_ROUTES = [
     *endpoints.ROUTES,
     *online_deployments.ROUTES,
     *registry.ROUTES,
-    *monitor.ROUTES,
+    *metrics_api.ROUTES,
     *autoscale.ROUTES,
 ]
 ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -49,23 +48,23 @@ ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 def build_app(emulator: Emulator) -> ASGIApp:
     """The ASGI application; its lifespan starts and stops the containers."""
-    arm = Arm(emulator, ARM_ROUTES)
+    arm = ResourceManager(emulator, ARM_ROUTES)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         workspaces.create_seeded_workspaces(emulator)
         create_seeded_models(emulator)
-        resume(emulator)
+        resume_operations(emulator)
         watchers = [
             asyncio.create_task(watch, name=f"watch {what}")
             for what, watch in (
                 ("containers", emulator.fleet.watch()),
                 ("usage", watch_usage(emulator)),
-                ("autoscale", Scaling(emulator, arm).watch()),
+                ("autoscale", Autoscaler(emulator, arm).watch()),
             )
         ]
         for watcher in watchers:
-            watcher.add_done_callback(report_failure)
+            watcher.add_done_callback(log_failure)
         try:
             yield
         finally:
@@ -81,7 +80,7 @@ def build_app(emulator: Emulator) -> ASGIApp:
 
     app = Starlette(
         routes=[
-            *Steering(emulator).routes(),
+            *ControlApi(emulator).routes(),
             Route("/", get_page),
             Route("/metadata/endpoints", get_cloud_metadata),
             Route("/{tenant}/v2.0/.well-known/openid-configuration", get_openid_configuration),
@@ -96,7 +95,7 @@ def build_app(emulator: Emulator) -> ASGIApp:
         lifespan=lifespan,
     )
     app.state.emulator = emulator
-    return Witness(Gateway(emulator, app), emulator)
+    return RequestRecorder(Gateway(emulator, app), emulator)
 
 
 async def answer_error(_: Request, error: Exception) -> Response:

@@ -21,12 +21,12 @@ from rollway.emulator.certificates import Certificates, provide_certificates
 from rollway.emulator.core.clock import Profile
 from rollway.emulator.core.seed import Seed, load_seed
 from rollway.emulator.core.store import Store
-from rollway.emulator.state import assemble
+from rollway.emulator.state import create_emulator
 
 log = logging.getLogger("rollway.emulator")
 
 LOOPBACK = "127.0.0.1"
-SECRET_VARIABLE, LEAST_SECRET_CHARACTERS = "ROLLWAY_EMULATOR_SECRET", 16
+SECRET_VARIABLE, MIN_SECRET_CHARACTERS = "ROLLWAY_EMULATOR_SECRET", 16
 DATABASE, LOCK = "emulator.sqlite", "emulator.lock"
 CONNECTION = "connection"
 # Clients poll every few seconds and would find their connection closed just then.
@@ -71,12 +71,12 @@ def run(
         del os.environ[name]
     folder = folder.resolve()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _locked(folder), closing(Store(folder / DATABASE)) as store:
+    with _hold_lock(folder), closing(Store(folder / DATABASE)) as store:
         loaded = load_seed(store, seed)
         files = provide_certificates(store, folder / "tls", Path(roots) if roots else None, public_name)
-        with _bound(store, host, port) as listener:
+        with _listen(store, host, port) as listener:
             url = f"https://{public_name or 'localhost'}:{listener.getsockname()[1]}"
-            emulator = assemble(folder, store, loaded, url=url, profile=profile, images=images, secret=secret)
+            emulator = create_emulator(folder, store, loaded, url=url, profile=profile, images=images, secret=secret)
             config = uvicorn.Config(
                 build_app(emulator),
                 ssl_keyfile=files.server,
@@ -110,8 +110,8 @@ def check_exposure(host: str, public_name: str | None, secret: str) -> None:
     if is_loopback and public_name is None:
         return
     missing = [] if public_name else ["--public-name with the name under which other machines reach it"]
-    if len(secret) < LEAST_SECRET_CHARACTERS:
-        missing.append(f"{SECRET_VARIABLE} with a secret of at least {LEAST_SECRET_CHARACTERS} characters")
+    if len(secret) < MIN_SECRET_CHARACTERS:
+        missing.append(f"{SECRET_VARIABLE} with a secret of at least {MIN_SECRET_CHARACTERS} characters")
     if missing:
         reason = "whoever reaches the emulator can run code on this machine"
         raise NotSafe(f"refused to listen on {host}: {reason}. It needs {' and '.join(missing)}")
@@ -159,7 +159,7 @@ def client_environment(url: str, seed: Seed, files: Certificates) -> dict[str, s
 def read_client_environment(folder: Path) -> dict[str, str]:
     """The variables of the emulator that runs on a state directory; raises NotRunning."""
     try:
-        with _locked(folder):
+        with _hold_lock(folder):
             raise NotRunning(f"no emulator runs on {folder}")
     except FileNotFoundError as exc:
         raise NotRunning(f"no emulator runs on {folder}") from exc
@@ -174,7 +174,7 @@ def read_client_environment(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _hold_lock(folder: Path) -> Iterator[None]:
     """Hold the state directory; the lock goes with the process, however it ends."""
     with (folder / LOCK).open("a") as file:
         try:
@@ -185,7 +185,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _bound(store: Store, host: str, port: int) -> Iterator[socket.socket]:
+def _listen(store: Store, host: str, port: int) -> Iterator[socket.socket]:
     wanted = [port] if port else [int(store.setting("port") or 0), 0]
     for number in wanted:
         # Said outright, because asyncio switches Nagle's delay off only for sockets that say TCP.

@@ -15,7 +15,7 @@ from rollway.emulator.core.clock import Clock, Profile
 from rollway.emulator.core.errors import Document
 from rollway.emulator.core.faults import Faults
 from rollway.emulator.core.operations import Operations
-from rollway.emulator.core.samples import Traffic
+from rollway.emulator.core.samples import Samples
 from rollway.emulator.core.seed import Seed
 from rollway.emulator.core.store import Store
 from rollway.emulator.core.throttling import Throttle
@@ -43,7 +43,7 @@ class Emulator:
     throttle: Throttle
     blobs: Blobs
     fleet: Fleet
-    traffic: Traffic
+    samples: Samples
     images: Path | None = None
     secret: str = ""  # for `/_emulator/` and the page; empty on loopback, where none is needed
     requests: deque[Document] = field(default_factory=lambda: deque(maxlen=REQUESTS_KEPT))
@@ -56,7 +56,7 @@ class Emulator:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(report_failure)
+        task.add_done_callback(log_failure)
 
     async def stop_work(self) -> None:
         """Cancel all work and stop all containers."""
@@ -67,7 +67,7 @@ class Emulator:
         await self.fleet.stop_all()
 
 
-def assemble(
+def create_emulator(
     folder: Path, store: Store, seed: Seed, *, url: str, profile: Profile, images: Path | None, secret: str = ""
 ) -> Emulator:
     """The emulator of a state directory, answering at `url`."""
@@ -82,16 +82,16 @@ def assemble(
         store=store,
         operations=Operations(store, clock),
         throttle=Throttle(seed.throttling, clock),
-        identity=Identity(seed, kept_secret(store, "token signing key"), clock, url),
-        blobs=Blobs(store, folder / "blobs", kept_secret(store, "storage account key"), clock, url),
+        identity=Identity(seed, get_or_create_secret(store, "token signing key"), clock, url),
+        blobs=Blobs(store, folder / "blobs", get_or_create_secret(store, "storage account key"), clock, url),
         fleet=Fleet(folder / "online-deployments"),
-        traffic=Traffic(clock),
+        samples=Samples(clock),
         images=images,
         secret=secret,
     )
 
 
-def kept_secret(store: Store, name: str) -> str:
+def get_or_create_secret(store: Store, name: str) -> str:
     """A random secret, made on first use and the same ever after."""
     value = store.setting(name)
     if value is None:
@@ -107,7 +107,7 @@ def environment_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rollway" / "environments"
 
 
-def report_failure(task: asyncio.Task[None]) -> None:
+def log_failure(task: asyncio.Task[None]) -> None:
     """For `add_done_callback`: an unexpected error of work that nobody waits for goes to the log."""
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("%s ended with an unexpected error", task.get_name(), exc_info=error)

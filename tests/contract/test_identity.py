@@ -75,13 +75,13 @@ def test_a_token_with_a_wrong_signature_is_refused_by_arm(arm: Arm, token: Calla
 def test_a_token_expires_when_its_hour_has_passed_on_the_clock() -> None:
     clock = Clock()
     identity = Identity(Seed(), "k" * 64, clock, "https://localhost:1")
-    bearer = f"Bearer {identity.issue('https://localhost:1', 'someone')}"
-    assert identity.check(bearer, identity.arm_audiences) == "someone"
+    bearer = f"Bearer {identity.issue_token('https://localhost:1', 'someone')}"
+    assert identity.check_token(bearer, identity.arm_audiences) == "someone"
 
     clock.advance(3600)
 
     with pytest.raises(ArmError, match="401 ExpiredAuthenticationToken"):
-        identity.check(bearer, identity.arm_audiences)
+        identity.check_token(bearer, identity.arm_audiences)
 
 
 def test_tokens_are_valid_for_as_long_as_the_seed_says() -> None:
@@ -89,16 +89,16 @@ def test_tokens_are_valid_for_as_long_as_the_seed_says() -> None:
     seed = Seed.model_validate({"token_seconds": 60, "principals": [{"client_id": "deployer", "client_secret": "s"}]})
     identity = Identity(seed, "k" * 64, clock, "https://localhost:1")
     form = {"grant_type": "client_credentials", "client_id": "deployer", "client_secret": "s"}
-    answer = identity.token(seed.tenant_id, {**form, "scope": "https://localhost:1/.default"})
+    answer = identity.answer_token_request(seed.tenant_id, {**form, "scope": "https://localhost:1/.default"})
     bearer = f"Bearer {answer['access_token']}"
     clock.advance(58)
-    identity.check(bearer, identity.arm_audiences)
+    identity.check_token(bearer, identity.arm_audiences)
 
     clock.advance(2)
 
     assert (answer["expires_in"], answer["ext_expires_in"]) == (60, 60)
     with pytest.raises(ArmError, match="401 ExpiredAuthenticationToken"):
-        identity.check(bearer, identity.arm_audiences)
+        identity.check_token(bearer, identity.arm_audiences)
 
 
 def test_an_expired_token_is_refused_and_the_credential_gets_a_new_one(tmp_path: Path) -> None:

@@ -74,8 +74,8 @@ class World:
         return answer
 
     def advance(self, seconds: float) -> None:
-        steering = f"{self.emulator.url}/_emulator/clock"
-        self.request("POST", steering, json={"advance_seconds": seconds})
+        clock_url = f"{self.emulator.url}/_emulator/clock"
+        self.request("POST", clock_url, json={"advance_seconds": seconds})
         self.rest.http.headers["Authorization"] = f"Bearer {get_token(self.emulator)}"
 
     @contextmanager

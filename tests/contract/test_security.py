@@ -69,7 +69,7 @@ def exposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulato
         yield running
 
 
-def test_with_a_secret_nobody_steers_it_without(exposed: EmulatorProcess) -> None:
+def test_with_a_secret_nobody_controls_it_without(exposed: EmulatorProcess) -> None:
     health = f"{exposed.url}/_emulator/health"
     with exposed.http() as http:
         bare = http.get(health)
@@ -97,7 +97,7 @@ def test_a_request_for_another_host_name_is_refused(emulator: EmulatorProcess) -
     assert answers[0].json()["error"]["code"] == "InvalidHostName"
 
 
-def test_a_page_of_another_origin_cannot_steer(emulator: EmulatorProcess) -> None:
+def test_a_page_of_another_origin_cannot_control_it(emulator: EmulatorProcess) -> None:
     with emulator.http() as http:
         answers = [
             http.delete(f"{emulator.url}/_emulator/faults", headers={"Origin": origin})

@@ -17,7 +17,7 @@ from rollway.emulator.blob.blobs import Blobs
 from rollway.emulator.core.clock import Clock
 from rollway.emulator.core.errors import EmulatedError
 from rollway.emulator.core.store import Store
-from rollway.emulator.state import kept_secret
+from rollway.emulator.state import get_or_create_secret
 from tests.contract.conftest import Arm
 from tests.support.emulator_process import EmulatorProcess
 
@@ -166,7 +166,7 @@ def test_a_blob_name_that_leaves_its_folder_is_refused(emulator: EmulatorProcess
 
 def test_signatures_expire_and_allow_only_what_they_say(tmp_path: Path) -> None:
     store, clock = Store(tmp_path / "state.sqlite"), Clock()
-    blobs = Blobs(store, tmp_path / "blobs", kept_secret(store, "key"), clock, "https://localhost:1")
+    blobs = Blobs(store, tmp_path / "blobs", get_or_create_secret(store, "key"), clock, "https://localhost:1")
     query = dict(httpx.QueryParams(blobs.shared_access_signature("c", "r", 60)))
     blobs.check_signature("c", query, "r")
 

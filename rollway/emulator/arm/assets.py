@@ -7,8 +7,8 @@ from uuid import uuid4
 
 from starlette.responses import JSONResponse, Response
 
-from rollway.emulator.arm.resource_manager import PROVIDER, WORKSPACE, ArmRoute, Call, in_workspace, page
-from rollway.emulator.arm.validation import check_shapes
+from rollway.emulator.arm.resource_manager import PROVIDER, WORKSPACE_PATH, ArmRoute, Call, paginate, workspace_route
+from rollway.emulator.arm.validation import check_field_types
 from rollway.emulator.blob.blobs import ACCOUNT
 from rollway.emulator.core import errors
 from rollway.emulator.core.errors import Document
@@ -68,7 +68,7 @@ REGISTRY_MODELS = replace(MODELS, is_in_registry=True)
 REGISTRY_ENVIRONMENTS = replace(ENVIRONMENTS, is_in_registry=True)
 
 
-SHAPES: dict[str, type] = {
+FIELD_TYPES: dict[str, type] = {
     "properties": dict,
     "properties.tags": dict,
     "properties.properties": dict,
@@ -85,7 +85,7 @@ SHAPES: dict[str, type] = {
 
 def _put(kind: AssetKind, call: Call) -> Response:
     id_ = kind.id(call, "/{name}/versions/{version}")
-    check_shapes(call.body, SHAPES)
+    check_field_types(call.body, FIELD_TYPES)
     given = call.body.get("properties") or {}
     if not any(given.get(name) for name in kind.needs):
         raise errors.invalid_asset(" or ".join(kind.needs), "is required.")
@@ -137,10 +137,10 @@ def _list(kind: AssetKind, call: Call) -> Response:
         versions = [one for one in versions if one.name.lower() == version.lower()]
     if not (call.query("$orderBy") or "").lower().endswith(" asc"):
         versions.reverse()
-    return page(call, [one.document for one in versions if is_viewed(call, one)])
+    return paginate(call, [one.document for one in versions if is_listed(call, one)])
 
 
-def is_viewed(call: Call, version: Resource) -> bool:
+def is_listed(call: Call, version: Resource) -> bool:
     """Whether a list shows a version: `listViewType` says if archived ones."""
     view = (call.query("listViewType") or "ActiveOnly").lower()
     is_archived = bool(version.properties.get("isArchived"))
@@ -151,18 +151,18 @@ def _get_container(kind: AssetKind, call: Call) -> Response:
     versions = call.emulator.store.find(kind.type, kind.id(call, "/{name}"))
     if not versions:
         raise errors.asset_not_found(kind.label, call.params["name"])
-    return JSONResponse(container(kind, versions))
+    return JSONResponse(container_document(kind, versions))
 
 
 def _list_containers(kind: AssetKind, call: Call) -> Response:
     names: dict[str, list[Resource]] = {}
     for version in call.emulator.store.find(kind.type, kind.id(call)):
-        if not version.properties.get("isAnonymous") and is_viewed(call, version):
+        if not version.properties.get("isAnonymous") and is_listed(call, version):
             names.setdefault(version.id.rsplit("/", 2)[0].lower(), []).append(version)
-    return page(call, [container(kind, versions) for versions in names.values()])
+    return paginate(call, [container_document(kind, versions) for versions in names.values()])
 
 
-def container(kind: AssetKind, versions: list[Resource]) -> Document:
+def container_document(kind: AssetKind, versions: list[Resource]) -> Document:
     """What ARM shows of a name; `nextVersion` is what a client takes that gives no version."""
     first, latest = versions[0], versions[-1]
     numbers = [int(one.name) for one in versions if one.name.isdecimal()]
@@ -209,7 +209,7 @@ def blob_reference(call: Call, owner: str, group: str) -> Document:
     }
 
 
-def routes_of(kind: AssetKind, root: str, check: Callable[[Call], None] = lambda _: None) -> list[ArmRoute]:
+def asset_routes(kind: AssetKind, root: str, check: Callable[[Call], None] = lambda _: None) -> list[ArmRoute]:
     """The operations on a kind of asset below `root`; `check` raises what stands against any of them."""
     names = f"{root}/{kind.segment}"
 
@@ -230,9 +230,11 @@ def routes_of(kind: AssetKind, root: str, check: Callable[[Call], None] = lambda
 
 
 ROUTES = [
-    *(route for kind in (MODELS, ENVIRONMENTS, CODES) for route in routes_of(kind, WORKSPACE)),
+    *(route for kind in (MODELS, ENVIRONMENTS, CODES) for route in asset_routes(kind, WORKSPACE_PATH)),
     *(
-        in_workspace("POST", f"/{kind.segment}/{{name}}/versions/{{version}}/startPendingUpload", _start_pending_upload)
+        workspace_route(
+            "POST", f"/{kind.segment}/{{name}}/versions/{{version}}/startPendingUpload", _start_pending_upload
+        )
         for kind in (MODELS, ENVIRONMENTS, CODES)
     ),
 ]

@@ -2,10 +2,10 @@
 
 from starlette.responses import JSONResponse, Response
 
-from rollway.emulator.arm.endpoints import deployments_of
+from rollway.emulator.arm.endpoints import find_deployments
 from rollway.emulator.arm.quota import all_vm_sizes, used_cores
-from rollway.emulator.arm.resource_manager import PROVIDER, ArmRoute, Call, page
-from rollway.emulator.arm.workspaces import LOCATION
+from rollway.emulator.arm.resource_manager import PROVIDER, ArmRoute, Call, paginate
+from rollway.emulator.arm.workspaces import LOCATION_PATH
 from rollway.emulator.core.errors import Document
 
 NO_LIMIT = -1
@@ -26,17 +26,17 @@ def list_usages(call: Call) -> Response:
     """GET `usages`: cores of each family, dedicated ones and those of low priority, which nothing here ever uses."""
     emulator, region = call.emulator, call.params["location"]
     limits = {family.lower(): cores for family, cores in emulator.seed.vm_quotas.items()}
-    deployments = deployments_of(emulator, "")
+    deployments = find_deployments(emulator, "")
     families = {size.family.lower(): size.family for size in all_vm_sizes(emulator).values()}
     usages = []
     for key, family in families.items():
         used = used_cores(emulator, deployments, family, region)
-        usages.append(_usage(call, "dedicatedCores", family, used, limits.get(key, NO_LIMIT)))
-        usages.append(_usage(call, "lowPriorityCores", family, 0, NO_LIMIT))
-    return page(call, usages, default_size=len(usages))
+        usages.append(_usage_document(call, "dedicatedCores", family, used, limits.get(key, NO_LIMIT)))
+        usages.append(_usage_document(call, "lowPriorityCores", family, 0, NO_LIMIT))
+    return paginate(call, usages, default_size=len(usages))
 
 
-def _usage(call: Call, kind: str, family: str, used: int, limit: int) -> Document:
+def _usage_document(call: Call, kind: str, family: str, used: int, limit: int) -> Document:
     return {
         "id": f"/subscriptions/{call.emulator.seed.subscription_id}/providers/{PROVIDER}/usages/{family}",
         "type": f"{PROVIDER}/vmFamily/{kind}/usages",
@@ -49,6 +49,6 @@ def _usage(call: Call, kind: str, family: str, used: int, limit: int) -> Documen
 
 
 ROUTES = [
-    ArmRoute("GET", f"{LOCATION}/vmSizes", list_vm_sizes),
-    ArmRoute("GET", f"{LOCATION}/usages", list_usages),
+    ArmRoute("GET", f"{LOCATION_PATH}/vmSizes", list_vm_sizes),
+    ArmRoute("GET", f"{LOCATION_PATH}/usages", list_usages),
 ]

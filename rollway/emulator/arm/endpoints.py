@@ -8,8 +8,15 @@ from starlette.responses import JSONResponse, Response
 
 from rollway.emulator.arm.kubernetes import KUBERNETES, check_compute
 from rollway.emulator.arm.quota import check_endpoint_count
-from rollway.emulator.arm.resource_manager import PROVIDER, Call, accepted, in_workspace, operation_url, page
-from rollway.emulator.arm.validation import check_endpoint, check_name, check_shapes, check_traffic, refuse
+from rollway.emulator.arm.resource_manager import (
+    PROVIDER,
+    Call,
+    accepted_response,
+    operation_url,
+    paginate,
+    workspace_route,
+)
+from rollway.emulator.arm.validation import check_endpoint, check_field_types, check_name, check_traffic, raise_problems
 from rollway.emulator.core import errors, faults
 from rollway.emulator.core.errors import Document
 from rollway.emulator.core.operations import Operation, new_operation_id
@@ -18,9 +25,9 @@ from rollway.emulator.state import Emulator
 
 ENDPOINT_TYPE = f"{PROVIDER}/workspaces/onlineEndpoints"
 DEPLOYMENT_TYPE = f"{ENDPOINT_TYPE}/deployments"
-TAIL = "/onlineEndpoints/{endpoint}"
+ENDPOINT_PATH = "/onlineEndpoints/{endpoint}"
 TOKEN_HOURS = 12
-RESULTS = "mfeOperationResults"
+OPERATION_RESULTS = "mfeOperationResults"
 
 
 def scoring_path(endpoint: Resource) -> str:
@@ -38,19 +45,19 @@ def find_by_region(emulator: Emulator, region: str, name: str) -> Resource | Non
 
 def require_endpoint(call: Call) -> Resource:
     """The endpoint in the path; raises the 404."""
-    found = call.emulator.store.get(call.id(TAIL))
+    found = call.emulator.store.get(call.id(ENDPOINT_PATH))
     if found is None:
         raise errors.not_found("Endpoint", call.params["endpoint"])
     return found
 
 
-def deployments_of(emulator: Emulator, endpoint_id: str) -> list[Resource]:
+def find_deployments(emulator: Emulator, endpoint_id: str) -> list[Resource]:
     return emulator.store.find(DEPLOYMENT_TYPE, endpoint_id)
 
 
-def refuse_if_busy(call: Call) -> None:
+def raise_if_busy(call: Call) -> None:
     """One write at a time per endpoint, whatever it writes to below it."""
-    running = call.emulator.operations.running_on(call.id(TAIL))
+    running = call.emulator.operations.running_on(call.id(ENDPOINT_PATH))
     if running is not None:
         raise errors.endpoint_busy(running.method, call.params["endpoint"])
 
@@ -66,7 +73,7 @@ def new_operation(call: Call, prefix: str, method: str, resource: Resource, acti
         started=now,
         not_before=now + call.emulator.profile.seconds(action),
     )
-    faults.afflict(call.emulator.faults, call.request.method, call.request.url.path, operation)
+    faults.apply_to_operation(call.emulator.faults, call.request.method, call.request.url.path, operation)
     return operation
 
 
@@ -76,7 +83,7 @@ def with_state(resource: Resource, state: str) -> Resource:
     return Resource(resource.type, {**resource.document, "properties": properties}, resource.private, resource.sequence)
 
 
-def view(emulator: Emulator, endpoint: Resource) -> Document:
+def endpoint_document(emulator: Emulator, endpoint: Resource) -> Document:
     """What clients see: scoring addresses appear once the endpoint has been created."""
     uris: Document = {"scoringUri": None, "swaggerUri": None}
     if endpoint.private["is_created"]:
@@ -85,7 +92,7 @@ def view(emulator: Emulator, endpoint: Resource) -> Document:
     return {**endpoint.document, "properties": {**endpoint.properties, **uris}}
 
 
-SHAPES: dict[str, type] = {
+FIELD_TYPES: dict[str, type] = {
     "location": str,
     "tags": dict,
     "identity": dict,
@@ -105,16 +112,20 @@ SHAPES: dict[str, type] = {
 
 def put_endpoint(call: Call) -> Response:
     emulator, name = call.emulator, call.params["endpoint"]
-    check_shapes(call.body, SHAPES)
-    refuse(check_name(name, "Endpoint"))
+    check_field_types(call.body, FIELD_TYPES)
+    raise_problems(check_name(name, "Endpoint"))
     if not call.body.get("location"):
         raise errors.location_required()
-    refuse_if_busy(call)
-    before = emulator.store.get(call.id(TAIL))
+    raise_if_busy(call)
+    before = emulator.store.get(call.id(ENDPOINT_PATH))
     properties = call.body.get("properties") or {}
-    usable = {one.name.lower(): bool(one.private.get("serving")) for one in deployments_of(emulator, call.id(TAIL))}
+    usable = {
+        one.name.lower(): bool(one.private.get("serving")) for one in find_deployments(emulator, call.id(ENDPOINT_PATH))
+    }
     traffic, mirror = properties.get("traffic") or {}, properties.get("mirrorTraffic") or {}
-    refuse(check_endpoint(properties), check_traffic(traffic, mirror, usable), check_compute(call, before, properties))
+    raise_problems(
+        check_endpoint(properties), check_traffic(traffic, mirror, usable), check_compute(call, before, properties)
+    )
     if before is None:
         return _create(call, name, properties)
     if not before.private["is_created"]:
@@ -129,26 +140,26 @@ def _create(call: Call, name: str, properties: Document) -> Response:
     is_taken = name.lower() in (taken.lower() for taken in emulator.seed.taken_endpoint_names)
     if is_taken or find_by_region(emulator, location, name) is not None:
         raise errors.endpoint_name_taken(name, location)
-    refuse(check_endpoint_count(emulator, emulator.store.find(ENDPOINT_TYPE), location))
+    raise_problems(check_endpoint_count(emulator, emulator.store.find(ENDPOINT_TYPE), location))
     given = properties.get("keys") or {}
     keys = {which: given.get(f"{which}Key") or token_urlsafe(24) for which in ("primary", "secondary")}
     identity = call.body.get("identity") or {"type": "SystemAssigned"}
     document: Document = {
-        "id": call.id(TAIL),
+        "id": call.id(ENDPOINT_PATH),
         "name": name,
         "type": ENDPOINT_TYPE,
         "location": location,
         "kind": KUBERNETES if properties.get("compute") else "Managed",
         "tags": call.body.get("tags") or {},
         "identity": {**identity, "principalId": str(uuid4()), "tenantId": emulator.seed.tenant_id},
-        "properties": _settings(properties, {"azureml.onlineendpointid": str(uuid4())}),
+        "properties": _stored_properties(properties, {"azureml.onlineendpointid": str(uuid4())}),
         "systemData": call.system_data(),
     }
     endpoint = Resource(ENDPOINT_TYPE, document, {"keys": keys, "is_created": False})
     operation = new_operation(call, "oeidp", "PUT", endpoint, "create endpoint")
     operation.result, operation.outcome = document, "Succeeded"
     operation.private = {"on_success": {"is_created": True}}
-    return _start(call, operation, with_state(endpoint, "Creating"), 201)
+    return _start_operation(call, operation, with_state(endpoint, "Creating"), 201)
 
 
 def _update(call: Call, before: Resource, properties: Document) -> Response:
@@ -159,40 +170,40 @@ def _update(call: Call, before: Resource, properties: Document) -> Response:
         **before.document,
         "tags": call.body.get("tags") or {},
         "identity": {**before.document["identity"], **(call.body.get("identity") or {})},
-        "properties": _settings({**properties, "compute": before.properties["compute"]}, kept),
+        "properties": _stored_properties({**properties, "compute": before.properties["compute"]}, kept),
         "systemData": call.system_data(before.document),
     }
     operation = new_operation(call, "oeidp", "PUT", before, "update endpoint")
     operation.result, operation.outcome = document, "Succeeded"
     operation.private = {"is_update": True}
-    return _start(call, operation, with_state(before, "Updating"), 200)
+    return _start_operation(call, operation, with_state(before, "Updating"), 200)
 
 
 def patch_endpoint(call: Call) -> Response:
     """PATCH: tags and identity alone (PartialMinimalTrackedResourceWithIdentity); what is not named stays."""
     before = require_endpoint(call)
-    check_shapes(call.body, SHAPES)
-    refuse_if_busy(call)
+    check_field_types(call.body, FIELD_TYPES)
+    raise_if_busy(call)
     if not before.private["is_created"]:
         raise errors.endpoint_creation_failed(before.name)
     document = {
         **before.document,
-        "tags": merged_tags(before.document["tags"], call.body.get("tags")),
+        "tags": merge_tags(before.document["tags"], call.body.get("tags")),
         "identity": {**before.document["identity"], **(call.body.get("identity") or {})},
         "properties": {**before.properties, "properties": dict(before.properties["properties"])},
         "systemData": call.system_data(before.document),
     }
     operation = new_operation(call, "oeidp", "PATCH", before, "update endpoint")
     operation.result, operation.outcome = document, "Succeeded"
-    return _start(call, operation, with_state(before, "Updating"), 202)
+    return _start_operation(call, operation, with_state(before, "Updating"), 202)
 
 
-def merged_tags(before: Document, given: Document | None) -> Document:
+def merge_tags(before: Document, given: Document | None) -> Document:
     """Tags after a PATCH: added to those there are, and null takes one away (RFC 7396, as ARM asks of providers)."""
     return {key: value for key, value in {**before, **(given or {})}.items() if value is not None}
 
 
-def _settings(properties: Document, always: Document) -> Document:
+def _stored_properties(properties: Document, always: Document) -> Document:
     """The stored properties: the caller's, Azure's defaults and spelling, no secrets."""
     spelled = {mode.lower(): mode for mode in ("Key", "AMLToken", "AADToken")}
     access = str(properties.get("publicNetworkAccess") or "Enabled").capitalize()
@@ -207,44 +218,44 @@ def _settings(properties: Document, always: Document) -> Document:
     }
 
 
-def _start(call: Call, operation: Operation, shown: Resource, status: int) -> Response:
+def _start_operation(call: Call, operation: Operation, shown: Resource, status: int) -> Response:
     emulator = call.emulator
     status_url = operation_url(emulator, operation, call, "mfeOperationsStatus")
     for document in (shown.document, operation.result):
         if document is not None:
             document["properties"]["properties"]["AzureAsyncOperationUri"] = status_url
     emulator.operations.start(operation, shown)
-    location = emulator.url + shown.id if status != 202 else operation_url(emulator, operation, call, RESULTS)
-    return accepted(call, operation, view(emulator, shown), status, location)
+    location = emulator.url + shown.id if status != 202 else operation_url(emulator, operation, call, OPERATION_RESULTS)
+    return accepted_response(call, operation, endpoint_document(emulator, shown), status, location)
 
 
 def get_endpoint(call: Call) -> Response:
-    return JSONResponse(view(call.emulator, require_endpoint(call)))
+    return JSONResponse(endpoint_document(call.emulator, require_endpoint(call)))
 
 
 def list_endpoints(call: Call) -> Response:
     found = call.emulator.store.find(ENDPOINT_TYPE, call.workspace.id)
-    return page(call, [view(call.emulator, one) for one in found])
+    return paginate(call, [endpoint_document(call.emulator, one) for one in found])
 
 
 def delete_endpoint(call: Call) -> Response:
     emulator = call.emulator
-    endpoint = emulator.store.get(call.id(TAIL))
+    endpoint = emulator.store.get(call.id(ENDPOINT_PATH))
     if endpoint is None:
         return Response(status_code=204)
-    refuse_if_busy(call)
+    raise_if_busy(call)
     operation = new_operation(call, "oeidp", "DELETE", endpoint, "delete endpoint")
     emulator.operations.start(operation, with_state(endpoint, "Deleting"))
     if operation.outcome is None:
         emulator.spawn(remove_endpoint(emulator, operation), f"delete {endpoint.id}")
-    return accepted(call, operation, None, 202, operation_url(emulator, operation, call, RESULTS))
+    return accepted_response(call, operation, None, 202, operation_url(emulator, operation, call, OPERATION_RESULTS))
 
 
 async def remove_endpoint(emulator: Emulator, operation: Operation) -> None:
     """The work of a delete: drain and stop every online deployment below."""
-    for deployment in deployments_of(emulator, operation.resource):
+    for deployment in find_deployments(emulator, operation.resource):
         await emulator.fleet.remove(deployment.id)
-    emulator.operations.finish(operation)
+    emulator.operations.set_outcome(operation)
 
 
 def list_keys(call: Call) -> Response:
@@ -257,7 +268,7 @@ def regenerate_keys(call: Call) -> Response:
     which = str(call.body.get("keyType")).lower()
     if which not in ("primary", "secondary"):
         raise errors.invalid_request({"KeyType": ["must be Primary or Secondary."]})
-    refuse_if_busy(call)
+    raise_if_busy(call)
     keys: dict[str, str] = endpoint.private["keys"]
     wanted = call.body.get("keyValue")  # azure-ai-ml sends the present key here and expects another one
     is_given = isinstance(wanted, str) and bool(wanted) and wanted != keys[which]
@@ -266,8 +277,8 @@ def regenerate_keys(call: Call) -> Response:
     operation.outcome, operation.result = "Succeeded", endpoint.document
     operation.private = {"on_success": {"keys": keys}}
     call.emulator.operations.start(operation, with_state(endpoint, "Updating"))
-    location = operation_url(call.emulator, operation, call, RESULTS)
-    return accepted(call, operation, None, 202, location)
+    location = operation_url(call.emulator, operation, call, OPERATION_RESULTS)
+    return accepted_response(call, operation, None, 202, location)
 
 
 def get_token(call: Call) -> Response:
@@ -277,7 +288,7 @@ def get_token(call: Call) -> Response:
         raise errors.invalid_request({"AuthMode": ["Tokens are given out only with auth mode AMLToken."]})
     seconds = TOKEN_HOURS * 3600
     now = int(call.emulator.clock.now())
-    token = call.emulator.identity.issue(token_audience(endpoint), call.client_id, seconds)
+    token = call.emulator.identity.issue_token(token_audience(endpoint), call.client_id, seconds)
     expiry = {"expiryTimeUtc": now + seconds, "refreshAfterTimeUtc": now + seconds // 2}
     return JSONResponse({"accessToken": token, "tokenType": "Bearer", **expiry})
 
@@ -297,17 +308,17 @@ def without_deployment(endpoint: Resource, name: str) -> Resource:
     return Resource(endpoint.type, document, endpoint.private, endpoint.sequence)
 
 
-def endpoint_id_of(deployment_id: str) -> str:
+def parent_endpoint_id(deployment_id: str) -> str:
     return re.sub(r"/deployments/[^/]+$", "", deployment_id, flags=re.IGNORECASE)
 
 
 ROUTES = [
-    in_workspace("GET", "/onlineEndpoints", list_endpoints),
-    in_workspace("GET", TAIL, get_endpoint),
-    in_workspace("PUT", TAIL, put_endpoint),
-    in_workspace("PATCH", TAIL, patch_endpoint),
-    in_workspace("DELETE", TAIL, delete_endpoint),
-    in_workspace("POST", f"{TAIL}/listKeys", list_keys),
-    in_workspace("POST", f"{TAIL}/regenerateKeys", regenerate_keys),
-    in_workspace("POST", f"{TAIL}/token", get_token),
+    workspace_route("GET", "/onlineEndpoints", list_endpoints),
+    workspace_route("GET", ENDPOINT_PATH, get_endpoint),
+    workspace_route("PUT", ENDPOINT_PATH, put_endpoint),
+    workspace_route("PATCH", ENDPOINT_PATH, patch_endpoint),
+    workspace_route("DELETE", ENDPOINT_PATH, delete_endpoint),
+    workspace_route("POST", f"{ENDPOINT_PATH}/listKeys", list_keys),
+    workspace_route("POST", f"{ENDPOINT_PATH}/regenerateKeys", regenerate_keys),
+    workspace_route("POST", f"{ENDPOINT_PATH}/token", get_token),
 ]

@@ -5,7 +5,7 @@ Containers run on this machine all the same, and the scoring URI is the gateway'
 
 from starlette.responses import JSONResponse, Response
 
-from rollway.emulator.arm.resource_manager import PROVIDER, Call, in_workspace, page
+from rollway.emulator.arm.resource_manager import PROVIDER, Call, paginate, workspace_route
 from rollway.emulator.arm.validation import Problems
 from rollway.emulator.core import errors
 from rollway.emulator.core.errors import Document
@@ -21,7 +21,7 @@ INSTANCE_TYPES = {
 RESOURCES = {"containerResourceRequests": REQUESTS, "containerResourceLimits": LIMITS}
 
 
-def _names(call: Call) -> list[str]:
+def _attached_clusters(call: Call) -> list[str]:
     """The clusters attached to the call's workspace."""
     parts = call.workspace.id.lower().split("/")
     for one in call.emulator.seed.workspaces:
@@ -30,7 +30,7 @@ def _names(call: Call) -> list[str]:
     return []
 
 
-def _view(call: Call, name: str) -> Document:
+def _compute_document(call: Call, name: str) -> Document:
     workspace = call.workspace
     group = workspace.id.partition("/providers/")[0]
     created = workspace.document["systemData"]["createdAt"]
@@ -61,13 +61,13 @@ def _view(call: Call, name: str) -> Document:
 
 
 def list_computes(call: Call) -> Response:
-    return page(call, [_view(call, name) for name in _names(call)])
+    return paginate(call, [_compute_document(call, name) for name in _attached_clusters(call)])
 
 
 def get_compute(call: Call) -> Response:
-    for name in _names(call):
+    for name in _attached_clusters(call):
         if name.lower() == call.params["compute"].lower():
-            return JSONResponse(_view(call, name))
+            return JSONResponse(_compute_document(call, name))
     raise errors.not_found("Compute", call.params["compute"])
 
 
@@ -76,7 +76,7 @@ def check_compute(call: Call, before: Resource | None, properties: Document) -> 
     compute = properties.get("compute")
     if before is not None and compute and str(compute).lower() != str(before.properties["compute"]).lower():
         return {"Compute": [f"cannot be changed from {before.properties['compute']} to {compute}."]}
-    known = {f"{call.workspace.id}/computes/{name}".lower() for name in _names(call)}
+    known = {f"{call.workspace.id}/computes/{name}".lower() for name in _attached_clusters(call)}
     if compute and str(compute).lower() not in known:
         return {"Compute": [f"{compute} is not attached to the workspace."]}
     is_kubernetes = compute or (before is not None and before.properties["compute"])
@@ -108,7 +108,7 @@ def check_compute_type(endpoint: Resource, properties: Document) -> Problems:
     return problems
 
 
-def with_capacity(properties: Document, sku: Document) -> Document:
+def with_default_capacity(properties: Document, sku: Document) -> Document:
     """The `sku` with the instances that a utilization target starts with, where the client names none."""
     settings = properties.get("scaleSettings") or {}
     if settings.get("scaleType") == "TargetUtilization" and sku.get("capacity") is None:
@@ -117,6 +117,6 @@ def with_capacity(properties: Document, sku: Document) -> Document:
 
 
 ROUTES = [
-    in_workspace("GET", "/computes", list_computes),
-    in_workspace("GET", "/computes/{compute}", get_compute),
+    workspace_route("GET", "/computes", list_computes),
+    workspace_route("GET", "/computes/{compute}", get_compute),
 ]

@@ -6,39 +6,45 @@ from starlette.responses import JSONResponse, Response
 
 from rollway.emulator.arm.endpoints import (
     DEPLOYMENT_TYPE,
-    RESULTS,
-    TAIL,
-    deployments_of,
-    merged_tags,
+    ENDPOINT_PATH,
+    OPERATION_RESULTS,
+    find_deployments,
+    merge_tags,
     new_operation,
-    refuse_if_busy,
+    raise_if_busy,
     require_endpoint,
     with_state,
 )
-from rollway.emulator.arm.kubernetes import RESOURCES, check_compute_type, compute_type, with_capacity
+from rollway.emulator.arm.kubernetes import RESOURCES, check_compute_type, compute_type, with_default_capacity
 from rollway.emulator.arm.provisioning import BUILD_LOG, SERVER_LOG, STORAGE_LOG, provision, remove_deployment
 from rollway.emulator.arm.quota import check_cores, check_deployment_count
 from rollway.emulator.arm.registry import find_asset
-from rollway.emulator.arm.resource_manager import Call, accepted, in_workspace, operation_url, page
+from rollway.emulator.arm.resource_manager import Call, accepted_response, operation_url, paginate, workspace_route
 from rollway.emulator.arm.validation import (
     Problems,
     check_capacity,
     check_deployment,
+    check_field_types,
     check_name,
-    check_shapes,
     check_unchanged,
-    refuse,
+    raise_problems,
 )
 from rollway.emulator.core import errors
 from rollway.emulator.core.errors import Document
 from rollway.emulator.core.store import Resource
 
-DEPLOYMENT_TAIL = TAIL + "/deployments/{deployment}"
+DEPLOYMENT_PATH = ENDPOINT_PATH + "/deployments/{deployment}"
 # What the service fills in on success, how-to-troubleshoot-online-endpoints and recorded answers.
-PROBE = {"initialDelay": "PT10S", "period": "PT10S", "timeout": "PT2S", "failureThreshold": 30, "successThreshold": 1}
-REQUESTS = {"requestTimeout": "PT5S", "maxConcurrentRequestsPerInstance": 1, "maxQueueWait": "PT0S"}
+DEFAULT_PROBE = {
+    "initialDelay": "PT10S",
+    "period": "PT10S",
+    "timeout": "PT2S",
+    "failureThreshold": 30,
+    "successThreshold": 1,
+}
+DEFAULT_REQUEST_SETTINGS = {"requestTimeout": "PT5S", "maxConcurrentRequestsPerInstance": 1, "maxQueueWait": "PT0S"}
 # What decides how the containers run; when nothing of it changes they are left alone.
-RUN = (
+CONTAINER_SETTINGS = (
     "model",
     "environmentId",
     "codeConfiguration",
@@ -52,13 +58,13 @@ RUN = (
 def require_deployment(call: Call) -> Resource:
     """The online deployment in the path; raises the 404."""
     require_endpoint(call)
-    found = call.emulator.store.get(call.id(DEPLOYMENT_TAIL))
+    found = call.emulator.store.get(call.id(DEPLOYMENT_PATH))
     if found is None:
         raise errors.not_found("Deployment", call.params["deployment"])
     return found
 
 
-SHAPES: dict[str, type] = {
+FIELD_TYPES: dict[str, type] = {
     "location": str,
     "tags": dict,
     "sku": dict,
@@ -83,57 +89,57 @@ SHAPES: dict[str, type] = {
 
 def put_deployment(call: Call) -> Response:
     emulator, name = call.emulator, call.params["deployment"]
-    check_shapes(call.body, SHAPES)
-    endpoint = emulator.store.get(call.id(TAIL))
+    check_field_types(call.body, FIELD_TYPES)
+    endpoint = emulator.store.get(call.id(ENDPOINT_PATH))
     if endpoint is None:
         raise errors.endpoint_missing_for_deployment()
     if not call.body.get("location"):
         raise errors.location_required()
-    refuse_if_busy(call)
+    raise_if_busy(call)
     if endpoint.state != "Succeeded":
         raise errors.endpoint_not_ready(endpoint.name, endpoint.state)
-    before = emulator.store.get(call.id(DEPLOYMENT_TAIL))
+    before = emulator.store.get(call.id(DEPLOYMENT_PATH))
     if before is not None and not before.private.get("serving"):
         raise errors.deployment_creation_failed(name)
     properties = call.body.get("properties") or {}
-    sku = with_capacity(properties, call.body.get("sku") or {})
-    refuse(
+    sku = with_default_capacity(properties, call.body.get("sku") or {})
+    raise_problems(
         check_name(name, "Deployment"),
         check_compute_type(endpoint, properties),
         check_deployment(properties, sku),
         _check_assets(call, properties),
         {} if before is None else check_unchanged(before.properties, properties),
     )
-    existing = deployments_of(emulator, "")
+    existing = find_deployments(emulator, "")
     if before is None:
-        refuse(check_deployment_count(emulator, endpoint.id, existing))
+        raise_problems(check_deployment_count(emulator, endpoint.id, existing))
         _check_network(call)
-    shown, wanted = _documents(call, endpoint, before, properties, int(sku["capacity"]))
+    shown, wanted = _build_documents(call, endpoint, before, properties, int(sku["capacity"]))
     if compute_type(endpoint) == "Managed":
-        refuse(check_cores(emulator, existing, wanted))
-    return _start(call, "PUT", before, Resource(DEPLOYMENT_TYPE, shown), wanted)
+        raise_problems(check_cores(emulator, existing, wanted))
+    return _start_operation(call, "PUT", before, Resource(DEPLOYMENT_TYPE, shown), wanted)
 
 
 def patch_deployment(call: Call) -> Response:
     """PATCH: tags and `sku` alone (PartialMinimalTrackedResourceWithSku), so it can scale without a full PUT."""
     before = require_deployment(call)
-    check_shapes(call.body, SHAPES)
-    refuse_if_busy(call)
+    check_field_types(call.body, FIELD_TYPES)
+    raise_if_busy(call)
     if not before.private.get("serving"):
         raise errors.deployment_creation_failed(before.name)
     given = {key: value for key, value in (call.body.get("sku") or {}).items() if value is not None}
     sku = {**before.document["sku"], **given}
-    refuse(check_capacity(sku))
+    raise_problems(check_capacity(sku))
     wanted = {
         **before.document,
-        "tags": merged_tags(before.document["tags"], call.body.get("tags")),
+        "tags": merge_tags(before.document["tags"], call.body.get("tags")),
         "sku": sku,
         "properties": {**before.properties, "properties": dict(before.properties["properties"])},
         "systemData": call.system_data(before.document),
     }
     if compute_type(require_endpoint(call)) == "Managed":
-        refuse(check_cores(call.emulator, deployments_of(call.emulator, ""), wanted))
-    return _start(call, "PATCH", before, before, wanted)
+        raise_problems(check_cores(call.emulator, find_deployments(call.emulator, ""), wanted))
+    return _start_operation(call, "PATCH", before, before, wanted)
 
 
 def _check_network(call: Call) -> None:
@@ -160,7 +166,7 @@ def _check_assets(call: Call, properties: Document) -> Problems:
     return problems
 
 
-def _documents(
+def _build_documents(
     call: Call, endpoint: Resource, before: Resource | None, properties: Document, capacity: int
 ) -> tuple[Document, Document]:
     """The online deployment as it is shown at first, and as it is wanted, with the service's defaults."""
@@ -174,7 +180,7 @@ def _documents(
         given["containerResourceRequirements"] = given.get("containerResourceRequirements") or RESOURCES
     given["properties"] = {**(before.properties["properties"] if before else {}), **(given.get("properties") or {})}
     shown: Document = {
-        "id": call.id(DEPLOYMENT_TAIL) if before is None else before.id,
+        "id": call.id(DEPLOYMENT_PATH) if before is None else before.id,
         "name": call.params["deployment"] if before is None else before.name,
         "type": DEPLOYMENT_TYPE,
         "location": endpoint.document["location"],
@@ -189,14 +195,14 @@ def _documents(
         "appInsightsEnabled": False,
         "egressPublicNetworkAccess": "Enabled",
         **given,
-        "requestSettings": {**REQUESTS, **(given.get("requestSettings") or {})},
-        "livenessProbe": {**PROBE, **(given.get("livenessProbe") or {})},
-        "readinessProbe": {**PROBE, **(given.get("readinessProbe") or {})},
+        "requestSettings": {**DEFAULT_REQUEST_SETTINGS, **(given.get("requestSettings") or {})},
+        "livenessProbe": {**DEFAULT_PROBE, **(given.get("livenessProbe") or {})},
+        "readinessProbe": {**DEFAULT_PROBE, **(given.get("readinessProbe") or {})},
     }
     return shown, {**shown, "properties": filled}
 
 
-def _start(call: Call, method: str, before: Resource | None, shown: Resource, wanted: Document) -> Response:
+def _start_operation(call: Call, method: str, before: Resource | None, shown: Resource, wanted: Document) -> Response:
     emulator = call.emulator
     action = "create online deployment" if before is None else "update online deployment"
     operation = new_operation(call, "odidp", method, shown, action)
@@ -208,20 +214,22 @@ def _start(call: Call, method: str, before: Resource | None, shown: Resource, wa
         shown = with_state(shown, "Creating")
     else:
         served: Document = before.private["serving"]
-        is_scaling = _runs_alike(served, wanted) and served["sku"] != wanted["sku"]
+        is_scaling = _has_same_containers(served, wanted) and served["sku"] != wanted["sku"]
         shown = with_state(before, "Scaling" if is_scaling else "Updating")
-        if _runs_alike(served, wanted) and not is_scaling and before.state == "Succeeded":
+        if _has_same_containers(served, wanted) and not is_scaling and before.state == "Succeeded":
             operation.outcome = "Succeeded"
     emulator.operations.start(operation, shown)
     if operation.outcome is None:
         emulator.spawn(provision(emulator, operation), f"provision {shown.id}")
     if method == "PATCH":
-        return accepted(call, operation, shown.document, 202, operation_url(emulator, operation, call, RESULTS))
-    return accepted(call, operation, shown.document, 201 if before is None else 200, emulator.url + shown.id)
+        return accepted_response(
+            call, operation, shown.document, 202, operation_url(emulator, operation, call, OPERATION_RESULTS)
+        )
+    return accepted_response(call, operation, shown.document, 201 if before is None else 200, emulator.url + shown.id)
 
 
-def _runs_alike(before: Document, after: Document) -> bool:
-    return all(before["properties"].get(name) == after["properties"].get(name) for name in RUN)
+def _has_same_containers(before: Document, after: Document) -> bool:
+    return all(before["properties"].get(name) == after["properties"].get(name) for name in CONTAINER_SETTINGS)
 
 
 def get_deployment(call: Call) -> Response:
@@ -230,15 +238,15 @@ def get_deployment(call: Call) -> Response:
 
 def list_deployments(call: Call) -> Response:
     require_endpoint(call)
-    return page(call, [one.document for one in deployments_of(call.emulator, call.id(TAIL))])
+    return paginate(call, [one.document for one in find_deployments(call.emulator, call.id(ENDPOINT_PATH))])
 
 
 def delete_deployment(call: Call) -> Response:
     emulator, name = call.emulator, call.params["deployment"]
-    endpoint, deployment = emulator.store.get(call.id(TAIL)), emulator.store.get(call.id(DEPLOYMENT_TAIL))
+    endpoint, deployment = emulator.store.get(call.id(ENDPOINT_PATH)), emulator.store.get(call.id(DEPLOYMENT_PATH))
     if endpoint is None or deployment is None:
         return Response(status_code=204)
-    refuse_if_busy(call)
+    raise_if_busy(call)
     for field, kind in (("traffic", "traffic"), ("mirrorTraffic", "mirror traffic")):
         weights = {key.lower(): weight for key, weight in endpoint.properties[field].items()}
         if weight := weights.get(name.lower(), 0):
@@ -247,7 +255,7 @@ def delete_deployment(call: Call) -> Response:
     emulator.operations.start(operation, with_state(deployment, "Deleting"))
     if operation.outcome is None:
         emulator.spawn(remove_deployment(emulator, operation), f"delete {deployment.id}")
-    return accepted(call, operation, None, 202, operation_url(emulator, operation, call, RESULTS))
+    return accepted_response(call, operation, None, 202, operation_url(emulator, operation, call, OPERATION_RESULTS))
 
 
 def get_logs(call: Call) -> Response:
@@ -278,10 +286,10 @@ def _read_first(folder: Path, names: tuple[str, ...]) -> str:
 
 
 ROUTES = [
-    in_workspace("GET", f"{TAIL}/deployments", list_deployments),
-    in_workspace("GET", DEPLOYMENT_TAIL, get_deployment),
-    in_workspace("PUT", DEPLOYMENT_TAIL, put_deployment),
-    in_workspace("PATCH", DEPLOYMENT_TAIL, patch_deployment),
-    in_workspace("DELETE", DEPLOYMENT_TAIL, delete_deployment),
-    in_workspace("POST", f"{DEPLOYMENT_TAIL}/getLogs", get_logs),
+    workspace_route("GET", f"{ENDPOINT_PATH}/deployments", list_deployments),
+    workspace_route("GET", DEPLOYMENT_PATH, get_deployment),
+    workspace_route("PUT", DEPLOYMENT_PATH, put_deployment),
+    workspace_route("PATCH", DEPLOYMENT_PATH, patch_deployment),
+    workspace_route("DELETE", DEPLOYMENT_PATH, delete_deployment),
+    workspace_route("POST", f"{DEPLOYMENT_PATH}/getLogs", get_logs),
 ]

@@ -3,10 +3,10 @@
 import logging
 from pathlib import Path
 
-from rollway.emulator.arm.endpoints import deployments_of, endpoint_id_of, remove_endpoint, without_deployment
+from rollway.emulator.arm.endpoints import find_deployments, parent_endpoint_id, remove_endpoint, without_deployment
 from rollway.emulator.arm.registry import find_asset
 from rollway.emulator.core import errors
-from rollway.emulator.core.clock import iso
+from rollway.emulator.core.clock import format_iso
 from rollway.emulator.core.durations import parse_duration
 from rollway.emulator.core.errors import Document
 from rollway.emulator.core.operations import Operation
@@ -33,14 +33,16 @@ async def provision(emulator: Emulator, operation: Operation) -> None:
     try:
         revision = await _start_revision(emulator, operation.result)
     except _FAILURES as exc:
-        emulator.operations.finish(operation, _explain(exc))
+        emulator.operations.set_outcome(operation, _operation_error(exc))
         return
     except Exception:
         log.exception("provisioning of %s failed unexpectedly", operation.resource)
-        emulator.operations.finish(operation, errors.failed_operation("InternalServerError", "See the emulator's log."))
+        emulator.operations.set_outcome(
+            operation, errors.failed_operation("InternalServerError", "See the emulator's log.")
+        )
         return
     await emulator.fleet.replace(operation.resource, revision)
-    emulator.operations.finish(operation)
+    emulator.operations.set_outcome(operation)
 
 
 async def restore(emulator: Emulator, deployment: Resource) -> None:
@@ -56,7 +58,7 @@ async def restore(emulator: Emulator, deployment: Resource) -> None:
 _FAILURES = (ImageBuildFailed, ContainerFailed, DownloadFailed)
 
 
-def _explain(failure: Exception) -> Document:
+def _operation_error(failure: Exception) -> Document:
     """The operation's error, with the code that Azure gives for such a failure."""
     if isinstance(failure, ImageBuildFailed):
         tail = "\n".join(failure.log.splitlines()[-SHOWN_BUILD_LINES:])
@@ -70,19 +72,19 @@ def _explain(failure: Exception) -> Document:
 async def remove_deployment(emulator: Emulator, operation: Operation) -> None:
     """The work of a delete: drain, stop, and take its zero weight out of the endpoint's traffic."""
     await emulator.fleet.remove(operation.resource)
-    endpoint = emulator.store.get(endpoint_id_of(operation.resource))
+    endpoint = emulator.store.get(parent_endpoint_id(operation.resource))
     if endpoint is not None:
         emulator.store.put(without_deployment(endpoint, operation.resource.rpartition("/")[2]))
-    emulator.operations.finish(operation)
+    emulator.operations.set_outcome(operation)
 
 
-def resume(emulator: Emulator) -> None:
+def resume_operations(emulator: Emulator) -> None:
     """After a start: go on with unfinished operations, and let every online deployment serve that did."""
-    emulator.operations.settle()
+    emulator.operations.end_due()
     unfinished = [one for one in emulator.operations.running.values() if one.outcome is None]
     leaving = {one.resource.lower() for one in unfinished if one.method == "DELETE"}
-    for deployment in deployments_of(emulator, ""):
-        is_leaving = leaving & {deployment.id.lower(), endpoint_id_of(deployment.id).lower()}
+    for deployment in find_deployments(emulator, ""):
+        is_leaving = leaving & {deployment.id.lower(), parent_endpoint_id(deployment.id).lower()}
         if deployment.private.get("serving") and not is_leaving:
             emulator.spawn(restore(emulator, deployment), f"restore {deployment.id}")
     for operation in unfinished:
@@ -118,16 +120,18 @@ async def _start_revision(emulator: Emulator, deployment: Document) -> Revision:
         )
         for number in range(deployment["sku"]["capacity"])
     ]
-    liveness, readiness = (ProbeSettings.of(properties[name]) for name in ("livenessProbe", "readinessProbe"))
+    liveness, readiness = (
+        ProbeSettings.from_document(properties[name]) for name in ("livenessProbe", "readinessProbe")
+    )
     concurrency = settings["maxConcurrentRequestsPerInstance"]
-    revision = Revision.of(folder, specs, concurrency, liveness, readiness)
+    revision = Revision.from_specs(folder, specs, concurrency, liveness, readiness)
     await emulator.fleet.start(revision)
     return revision
 
 
 async def _build(emulator: Emulator, environment_id: str, folder: Path) -> Path:
     """The interpreter of the environment's image; its build log is kept in the revision's folder."""
-    environment = _asset(emulator, environment_id)
+    environment = _require_asset(emulator, environment_id)
     properties = environment.properties
     context = None
     if build := properties.get("build"):
@@ -148,28 +152,28 @@ async def _download(emulator: Emulator, properties: Document, folder: Path) -> t
     """The storage initializer: code and model onto the disk of the containers, and the model's name and version."""
     with (folder / STORAGE_LOG).open("w") as file:
 
-        def say(text: str) -> None:
-            file.write(f"{iso(emulator.clock.now())} {text}\n")
+        def write_log(text: str) -> None:
+            file.write(f"{format_iso(emulator.clock.now())} {text}\n")
 
         code_id = properties["codeConfiguration"]["codeId"]
-        code = await _download_url(emulator, _asset(emulator, code_id).properties["codeUri"], folder / "code")
-        say(f"Downloaded the code to {code.name}")
+        code = await _download_url(emulator, _require_asset(emulator, code_id).properties["codeUri"], folder / "code")
+        write_log(f"Downloaded the code to {code.name}")
         if not (reference := properties.get("model")):
-            say("There is no model to download")
+            write_log("There is no model to download")
             return code, None, "none", "0"
-        model = _asset(emulator, reference)
+        model = _require_asset(emulator, reference)
         name, version = model.id.split("/")[-3], model.name
-        say(f"Downloading model {name}:{version} from {model.properties['modelUri']}")
+        write_log(f"Downloading model {name}:{version} from {model.properties['modelUri']}")
         try:
             path = await _download_url(emulator, model.properties["modelUri"], folder / "model")
         except DownloadFailed as exc:
-            say(f"StorageManifestError: {exc}")
+            write_log(f"StorageManifestError: {exc}")
             raise
-        say(f"Downloaded model {name}:{version} as {path.name}")
+        write_log(f"Downloaded model {name}:{version} as {path.name}")
         return code, path, name, version
 
 
-def _asset(emulator: Emulator, reference: str) -> Resource:
+def _require_asset(emulator: Emulator, reference: str) -> Resource:
     found = find_asset(emulator, reference)
     if found is None:
         raise DownloadFailed(f"{reference} is not registered.")
@@ -187,7 +191,7 @@ async def _download_url(emulator: Emulator, uri: str, target: Path) -> Path:
 
 def _locate(emulator: Emulator, uri: str) -> tuple[str, str]:
     if not uri.startswith("azureml://"):
-        return emulator.blobs.locate(uri)
+        return emulator.blobs.parse_url(uri)
     workspace_path, _, path = uri.removeprefix("azureml:/").partition("/datastores/")
     _, separator, name = path.partition("/paths/")
     parts = workspace_path.strip("/").split("/")

@@ -91,14 +91,14 @@ def check_cores(emulator: Emulator, deployments: list[Resource], wanted: Documen
 def used_cores(emulator: Emulator, deployments: list[Resource], family: str, region: str) -> int:
     """The cores of a family that these online deployments take from the quota of a region, the reserve among them."""
     used = 0
-    for document in (_largest(emulator, one) for one in deployments):
+    for document in (_largest_document(emulator, one) for one in deployments):
         size = find_vm_size(emulator, str(document["properties"].get("instanceType") or ""))
         if size is not None and (size.family.lower(), region.lower()) == (family.lower(), document["location"].lower()):
             used += cores_needed(size, document["sku"]["capacity"])
     return used
 
 
-def _largest(emulator: Emulator, deployment: Resource) -> Document:
+def _largest_document(emulator: Emulator, deployment: Resource) -> Document:
     """The document with most instances: the one that is shown, or the one that a running operation leads to."""
     documents = [deployment.document]
     for operation in emulator.operations.running.values():

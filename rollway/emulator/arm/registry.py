@@ -10,19 +10,19 @@ from rollway.emulator.arm.assets import (
     REGISTRIES,
     REGISTRY_ENVIRONMENTS,
     REGISTRY_MODELS,
+    asset_routes,
     blob_reference,
-    routes_of,
 )
 from rollway.emulator.arm.resource_manager import DATA_PLANE, PROVIDER, ArmRoute, Call
 from rollway.emulator.core import errors
-from rollway.emulator.core.clock import iso
+from rollway.emulator.core.clock import format_iso
 from rollway.emulator.core.errors import Document
 from rollway.emulator.core.store import Resource
 from rollway.emulator.login.identity import AZURE_ML
 from rollway.emulator.state import Emulator
 
-NAME = "azureml"
-ROOT = f"{REGISTRIES}/{NAME}"
+PUBLIC_REGISTRY = "azureml"
+PUBLIC_ROOT = f"{REGISTRIES}/{PUBLIC_REGISTRY}"
 REFERENCE = re.compile(r"azureml://registries/([^/]+)/(\w+)/([^/]+)/(versions|labels)/([^/]+)", re.IGNORECASE)
 # Names and images are Microsoft's (the images are those of runtime/images.yml); which versions there are is our choice.
 CURATED = {
@@ -35,7 +35,7 @@ CURATED = {
 
 def create_curated_environments(emulator: Emulator) -> None:
     """The curated environments exist; their ids are the references that clients write."""
-    now = iso(emulator.clock.now())
+    now = format_iso(emulator.clock.now())
     for name, (image, versions) in CURATED.items():
         for version in versions:
             properties: Document = {
@@ -46,7 +46,7 @@ def create_curated_environments(emulator: Emulator) -> None:
                 "properties": {},
             }
             document: Document = {
-                "id": f"{ROOT}/environments/{name}/versions/{version}",
+                "id": f"{PUBLIC_ROOT}/environments/{name}/versions/{version}",
                 "name": version,
                 "type": REGISTRY_ENVIRONMENTS.type,
                 "properties": properties,
@@ -74,7 +74,7 @@ async def get_discovery(request: Request) -> Response:
     """GET `/registrymanagement/v1.0/registries/{name}/discovery`: where a registry is, before any of its requests."""
     emulator: Emulator = request.app.state.emulator
     identity = emulator.identity
-    identity.check(request.headers.get("authorization"), (*identity.arm_audiences, AZURE_ML))
+    identity.check_token(request.headers.get("authorization"), (*identity.arm_audiences, AZURE_ML))
     name, seed = request.path_params["name"], emulator.seed
     _check_registry(emulator, name)
     return JSONResponse(
@@ -92,14 +92,14 @@ async def get_discovery(request: Request) -> Response:
 
 
 def _check_registry(emulator: Emulator, name: str) -> None:
-    if name.lower() not in (NAME, *(one.lower() for one in emulator.seed.registries)):
+    if name.lower() not in (PUBLIC_REGISTRY, *(one.lower() for one in emulator.seed.registries)):
         raise errors.not_found("Registry", name)
 
 
-def _check(call: Call) -> None:
+def _check_access(call: Call) -> None:
     """The registry exists, and nobody writes to the public one."""
     _check_registry(call.emulator, call.params["registry"])
-    if call.request.method == "PUT" and call.params["registry"].lower() == NAME:
+    if call.request.method == "PUT" and call.params["registry"].lower() == PUBLIC_REGISTRY:
         path = call.request.url.path.removeprefix(DATA_PLANE)
         kind = path.split("/")[-4]
         raise errors.authorization_failed(call.client_id, f"{PROVIDER}/registries/{kind}/versions/write", path)
@@ -107,14 +107,14 @@ def _check(call: Call) -> None:
 
 def _put_temporary_data_reference(call: Call) -> Response:
     """Where azure-ai-ml uploads the files of a new version before it registers it."""
-    _check(call)
+    _check_access(call)
     group = f"/subscriptions/{call.params['subscription']}/resourceGroups/{call.params['group']}"
     return JSONResponse({"blobReferenceForConsumption": blob_reference(call, call.params["registry"], group)})
 
 
 _REGISTRY = f"/subscriptions/{{subscription}}/resourceGroups/{{group}}/providers/{PROVIDER}/registries/{{registry}}"
 ROUTES = [
-    *routes_of(REGISTRY_ENVIRONMENTS, _REGISTRY, _check),
-    *routes_of(REGISTRY_MODELS, _REGISTRY, _check),
+    *asset_routes(REGISTRY_ENVIRONMENTS, _REGISTRY, _check_access),
+    *asset_routes(REGISTRY_MODELS, _REGISTRY, _check_access),
     ArmRoute("PUT", f"{_REGISTRY}/tempdatarefs/{{name}}/versions/{{version}}", _put_temporary_data_reference),
 ]

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from rollway.emulator.core import errors
-from rollway.emulator.core.clock import iso
+from rollway.emulator.core.clock import format_iso
 from rollway.emulator.core.errors import Document
 from rollway.emulator.core.operations import Operation
 from rollway.emulator.core.seed import Role
@@ -24,10 +24,12 @@ from rollway.emulator.state import Emulator
 log = logging.getLogger("rollway.emulator.arm.resource_manager")
 
 PROVIDER = "Microsoft.MachineLearningServices"
-WORKSPACE = f"/subscriptions/{{subscription}}/resourceGroups/{{group}}/providers/{PROVIDER}/workspaces/{{workspace}}"
-MOST_NAME_CHARACTERS = 260
+WORKSPACE_PATH = (
+    f"/subscriptions/{{subscription}}/resourceGroups/{{group}}/providers/{PROVIDER}/workspaces/{{workspace}}"
+)
+MAX_NAME_CHARACTERS = 260
 DATA_PLANE = "/mferp/managementfrontend"  # before the ARM paths of registries, which Azure ML serves itself
-MOST_BODY_BYTES = 4 * 1024 * 1024  # ARM's own limit on a request
+MAX_BODY_BYTES = 4 * 1024 * 1024  # ARM's own limit on a request
 VERBS = {"GET": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete", "POST": "action"}
 
 
@@ -44,7 +46,7 @@ class Call:
     @property
     def workspace(self) -> Resource:
         """The workspace in the path."""
-        found = self.emulator.store.get(WORKSPACE.format(**self.params))
+        found = self.emulator.store.get(WORKSPACE_PATH.format(**self.params))
         if found is None:
             raise errors.workspace_not_found(self.params["group"], self.params["workspace"])
         return found
@@ -62,7 +64,7 @@ class Call:
 
     def system_data(self, before: Document | None = None) -> Document:
         """Who made a resource and who changed it last, and when."""
-        now = iso(self.emulator.clock.now())
+        now = format_iso(self.emulator.clock.now())
         changed = {"lastModifiedAt": now, "lastModifiedBy": self.client_id, "lastModifiedByType": "Application"}
         if before is not None:
             return {**before["systemData"], **changed}
@@ -93,12 +95,12 @@ class ArmRoute:
         return f"{'/'.join(words)}/{VERBS[self.method]}"
 
 
-def in_workspace(method: str, tail: str, handler: Handler) -> ArmRoute:
+def workspace_route(method: str, tail: str, handler: Handler) -> ArmRoute:
     """An operation on something in a workspace."""
-    return ArmRoute(method, WORKSPACE + tail, handler)
+    return ArmRoute(method, WORKSPACE_PATH + tail, handler)
 
 
-class Arm:
+class ResourceManager:
     """Answers everything under `/subscriptions`."""
 
     def __init__(self, emulator: Emulator, routes: list[ArmRoute]) -> None:
@@ -109,15 +111,15 @@ class Arm:
         audiences: tuple[str, ...] = emulator.identity.arm_audiences
         if request.url.path.startswith(DATA_PLANE):
             audiences = (*audiences, AZURE_ML)
-        client_id = emulator.identity.check(request.headers.get("authorization"), audiences)
-        remaining = emulator.throttle.take(client_id, request.method)
+        client_id = emulator.identity.check_token(request.headers.get("authorization"), audiences)
+        remaining = emulator.throttle.acquire(client_id, request.method)
         route, params = self._find(request.method, path)
         _check_names(params)
         self._authorize(client_id, route, path)
         _check_api_version(request)
         self._check_scope(params)
         call = Call(emulator, request, params, await _read_body(request), client_id)
-        emulator.operations.settle()
+        emulator.operations.end_due()
         response = route.handler(call)
         await asyncio.sleep(0)  # lets work that the handler has begun, begin
         request_id = str(uuid4())
@@ -149,14 +151,14 @@ class Arm:
         groups = {one.resource_group.lower() for one in self._emulator.seed.workspaces}
         if "group" in params and params["group"].lower() not in groups:
             raise errors.resource_group_not_found(params["group"])
-        if "workspace" in params and self._emulator.store.get(WORKSPACE.format(**params)) is None:
+        if "workspace" in params and self._emulator.store.get(WORKSPACE_PATH.format(**params)) is None:
             raise errors.workspace_not_found(params["group"], params["workspace"])
 
 
 def _check_names(params: Mapping[str, str]) -> None:
     """No name in a path is a step through folders or holds what Azure's naming rules keep out of all names."""
     for name in params.values():
-        if name in (".", "..") or len(name) > MOST_NAME_CHARACTERS or re.search(r"[\x00-\x1f\x7f<>%&\\?]", name):
+        if name in (".", "..") or len(name) > MAX_NAME_CHARACTERS or re.search(r"[\x00-\x1f\x7f<>%&\\?]", name):
             raise errors.invalid_resource_name(name)
 
 
@@ -174,8 +176,8 @@ async def _read_body(request: Request) -> Document:
     content = bytearray()
     async for chunk in request.stream():
         content += chunk
-        if len(content) > MOST_BODY_BYTES:
-            raise errors.too_large(MOST_BODY_BYTES)
+        if len(content) > MAX_BODY_BYTES:
+            raise errors.too_large(MAX_BODY_BYTES)
     if not content:
         return {}
     try:
@@ -188,7 +190,7 @@ async def _read_body(request: Request) -> Document:
     return body
 
 
-def page(call: Call, items: list[Document], default_size: int = 50) -> Response:
+def paginate(call: Call, items: list[Document], default_size: int = 50) -> Response:
     """One page of a list. `$top` is the size of a page; `nextLink` leads to the rest, even for `$top=1`."""
     try:
         start, size = int(call.query("$skipToken") or 0), int(call.query("$top") or default_size)
@@ -201,7 +203,7 @@ def page(call: Call, items: list[Document], default_size: int = 50) -> Response:
     return JSONResponse(body)
 
 
-def accepted(call: Call, operation: Operation, body: Document | None, status: int, location: str) -> Response:
+def accepted_response(call: Call, operation: Operation, body: Document | None, status: int, location: str) -> Response:
     """The answer that starts a long-running operation."""
     emulator = call.emulator
     headers = {

@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 
 from rollway.emulator.arm.assets import MODELS
-from rollway.emulator.arm.resource_manager import WORKSPACE
+from rollway.emulator.arm.resource_manager import WORKSPACE_PATH
 from rollway.emulator.arm.workspaces import DATASTORE, default_container
-from rollway.emulator.blob.requests import OCTETS
-from rollway.emulator.core.clock import iso
+from rollway.emulator.blob.requests import OCTET_STREAM
+from rollway.emulator.core.clock import format_iso
 from rollway.emulator.core.store import Resource
 from rollway.emulator.state import Emulator
 
@@ -15,7 +15,7 @@ from rollway.emulator.state import Emulator
 def create_seeded_models(emulator: Emulator) -> None:
     """The models of the seed exist in the first workspace; those that are there already stay as they are."""
     seed, first = emulator.seed, emulator.seed.workspaces[0]
-    id_ = WORKSPACE.format(subscription=seed.subscription_id, group=first.resource_group, workspace=first.name)
+    id_ = WORKSPACE_PATH.format(subscription=seed.subscription_id, group=first.resource_group, workspace=first.name)
     workspace = emulator.store.get(id_)
     assert workspace is not None  # noqa: S101 - workspaces are created before models
     for wanted in emulator.seed.models:
@@ -27,7 +27,7 @@ def create_seeded_models(emulator: Emulator) -> None:
         scope = workspace.id.replace("/resourceGroups/", "/resourcegroups/")
         scope = scope.replace("/providers/Microsoft.MachineLearningServices", "").lstrip("/")
         uri = f"azureml://{scope}/datastores/{DATASTORE}/paths/{folder}/{wanted.path.name}"
-        now = iso(emulator.clock.now())
+        now = format_iso(emulator.clock.now())
         document = {
             "id": id_,
             "name": wanted.version,
@@ -47,7 +47,7 @@ def create_seeded_models(emulator: Emulator) -> None:
 def _upload(emulator: Emulator, container: str, folder: str, path: Path) -> None:
     files = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
     for file in files:
-        content = emulator.blobs.new_file()
+        content = emulator.blobs.new_content_path()
         shutil.copyfile(file, content)
         name = f"{folder}/{file.relative_to(path.parent).as_posix()}"
-        emulator.blobs.commit(container, name, content, None, OCTETS)
+        emulator.blobs.commit(container, name, content, None, OCTET_STREAM)

@@ -11,30 +11,30 @@ from rollway.emulator.core.errors import Document
 
 NAME = re.compile(r"[a-zA-Z][-a-zA-Z0-9]{1,30}[a-zA-Z0-9]")
 AUTH_MODES = ("Key", "AMLToken", "AADToken")
-MOST_INSTANCES = 50
-MOST_TIMEOUT_SECONDS = 180
-MOST_MIRROR_WEIGHT = 50
+MAX_INSTANCES = 50
+MAX_TIMEOUT_SECONDS = 180
+MAX_MIRROR_WEIGHT = 50
 
-SHAPES: dict[type, str] = {dict: "an object", str: "a string", bool: "a boolean", int: "a number", list: "a list"}
+TYPE_NAMES: dict[type, str] = {dict: "an object", str: "a string", bool: "a boolean", int: "a number", list: "a list"}
 
 Problems = dict[str, list[str]]
 
 
-def check_shapes(body: Document, shapes: Mapping[str, type]) -> None:
+def check_field_types(body: Document, shapes: Mapping[str, type]) -> None:
     """Raise ARM's error unless each of the dotted fields, where given, is of its type."""
     for path, wanted in shapes.items():
         value: Any = body
         for part in path.split("."):
             value = value.get(part) if isinstance(value, dict) else None
         if value is not None and not isinstance(value, wanted):
-            raise errors.invalid_content(f"{path}: {SHAPES[wanted]} is expected, not {type(value).__name__}")
+            raise errors.invalid_content(f"{path}: {TYPE_NAMES[wanted]} is expected, not {type(value).__name__}")
     tags = body.get("tags")
     for name, value in tags.items() if isinstance(tags, dict) else ():
         if value is not None and not isinstance(value, str):
             raise errors.invalid_content(f"tags.{name}: a string is expected, not {type(value).__name__}")
 
 
-def refuse(*found: Problems) -> None:
+def raise_problems(*found: Problems) -> None:
     """Raise one Azure error with all problems, if there are any."""
     problems: Problems = {}
     for one in found:
@@ -89,8 +89,8 @@ def check_traffic(traffic: Any, mirror: Any, usable: Mapping[str, bool]) -> Prob
     if len(mirrored) > 1:
         problems["MirrorTraffic"] = ["Only one deployment can receive mirror traffic."]
     for name, weight in mirrored.items():
-        if weight > MOST_MIRROR_WEIGHT:
-            problems["MirrorTraffic"] = [f"{weight}% is more than the {MOST_MIRROR_WEIGHT}% allowed."]
+        if weight > MAX_MIRROR_WEIGHT:
+            problems["MirrorTraffic"] = [f"{weight}% is more than the {MAX_MIRROR_WEIGHT}% allowed."]
         if {key.lower(): value for key, value in traffic.items()}.get(name.lower()):
             problems["MirrorTraffic"] = [f"Deployment {name} receives live traffic already."]
     return problems
@@ -121,8 +121,8 @@ def check_deployment(properties: Document, sku: Document) -> Problems:
     if not isinstance(concurrent, int) or concurrent < 1:
         problems["RequestSettings.MaxConcurrentRequestsPerInstance"] = ["must be 1 or more."]
     timeout = parse_duration(settings.get("requestTimeout", "PT5S"))
-    if not timeout or timeout > MOST_TIMEOUT_SECONDS:
-        text = f"must be a duration of more than 0 and at most {MOST_TIMEOUT_SECONDS} seconds, such as PT5S."
+    if not timeout or timeout > MAX_TIMEOUT_SECONDS:
+        text = f"must be a duration of more than 0 and at most {MAX_TIMEOUT_SECONDS} seconds, such as PT5S."
         problems["RequestSettings.RequestTimeout"] = [text]
     return problems | _check_probes(properties)
 
@@ -130,9 +130,9 @@ def check_deployment(properties: Document, sku: Document) -> Problems:
 def check_capacity(sku: Document) -> Problems:
     """How many instances an online deployment has."""
     capacity = sku.get("capacity")
-    if isinstance(capacity, int) and not isinstance(capacity, bool) and 1 <= capacity <= MOST_INSTANCES:
+    if isinstance(capacity, int) and not isinstance(capacity, bool) and 1 <= capacity <= MAX_INSTANCES:
         return {}
-    return {"Sku.Capacity": [f"must be between 1 and {MOST_INSTANCES}."]}
+    return {"Sku.Capacity": [f"must be between 1 and {MAX_INSTANCES}."]}
 
 
 def _check_probes(properties: Document) -> Problems:

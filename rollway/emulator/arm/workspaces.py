@@ -4,12 +4,20 @@ from uuid import uuid4
 
 from starlette.responses import JSONResponse, Response
 
-from rollway.emulator.arm.endpoints import ENDPOINT_TYPE, view
+from rollway.emulator.arm.endpoints import ENDPOINT_TYPE, endpoint_document
 from rollway.emulator.arm.registry import create_curated_environments
-from rollway.emulator.arm.resource_manager import PROVIDER, WORKSPACE, ArmRoute, Call, in_workspace, page, poll_headers
+from rollway.emulator.arm.resource_manager import (
+    PROVIDER,
+    WORKSPACE_PATH,
+    ArmRoute,
+    Call,
+    paginate,
+    poll_headers,
+    workspace_route,
+)
 from rollway.emulator.blob.blobs import SUFFIX
 from rollway.emulator.core import errors
-from rollway.emulator.core.clock import iso
+from rollway.emulator.core.clock import format_iso
 from rollway.emulator.core.errors import Document
 from rollway.emulator.core.operations import Operation
 from rollway.emulator.core.store import Resource
@@ -17,8 +25,8 @@ from rollway.emulator.state import Emulator
 
 WORKSPACE_TYPE = f"{PROVIDER}/workspaces"
 DATASTORE = "workspaceblobstore"
-LOCATION = f"/subscriptions/{{subscription}}/providers/{PROVIDER}/locations/{{location}}"
-SAS_MOST_HOURS = 24
+LOCATION_PATH = f"/subscriptions/{{subscription}}/providers/{PROVIDER}/locations/{{location}}"
+MAX_SAS_HOURS = 24
 
 
 def create_seeded_workspaces(emulator: Emulator) -> None:
@@ -26,10 +34,12 @@ def create_seeded_workspaces(emulator: Emulator) -> None:
     create_curated_environments(emulator)
     seed = emulator.seed
     for wanted in seed.workspaces:
-        id_ = WORKSPACE.format(subscription=seed.subscription_id, group=wanted.resource_group, workspace=wanted.name)
+        id_ = WORKSPACE_PATH.format(
+            subscription=seed.subscription_id, group=wanted.resource_group, workspace=wanted.name
+        )
         if emulator.store.get(id_) is not None:
             continue
-        guid, now = str(uuid4()), iso(emulator.clock.now())
+        guid, now = str(uuid4()), format_iso(emulator.clock.now())
         document: Document = {
             "id": id_,
             "name": wanted.name,
@@ -64,17 +74,17 @@ def default_container(workspace: Resource) -> str:
 
 
 def get_workspace(call: Call) -> Response:
-    return JSONResponse(_workspace_view(call.emulator, call.workspace))
+    return JSONResponse(_workspace_document(call.emulator, call.workspace))
 
 
 def list_workspaces(call: Call) -> Response:
     found = call.emulator.store.find(WORKSPACE_TYPE)
     if group := call.params.get("group"):
         found = [one for one in found if f"/resourcegroups/{group.lower()}/" in one.id.lower()]
-    return page(call, [_workspace_view(call.emulator, one) for one in found])
+    return paginate(call, [_workspace_document(call.emulator, one) for one in found])
 
 
-def _workspace_view(emulator: Emulator, workspace: Resource) -> Document:
+def _workspace_document(emulator: Emulator, workspace: Resource) -> Document:
     discovery = {"discoveryUrl": f"{emulator.url}/discovery"}
     tracking = {"mlFlowTrackingUri": f"azureml://{emulator.url.removeprefix('https://')}/mlflow/v1.0{workspace.id}"}
     return {**workspace.document, "properties": {**workspace.properties, **discovery, **tracking}}
@@ -83,14 +93,14 @@ def _workspace_view(emulator: Emulator, workspace: Resource) -> Document:
 def get_datastore(call: Call) -> Response:
     if call.params["datastore"].lower() != DATASTORE:
         raise errors.not_found("Datastore", call.params["datastore"])
-    return JSONResponse(_datastore_view(call))
+    return JSONResponse(_datastore_document(call))
 
 
 def list_datastores(call: Call) -> Response:
-    return page(call, [_datastore_view(call)])
+    return paginate(call, [_datastore_document(call)])
 
 
-def _datastore_view(call: Call) -> Document:
+def _datastore_document(call: Call) -> Document:
     workspace = call.workspace
     return {
         "id": f"{workspace.id}/datastores/{DATASTORE}",
@@ -117,7 +127,7 @@ def list_datastore_secrets(call: Call) -> Response:
     if call.params["datastore"].lower() != DATASTORE:
         raise errors.not_found("Datastore", call.params["datastore"])
     try:
-        hours = min(float(call.body.get("expireAfterHours") or 1), SAS_MOST_HOURS)
+        hours = min(float(call.body.get("expireAfterHours") or 1), MAX_SAS_HOURS)
     except (TypeError, ValueError) as exc:
         raise errors.invalid_content(f"expireAfterHours: {exc}") from exc
     container = default_container(call.workspace)
@@ -137,7 +147,7 @@ def get_operation_result(call: Call) -> Response:
         return Response(status_code=202, headers=poll_headers(call.emulator))
     if operation.method == "PATCH" and (found := call.emulator.store.get(operation.resource)) is not None:
         is_endpoint = found.type == ENDPOINT_TYPE
-        return JSONResponse(view(call.emulator, found) if is_endpoint else found.document)
+        return JSONResponse(endpoint_document(call.emulator, found) if is_endpoint else found.document)
     return Response(status_code=204)
 
 
@@ -149,12 +159,12 @@ def _operation(call: Call) -> Operation:
 
 
 ROUTES = [
-    in_workspace("GET", "", get_workspace),
-    ArmRoute("GET", WORKSPACE.rpartition("/")[0], list_workspaces),
+    workspace_route("GET", "", get_workspace),
+    ArmRoute("GET", WORKSPACE_PATH.rpartition("/")[0], list_workspaces),
     ArmRoute("GET", f"/subscriptions/{{subscription}}/providers/{PROVIDER}/workspaces", list_workspaces),
-    in_workspace("GET", "/datastores", list_datastores),
-    in_workspace("GET", "/datastores/{datastore}", get_datastore),
-    in_workspace("POST", "/datastores/{datastore}/listSecrets", list_datastore_secrets),
-    ArmRoute("GET", f"{LOCATION}/mfeOperationsStatus/{{operation}}", get_operation_status),
-    ArmRoute("GET", f"{LOCATION}/mfeOperationResults/{{operation}}", get_operation_result),
+    workspace_route("GET", "/datastores", list_datastores),
+    workspace_route("GET", "/datastores/{datastore}", get_datastore),
+    workspace_route("POST", "/datastores/{datastore}/listSecrets", list_datastore_secrets),
+    ArmRoute("GET", f"{LOCATION_PATH}/mfeOperationsStatus/{{operation}}", get_operation_status),
+    ArmRoute("GET", f"{LOCATION_PATH}/mfeOperationResults/{{operation}}", get_operation_result),
 ]

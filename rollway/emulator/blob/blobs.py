@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from uuid import uuid4
 
 from rollway.emulator.blob import errors
-from rollway.emulator.core.clock import Clock, http_date, iso
+from rollway.emulator.core.clock import Clock, format_http_date, format_iso
 from rollway.emulator.core.errors import Document
 from rollway.emulator.core.store import Store
 
@@ -25,8 +25,8 @@ SUFFIX = "core.windows.net"
 # Where azure-ai-ml's `https://{accountName}.blob.{suffix}` ends up with `account_name`.
 ROOT = f"/blob/{ACCOUNT}.blob.{SUFFIX}"
 SAS_VERSION = "2024-11-04"
-MOST_PUT_BYTES = 5000 * 1024 * 1024  # of Put Blob; Put Block allows 4000 MiB
-MOST_NAME_CHARACTERS, MOST_PART_BYTES = 1024, 255  # Azure's limit, and that of a file's name on disk
+MAX_PUT_BYTES = 5000 * 1024 * 1024  # of Put Blob; Put Block allows 4000 MiB
+MAX_NAME_CHARACTERS, MAX_PART_BYTES = 1024, 255  # Azure's limit, and that of a file's name on disk
 
 
 class Blobs:
@@ -48,7 +48,7 @@ class Blobs:
 
     def shared_access_signature(self, container: str, permissions: str, seconds: float) -> str:
         """A query string that allows `permissions` (letters of racwdl) on one container for `seconds`."""
-        until = iso(self._clock.now() + seconds)[:19] + "Z"
+        until = format_iso(self._clock.now() + seconds)[:19] + "Z"
         fields = {"sv": SAS_VERSION, "se": until, "sr": "c", "sp": permissions, "spr": "https"}
         return urlencode({**fields, "sig": self._signature(container, fields["se"], permissions)})
 
@@ -57,7 +57,7 @@ class Blobs:
         signature, until, permissions = (query.get(name, "") for name in ("sig", "se", "sp"))
         if not hmac.compare_digest(signature.encode(), self._signature(container, until, permissions).encode()):
             raise errors.storage_authentication_failed("Signature did not match.")
-        if until <= iso(self._clock.now())[:19] + "Z":
+        if until <= format_iso(self._clock.now())[:19] + "Z":
             raise errors.storage_authentication_failed(
                 f"Signature not valid in the specified time frame: expired {until}."
             )
@@ -68,7 +68,7 @@ class Blobs:
         text = "\n".join((ACCOUNT, container, until, permissions))
         return base64.b64encode(hmac.digest(self._key, text.encode(), hashlib.sha256)).decode()
 
-    def locate(self, url: str) -> tuple[str, str]:
+    def parse_url(self, url: str) -> tuple[str, str]:
         """Container and blob name (or name prefix) that a URL of this account means; ValueError for any other URL."""
         path = unquote(urlsplit(url).path)
         if not path.startswith(f"{ROOT}/"):
@@ -78,16 +78,16 @@ class Blobs:
 
     # Contents
 
-    def new_file(self) -> Path:
+    def new_content_path(self) -> Path:
         """Where the content of a blob can be written that is committed next."""
         return self._folder / uuid4().hex
 
-    async def write(self, chunks: AsyncIterator[bytes], limit_bytes: int = MOST_PUT_BYTES) -> tuple[Path, str]:
+    async def write(self, chunks: AsyncIterator[bytes], limit_bytes: int = MAX_PUT_BYTES) -> tuple[Path, str]:
         """Store a body; gives its file and the base64 MD5 of the content. Nothing is left of one that breaks off.
 
         Raises RequestBodyTooLarge beyond `limit_bytes`.
         """
-        path = self.new_file()
+        path = self.new_content_path()
         digest, size = hashlib.md5(usedforsecurity=False), 0
         try:
             with path.open("wb") as file:
@@ -110,8 +110,8 @@ class Blobs:
             "file": content.name,
             "size": content.stat().st_size,
             "etag": f'"0x{uuid4().hex[:15].upper()}"',
-            "modified": http_date(now),
-            "created": http_date(now) if before is None else before["created"],
+            "modified": format_http_date(now),
+            "created": format_http_date(now) if before is None else before["created"],
             "content_type": content_type,
             "md5": md5,
             "metadata": {},
@@ -124,10 +124,10 @@ class Blobs:
 
     def commit_blocks(self, container: str, name: str, block_ids: list[str], content_type: str) -> Document:
         """The blocks staged under these ids, in this order, become the blob's content."""
-        staged = {block: self._block(container, name, block) for block in block_ids}
+        staged = {block: self._block_path(container, name, block) for block in block_ids}
         if not all(path.is_file() for path in staged.values()):
             raise errors.invalid_block_list()
-        target = self.new_file()
+        target = self.new_content_path()
         with target.open("wb") as whole:
             for block in block_ids:
                 with staged[block].open("rb") as part:
@@ -139,9 +139,9 @@ class Blobs:
 
     def stage_block(self, container: str, name: str, block_id: str, content: Path) -> None:
         """A written file becomes a block, to be committed later."""
-        content.rename(self._block(container, name, block_id))
+        content.rename(self._block_path(container, name, block_id))
 
-    def _block(self, container: str, name: str, block_id: str) -> Path:
+    def _block_path(self, container: str, name: str, block_id: str) -> Path:
         text = "\n".join((container, name, block_id))
         return self._folder / f"block-{hashlib.sha256(text.encode()).hexdigest()}"
 
@@ -160,16 +160,16 @@ class Blobs:
     def exists(self, container: str, name: str) -> bool:
         return self._store.blob(container, name) is not None
 
-    def file(self, document: Document) -> Path:
+    def content_path(self, document: Document) -> Path:
         return self._folder / str(document["file"])
 
-    def names(self, container: str, prefix: str = "") -> list[tuple[str, Document]]:
+    def list_blobs(self, container: str, prefix: str = "") -> list[tuple[str, Document]]:
         return self._store.blobs(container, prefix)
 
     def delete(self, container: str, name: str) -> None:
         document = self.get(container, name)
         self._store.delete_blob(container, name)
-        self.file(document).unlink(missing_ok=True)
+        self.content_path(document).unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove all contents."""
@@ -183,10 +183,10 @@ class Blobs:
         """
         root = target / name.rpartition("/")[2] if name else target
         if name and self.exists(container, name):
-            copies = [(self.file(self.get(container, name)), root)]
+            copies = [(self.content_path(self.get(container, name)), root)]
         else:
-            found = self.names(container, f"{name}/" if name else "")
-            copies = [(self.file(one), root / blob[len(name) :].lstrip("/")) for blob, one in found]
+            found = self.list_blobs(container, f"{name}/" if name else "")
+            copies = [(self.content_path(one), root / blob[len(name) :].lstrip("/")) for blob, one in found]
         if not copies:
             raise FileNotFoundError(f"{self.container_url(container)}/{quote(name)} does not exist")
         try:
@@ -199,8 +199,8 @@ class Blobs:
 def is_blob_name(name: str) -> bool:
     """Whether a name can become a path below a folder: blobs are laid out as files for the containers."""
     parts = name.split("/")
-    return len(name) <= MOST_NAME_CHARACTERS and not any(
-        part in ("", ".", "..") or len(part.encode()) > MOST_PART_BYTES or re.search(r"[\x00-\x1f\x7f]", part)
+    return len(name) <= MAX_NAME_CHARACTERS and not any(
+        part in ("", ".", "..") or len(part.encode()) > MAX_PART_BYTES or re.search(r"[\x00-\x1f\x7f]", part)
         for part in parts
     )
 

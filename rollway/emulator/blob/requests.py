@@ -10,12 +10,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 
 from rollway.emulator.blob import errors
-from rollway.emulator.blob.blobs import MOST_PUT_BYTES, Blobs, is_blob_name
+from rollway.emulator.blob.blobs import MAX_PUT_BYTES, Blobs, is_blob_name
 from rollway.emulator.core.errors import ArmError, Document
 from rollway.emulator.login.identity import STORAGE
 
-MOST_LIST_BYTES = 16 * 1024 * 1024  # 50,000 block ids, the most a block list may have
-OCTETS = "application/octet-stream"
+MAX_LIST_BYTES = 16 * 1024 * 1024  # 50,000 block ids, the most a block list may have
+OCTET_STREAM = "application/octet-stream"
 
 
 async def serve_blob(request: Request) -> Response:
@@ -28,23 +28,25 @@ async def serve_blob(request: Request) -> Response:
     _authorize(request, blobs, container, query)
     _check_length(request)
     if not name:
-        return _container(request, blobs, container, query)
+        return _container_response(request, blobs, container, query)
     match request.method, query.get("comp"):
         case "PUT", None:
-            return await _put(request, blobs, container, name)
+            return await _put_blob(request, blobs, container, name)
         case "PUT", "block":
-            content, md5 = await _write(request, blobs)
+            content, md5 = await _store_body(request, blobs)
             blobs.stage_block(container, name, query.get("blockid", ""), content)
-            return Response(status_code=201, headers={"Content-MD5": md5, **_common()})
+            return Response(status_code=201, headers={"Content-MD5": md5, **_common_headers()})
         case "PUT", "blocklist":
             return await _put_block_list(request, blobs, container, name)
         case "PUT", "metadata":
-            return Response(status_code=200, headers=_written(blobs.set_metadata(container, name, _metadata(request))))
+            return Response(
+                status_code=200, headers=_blob_headers(blobs.set_metadata(container, name, _read_metadata(request)))
+            )
         case "GET" | "HEAD", None | "metadata":
-            return _get(request, blobs, container, name)
+            return _get_blob(request, blobs, container, name)
         case "DELETE", None:
             blobs.delete(container, name)
-            return Response(status_code=202, headers=_common())
+            return Response(status_code=202, headers=_common_headers())
     raise errors.storage_not_emulated(request.method, f"comp={query.get('comp')} on a blob")
 
 
@@ -56,57 +58,57 @@ def _authorize(request: Request, blobs: Blobs, container: str, query: dict[str, 
         return blobs.check_signature(container, query, needed)
     if authorization := request.headers.get("authorization"):
         try:
-            request.app.state.emulator.identity.check(authorization, (STORAGE, f"{STORAGE}/"))
+            request.app.state.emulator.identity.check_token(authorization, (STORAGE, f"{STORAGE}/"))
         except ArmError as exc:
             raise errors.StorageError(401, "InvalidAuthenticationInfo", exc.message) from exc
         return None
     raise errors.storage_authentication_failed("The request holds neither a signature nor a token.")
 
 
-async def _put(request: Request, blobs: Blobs, container: str, name: str) -> Response:
+async def _put_blob(request: Request, blobs: Blobs, container: str, name: str) -> Response:
     kind = request.headers.get("x-ms-blob-type")
     if kind != "BlockBlob":
         raise errors.storage_not_emulated("PUT", f"x-ms-blob-type {kind}")
     _check_absent(request, blobs, container, name)
-    content, md5 = await _write(request, blobs)
+    content, md5 = await _store_body(request, blobs)
     try:
         _check_absent(request, blobs, container, name)  # again: another upload may have ended meanwhile
     except errors.StorageError:
         content.unlink()
         raise
-    document = blobs.commit(container, name, content, md5, request.headers.get("x-ms-blob-content-type", OCTETS))
-    if metadata := _metadata(request):
+    document = blobs.commit(container, name, content, md5, request.headers.get("x-ms-blob-content-type", OCTET_STREAM))
+    if metadata := _read_metadata(request):
         document = blobs.set_metadata(container, name, metadata)
-    return Response(status_code=201, headers={**_written(document), "Content-MD5": md5})
+    return Response(status_code=201, headers={**_blob_headers(document), "Content-MD5": md5})
 
 
 async def _put_block_list(request: Request, blobs: Blobs, container: str, name: str) -> Response:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MOST_LIST_BYTES:
-            raise errors.blob_too_large(MOST_LIST_BYTES)
+        if len(body) > MAX_LIST_BYTES:
+            raise errors.blob_too_large(MAX_LIST_BYTES)
     _check_absent(request, blobs, container, name)
     try:
         blocks = [element.text or "" for element in ElementTree.fromstring(bytes(body))]  # noqa: S314 - expat >= 2.4.1 caps entities
     except ElementTree.ParseError as exc:
         raise errors.invalid_block_list() from exc
-    content_type = request.headers.get("x-ms-blob-content-type", OCTETS)
+    content_type = request.headers.get("x-ms-blob-content-type", OCTET_STREAM)
     document = blobs.commit_blocks(container, name, blocks, content_type)
-    if metadata := _metadata(request):
+    if metadata := _read_metadata(request):
         document = blobs.set_metadata(container, name, metadata)
-    return Response(status_code=201, headers=_written(document))
+    return Response(status_code=201, headers=_blob_headers(document))
 
 
 def _check_length(request: Request) -> None:
     """Raise before anything of a body is read that says it is too large."""
     length = request.headers.get("content-length", "0")
-    limit = MOST_LIST_BYTES if request.query_params.get("comp") == "blocklist" else MOST_PUT_BYTES
+    limit = MAX_LIST_BYTES if request.query_params.get("comp") == "blocklist" else MAX_PUT_BYTES
     if not (length.isascii() and length.isdigit()) or int(length) > limit:
         raise errors.blob_too_large(limit)
 
 
-async def _write(request: Request, blobs: Blobs) -> tuple[Path, str]:
+async def _store_body(request: Request, blobs: Blobs) -> tuple[Path, str]:
     try:
         return await blobs.write(request.stream())
     except ClientDisconnect as exc:
@@ -118,10 +120,10 @@ def _check_absent(request: Request, blobs: Blobs, container: str, name: str) -> 
         raise errors.blob_already_exists()
 
 
-def _get(request: Request, blobs: Blobs, container: str, name: str) -> Response:
+def _get_blob(request: Request, blobs: Blobs, container: str, name: str) -> Response:
     document = blobs.get(container, name)
     headers = {
-        **_written(document),
+        **_blob_headers(document),
         "x-ms-blob-type": "BlockBlob",
         "x-ms-creation-time": document["created"],
         "x-ms-lease-state": "available",
@@ -136,15 +138,15 @@ def _get(request: Request, blobs: Blobs, container: str, name: str) -> Response:
         return Response(status_code=200, headers={**headers, "Content-Length": str(size)}, media_type=content_type)
     wanted = request.headers.get("x-ms-range") or request.headers.get("range")
     if wanted is None:
-        return FileResponse(blobs.file(document), 200, headers, content_type)
-    first, last = _range(wanted, size)
-    with blobs.file(document).open("rb") as file:
+        return FileResponse(blobs.content_path(document), 200, headers, content_type)
+    first, last = _parse_range(wanted, size)
+    with blobs.content_path(document).open("rb") as file:
         file.seek(first)
         content = file.read(last - first + 1)
     return Response(content, 206, {**headers, "Content-Range": f"bytes {first}-{last}/{size}"}, content_type)
 
 
-def _range(wanted: str, size: int) -> tuple[int, int]:
+def _parse_range(wanted: str, size: int) -> tuple[int, int]:
     start, dash, end = wanted.removeprefix("bytes=").partition("-")
     if not dash or not re.fullmatch(r"[0-9]{1,18}", start) or not re.fullmatch(r"[0-9]{0,18}", end):
         raise errors.invalid_range()
@@ -154,41 +156,43 @@ def _range(wanted: str, size: int) -> tuple[int, int]:
     return first, last
 
 
-def _container(request: Request, blobs: Blobs, container: str, query: dict[str, str]) -> Response:
+def _container_response(request: Request, blobs: Blobs, container: str, query: dict[str, str]) -> Response:
     if request.method in ("GET", "HEAD") and query.get("restype") == "container":
         if query.get("comp") == "list":
-            return Response(_listing(blobs, container, query.get("prefix", "")), 200, _common(), "application/xml")
+            return Response(
+                _render_list(blobs, container, query.get("prefix", "")), 200, _common_headers(), "application/xml"
+            )
         if query.get("comp") is None:
-            return Response(status_code=200, headers=_common())
+            return Response(status_code=200, headers=_common_headers())
     raise errors.storage_not_emulated(request.method, f"comp={query.get('comp')} on a container")
 
 
-def _listing(blobs: Blobs, container: str, prefix: str) -> str:
+def _render_list(blobs: Blobs, container: str, prefix: str) -> str:
     """All blobs under a prefix at once: a folder of an asset is small, so there is no continuation."""
     rows = "".join(
         f"<Blob><Name>{escape(name)}</Name><Properties><Creation-Time>{one['created']}</Creation-Time>"
         f"<Last-Modified>{one['modified']}</Last-Modified><Etag>{escape(one['etag'])}</Etag>"
         f"<Content-Length>{one['size']}</Content-Length><Content-Type>{escape(one['content_type'])}</Content-Type>"
         f"<BlobType>BlockBlob</BlobType></Properties></Blob>"
-        for name, one in blobs.names(container, prefix)
+        for name, one in blobs.list_blobs(container, prefix)
     )
     head = f'<?xml version="1.0" encoding="utf-8"?><EnumerationResults ContainerName="{escape(container)}">'
     return f"{head}<Prefix>{escape(prefix)}</Prefix><Blobs>{rows}</Blobs><NextMarker /></EnumerationResults>"
 
 
-def _metadata(request: Request) -> dict[str, str]:
+def _read_metadata(request: Request) -> dict[str, str]:
     prefix = "x-ms-meta-"
     return {key[len(prefix) :]: value for key, value in request.headers.items() if key.startswith(prefix)}
 
 
-def _written(document: Document) -> dict[str, str]:
+def _blob_headers(document: Document) -> dict[str, str]:
     return {
         "ETag": document["etag"],
         "Last-Modified": document["modified"],
         "x-ms-request-server-encrypted": "true",
-        **_common(),
+        **_common_headers(),
     }
 
 
-def _common() -> dict[str, str]:
+def _common_headers() -> dict[str, str]:
     return {"x-ms-version": "2024-11-04", "Date": f"{datetime.now(UTC):%a, %d %b %Y %H:%M:%S} GMT"}

@@ -9,25 +9,25 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rollway.emulator.arm.endpoints import deployments_of
+from rollway.emulator.arm.endpoints import find_deployments
 from rollway.emulator.arm.seeded_models import create_seeded_models
 from rollway.emulator.arm.workspaces import create_seeded_workspaces
 from rollway.emulator.control import guard
 from rollway.emulator.control.guard import PREFIX
 from rollway.emulator.core import faults
-from rollway.emulator.core.clock import iso
+from rollway.emulator.core.clock import format_iso
 from rollway.emulator.core.faults import Fault
 from rollway.emulator.state import CLOCK_AHEAD, Emulator
 
 
-class Step(BaseModel):
+class ClockAdvance(BaseModel):
     """How far the clock moves: forward, at most ten years."""
 
     model_config = ConfigDict(extra="forbid")
     advance_seconds: float = Field(ge=0, le=10 * 366 * 86400)
 
 
-class Witness:
+class RequestRecorder:
     """ASGI middleware around everything: notes each request, and lets the declared faults happen."""
 
     def __init__(self, app: ASGIApp, emulator: Emulator) -> None:
@@ -37,11 +37,11 @@ class Witness:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if (refusal := guard.refuse(self._emulator, scope)) is not None:
+        if (refusal := guard.find_refusal(self._emulator, scope)) is not None:
             await refusal(scope, receive, send)
             return
         connection, receive = receive, guard.limit_body(scope, receive)
-        if guard.is_steering(scope["path"]):
+        if guard.is_control_path(scope["path"]):
             await self._app(scope, receive, send)
             return
         query = re.sub(r"(?i)\bsig=[^&]*", "sig=hidden", scope["query_string"].decode("latin-1"))
@@ -49,25 +49,25 @@ class Witness:
         entry = {"number": number, "method": scope["method"], "path": scope["path"], "query": query, "status": None}
         self._emulator.requests.append(entry)
 
-        async def send_noted(message: Message) -> None:
+        async def send_recorded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 entry["status"] = message["status"]
             await send(message)
 
-        fault = faults.take(self._emulator.faults, "front", scope["method"], scope["path"])
+        fault = faults.consume_fault(self._emulator.faults, "front", scope["method"], scope["path"])
         if fault is not None:
             await self._emulator.faults.delay(fault.delay_seconds)
         if fault is not None and fault.status is not None:
-            await fault.response()(scope, receive, send_noted)
+            await fault.response()(scope, receive, send_recorded)
         elif fault is not None and fault.drop is not None:
             if fault.drop == "after":
-                await self._app(scope, receive, faults.discard)
+                await self._app(scope, receive, faults.discard_message)
             await faults.drop_connection(connection)
         else:
-            await self._app(scope, receive, send_noted)
+            await self._app(scope, receive, send_recorded)
 
 
-class Steering:
+class ControlApi:
     """The operations below `/_emulator/`."""
 
     def __init__(self, emulator: Emulator) -> None:
@@ -88,13 +88,13 @@ class Steering:
     async def get_health(self, _: Request) -> Response:
         """How it is: containers, running operations, and the state of each online deployment."""
         emulator = self._emulator
-        emulator.operations.settle()
+        emulator.operations.end_due()
         body = {
             "status": "ok",
             "url": emulator.url,
-            "containers": emulator.fleet.count(),
+            "containers": emulator.fleet.container_count(),
             "running_operations": len(emulator.operations.running),
-            "online_deployments": {one.id: one.state for one in deployments_of(emulator, "")},
+            "online_deployments": {one.id: one.state for one in find_deployments(emulator, "")},
         }
         return JSONResponse(body)
 
@@ -115,7 +115,7 @@ class Steering:
         emulator.fleet.clear()
         emulator.throttle.refill()
         emulator.faults.clear()
-        emulator.traffic.clear()
+        emulator.samples.clear()
         emulator.requests.clear()
         emulator.clock.reset()
         emulator.store.set_setting(CLOCK_AHEAD, "0")
@@ -126,18 +126,18 @@ class Steering:
     async def get_clock(self, _: Request) -> Response:
         """What time it is, and how many seconds ahead of the machine's clock that is."""
         clock = self._emulator.clock
-        return JSONResponse({"now": iso(clock.now()), "ahead_seconds": clock.ahead_seconds})
+        return JSONResponse({"now": format_iso(clock.now()), "ahead_seconds": clock.ahead_seconds})
 
     async def post_clock(self, request: Request) -> Response:
-        """Let time pass at once: operations end, tokens and signatures expire. 400 when it is no step forward."""
+        """Let time pass at once: operations end, tokens and signatures expire. 400 when it is no advance forward."""
         emulator = self._emulator
         try:
-            step = Step.model_validate_json(await request.body())
+            advance = ClockAdvance.model_validate_json(await request.body())
         except ValidationError as exc:
             return _problems(exc)
-        emulator.clock.advance(step.advance_seconds)
+        emulator.clock.advance(advance.advance_seconds)
         emulator.store.set_setting(CLOCK_AHEAD, str(emulator.clock.ahead_seconds))
-        emulator.operations.settle()
+        emulator.operations.end_due()
         return await self.get_clock(request)
 
     async def get_faults(self, _: Request) -> Response:
@@ -155,7 +155,7 @@ class Steering:
     async def delete_faults(self, _: Request) -> Response:
         """Nothing goes wrong on purpose any more; operations that were stuck end."""
         self._emulator.faults.clear()
-        self._emulator.operations.release()
+        self._emulator.operations.release_stuck()
         return Response(status_code=204)
 
 

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope
 
-from rollway.emulator.arm.resource_manager import MOST_BODY_BYTES
+from rollway.emulator.arm.resource_manager import MAX_BODY_BYTES
 from rollway.emulator.blob.blobs import ROOT
 from rollway.emulator.core.errors import too_large
 from rollway.emulator.state import Emulator
@@ -19,7 +19,7 @@ PREFIX = "/_emulator/"
 OPEN_ENDED = (f"{ROOT}/", "/inference/")  # blobs and scoring requests have limits of their own
 
 
-def refuse(emulator: Emulator, scope: Scope) -> Response | None:
+def find_refusal(emulator: Emulator, scope: Scope) -> Response | None:
     """The answer to a request that must not be served, or None.
 
     A browser that was lured to a name which resolves to loopback sends that name as host, and a page elsewhere that
@@ -31,7 +31,7 @@ def refuse(emulator: Emulator, scope: Scope) -> Response | None:
         return _refusal(400, "InvalidHostName", f"The request is not for this host: the emulator is {emulator.url}.")
     if re.search(r"[\x00-\x1f\x7f]", scope["path"]):
         return _refusal(400, "InvalidUri", "The path holds control characters.")
-    if not is_steering(scope["path"]):
+    if not is_control_path(scope["path"]):
         return None
     if headers.get("origin") not in (None, emulator.url):
         return _refusal(403, "ForeignOrigin", "Pages of other origins cannot steer the emulator.")
@@ -42,7 +42,7 @@ def refuse(emulator: Emulator, scope: Scope) -> Response | None:
     return None
 
 
-def is_steering(path: str) -> bool:
+def is_control_path(path: str) -> bool:
     """Whether a path is the emulator's own, not Azure's."""
     return path == "/" or path.startswith(PREFIX)
 
@@ -57,8 +57,8 @@ def limit_body(scope: Scope, receive: Receive) -> Receive:
         nonlocal received
         message = await receive()
         received += len(message.get("body", b""))
-        if received > MOST_BODY_BYTES:
-            raise too_large(MOST_BODY_BYTES)
+        if received > MAX_BODY_BYTES:
+            raise too_large(MAX_BODY_BYTES)
         return message
 
     return receive_limited

@@ -5,12 +5,12 @@ from html import escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from rollway.emulator.arm.endpoints import ENDPOINT_TYPE, deployments_of
+from rollway.emulator.arm.endpoints import ENDPOINT_TYPE, find_deployments
 from rollway.emulator.core.store import Resource
 from rollway.emulator.state import Emulator
 
 REFRESH_SECONDS = 3
-LEAST_NAMED_WEIGHT = 40
+MIN_NAMED_WEIGHT = 40
 HUES = (212, 152, 32, 280, 350, 92, 190, 48)
 STYLE = """
 :root{color-scheme:light dark;--text:#1b1f24;--soft:#5b6470;--page:#f6f7f9;--card:#fff;--line:#dfe3e8}
@@ -33,7 +33,7 @@ td.number,th.number{text-align:right;padding-right:1.5rem}i{display:inline-block
 async def get_page(request: Request) -> Response:
     """GET `/`."""
     emulator: Emulator = request.app.state.emulator
-    emulator.operations.settle()
+    emulator.operations.end_due()
     headers = {
         "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
         "Cache-Control": "no-store",
@@ -44,7 +44,7 @@ async def get_page(request: Request) -> Response:
 def render_page(emulator: Emulator) -> str:
     """The whole page."""
     endpoints = emulator.store.find(ENDPOINT_TYPE)
-    running, containers = len(emulator.operations.running), emulator.fleet.count()
+    running, containers = len(emulator.operations.running), emulator.fleet.container_count()
     facts = [_count(len(endpoints), "endpoint"), _count(containers, "container"), _count(running, "running operation")]
     if emulator.faults:
         facts.append(_count(len(emulator.faults), "declared fault"))
@@ -67,7 +67,7 @@ def _empty(emulator: Emulator) -> str:
 
 
 def _section(emulator: Emulator, endpoint: Resource) -> str:
-    properties, deployments = endpoint.properties, deployments_of(emulator, endpoint.id)
+    properties, deployments = endpoint.properties, find_deployments(emulator, endpoint.id)
     workspace, auth_mode = endpoint.id.split("/")[8], str(properties["authMode"])
     about = (workspace, str(endpoint.document["location"]), str(endpoint.document["kind"]), auth_mode)
     rows = "".join(_row(emulator, endpoint, one, number) for number, one in enumerate(deployments))
@@ -93,11 +93,11 @@ def _bar(endpoint: Resource, deployments: list[Resource]) -> str:
 
 def _label(deployment: Resource, weight: int) -> str:
     """What fits into its part of the bar."""
-    return f"{escape(deployment.name)} {weight} %" if weight >= LEAST_NAMED_WEIGHT else f"{weight} %"
+    return f"{escape(deployment.name)} {weight} %" if weight >= MIN_NAMED_WEIGHT else f"{weight} %"
 
 
 def _row(emulator: Emulator, endpoint: Resource, deployment: Resource, number: int) -> str:
-    revision = emulator.fleet.serving(deployment.id)
+    revision = emulator.fleet.serving_revision(deployment.id)
     instances = [] if revision is None else revision.instances
     ready = sum(one.is_ready for one in instances)
     model = str(deployment.properties.get("model") or "none").split("/")

@@ -30,12 +30,12 @@ class Clock:
         self._ahead_seconds = 0.0
 
 
-def iso(seconds: float) -> str:
+def format_iso(seconds: float) -> str:
     """An instant in ARM's form: `2026-01-31T12:00:00.0000000Z`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f0Z")
 
 
-def http_date(seconds: float) -> str:
+def format_http_date(seconds: float) -> str:
     """An instant in the form of HTTP headers (RFC 9110, 5.6.7), whatever the machine's locale."""
     at = datetime.fromtimestamp(seconds, UTC)
     day = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[at.weekday()]

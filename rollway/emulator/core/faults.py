@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive
 
 from rollway.emulator.core.errors import failed_operation
-from rollway.emulator.core.operations import Forced, Operation
+from rollway.emulator.core.operations import ForcedOutcome, Operation
 
 Place = Literal["front", "operation", "container"]
 
@@ -109,7 +109,7 @@ class Faults(list[Fault]):
             await asyncio.wait_for(self._cleared.wait(), seconds)
 
 
-def take(faults: Faults, place: Place, method: str, path: str) -> Fault | None:
+def consume_fault(faults: Faults, place: Place, method: str, path: str) -> Fault | None:
     """The first fault that matches and whose time has come, used up by one; all that match count the request."""
     taken = None
     for fault in [one for one in faults if one.matches(place, method, path)]:
@@ -124,19 +124,19 @@ def take(faults: Faults, place: Place, method: str, path: str) -> Fault | None:
     return taken
 
 
-def afflict(faults: Faults, method: str, path: str, operation: Operation) -> None:
+def apply_to_operation(faults: Faults, method: str, path: str, operation: Operation) -> None:
     """Let a fault decide how an operation ends that is about to start."""
-    fault = take(faults, "operation", method, path)
+    fault = consume_fault(faults, "operation", method, path)
     if fault is None:
         return
     operation.not_before += fault.delay_seconds
     if fault.operation == "failed":
         error = failed_operation(fault.code, fault.message)
-        operation.forced = Forced(ends_as="Failed", reported="Failed", error=error)
+        operation.forced = ForcedOutcome(ends_as="Failed", reported="Failed", error=error)
     elif fault.operation == "failed_body":
-        operation.forced = Forced(ends_as="Failed", reported="Succeeded")
+        operation.forced = ForcedOutcome(ends_as="Failed", reported="Succeeded")
     elif fault.operation == "stuck":
-        operation.forced = Forced(is_stuck=True)
+        operation.forced = ForcedOutcome(is_stuck=True)
 
 
 class ContainerFault(Exception):
@@ -147,9 +147,9 @@ class ContainerFault(Exception):
         self.status, self.body = status, body
 
 
-async def trouble_container(faults: Faults, method: str, path: str) -> None:
+async def apply_to_container(faults: Faults, method: str, path: str) -> None:
     """What goes wrong in a container with one request: a delay, or ContainerFault."""
-    fault = take(faults, "container", method, path)
+    fault = consume_fault(faults, "container", method, path)
     if fault is None:
         return
     await faults.delay(fault.delay_seconds)
@@ -159,7 +159,7 @@ async def trouble_container(faults: Faults, method: str, path: str) -> None:
         raise ContainerFault(fault.status, bytes(fault.response().body).decode())
 
 
-async def discard(message: Message) -> None:
+async def discard_message(message: Message) -> None:
     """Takes an answer that nobody will see."""
 
 

@@ -12,7 +12,7 @@ class RateLimit:
         self._most = max(1.0, per_second)
         self._buckets: dict[str, tuple[float, float]] = {}
 
-    def take(self, key: str) -> bool:
+    def try_acquire(self, key: str) -> bool:
         """Whether one more request may come now."""
         now = self._now()
         left, since = self._buckets.get(key, (self._most, now))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from rollway.emulator.core.clock import Clock
 from rollway.emulator.core.store import Resource
 
-MOST_MINUTES = 24 * 60
+MAX_MINUTES = 24 * 60
 
 
 @dataclass
@@ -26,18 +26,18 @@ class Minute:
 
     statuses: Counter[tuple[int, str]] = field(default_factory=Counter)
     latencies_ms: "array[float]" = field(default_factory=lambda: array("f"))
-    octets: int = 0
+    byte_count: int = 0
     instances: dict[str, Usage] = field(default_factory=dict)
 
 
-class Traffic:
+class Samples:
     """All endpoints, for as long as the process runs. Minutes are of the emulator's clock, since the epoch."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._minutes: dict[str, dict[int, dict[str, Minute]]] = {}
 
-    def record(
+    def add_request(
         self,
         endpoint: Resource,
         deployment: Resource | None,
@@ -45,27 +45,27 @@ class Traffic:
         status: int,
         model_status: str,
         milliseconds: float,
-        octets: int,
+        byte_count: int,
     ) -> None:
         """One answered request; without an online deployment the gateway has refused it."""
-        minute = self._now(endpoint, "" if deployment is None else deployment.name)
+        minute = self._current_minute(endpoint, "" if deployment is None else deployment.name)
         minute.statuses[status, model_status] += 1
-        minute.octets += octets
+        minute.byte_count += byte_count
         if deployment is not None:
             minute.latencies_ms.append(milliseconds)
 
-    def usage(self, endpoint: Resource, deployment: Resource, instance: str) -> Usage:
+    def current_usage(self, endpoint: Resource, deployment: Resource, instance: str) -> Usage:
         """Of one instance in this minute, to be added to."""
-        return self._now(endpoint, deployment.name).instances.setdefault(instance, Usage())
+        return self._current_minute(endpoint, deployment.name).instances.setdefault(instance, Usage())
 
     def clear(self) -> None:
         """Forget everything."""
         self._minutes.clear()
 
-    def _now(self, endpoint: Resource, name: str) -> Minute:
+    def _current_minute(self, endpoint: Resource, name: str) -> Minute:
         minutes = self._minutes.setdefault(_key(endpoint), {})
         number = int(self._clock.now() // 60)
-        if number not in minutes and len(minutes) >= MOST_MINUTES:
+        if number not in minutes and len(minutes) >= MAX_MINUTES:
             del minutes[min(minutes)]
         return minutes.setdefault(number, {}).setdefault(name, Minute())
 

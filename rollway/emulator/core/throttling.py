@@ -26,7 +26,7 @@ class Throttle:
         self._limits, self._clock = limits, clock
         self._levels: dict[tuple[str, Kind], _Level] = {}
 
-    def take(self, principal: str, method: str) -> dict[str, str]:
+    def acquire(self, principal: str, method: str) -> dict[str, str]:
         """The headers with what remains after this request; raises the 429 with `Retry-After` in whole seconds."""
         kind = KINDS.get(method, "writes")
         limits = self._limits or Throttling()

@@ -8,7 +8,7 @@ import jwt
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from rollway.emulator.core.clock import iso
+from rollway.emulator.core.clock import format_iso
 from rollway.emulator.core.seed import FederatedCredential, Principal
 from rollway.emulator.login import errors
 
@@ -30,8 +30,8 @@ def check_assertion(assertion: str, principal: Principal, authority: str) -> Non
     # By the machine's clock: the client signs by that, and knows nothing of ours.
     expiry = claims.get("exp")
     if not isinstance(expiry, int | float) or expiry <= time.time():
-        shown = iso(expiry) if isinstance(expiry, int | float) else "missing"
-        raise errors.expired_assertion(iso(time.time()), shown)
+        shown = format_iso(expiry) if isinstance(expiry, int | float) else "missing"
+        raise errors.expired_assertion(format_iso(time.time()), shown)
 
 
 def _check_certificate(

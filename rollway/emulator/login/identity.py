@@ -10,11 +10,10 @@ from jwt.types import Options
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from rollway.emulator.core import errors
-from rollway.emulator.core.clock import Clock, iso
-from rollway.emulator.core.errors import Document
+from rollway.emulator.core.clock import Clock, format_iso
+from rollway.emulator.core.errors import Document, expired_token, invalid_token, missing_token, wrong_audience
 from rollway.emulator.core.seed import Seed
-from rollway.emulator.login import errors as login_errors
+from rollway.emulator.login import errors
 from rollway.emulator.login.assertions import check_assertion
 from rollway.emulator.login.errors import ManagedIdentityError
 
@@ -31,7 +30,7 @@ class Identity:
         self._seed, self._key, self._clock, self._url = seed, signing_key, clock, url
         self.arm_audiences = (url, f"{url}/")
 
-    def issue(self, audience: str, subject: str, seconds: int | None = None) -> str:
+    def issue_token(self, audience: str, subject: str, seconds: int | None = None) -> str:
         """A bearer token for `audience`, valid for `seconds`; for as long as the tenant's tokens are when None."""
         now = int(self._clock.now())
         claims = {
@@ -48,22 +47,22 @@ class Identity:
         }
         return jwt.encode(claims, self._key, ALGORITHM)
 
-    def check(self, authorization: str | None, audiences: Sequence[str]) -> str:
+    def check_token(self, authorization: str | None, audiences: Sequence[str]) -> str:
         """The client id that a valid bearer token is for; raises the 401 that ARM answers for any other."""
         if not authorization:
-            raise errors.missing_token()
+            raise missing_token()
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
-            raise errors.invalid_token(f"the scheme {scheme!r} is not 'Bearer'")
+            raise invalid_token(f"the scheme {scheme!r} is not 'Bearer'")
         try:  # PyJWT would compare with the machine's clock, and its audience error hides what was found
             checks: Options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False}
             claims = jwt.decode(token.strip(), self._key, [ALGORITHM], options={**checks, "require": ["exp", "aud"]})
         except jwt.InvalidTokenError as exc:
-            raise errors.invalid_token(str(exc)) from exc
+            raise invalid_token(str(exc)) from exc
         if claims["exp"] <= self._clock.now():
-            raise errors.expired_token(iso(claims["exp"]), iso(self._clock.now()))
+            raise expired_token(format_iso(claims["exp"]), format_iso(self._clock.now()))
         if claims["aud"] not in audiences:
-            raise errors.wrong_audience(claims["aud"], audiences)
+            raise wrong_audience(claims["aud"], audiences)
         return str(claims["appid"])
 
     def openid_configuration(self, tenant: str) -> Document:
@@ -81,29 +80,29 @@ class Identity:
             "tenant_region_scope": None,
         }
 
-    def token(self, tenant: str, form: dict[str, str]) -> Document:
+    def answer_token_request(self, tenant: str, form: dict[str, str]) -> Document:
         """The answer to a token request with a client secret, or the assertion of a certificate or another issuer."""
         self._check_tenant(tenant)
         for name in ("grant_type", "client_id", "scope"):
             if not form.get(name):
-                raise login_errors.missing_parameter(name)
+                raise errors.missing_parameter(name)
         if form["grant_type"] != "client_credentials":
-            raise login_errors.unsupported_grant(form["grant_type"])
+            raise errors.unsupported_grant(form["grant_type"])
         principal = self._seed.principal(form["client_id"])
         if principal is None:
-            raise login_errors.unknown_application(form["client_id"], tenant)
+            raise errors.unknown_application(form["client_id"], tenant)
         if assertion := form.get("client_assertion"):
             check_assertion(assertion, principal, f"{self._url}/{tenant}")
         elif not form.get("client_secret"):
-            raise login_errors.missing_credential()
+            raise errors.missing_credential()
         elif not hmac.compare_digest(form["client_secret"].encode(), principal.client_secret.encode()):
-            raise login_errors.invalid_client_secret(principal.client_id)
-        audience = self._audience(form["scope"])
-        token = self.issue(audience, principal.client_id)
+            raise errors.invalid_client_secret(principal.client_id)
+        audience = self._parse_audience(form["scope"])
+        token = self.issue_token(audience, principal.client_id)
         expiry = {"expires_in": self._seed.token_seconds, "ext_expires_in": self._seed.token_seconds}
         return {"token_type": "Bearer", **expiry, "access_token": token}
 
-    def managed_token(self, client_id: str | None, resource: str, *, is_app_service: bool) -> Document:
+    def managed_identity_token(self, client_id: str | None, resource: str, *, is_app_service: bool) -> Document:
         """A token for a managed identity: the one named, else the first. Both ways' fields, as strings as they do."""
         managed = [one for one in self._seed.principals if one.is_managed_identity]
         if client_id is not None:
@@ -112,12 +111,12 @@ class Identity:
             text = "Identity not found"
             raise ManagedIdentityError(400, "invalid_request", text, is_app_service=is_app_service)
         try:
-            audience = self._audience(f"{resource}/.default")
-        except login_errors.LoginError as exc:
+            audience = self._parse_audience(f"{resource}/.default")
+        except errors.LoginError as exc:
             text = f"AADSTS{exc.number}: {exc.message}"
             raise ManagedIdentityError(400, "invalid_resource", text, is_app_service=is_app_service) from exc
         return {
-            "access_token": self.issue(audience, managed[0].client_id),
+            "access_token": self.issue_token(audience, managed[0].client_id),
             "client_id": managed[0].client_id,
             "expires_in": str(self._seed.token_seconds),
             "expires_on": str(int(self._clock.now()) + self._seed.token_seconds),
@@ -132,16 +131,16 @@ class Identity:
             text = "The X-IDENTITY-HEADER is missing or wrong."
             raise ManagedIdentityError(401, "unauthorized", text, is_app_service=True)
 
-    def _audience(self, scope: str) -> str:
+    def _parse_audience(self, scope: str) -> str:
         resource = scope.split(maxsplit=1)[0].removesuffix("/.default")
         known = {one.rstrip("/") for one in (*self.arm_audiences, AZURE_ML, STORAGE)}
         if not scope.split(maxsplit=1)[0].endswith("/.default") or resource.rstrip("/") not in known:
-            raise login_errors.unknown_scope(scope)
+            raise errors.unknown_scope(scope)
         return resource.rstrip("/")
 
     def _check_tenant(self, tenant: str) -> None:
         if tenant.lower() != self._seed.tenant_id.lower():
-            raise login_errors.unknown_tenant(tenant)
+            raise errors.unknown_tenant(tenant)
 
 
 async def get_openid_configuration(request: Request) -> Response:
@@ -156,7 +155,7 @@ async def post_token(request: Request) -> Response:
     body = await request.body()
     form = dict(parse_qsl(body.decode("utf-8", "replace")))
     headers = {"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"}
-    return JSONResponse(identity.token(request.path_params["tenant"], form), headers=headers)
+    return JSONResponse(identity.answer_token_request(request.path_params["tenant"], form), headers=headers)
 
 
 async def get_instance_token(request: Request) -> Response:
@@ -171,7 +170,9 @@ async def get_instance_token(request: Request) -> Response:
     query = request.query_params
     if not query.get("resource"):
         raise ManagedIdentityError(400, "invalid_request", "Required query variable 'resource' is missing")
-    return JSONResponse(identity.managed_token(query.get("client_id"), query["resource"], is_app_service=False))
+    return JSONResponse(
+        identity.managed_identity_token(query.get("client_id"), query["resource"], is_app_service=False)
+    )
 
 
 async def get_app_service_token(request: Request) -> Response:
@@ -181,4 +182,4 @@ async def get_app_service_token(request: Request) -> Response:
     query = request.query_params
     if not query.get("resource"):
         raise ManagedIdentityError(400, "invalid_request", "resource is missing", is_app_service=True)
-    return JSONResponse(identity.managed_token(query.get("client_id"), query["resource"], is_app_service=True))
+    return JSONResponse(identity.managed_identity_token(query.get("client_id"), query["resource"], is_app_service=True))

@@ -8,20 +8,20 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from rollway.emulator.arm.resource_manager import ArmRoute, Call, page
-from rollway.emulator.arm.validation import check_shapes
+from rollway.emulator.arm.resource_manager import ArmRoute, Call, paginate
+from rollway.emulator.arm.validation import check_field_types
 from rollway.emulator.core import errors
 from rollway.emulator.core.durations import parse_duration
 from rollway.emulator.core.errors import Document
 from rollway.emulator.core.store import Resource
 
 SETTING_TYPE = "Microsoft.Insights/autoscaleSettings"
-ALL = "/subscriptions/{subscription}/providers/Microsoft.Insights/autoscalesettings"
+IN_SUBSCRIPTION = "/subscriptions/{subscription}/providers/Microsoft.Insights/autoscalesettings"
 IN_GROUP = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Insights/autoscalesettings"
-ONE = f"{IN_GROUP}/{{name}}"
-MOST_PROFILES, MOST_RULES = 20, 10
+SETTING_PATH = f"{IN_GROUP}/{{name}}"
+MAX_PROFILES, MAX_RULES = 20, 10
 SHORTEST_SECONDS, LONGEST_SECONDS = 60, 7 * 86400  # of a cooldown
-SHAPES: dict[str, type] = {
+FIELD_TYPES: dict[str, type] = {
     "location": str,
     "tags": dict,
     "properties": dict,
@@ -38,18 +38,18 @@ TYPES = ("ChangeCount", "PercentChangeCount", "ExactCount", "ServiceAllowedNextV
 
 
 def put_setting(call: Call) -> Response:
-    check_shapes(call.body, SHAPES)
+    check_field_types(call.body, FIELD_TYPES)
     if not call.body.get("location"):
         raise errors.location_required()
-    before = call.emulator.store.get(ONE.format(**call.params))
+    before = call.emulator.store.get(SETTING_PATH.format(**call.params))
     properties = {key: value for key, value in (call.body.get("properties") or {}).items() if value is not None}
     return _store(call, before, str(call.body["location"]), call.body.get("tags") or {}, properties)
 
 
 def patch_setting(call: Call) -> Response:
     """Tags and properties that are named are replaced, each as a whole."""
-    before = _require(call)
-    check_shapes(call.body, SHAPES)
+    before = _require_setting(call)
+    check_field_types(call.body, FIELD_TYPES)
     given = {key: value for key, value in (call.body.get("properties") or {}).items() if value is not None}
     tags = before.document["tags"] if call.body.get("tags") is None else call.body["tags"]
     return _store(call, before, before.document["location"], tags, {**before.properties, **given})
@@ -60,7 +60,7 @@ def _store(call: Call, before: Resource | None, location: str, tags: Document, p
     problems = list(_find_problems(properties))
     if problems:
         raise errors.invalid_autoscale_setting(problems)
-    id_ = ONE.format(**call.params) if before is None else before.id
+    id_ = SETTING_PATH.format(**call.params) if before is None else before.id
     target = str(properties["targetResourceUri"])
     for other in call.emulator.store.find(SETTING_TYPE):
         if other.id.lower() != id_.lower() and other.properties["targetResourceUri"].lower() == target.lower():
@@ -78,26 +78,26 @@ def _store(call: Call, before: Resource | None, location: str, tags: Document, p
     return JSONResponse(document, 201 if before is None else 200)
 
 
-def _require(call: Call) -> Resource:
-    found = call.emulator.store.get(ONE.format(**call.params))
+def _require_setting(call: Call) -> Resource:
+    found = call.emulator.store.get(SETTING_PATH.format(**call.params))
     if found is None:
         raise errors.autoscale_setting_not_found(call.params["group"], call.params["name"])
     return found
 
 
 def get_setting(call: Call) -> Response:
-    return JSONResponse(_require(call).document)
+    return JSONResponse(_require_setting(call).document)
 
 
 def list_settings(call: Call) -> Response:
     found = call.emulator.store.find(SETTING_TYPE)
     if group := call.params.get("group"):
         found = [one for one in found if f"/resourcegroups/{group.lower()}/" in one.id.lower()]
-    return page(call, [one.document for one in found])
+    return paginate(call, [one.document for one in found])
 
 
 def delete_setting(call: Call) -> Response:
-    id_ = ONE.format(**call.params)
+    id_ = SETTING_PATH.format(**call.params)
     if call.emulator.store.get(id_) is None:
         return Response(status_code=204)
     call.emulator.store.delete(id_)
@@ -108,16 +108,16 @@ def _find_problems(properties: Document) -> Iterator[str]:
     if not properties.get("targetResourceUri"):
         yield "targetResourceUri is required."
     profiles = properties.get("profiles") or []
-    if not 1 <= len(profiles) <= MOST_PROFILES:
-        yield f"profiles: there must be 1 to {MOST_PROFILES}."
+    if not 1 <= len(profiles) <= MAX_PROFILES:
+        yield f"profiles: there must be 1 to {MAX_PROFILES}."
     for index, profile in enumerate(profiles):
         where = f"profiles[{index}]"
         if not isinstance(profile, dict) or not isinstance(profile.get("rules"), list) or not profile.get("name"):
             yield f"{where}: name, capacity and rules are required."
             continue
         yield from _find_capacity_problems(f"{where}.capacity", profile.get("capacity"))
-        if len(profile["rules"]) > MOST_RULES:
-            yield f"{where}.rules: there can be at most {MOST_RULES}."
+        if len(profile["rules"]) > MAX_RULES:
+            yield f"{where}.rules: there can be at most {MAX_RULES}."
         for number, rule in enumerate(profile["rules"]):
             yield from _find_rule_problems(f"{where}.rules[{number}]", rule)
 
@@ -166,10 +166,10 @@ def _find_unknown_words(where: str, values: Document, allowed: Mapping[str, tupl
 
 
 ROUTES = [
-    ArmRoute("GET", ALL, list_settings),
+    ArmRoute("GET", IN_SUBSCRIPTION, list_settings),
     ArmRoute("GET", IN_GROUP, list_settings),
-    ArmRoute("GET", ONE, get_setting),
-    ArmRoute("PUT", ONE, put_setting),
-    ArmRoute("PATCH", ONE, patch_setting),
-    ArmRoute("DELETE", ONE, delete_setting),
+    ArmRoute("GET", SETTING_PATH, get_setting),
+    ArmRoute("PUT", SETTING_PATH, put_setting),
+    ArmRoute("PATCH", SETTING_PATH, patch_setting),
+    ArmRoute("DELETE", SETTING_PATH, delete_setting),
 ]

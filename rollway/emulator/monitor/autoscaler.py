@@ -15,21 +15,21 @@ from typing import Any
 from starlette.requests import Request
 from starlette.types import Message
 
-from rollway.emulator.arm.endpoints import DEPLOYMENT_TYPE, endpoint_id_of
-from rollway.emulator.arm.resource_manager import Arm
+from rollway.emulator.arm.endpoints import DEPLOYMENT_TYPE, parent_endpoint_id
+from rollway.emulator.arm.resource_manager import ResourceManager
 from rollway.emulator.core.durations import parse_duration
 from rollway.emulator.core.errors import ArmError, Document
 from rollway.emulator.core.seed import Role
 from rollway.emulator.core.store import Resource
 from rollway.emulator.monitor.autoscale import SETTING_TYPE
 from rollway.emulator.monitor.metrics import AGGREGATIONS as METRIC_AGGREGATIONS
-from rollway.emulator.monitor.metrics import DEPLOYMENT_KIND, ENDPOINT_KIND, METRICS, Filter, series
+from rollway.emulator.monitor.metrics import DEPLOYMENT_KIND, ENDPOINT_KIND, METRICS, Filter, build_series
 from rollway.emulator.monitor.metrics_api import lag_seconds
 from rollway.emulator.state import Emulator
 
 log = logging.getLogger("rollway.emulator.monitor.autoscaler")
 
-LOOK_SECONDS = 5.0
+INTERVAL_SECONDS = 5.0
 API_VERSION = "2023-04-01-preview"
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "equals": operator.eq,
@@ -45,32 +45,32 @@ AGGREGATIONS: dict[str, Callable[[Sequence[float]], float]] = {
 }
 
 
-class Scaling:
+class Autoscaler:
     """Acts on the enabled autoscale settings whose target is an online deployment."""
 
-    def __init__(self, emulator: Emulator, arm: Arm) -> None:
+    def __init__(self, emulator: Emulator, arm: ResourceManager) -> None:
         self._emulator, self._arm = emulator, arm
-        self._acted: dict[str, float] = {}  # by id of the setting, on the emulator's clock
+        self._scaled_at: dict[str, float] = {}  # by id of the setting, on the emulator's clock
 
     async def watch(self) -> None:
         """Look at all settings for ever."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(INTERVAL_SECONDS)
             for setting in self._emulator.store.find(SETTING_TYPE):
                 if setting.properties["enabled"]:
-                    await self._look(setting)
+                    await self._apply_setting(setting)
 
-    async def _look(self, setting: Resource) -> None:
+    async def _apply_setting(self, setting: Resource) -> None:
         emulator = self._emulator
         target = emulator.store.get(str(setting.properties["targetResourceUri"]))
         if target is None or target.type != DEPLOYMENT_TYPE or target.state != "Succeeded":
             return
-        if emulator.operations.running_on(endpoint_id_of(target.id)) is not None:
+        if emulator.operations.running_on(parent_endpoint_id(target.id)) is not None:
             return
         now, profile = emulator.clock.now(), _current_profile(setting)
         capacity = int(target.document["sku"]["capacity"])
-        waited = now - self._acted.get(setting.id, 0.0)
-        wanted = choose_capacity(profile, capacity, waited, lambda rule: measure(emulator, rule["metricTrigger"]))
+        waited = now - self._scaled_at.get(setting.id, 0.0)
+        wanted = choose_capacity(profile, capacity, waited, lambda rule: read_metric(emulator, rule["metricTrigger"]))
         if wanted == capacity:
             return
         log.info("autoscale %s: %s from %d to %d instances", setting.name, target.id, capacity, wanted)
@@ -79,7 +79,7 @@ class Scaling:
         except ArmError as exc:
             log.warning("autoscale %s cannot scale: %s", setting.name, exc)
             return
-        self._acted[setting.id] = now
+        self._scaled_at[setting.id] = now
 
     async def _patch(self, target: Resource, capacity: int) -> None:
         """Change the capacity; raises ArmError, which the next look may not meet."""
@@ -87,7 +87,7 @@ class Scaling:
         principal = next((one for one in emulator.seed.principals if one.role is Role.CONTRIBUTOR), None)
         if principal is None:
             return
-        token = emulator.identity.issue(emulator.identity.arm_audiences[0], principal.client_id)
+        token = emulator.identity.issue_token(emulator.identity.arm_audiences[0], principal.client_id)
         scope = {
             "type": "http",
             "method": "PATCH",
@@ -131,14 +131,14 @@ def choose_capacity(
             continue
         fires = value is not None and COMPARISONS[str(trigger["operator"]).lower()](value, float(trigger["threshold"]))
         is_due = waited_seconds >= (parse_duration(action["cooldown"]) or 0)
-        wanted[direction].append(_changed(capacity, direction, action) if fires and is_due else capacity)
+        wanted[direction].append(_changed_capacity(capacity, direction, action) if fires and is_due else capacity)
     out = max(wanted["increase"], default=capacity)
     if out > capacity:
         return min(out, most)
     return max(max(wanted["decrease"], default=capacity), least)
 
 
-def _changed(capacity: int, direction: str, action: Document) -> int:
+def _changed_capacity(capacity: int, direction: str, action: Document) -> int:
     value, kind = int(action.get("value") or 1), str(action["type"]).lower()
     if kind == "exactcount":
         return value
@@ -146,13 +146,13 @@ def _changed(capacity: int, direction: str, action: Document) -> int:
     return capacity + step if direction == "increase" else capacity - step
 
 
-def measure(emulator: Emulator, trigger: dict[str, Any]) -> float | None:
+def read_metric(emulator: Emulator, trigger: dict[str, Any]) -> float | None:
     """The metric of a rule over its time window; None without data, or for a metric that is not emulated."""
     resource = emulator.store.get(str(trigger["metricResourceUri"]))
     if resource is None:
         return None
     is_deployment = resource.type == DEPLOYMENT_TYPE
-    endpoint = emulator.store.get(endpoint_id_of(resource.id))
+    endpoint = emulator.store.get(parent_endpoint_id(resource.id))
     kind = DEPLOYMENT_KIND if is_deployment else ENDPOINT_KIND
     metric = next((one for one in METRICS[kind] if one.name.lower() == str(trigger["metricName"]).lower()), None)
     if metric is None or endpoint is None:
@@ -161,9 +161,9 @@ def measure(emulator: Emulator, trigger: dict[str, Any]) -> float | None:
     window = parse_duration(trigger["timeWindow"]) or 60.0
     minutes = [
         one
-        for one in emulator.traffic.between(endpoint, int((end - window) // 60), int(end // 60))
+        for one in emulator.samples.between(endpoint, int((end - window) // 60), int(end // 60))
         if not is_deployment or one[1].lower() == resource.name.lower()
     ]
-    points = series(metric, minutes, Filter()).get((), {})
+    points = build_series(metric, minutes, Filter()).get((), {})
     values = [points[number] for number in sorted(points)]
     return AGGREGATIONS[str(trigger["timeAggregation"]).lower()](values) if values else None

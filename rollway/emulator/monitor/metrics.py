@@ -63,7 +63,7 @@ def _latencies(deployment: str, minute: Minute) -> Rows:
 
 
 def _bytes(_: str, minute: Minute) -> Rows:
-    return [({}, [minute.octets / 60])] if minute.statuses else []
+    return [({}, [minute.byte_count / 60])] if minute.statuses else []
 
 
 def _cpu(_: str, minute: Minute) -> Rows:
@@ -156,7 +156,7 @@ def _split(tokens: list[str], word: str) -> list[list[str]]:
 Series = dict[tuple[str, ...], dict[int, float]]
 
 
-def series(metric: Metric, minutes: Iterable[tuple[int, str, Minute]], wanted: Filter) -> Series:
+def build_series(metric: Metric, minutes: Iterable[tuple[int, str, Minute]], wanted: Filter) -> Series:
     """The metric's number of each minute, for each combination of values of the dimensions that the filter names."""
     found: dict[tuple[str, ...], dict[int, list[float]]] = {}
     for number, deployment, minute in minutes:

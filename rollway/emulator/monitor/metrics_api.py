@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 from starlette.responses import JSONResponse, Response
 
-from rollway.emulator.arm.endpoints import TAIL, require_endpoint
-from rollway.emulator.arm.online_deployments import DEPLOYMENT_TAIL, require_deployment
-from rollway.emulator.arm.resource_manager import PROVIDER, Call, in_workspace
-from rollway.emulator.core.clock import iso
+from rollway.emulator.arm.endpoints import ENDPOINT_PATH, require_endpoint
+from rollway.emulator.arm.online_deployments import DEPLOYMENT_PATH, require_deployment
+from rollway.emulator.arm.resource_manager import PROVIDER, Call, workspace_route
+from rollway.emulator.core.clock import format_iso
 from rollway.emulator.core.durations import parse_duration
 from rollway.emulator.core.errors import ArmError, Document
 from rollway.emulator.core.store import Resource
@@ -20,15 +20,15 @@ from rollway.emulator.monitor.metrics import (
     Filter,
     FilterError,
     Metric,
+    build_series,
     parse_filter,
-    series,
 )
 from rollway.emulator.state import Emulator
 
 INSIGHTS = "/providers/Microsoft.Insights"
 INTERVALS = ("PT1M", "PT5M", "PT15M", "PT30M", "PT1H", "PT6H", "PT12H", "P1D")
 DEFAULT_SPAN_SECONDS = 3600
-MOST_SPAN_SECONDS = 30 * 86400
+MAX_SPAN_SECONDS = 30 * 86400
 
 
 def list_endpoint_metrics(call: Call) -> Response:
@@ -61,12 +61,12 @@ def _metrics(call: Call, endpoint: Resource, deployment: Resource | None) -> Res
         "interval": interval,
         "namespace": f"{PROVIDER}/{kind}",
         "resourceregion": resource.document["location"],
-        "value": [_value(call, metric, endpoint, deployment, (start, end, interval)) for metric in wanted],
+        "value": [_metric_document(call, metric, endpoint, deployment, (start, end, interval)) for metric in wanted],
     }
     return JSONResponse(body)
 
 
-def _value(
+def _metric_document(
     call: Call, metric: Metric, endpoint: Resource, deployment: Resource | None, span: tuple[float, float, str]
 ) -> Document:
     start, end, interval = span
@@ -77,10 +77,10 @@ def _value(
     last = math.ceil((min(end, call.emulator.clock.now() - lag_seconds(call.emulator) + 1)) / 60) - 1
     minutes = [
         one
-        for one in call.emulator.traffic.between(endpoint, int(start // 60), last)
+        for one in call.emulator.samples.between(endpoint, int(start // 60), last)
         if deployment is None or one[1].lower() == deployment.name.lower()
     ]
-    found = series(metric, minutes, wanted) or ({} if wanted.clauses else {(): {}})
+    found = build_series(metric, minutes, wanted) or ({} if wanted.clauses else {(): {}})
     return {
         "id": f"{(deployment or endpoint).id}{INSIGHTS}/metrics/{metric.name}",
         "type": "Microsoft.Insights/metrics",
@@ -90,7 +90,7 @@ def _value(
         "timeseries": [
             {
                 "metadatavalues": _metadata(wanted, key),
-                "data": _data(points, start, end, interval, _aggregations(call)),
+                "data": _data_points(points, start, end, interval, _aggregations(call)),
             }
             for key, points in found.items()
         ],
@@ -98,7 +98,9 @@ def _value(
     }
 
 
-def _data(points: dict[int, float], start: float, end: float, interval: str, aggregations: list[str]) -> list[Document]:
+def _data_points(
+    points: dict[int, float], start: float, end: float, interval: str, aggregations: list[str]
+) -> list[Document]:
     step = int(parse_duration(interval) or 60)
     first = int(start // step) * step
     data: list[Document] = []
@@ -128,12 +130,12 @@ def _timespan(call: Call) -> tuple[float, float]:
     if not text:
         return now - DEFAULT_SPAN_SECONDS, now
     if (seconds := parse_duration(text)) is not None:
-        return now - min(seconds, MOST_SPAN_SECONDS), now
+        return now - min(seconds, MAX_SPAN_SECONDS), now
     try:
         start, end = (_parse_time(part) for part in text.split("/"))
     except ValueError as exc:
         raise _bad_request(f"Invalid timespan '{text}': use start/end, such as 2026-01-31T12:00:00Z/...") from exc
-    if not 0 < end - start <= MOST_SPAN_SECONDS:
+    if not 0 < end - start <= MAX_SPAN_SECONDS:
         raise _bad_request(f"Invalid timespan '{text}': its end must follow its start, within 30 days.")
     return start, end
 
@@ -144,7 +146,7 @@ def _parse_time(text: str) -> float:
 
 
 def _short(seconds: float) -> str:
-    return f"{iso(seconds)[:19]}Z"
+    return f"{format_iso(seconds)[:19]}Z"
 
 
 def _find(kind: str, name: str) -> Metric:
@@ -193,8 +195,8 @@ def _bad_request(message: str) -> ArmError:
 
 
 ROUTES = [
-    in_workspace("GET", f"{TAIL}{INSIGHTS}/metrics", list_endpoint_metrics),
-    in_workspace("GET", f"{TAIL}{INSIGHTS}/metricDefinitions", list_endpoint_definitions),
-    in_workspace("GET", f"{DEPLOYMENT_TAIL}{INSIGHTS}/metrics", list_deployment_metrics),
-    in_workspace("GET", f"{DEPLOYMENT_TAIL}{INSIGHTS}/metricDefinitions", list_deployment_definitions),
+    workspace_route("GET", f"{ENDPOINT_PATH}{INSIGHTS}/metrics", list_endpoint_metrics),
+    workspace_route("GET", f"{ENDPOINT_PATH}{INSIGHTS}/metricDefinitions", list_endpoint_definitions),
+    workspace_route("GET", f"{DEPLOYMENT_PATH}{INSIGHTS}/metrics", list_deployment_metrics),
+    workspace_route("GET", f"{DEPLOYMENT_PATH}{INSIGHTS}/metricDefinitions", list_deployment_definitions),
 ]

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from rollway.emulator.arm.endpoints import endpoint_id_of
+from rollway.emulator.arm.endpoints import parent_endpoint_id
 from rollway.emulator.state import Emulator
 
-LOOK_SECONDS = 5.0
+INTERVAL_SECONDS = 5.0
 TICKS, PAGE_BYTES = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 MACHINE_BYTES = PAGE_BYTES * os.sysconf("SC_PHYS_PAGES")
 
@@ -19,34 +19,36 @@ async def watch_usage(emulator: Emulator) -> None:
     before: dict[int, float] = {}
     looked_at = time.monotonic()
     while True:
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(INTERVAL_SECONDS)
         serving = {
             instance.container.pid: (deployment_id, instance)
-            for deployment_id, revision in emulator.fleet.all()
+            for deployment_id, revision in emulator.fleet.serving_revisions()
             for instance in revision.instances
             if instance.container.pid is not None
         }
-        found = tree_usage(serving)
+        found = read_tree_usage(serving)
         now = time.monotonic()
-        for pid, (cpu_seconds, octets) in found.items():
+        for pid, (cpu_seconds, byte_count) in found.items():
             deployment_id, instance = serving[pid]
             deployment = emulator.store.get(deployment_id)
-            endpoint = emulator.store.get(endpoint_id_of(deployment_id))
+            endpoint = emulator.store.get(parent_endpoint_id(deployment_id))
             if deployment is None or endpoint is None:
                 continue
-            usage = emulator.traffic.usage(endpoint, deployment, instance.container.spec.name.rpartition("/")[2])
+            usage = emulator.samples.current_usage(
+                endpoint, deployment, instance.container.spec.name.rpartition("/")[2]
+            )
             usage.state = "Ready" if instance.is_ready else "NotReady"
-            usage.memory.append(100 * octets / MACHINE_BYTES)
+            usage.memory.append(100 * byte_count / MACHINE_BYTES)
             if pid in before:
                 usage.cpu.append(min(100.0, 100 * max(0.0, cpu_seconds - before[pid]) / (now - looked_at)))
         before, looked_at = {pid: cpu for pid, (cpu, _) in found.items()}, now
 
 
-def tree_usage(roots: Iterable[int]) -> dict[int, tuple[float, int]]:
+def read_tree_usage(roots: Iterable[int]) -> dict[int, tuple[float, int]]:
     """Seconds of processor since its start and bytes of memory of each process with its children; Linux only."""
     found = {}
     for root in roots:
-        cpu_seconds, octets = 0.0, 0
+        cpu_seconds, byte_count = 0.0, 0
         for pid in _tree(root):
             try:
                 # proc_pid_stat(5); the second field, the name, may hold anything, so what follows it is counted.
@@ -54,9 +56,9 @@ def tree_usage(roots: Iterable[int]) -> dict[int, tuple[float, int]]:
             except OSError:  # it has ended meanwhile
                 continue
             cpu_seconds += (int(fields[11]) + int(fields[12])) / TICKS
-            octets += int(fields[21]) * PAGE_BYTES
-        if octets:
-            found[root] = (cpu_seconds, octets)
+            byte_count += int(fields[21]) * PAGE_BYTES
+        if byte_count:
+            found[root] = (cpu_seconds, byte_count)
     return found
 
 

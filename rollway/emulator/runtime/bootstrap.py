@@ -19,7 +19,7 @@ import threading
 SD_LISTEN_FDS_START = 3  # sd_listen_fds(3)
 
 
-def _end_with_the_emulator(lifeline: int) -> None:
+def _kill_group_at_eof(lifeline: int) -> None:
     os.read(lifeline, 1)
     os.killpg(0, signal.SIGKILL)
 
@@ -34,7 +34,7 @@ def main() -> None:
 
     lifeline = os.dup(0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    threading.Thread(target=_end_with_the_emulator, args=(lifeline,), daemon=True).start()
+    threading.Thread(target=_kill_group_at_eof, args=(lifeline,), daemon=True).start()
 
     sys.path[0] = os.getcwd()  # as with `python -m`: this file's folder must not be importable
     runpy.run_module("azureml_inference_server_http", run_name="__main__", alter_sys=True)

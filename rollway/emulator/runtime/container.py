@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from rollway.emulator.runtime.upstream import BrokenAnswer, asked
+from rollway.emulator.runtime.upstream import BrokenResponse, send_request
 
 _PROBE_TIMEOUT_SECONDS = 2.0
 _STOP_GRACE_SECONDS = 5.0
@@ -83,7 +83,7 @@ class Container:
         """Lays out the files and spawns the inference server; returns at once, in state STARTING."""
         if self._process is not None and self._process.poll() is None:
             raise RuntimeError(f"container {self.spec.name} is already running")
-        await asyncio.to_thread(_lay_out, self.spec)
+        await asyncio.to_thread(_copy_files, self.spec)
         self._spawn()
         self._state = ContainerState.STARTING
 
@@ -120,7 +120,7 @@ class Container:
                 self._state = ContainerState.READY
         is_running = self._state in {ContainerState.STARTING, ContainerState.READY}
         if is_running and self._process is not None and self._process.poll() is not None:
-            _end_group(self._process)
+            _kill_group(self._process)
             self._state = ContainerState.CRASHED
         return self._state
 
@@ -129,9 +129,9 @@ class Container:
         if self._port is None:
             return False
         try:
-            async with asyncio.timeout(timeout_seconds), asked(self._port, "GET", b"/", (), b"") as answer:
+            async with asyncio.timeout(timeout_seconds), send_request(self._port, "GET", b"/", (), b"") as answer:
                 return answer.status == 200
-        except (OSError, BrokenAnswer):  # TimeoutError is an OSError
+        except (OSError, BrokenResponse):  # TimeoutError is an OSError
             return False
 
     def logs(self, tail: int | None = None) -> str:
@@ -145,7 +145,7 @@ class Container:
     def kill(self) -> None:
         """Ends everything at once, as if it had crashed."""
         if self._process is not None:
-            _end_group(self._process)
+            _kill_group(self._process)
             self._state = ContainerState.CRASHED
 
     async def stop(self) -> None:
@@ -159,11 +159,11 @@ class Container:
                 os.killpg(process.pid, signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 await asyncio.to_thread(process.wait, _STOP_GRACE_SECONDS)
-        _end_group(process)
+        _kill_group(process)
         self._state = ContainerState.STOPPED
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
     """Kills what is left of the process group, reaps the process and closes its lifeline."""
     with process, suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -173,16 +173,16 @@ def _log_file(spec: ContainerSpec) -> Path:
     return spec.app_root / "inference-server.log"
 
 
-def _lay_out(spec: ContainerSpec) -> None:
+def _copy_files(spec: ContainerSpec) -> None:
     """Puts code and model where Azure has them. Models can be large and are read-only in Azure: they are linked."""
     spec.model_dir.mkdir(parents=True, exist_ok=True)
     if spec.model is not None:
-        _place(spec.model, spec.model_dir / spec.model.name, _link_or_copy)
+        _replace_copy(spec.model, spec.model_dir / spec.model.name, _link_or_copy)
     if spec.code is not None:
-        _place(spec.code, spec.app_root / spec.code.name, shutil.copy2)
+        _replace_copy(spec.code, spec.app_root / spec.code.name, shutil.copy2)
 
 
-def _place(source: Path, destination: Path, copy: Callable[[str, str], object]) -> None:
+def _replace_copy(source: Path, destination: Path, copy: Callable[[str, str], object]) -> None:
     """Copies afresh at every start, as a restarted container has: nothing half copied or written earlier stays."""
     if destination == source:
         return

@@ -15,7 +15,7 @@ log = logging.getLogger("rollway.emulator.runtime.fleet")
 
 WATCH_SECONDS = 1.0
 READY_POLL_SECONDS = 0.1
-MOST_SECONDS_BETWEEN_RESTARTS = 60.0
+MAX_SECONDS_BETWEEN_RESTARTS = 60.0
 CRASHES_FORGOTTEN_SECONDS = 600.0
 
 
@@ -53,7 +53,7 @@ class Instance:
         due = [probe for probe in (self.liveness, self.readiness) if probe.is_due(time.monotonic())]
         for probe in due:
             is_healthy = await self.container.is_healthy(probe.settings.timeout)
-            probe.note(is_healthy, time.monotonic())
+            probe.record_result(is_healthy, time.monotonic())
         is_running = self.container.state in (ContainerState.STARTING, ContainerState.READY)
         if is_running and not self.liveness.has_passed:
             log.warning("%s is killed: liveness probe failed", self.container.spec.name)
@@ -72,7 +72,7 @@ class Revision:
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
-    def of(
+    def from_specs(
         cls,
         folder: Path,
         specs: list[ContainerSpec],
@@ -96,7 +96,7 @@ class Revision:
         return sum(instance.pending for instance in self.instances)
 
     @property
-    def most_pending(self) -> int:
+    def max_pending(self) -> int:
         """How many requests may wait or run; the service answers 429 beyond."""
         return 2 * self.max_concurrent * len(self.instances)
 
@@ -108,7 +108,7 @@ class Revision:
     async def start(self) -> None:
         """Start all instances and wait until they are ready, as long as their probes do; raises ContainerFailed."""
         await asyncio.gather(*(instance.start() for instance in self.instances))
-        probes = {name: getattr(self.instances[0], name).settings.patience for name in ("readiness", "liveness")}
+        probes = {name: getattr(self.instances[0], name).settings.startup_seconds for name in ("readiness", "liveness")}
         first = min(probes, key=probes.__getitem__)
         deadline = time.monotonic() + probes[first]
         waiting = list(self.instances)
@@ -139,7 +139,7 @@ class Revision:
     async def stop(self) -> None:
         await asyncio.gather(*(instance.container.stop() for instance in self.instances))
 
-    def released(self) -> None:
+    def request_ended(self) -> None:
         """A request has ended."""
         if not self.pending:
             self._idle.set()
@@ -154,26 +154,26 @@ class Fleet:
         self._starting: set[Path] = set()
         self._others: list[Revision] = []
 
-    def serving(self, deployment_id: str) -> Revision | None:
+    def serving_revision(self, deployment_id: str) -> Revision | None:
         return self._serving.get(deployment_id.lower())
 
-    def all(self) -> list[tuple[str, Revision]]:
+    def serving_revisions(self) -> list[tuple[str, Revision]]:
         """What serves, with the id of its online deployment in lower case."""
         return list(self._serving.items())
 
-    def home(self, deployment_id: str) -> Path:
+    def deployment_folder(self, deployment_id: str) -> Path:
         """The folder of an online deployment."""
         return self._folder / hashlib.sha256(deployment_id.lower().encode()).hexdigest()[:20]
 
     def new_folder(self, deployment_id: str) -> Path:
         """A fresh folder for a revision; names sort by age."""
-        folder = self.home(deployment_id) / f"{time.time_ns():020}"
+        folder = self.deployment_folder(deployment_id) / f"{time.time_ns():020}"
         folder.mkdir(mode=0o700, parents=True)
         return folder
 
     def newest_folder(self, deployment_id: str) -> Path | None:
         """The folder of the latest revision, failed or not."""
-        home = self.home(deployment_id)
+        home = self.deployment_folder(deployment_id)
         return max(home.iterdir(), default=None) if home.is_dir() else None
 
     async def start(self, revision: Revision) -> None:
@@ -193,14 +193,14 @@ class Fleet:
         self._serving[deployment_id.lower()] = revision
         if before is not None:
             await self._retire(before)
-        self._clean(deployment_id, keep=revision.folder)
+        self._remove_old_folders(deployment_id, keep=revision.folder)
 
     async def remove(self, deployment_id: str) -> None:
         """Drain, stop and forget an online deployment."""
         revision = self._serving.pop(deployment_id.lower(), None)
         if revision is not None:
             await self._retire(revision)
-        shutil.rmtree(self.home(deployment_id), ignore_errors=True)
+        shutil.rmtree(self.deployment_folder(deployment_id), ignore_errors=True)
 
     async def stop_all(self) -> None:
         """Stop everything at once; folders stay."""
@@ -211,7 +211,7 @@ class Fleet:
         """Look after the serving containers for ever: restart what has crashed, ever more slowly."""
         while True:
             looks = [
-                _look_after(instance, revision)
+                _check_instance(instance, revision)
                 for revision in self._serving.values()
                 for instance in revision.instances
             ]
@@ -224,7 +224,7 @@ class Fleet:
         """Remove the folders of all revisions."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def count(self) -> int:
+    def container_count(self) -> int:
         """How many containers serve."""
         return sum(len(revision.instances) for revision in self._serving.values())
 
@@ -235,13 +235,13 @@ class Fleet:
         finally:
             self._others.remove(revision)
 
-    def _clean(self, deployment_id: str, keep: Path) -> None:
-        for folder in self.home(deployment_id).iterdir():
+    def _remove_old_folders(self, deployment_id: str, keep: Path) -> None:
+        for folder in self.deployment_folder(deployment_id).iterdir():
             if folder != keep:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _look_after(instance: Instance, revision: Revision) -> None:
+async def _check_instance(instance: Instance, revision: Revision) -> None:
     """Probe one container; start it again when it has crashed, each time after a longer wait."""
     if revision.is_retired:
         return
@@ -252,7 +252,7 @@ async def _look_after(instance: Instance, revision: Revision) -> None:
     now = time.monotonic()
     if not instance.restart_at:
         instance.crashes = 1 if now - instance.started_at > CRASHES_FORGOTTEN_SECONDS else instance.crashes + 1
-        instance.restart_at = now + min(2.0 ** (instance.crashes - 1), MOST_SECONDS_BETWEEN_RESTARTS)
+        instance.restart_at = now + min(2.0 ** (instance.crashes - 1), MAX_SECONDS_BETWEEN_RESTARTS)
         log.warning("%s has crashed (exit code %s)", instance.container.spec.name, instance.container.exit_code)
     if now >= instance.restart_at:
         instance.restart_at = 0.0

@@ -105,7 +105,7 @@ async def _build(
 ) -> None:
     venv, listing = home / "venv", home / "requirements.txt"
     try:
-        _start_afresh(home)
+        _recreate_folder(home)
         listing.write_text("".join(f"{line}\n" for line in requirements.lines), encoding="utf-8")
         tee(f"Building a virtual environment with {interpreter}")
         for line in (*requirements.lines, *(f"-r {file.name}" for file in requirements.files)):
@@ -124,12 +124,12 @@ async def _build(
         raise
 
 
-def _start_afresh(home: Path) -> None:
+def _recreate_folder(home: Path) -> None:
     shutil.rmtree(home, ignore_errors=True)  # what a killed build has left
     home.mkdir(parents=True)
 
 
-_ESCORT = str(Path(__file__).with_name("escort.py"))
+_DIE_WITH_PARENT = str(Path(__file__).with_name("die_with_parent.py"))
 
 
 async def _run_uv(
@@ -139,7 +139,7 @@ async def _run_uv(
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-IS",
-        _ESCORT,
+        _DIE_WITH_PARENT,
         uv.find_uv_bin(),
         *arguments,
         stdin=asyncio.subprocess.PIPE,

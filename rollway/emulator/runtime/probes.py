@@ -17,7 +17,7 @@ class ProbeSettings:
     success_threshold: int = 1
 
     @classmethod
-    def of(cls, document: dict[str, Any]) -> "ProbeSettings":
+    def from_document(cls, document: dict[str, Any]) -> "ProbeSettings":
         """The settings of a `livenessProbe` or `readinessProbe`, with all of Azure's defaults filled in."""
         delay, period, timeout = (
             parse_duration(document[name]) or 0.0 for name in ("initialDelay", "period", "timeout")
@@ -25,7 +25,7 @@ class ProbeSettings:
         return cls(delay, period, timeout, int(document["failureThreshold"]), int(document["successThreshold"]))
 
     @property
-    def patience(self) -> float:
+    def startup_seconds(self) -> float:
         """How long a container may fail it from its start, in seconds."""
         return self.initial_delay + self.period * self.failure_threshold
 
@@ -47,7 +47,7 @@ class Probe:
     def is_due(self, now: float) -> bool:
         return now >= self._due
 
-    def note(self, is_healthy: bool, now: float) -> None:
+    def record_result(self, is_healthy: bool, now: float) -> None:
         """One look; `has_passed` changes after as many equal ones in a row as the thresholds say."""
         self._due = now + self.settings.period
         self._failures, self._successes = (0, self._successes + 1) if is_healthy else (self._failures + 1, 0)

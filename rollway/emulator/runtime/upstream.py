@@ -11,16 +11,16 @@ from typing import cast
 import httptools
 
 HOST = "127.0.0.1"
-MOST_BUFFERED_BYTES = 1024 * 1024
+MAX_BUFFERED_BYTES = 1024 * 1024
 
 Headers = list[tuple[bytes, bytes]]
 
 
-class BrokenAnswer(Exception):
+class BrokenResponse(Exception):
     """The container closed the connection, or what it sent is not HTTP."""
 
 
-class Answer(asyncio.Protocol):
+class UpstreamResponse(asyncio.Protocol):
     """The answer of a container: `status` and `headers` (names in lower case) after `started`, then `chunks`."""
 
     def __init__(self, request: bytes, *, is_head: bool) -> None:
@@ -30,21 +30,21 @@ class Answer(asyncio.Protocol):
         self._body = bytearray()
         self._has_ended = False
         self._ends_with_connection = False
-        self._error: BrokenAnswer | None = None
+        self._error: BrokenResponse | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport | None = None
 
-    async def started(self) -> None:
-        """Returns when status and headers are known; raises BrokenAnswer."""
+    async def wait_for_headers(self) -> None:
+        """Returns when status and headers are known; raises BrokenResponse."""
         while not self.status:
-            await self._more()
+            await self._wait_for_data()
 
     async def chunks(self) -> AsyncIterator[tuple[bytes, bool]]:
-        """The body, piece by piece, and whether there is more to come; at least one piece. Raises BrokenAnswer."""
+        """The body, piece by piece, and whether there is more to come; at least one piece. Raises BrokenResponse."""
         is_more = True
         while is_more:
             while not self._body and not self._has_ended:
-                await self._more()
+                await self._wait_for_data()
             content, is_more = bytes(self._body), not self._has_ended
             self._body.clear()
             if self._transport is not None and is_more:
@@ -55,7 +55,7 @@ class Answer(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def _more(self) -> None:
+    async def _wait_for_data(self) -> None:
         if self._error is not None:
             raise self._error
         self._waiter = asyncio.get_running_loop().create_future()
@@ -75,9 +75,9 @@ class Answer(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as exc:
-            self._error = BrokenAnswer(f"the container's answer is not HTTP: {exc}")
+            self._error = BrokenResponse(f"the container's answer is not HTTP: {exc}")
             self.close()
-        if len(self._body) > MOST_BUFFERED_BYTES and self._transport is not None:
+        if len(self._body) > MAX_BUFFERED_BYTES and self._transport is not None:
             self._transport.pause_reading()
         self._wake()
 
@@ -86,7 +86,7 @@ class Answer(asyncio.Protocol):
         if self.status and self._ends_with_connection and exc is None:
             self._has_ended = True
         if not self._has_ended and self._error is None:
-            self._error = BrokenAnswer(f"the container closed the connection: {exc}")
+            self._error = BrokenResponse(f"the container closed the connection: {exc}")
         self._wake()
 
     # What the parser calls
@@ -111,18 +111,18 @@ class Answer(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def asked(
+async def send_request(
     port: int, method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes
-) -> AsyncIterator[Answer]:
-    """The started answer to one request; leaving the block drops the connection. Raises OSError, BrokenAnswer."""
+) -> AsyncIterator[UpstreamResponse]:
+    """The started answer to one request; leaving the block drops the connection. Raises OSError, BrokenResponse."""
     lines = [b"%s %s HTTP/1.1\r\nhost: %s:%d" % (method.encode(), target, HOST.encode(), port)]
     lines += [b"%s: %s" % pair for pair in headers]
     lines.append(b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body))
     loop = asyncio.get_running_loop()
     request = b"\r\n".join(lines) + body
-    _, answer = await loop.create_connection(lambda: Answer(request, is_head=method == "HEAD"), HOST, port)
+    _, answer = await loop.create_connection(lambda: UpstreamResponse(request, is_head=method == "HEAD"), HOST, port)
     try:
-        await answer.started()
+        await answer.wait_for_headers()
         yield answer
     finally:
         answer.close()

@@ -27,7 +27,7 @@ def scoring_forbidden() -> GatewayError:
     return GatewayError(403, "forbidden", "The identity has no permission 'score/action' on this endpoint.")
 
 
-def not_from_here() -> GatewayError:
+def public_access_disabled() -> GatewayError:
     message = "Public network access is disabled for this endpoint: it is reached through its private endpoint only."
     return GatewayError(403, "forbidden", message)
 

@@ -14,14 +14,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rollway.emulator.arm.endpoints import token_audience
 from rollway.emulator.core.errors import ArmError
-from rollway.emulator.core.faults import ContainerFault, trouble_container
+from rollway.emulator.core.faults import ContainerFault, apply_to_container
 from rollway.emulator.core.rate_limit import RateLimit
 from rollway.emulator.core.seed import Role
 from rollway.emulator.core.store import Resource
 from rollway.emulator.login.identity import AZURE_ML
 from rollway.emulator.runtime.container import ContainerState
 from rollway.emulator.runtime.fleet import Instance, Revision
-from rollway.emulator.runtime.upstream import Answer, BrokenAnswer, Headers, asked
+from rollway.emulator.runtime.upstream import BrokenResponse, Headers, UpstreamResponse, send_request
 from rollway.emulator.scoring import errors
 from rollway.emulator.scoring.routing import Route, Routes
 from rollway.emulator.state import Emulator
@@ -52,12 +52,12 @@ NOT_RETURNED = {
     b"x-ms-request-id",
     b"x-ms-client-request-id",
 }
-MOST_CLIENT_ID = 40
+MAX_CLIENT_ID = 40
 PATH = re.compile(rb"/inference/[^/]+/[^/]+/")
 
 
 @dataclass(frozen=True)
-class Incoming:
+class ScoringRequest:
     """A scoring request; `target` is the path behind the endpoint's own, and the query."""
 
     region: str
@@ -71,10 +71,10 @@ class Incoming:
     client_id: bytes
 
     @classmethod
-    def of(cls, scope: Scope) -> "Incoming":
+    def from_scope(cls, scope: Scope) -> "ScoringRequest":
         headers = dict(scope["headers"])
         query: bytes = scope["query_string"]
-        client_id = re.sub(rb"[^A-Za-z0-9_-]", b"", headers.get(b"x-ms-client-request-id", b""))[:MOST_CLIENT_ID]
+        client_id = re.sub(rb"[^A-Za-z0-9_-]", b"", headers.get(b"x-ms-client-request-id", b""))[:MAX_CLIENT_ID]
         request_id = str(uuid4()).encode()
         forwarded = [(name, value) for name, value in scope["headers"] if name not in NOT_FORWARDED]
         forwarded.append((b"x-request-id", request_id))
@@ -100,37 +100,37 @@ class Incoming:
         return None if value is None else value.decode("latin-1")
 
 
-class Reply:
+class Responder:
     """Sends the answer to one request, with what the gateway adds to all of them."""
 
-    def __init__(self, request: Incoming, send: Send) -> None:
+    def __init__(self, request: ScoringRequest, send: Send) -> None:
         self._request, self._send = request, send
         self.started_at = time.perf_counter()
         self.status, self.model_status = 0, ""
-        self.octets = 0
+        self.byte_count = 0
         self.deployment: Resource | None = None
 
-    async def pass_on(self, answer: Answer, asked_at: float) -> None:
+    async def forward(self, answer: UpstreamResponse, sent_at: float) -> None:
         """A container's answer: 200 as it is, anything else as a 424 that tells its status. Bodies are streamed."""
         headers = [pair for pair in answer.headers if pair[0] not in NOT_RETURNED]
-        headers.append((b"ms-azureml-model-time", b"%d" % round((time.perf_counter() - asked_at) * 1000)))
+        headers.append((b"ms-azureml-model-time", b"%d" % round((time.perf_counter() - sent_at) * 1000)))
         if answer.status != 200:
             headers.append((b"ms-azureml-model-error-statuscode", b"%d" % answer.status))
             headers.append((b"ms-azureml-model-error-reason", b"model_error"))
         self.model_status = str(answer.status)
         await self._start(200 if answer.status == 200 else 424, headers)
         async for content, is_more in answer.chunks():
-            self.octets += len(content)
+            self.byte_count += len(content)
             await self._send({"type": "http.response.body", "body": content, "more_body": is_more})
 
-    async def fail(self, error: errors.GatewayError) -> None:
+    async def send_error(self, error: errors.GatewayError) -> None:
         """The gateway's own answer. Too late once a container's has begun: then the connection is cut."""
         if self.status:
             return
         content = error.message.encode()
         headers = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
         headers += [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(content))]
-        self.octets += len(content)
+        self.byte_count += len(content)
         self.model_status = error.headers.get("ms-azureml-model-error-statuscode", "")
         await self._start(error.status, headers)
         await self._send({"type": "http.response.body", "body": content})
@@ -154,8 +154,8 @@ class Gateway:
     It comes before the routing of all others because its requests are the many ones.
     """
 
-    def __init__(self, emulator: Emulator, others: ASGIApp) -> None:
-        self._emulator, self._others = emulator, others
+    def __init__(self, emulator: Emulator, fallback: ASGIApp) -> None:
+        self._emulator, self._fallback = emulator, fallback
         self._routes = Routes(emulator)
         self._limits = emulator.seed.scoring
         self._rate = RateLimit(self._limits.requests_per_second, emulator.clock.now)
@@ -163,100 +163,100 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward one request to an instance of the online deployment that the weights or the header choose."""
         if scope["type"] != "http" or not PATH.match(scope["raw_path"]):
-            await self._others(scope, receive, send)
+            await self._fallback(scope, receive, send)
             return
-        request = Incoming.of(scope)
-        reply = Reply(request, send)
-        self._emulator.operations.settle()
+        request = ScoringRequest.from_scope(scope)
+        responder = Responder(request, send)
+        self._emulator.operations.end_due()
         try:
             route = self._routes.find(request.region, request.endpoint)
         except errors.GatewayError as exc:
-            await reply.fail(exc)
+            await responder.send_error(exc)
             return
         try:
-            await self._serve(request, route, receive, reply)
+            await self._serve(request, route, receive, responder)
         except errors.GatewayError as exc:
-            await reply.fail(exc)
-        self._record(route.endpoint, reply)
+            await responder.send_error(exc)
+        self._add_sample(route.endpoint, responder)
 
-    def _record(self, endpoint: Resource, reply: Reply) -> None:
-        self._emulator.traffic.record(
+    def _add_sample(self, endpoint: Resource, responder: Responder) -> None:
+        self._emulator.samples.add_request(
             endpoint,
-            reply.deployment,
-            status=reply.status,
-            model_status=reply.model_status,
-            milliseconds=(time.perf_counter() - reply.started_at) * 1000,
-            octets=reply.octets,
+            responder.deployment,
+            status=responder.status,
+            model_status=responder.model_status,
+            milliseconds=(time.perf_counter() - responder.started_at) * 1000,
+            byte_count=responder.byte_count,
         )
 
-    async def _serve(self, request: Incoming, route: Route, receive: Receive, reply: Reply) -> None:
-        self._admit(request, route.endpoint)
-        body = await _read(receive, self._limits.most_body_bytes)
+    async def _serve(self, request: ScoringRequest, route: Route, receive: Receive, responder: Responder) -> None:
+        self._check_access(request, route.endpoint)
+        body = await _read_body(receive, self._limits.most_body_bytes)
         pinned = request.text(DEPLOYMENT_HEADER)
-        deployment = route.choose(pinned)
-        reply.deployment, reply.octets = deployment, len(body)
+        deployment = route.choose_deployment(pinned)
+        responder.deployment, responder.byte_count = deployment, len(body)
         if (mirror := route.choose_mirror(pinned)) is not None:
-            copy = self._copy(request, route.endpoint, mirror, body)
+            copy = self._mirror(request, route.endpoint, mirror, body)
             self._emulator.spawn(copy, f"mirror {request.request_id.decode()}")
-        await self._forward(request, deployment, body, reply)
+        await self._forward(request, deployment, body, responder)
 
-    def _admit(self, request: Incoming, endpoint: Resource) -> None:
+    def _check_access(self, request: ScoringRequest, endpoint: Resource) -> None:
         """Raise what keeps a caller from the endpoint, whatever is asked of it."""
         is_public = endpoint.properties["publicNetworkAccess"] == "Enabled"
         if not is_public and ip_address(request.caller) not in self._limits.private_network:
-            raise errors.not_from_here()
+            raise errors.public_access_disabled()
         _authenticate(self._emulator, endpoint, request.text(b"authorization"))
-        if not self._rate.take(endpoint.id):
+        if not self._rate.try_acquire(endpoint.id):
             raise errors.rate_limited()
 
-    async def _copy(self, request: Incoming, endpoint: Resource, mirror: Resource, body: bytes) -> None:
+    async def _mirror(self, request: ScoringRequest, endpoint: Resource, mirror: Resource, body: bytes) -> None:
         """Mirror traffic: nobody waits for it and nobody sees its answer."""
-        reply = Reply(request, _discard)
-        reply.deployment, reply.octets = mirror, len(body)
+        responder = Responder(request, _discard_message)
+        responder.deployment, responder.byte_count = mirror, len(body)
         try:
-            await self._forward(request, mirror, body, reply)
+            await self._forward(request, mirror, body, responder)
         except errors.GatewayError as exc:
-            await reply.fail(exc)
-        self._record(endpoint, reply)
+            await responder.send_error(exc)
+        self._add_sample(endpoint, responder)
 
-    async def _forward(self, request: Incoming, deployment: Resource, body: bytes, reply: Reply) -> None:
-        revision = self._emulator.fleet.serving(deployment.id)
+    async def _forward(self, request: ScoringRequest, deployment: Resource, body: bytes, responder: Responder) -> None:
+        revision = self._emulator.fleet.serving_revision(deployment.id)
         instance = None if revision is None else revision.pick()
         if revision is None or instance is None:
             raise errors.model_not_ready()
-        if revision.pending >= revision.most_pending:
+        if revision.pending >= revision.max_pending:
             raise errors.too_many_pending()
         instance.pending += 1
         try:
             async with instance.slots:
-                await self._exchange(request, revision, instance, body, reply)
+                await self._exchange(request, revision, instance, body, responder)
         finally:
             instance.pending -= 1
-            revision.released()
+            revision.request_ended()
 
     async def _exchange(
-        self, request: Incoming, revision: Revision, instance: Instance, body: bytes, reply: Reply
+        self, request: ScoringRequest, revision: Revision, instance: Instance, body: bytes, responder: Responder
     ) -> None:
         """One request to one container and its answer to the client; the request timeout counts until its end."""
-        port, asked_at = instance.container.port, time.perf_counter()
+        port, sent_at = instance.container.port, time.perf_counter()
         assert port is not None  # noqa: S101 - it is ready
         try:
             async with asyncio.timeout(revision.request_timeout_seconds):
                 path = f"/{instance.container.spec.name.rpartition('/')[0]}{request.target.decode('latin-1')}"
-                await trouble_container(self._emulator.faults, request.method, path)
-                async with asked(port, request.method, request.target, request.forwarded, body) as answer:
-                    await reply.pass_on(answer, asked_at)
+                await apply_to_container(self._emulator.faults, request.method, path)
+                async with send_request(port, request.method, request.target, request.forwarded, body) as answer:
+                    await responder.forward(answer, sent_at)
         except TimeoutError as exc:
             raise errors.scoring_timeout() from exc
         except ContainerFault as exc:
             raise errors.model_error(exc.status, exc.body) if exc.status else errors.model_not_ready() from exc
-        except (OSError, BrokenAnswer) as exc:
+        except (OSError, BrokenResponse) as exc:
             if instance.container.state is ContainerState.READY:
                 await instance.container.refresh()
             raise errors.model_not_ready() from exc
 
 
-async def _read(receive: Receive, most: int) -> bytes:
+async def _read_body(receive: Receive, most: int) -> bytes:
     """The body of a request. One that is too large is read to its end: a client may not listen before."""
     content, size = bytearray(), 0
     while True:
@@ -272,7 +272,7 @@ async def _read(receive: Receive, most: int) -> bytes:
     return bytes(content)
 
 
-async def _discard(_: Message) -> None:
+async def _discard_message(_: Message) -> None:
     """Takes an answer that nobody sees."""
 
 
@@ -288,7 +288,7 @@ def _authenticate(emulator: Emulator, endpoint: Resource, authorization: str | N
         return
     audiences = (token_audience(endpoint),) if mode == "AMLToken" else (AZURE_ML, f"{AZURE_ML}/")
     try:
-        client_id = emulator.identity.check(authorization, audiences)
+        client_id = emulator.identity.check_token(authorization, audiences)
     except ArmError as exc:
         raise errors.scoring_unauthorized() from exc
     principal = emulator.seed.principal(client_id)

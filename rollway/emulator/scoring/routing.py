@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rollway.emulator.arm.endpoints import deployments_of, find_by_region
+from rollway.emulator.arm.endpoints import find_by_region, find_deployments
 from rollway.emulator.core.errors import Document
 from rollway.emulator.core.store import Resource
 from rollway.emulator.scoring import errors
@@ -20,7 +20,7 @@ class Route:
     weights: Mapping[str, int]
     mirror: Mapping[str, int]
 
-    def choose(self, pinned: str | None) -> Resource:
+    def choose_deployment(self, pinned: str | None) -> Resource:
         """The online deployment for one request: the one named in its header, else at random by weight."""
         if pinned:
             found = self.deployments.get(pinned.lower())
@@ -67,7 +67,7 @@ class Routes:
         endpoint = find_by_region(self._emulator, region, name)
         if endpoint is None or not endpoint.private["is_created"]:
             raise errors.no_such_endpoint(name)
-        deployments = {one.name.lower(): one for one in deployments_of(self._emulator, endpoint.id)}
+        deployments = {one.name.lower(): one for one in find_deployments(self._emulator, endpoint.id)}
         properties = endpoint.properties
         return Route(endpoint, deployments, _positive(properties["traffic"]), _positive(properties["mirrorTraffic"]))
 

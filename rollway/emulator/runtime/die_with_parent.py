@@ -1,4 +1,4 @@
-"""Runs a command that ends when the emulator does: `python escort.py COMMAND…`, never imported.
+"""Runs a command that ends when the emulator does: `python die_with_parent.py COMMAND…`, never imported.
 
 The emulator holds the other side of standard input; when it is gone, however it ended, so are the command and all that
 it started. Standard library only.
@@ -11,13 +11,13 @@ import sys
 import threading
 
 
-def _end_with_the_emulator() -> None:
+def _kill_group_at_eof() -> None:
     os.read(0, 1)
     os.killpg(0, signal.SIGKILL)
 
 
 def main() -> None:
-    threading.Thread(target=_end_with_the_emulator, daemon=True).start()
+    threading.Thread(target=_kill_group_at_eof, daemon=True).start()
     # Descriptors that were passed on purpose, such as a lock, go on to the command.
     sys.exit(subprocess.call(sys.argv[1:], stdin=subprocess.DEVNULL, close_fds=False))
 
