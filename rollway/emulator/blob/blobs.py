@@ -1,7 +1,7 @@
-"""Blob storage: block blobs in containers of one account, guarded by shared access signatures.
+"""Blob storage: block blobs in containers of one account, protected by shared access signatures.
 
-The account lives under a path of the emulator's own address, because azure-ai-ml builds
-`https://{accountName}.blob.{suffix}` and a plain Debian does not resolve `*.localhost`; see `account_name`.
+The account's URL is a path on the emulator's own host. azure-ai-ml builds `https://{accountName}.blob.{suffix}`, and a
+plain Debian does not resolve `*.localhost`; see `account_name`.
 """
 
 import base64
@@ -22,15 +22,15 @@ from rollway.emulator.core.store import Store
 
 ACCOUNT = "devstore"
 SUFFIX = "core.windows.net"
-# Where azure-ai-ml's `https://{accountName}.blob.{suffix}` ends up with `account_name`.
+# Path of azure-ai-ml's `https://{accountName}.blob.{suffix}` when `accountName` is `Blobs.account_name`.
 ROOT = f"/blob/{ACCOUNT}.blob.{SUFFIX}"
 SAS_VERSION = "2024-11-04"
-MAX_PUT_BYTES = 5000 * 1024 * 1024  # of Put Blob; Put Block allows 4000 MiB
-MAX_NAME_CHARACTERS, MAX_PART_BYTES = 1024, 255  # Azure's limit, and that of a file's name on disk
+MAX_PUT_BYTES = 5000 * 1024 * 1024  # limit of Put Blob; Put Block allows 4000 MiB
+MAX_NAME_CHARACTERS, MAX_PART_BYTES = 1024, 255  # Azure's limit on a name; the disk's limit on a file name
 
 
 class Blobs:
-    """Contents are files named by chance under `folder`, so no blob name ever becomes a path there."""
+    """The storage account. Content is in files with random names in `folder`, so blob names are never paths there."""
 
     def __init__(self, store: Store, folder: Path, key: str, clock: Clock, url: str) -> None:
         self._store, self._folder, self._key, self._clock, self._url = store, folder, key.encode(), clock, url
@@ -40,20 +40,20 @@ class Blobs:
 
     @property
     def account_name(self) -> str:
-        """The datastore's `accountName`: azure-ai-ml puts `https://` before it and `.blob.{suffix}` behind."""
+        """The datastore's `accountName`: azure-ai-ml adds `https://` before it and `.blob.{suffix}` after it."""
         return f"{self._url.removeprefix('https://')}/blob/{ACCOUNT}"
 
     def container_url(self, container: str) -> str:
         return f"{self._url}{ROOT}/{container}"
 
     def shared_access_signature(self, container: str, permissions: str, seconds: float) -> str:
-        """A query string that allows `permissions` (letters of racwdl) on one container for `seconds`."""
+        """Return a query string that grants `permissions` (letters of racwdl) on one container for `seconds`."""
         until = format_iso(self._clock.now() + seconds)[:19] + "Z"
         fields = {"sv": SAS_VERSION, "se": until, "sr": "c", "sp": permissions, "spr": "https"}
         return urlencode({**fields, "sig": self._signature(container, fields["se"], permissions)})
 
     def check_signature(self, container: str, query: dict[str, str], needed: str) -> None:
-        """Raise the 403 of storage unless the query holds a valid signature that allows one of `needed`."""
+        """Raise the 403 of storage unless the query has a valid signature with one of the permissions `needed`."""
         signature, until, permissions = (query.get(name, "") for name in ("sig", "se", "sp"))
         if not hmac.compare_digest(signature.encode(), self._signature(container, until, permissions).encode()):
             raise errors.storage_authentication_failed("Signature did not match.")
@@ -69,7 +69,7 @@ class Blobs:
         return base64.b64encode(hmac.digest(self._key, text.encode(), hashlib.sha256)).decode()
 
     def parse_url(self, url: str) -> tuple[str, str]:
-        """Container and blob name (or name prefix) that a URL of this account means; ValueError for any other URL."""
+        """Return the container and blob name (or prefix) of a URL of this account. Raise ValueError for other URLs."""
         path = unquote(urlsplit(url).path)
         if not path.startswith(f"{ROOT}/"):
             raise ValueError(f"{url.partition('?')[0]} is not in the emulator's storage account")
@@ -79,13 +79,13 @@ class Blobs:
     # Contents
 
     def new_content_path(self) -> Path:
-        """Where the content of a blob can be written that is committed next."""
+        """Return a path for new content, to be written and then committed."""
         return self._folder / uuid4().hex
 
     async def write(self, chunks: AsyncIterator[bytes], limit_bytes: int = MAX_PUT_BYTES) -> tuple[Path, str]:
-        """Store a body; gives its file and the base64 MD5 of the content. Nothing is left of one that breaks off.
+        """Store a body and return its file and the base64 MD5 of the content.
 
-        Raises RequestBodyTooLarge beyond `limit_bytes`.
+        If the body breaks off, the file is deleted. Raises RequestBodyTooLarge beyond `limit_bytes`.
         """
         path = self.new_content_path()
         digest, size = hashlib.md5(usedforsecurity=False), 0
@@ -103,7 +103,7 @@ class Blobs:
         return path, base64.b64encode(digest.digest()).decode()
 
     def commit(self, container: str, name: str, content: Path, md5: str | None, content_type: str) -> Document:
-        """A written file becomes the blob's content."""
+        """Make a written file the content of a blob, and return the blob's properties."""
         before = self._store.blob(container, name)
         now = self._clock.now()
         document: Document = {
@@ -123,7 +123,7 @@ class Blobs:
         return document
 
     def commit_blocks(self, container: str, name: str, block_ids: list[str], content_type: str) -> Document:
-        """The blocks staged under these ids, in this order, become the blob's content."""
+        """Make the staged blocks with these ids, in this order, the content of a blob."""
         staged = {block: self._block_path(container, name, block) for block in block_ids}
         if not all(path.is_file() for path in staged.values()):
             raise errors.invalid_block_list()
@@ -138,7 +138,7 @@ class Blobs:
         return document
 
     def stage_block(self, container: str, name: str, block_id: str, content: Path) -> None:
-        """A written file becomes a block, to be committed later."""
+        """Make a written file a block, to be committed later."""
         content.rename(self._block_path(container, name, block_id))
 
     def _block_path(self, container: str, name: str, block_id: str) -> Path:
@@ -151,7 +151,7 @@ class Blobs:
         return document
 
     def get(self, container: str, name: str) -> Document:
-        """What is known of a blob; raises BlobNotFound."""
+        """Return the properties of a blob. Raises BlobNotFound."""
         document = self._store.blob(container, name)
         if document is None:
             raise errors.blob_not_found()
@@ -172,14 +172,15 @@ class Blobs:
         self.content_path(document).unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Remove all contents."""
+        """Delete all content."""
         for path in self._folder.iterdir():
             path.unlink(missing_ok=True)
 
     async def download(self, container: str, name: str, target: Path) -> Path:
-        """Copy a blob, or the folder of blobs under a name, into the folder `target`, under the last part of its name.
+        """Copy a blob, or all blobs below a folder name, into the folder `target`. Return the copied file or folder.
 
-        An empty name means the whole container, then `target` itself is given. FileNotFoundError when there is nothing.
+        The copy has the last part of `name` as its name. An empty name copies the whole container to `target` itself.
+        Raises FileNotFoundError if nothing has that name, ValueError if the blobs cannot be files.
         """
         root = target / name.rpartition("/")[2] if name else target
         if name and self.exists(container, name):
@@ -191,13 +192,13 @@ class Blobs:
             raise FileNotFoundError(f"{self.container_url(container)}/{quote(name)} does not exist")
         try:
             await to_thread(_copy_all, copies)
-        except OSError as exc:  # one blob's name is the folder of another
-            raise ValueError(f"the blobs under {name!r} cannot be laid out as files: {exc}") from exc
+        except OSError as exc:  # for example, one blob has the name of another blob's folder
+            raise ValueError(f"the blobs below {name!r} cannot be stored as files: {exc}") from exc
         return root
 
 
 def is_blob_name(name: str) -> bool:
-    """Whether a name can become a path below a folder: blobs are laid out as files for the containers."""
+    """Return True if a name can be a relative path, because containers get blobs as files."""
     parts = name.split("/")
     return len(name) <= MAX_NAME_CHARACTERS and not any(
         part in ("", ".", "..") or len(part.encode()) > MAX_PART_BYTES or re.search(r"[\x00-\x1f\x7f]", part)

@@ -1,4 +1,4 @@
-"""The errors of blob storage."""
+"""Errors of blob storage."""
 
 from xml.sax.saxutils import escape
 
@@ -47,8 +47,8 @@ def invalid_range() -> StorageError:
 
 
 def invalid_blob_name(name: str) -> StorageError:
-    text = "an empty part, '.', '..', a control character, or a part or all of it is too long"
-    return StorageError(400, "InvalidUri", f"The blob name {name[:80]!r} is not accepted: {text}.")
+    reason = "it has an empty part, '.', '..' or a control character, or it is too long"
+    return StorageError(400, "InvalidUri", f"The blob name {name[:80]!r} is not accepted: {reason}.")
 
 
 def blob_too_large(limit_bytes: int) -> StorageError:
@@ -60,5 +60,5 @@ def missing_body() -> StorageError:
     return StorageError(400, "IncompleteBody", "The body of the request ended early.")
 
 
-def storage_not_emulated(method: str, what: str) -> StorageError:
-    return StorageError(501, "NotImplemented", f"The local blob storage does not emulate {method} {what}.")
+def storage_not_emulated(method: str, target: str) -> StorageError:
+    return StorageError(501, "NotImplemented", f"The local blob storage does not emulate {method} {target}.")

@@ -1,4 +1,4 @@
-"""The REST operations of blob storage that Azure's clients use to upload and download assets."""
+"""REST operations of blob storage that Azure's clients use to upload and download assets."""
 
 import re
 from datetime import UTC, datetime
@@ -14,12 +14,12 @@ from rollway.emulator.blob.blobs import MAX_PUT_BYTES, Blobs, is_blob_name
 from rollway.emulator.core.errors import ArmError, Document
 from rollway.emulator.login.identity import STORAGE
 
-MAX_LIST_BYTES = 16 * 1024 * 1024  # 50,000 block ids, the most a block list may have
+MAX_LIST_BYTES = 16 * 1024 * 1024  # enough for 50,000 block ids, the limit of a block list
 OCTET_STREAM = "application/octet-stream"
 
 
 async def serve_blob(request: Request) -> Response:
-    """Any request under the storage account: `/{container}` or `/{container}/{blob}`."""
+    """Handle any request to the storage account: `/{container}` or `/{container}/{blob}`."""
     blobs: Blobs = request.app.state.emulator.blobs
     container, _, name = request.path_params["path"].partition("/")
     query = dict(request.query_params)
@@ -72,7 +72,7 @@ async def _put_blob(request: Request, blobs: Blobs, container: str, name: str) -
     _check_absent(request, blobs, container, name)
     content, md5 = await _store_body(request, blobs)
     try:
-        _check_absent(request, blobs, container, name)  # again: another upload may have ended meanwhile
+        _check_absent(request, blobs, container, name)  # checked again: another upload may have ended in the meantime
     except errors.StorageError:
         content.unlink()
         raise
@@ -101,7 +101,7 @@ async def _put_block_list(request: Request, blobs: Blobs, container: str, name: 
 
 
 def _check_length(request: Request) -> None:
-    """Raise before anything of a body is read that says it is too large."""
+    """Raise RequestBodyTooLarge if the Content-Length exceeds the limit, before the body is read."""
     length = request.headers.get("content-length", "0")
     limit = MAX_LIST_BYTES if request.query_params.get("comp") == "blocklist" else MAX_PUT_BYTES
     if not (length.isascii() and length.isdigit()) or int(length) > limit:
@@ -168,7 +168,7 @@ def _container_response(request: Request, blobs: Blobs, container: str, query: d
 
 
 def _render_list(blobs: Blobs, container: str, prefix: str) -> str:
-    """All blobs under a prefix at once: a folder of an asset is small, so there is no continuation."""
+    """Return the XML list of all blobs with a prefix. Folders of assets are small, so there is no paging."""
     rows = "".join(
         f"<Blob><Name>{escape(name)}</Name><Properties><Creation-Time>{one['created']}</Creation-Time>"
         f"<Last-Modified>{one['modified']}</Last-Modified><Etag>{escape(one['etag'])}</Etag>"

@@ -1,4 +1,4 @@
-"""The emulator's clock and how long Azure's operations take on it."""
+"""The emulator's clock, and the durations of Azure's operations."""
 
 import re
 import time
@@ -7,36 +7,36 @@ from datetime import UTC, datetime
 
 
 class Clock:
-    """Seconds since the epoch, which tests may move forward."""
+    """A clock that tests can move forward. Times are seconds since the epoch."""
 
     def __init__(self) -> None:
         self._ahead_seconds = 0.0
 
     def now(self) -> float:
-        """Now, in seconds since the epoch."""
+        """Return the current time, in seconds since the epoch."""
         return time.time() + self._ahead_seconds
 
     @property
     def ahead_seconds(self) -> float:
-        """How far it is ahead of the machine's clock."""
+        """Seconds by which this clock is ahead of the machine's clock."""
         return self._ahead_seconds
 
     def advance(self, seconds: float) -> None:
-        """Let `seconds` pass at once."""
+        """Move the clock forward by `seconds`."""
         self._ahead_seconds += seconds
 
     def reset(self) -> None:
-        """Show the machine's time again."""
+        """Set the clock back to the machine's time."""
         self._ahead_seconds = 0.0
 
 
 def format_iso(seconds: float) -> str:
-    """An instant in ARM's form: `2026-01-31T12:00:00.0000000Z`."""
+    """Return a time as ARM writes it: `2026-01-31T12:00:00.0000000Z`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f0Z")
 
 
 def format_http_date(seconds: float) -> str:
-    """An instant in the form of HTTP headers (RFC 9110, 5.6.7), whatever the machine's locale."""
+    """Return a time as HTTP headers write it (RFC 9110, 5.6.7), independent of the machine's locale."""
     at = datetime.fromtimestamp(seconds, UTC)
     day = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[at.weekday()]
     month = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")[at.month - 1]
@@ -45,10 +45,12 @@ def format_http_date(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Profile:
-    """How long operations take at least, as a share of what the service takes; real work may take longer.
+    """Minimum durations of operations. Real work, such as building an environment, may take longer.
 
-    `poll_after_ms` goes into `retry-after-ms` of the answers that a client polls; None: nothing is sent, as in Azure,
-    and azure-ai-ml then waits 5 or 30 s.
+    Args:
+        scale: Factor on the durations recorded on the real service.
+        poll_after_ms: Value of the `retry-after-ms` header that tells clients when to poll again. None sends no such
+            header, as in Azure; azure-ai-ml then waits 5 or 30 s.
     """
 
     scale: float
@@ -56,7 +58,7 @@ class Profile:
 
     @classmethod
     def parse(cls, text: str) -> "Profile":
-        """The profile called `instant`, `azure` or `azure:<scale>`; ValueError for anything else."""
+        """Return the profile named `instant`, `azure` or `azure:<scale>`. Raise ValueError for any other name."""
         if text == "instant":
             return cls(scale=0.0, poll_after_ms=200)
         if text == "azure":
@@ -68,11 +70,11 @@ class Profile:
         )
 
     def seconds(self, action: str) -> float:
-        """The shortest duration of an operation, in seconds."""
+        """Return the minimum duration of an operation, in seconds."""
         return self.scale * AZURE_SECONDS[action]
 
 
-# Recorded on the real service (Azure/azure-sdk-assets); deletes and metrics are an estimate.
+# Recorded on the real service (Azure/azure-sdk-assets). Deletes and metrics are estimates.
 AZURE_SECONDS = {
     "create endpoint": 75.0,
     "update endpoint": 20.0,

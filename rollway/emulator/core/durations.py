@@ -1,4 +1,4 @@
-"""ISO 8601 durations, as Azure writes them."""
+"""ISO 8601 durations as Azure writes them."""
 
 import math
 import re
@@ -8,7 +8,7 @@ DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)
 
 
 def parse_duration(text: Any) -> float | None:
-    """Seconds of an ISO 8601 duration; None when it is none."""
+    """Return the seconds of an ISO 8601 duration, or None if `text` is not a duration."""
     match = DURATION.fullmatch(text) if isinstance(text, str) else None
     if match is None or not any(match.groups()):
         return None

@@ -1,11 +1,14 @@
-"""Every error the emulator answers, in Azure's own shape: one function per Azure error.
+"""Errors of Azure Resource Manager and Azure ML, in Azure's own shape: one function per error.
 
-EmulatedError               answered as it is; anything else is a bug and becomes Azure's InternalServerError
+Every error that the emulator returns on purpose is an EmulatedError. Any other exception is a bug, and is returned as
+Azure's InternalServerError. The rooms `login`, `blob` and `scoring` define their own subclasses:
+
+EmulatedError
 ├── ArmError                {"error": {"code", "message", "target", "details", "additionalInfo"}}
 ├── LoginError              {"error", "error_description", "error_codes", ...} of the token endpoint
 ├── ManagedIdentityError    {"error", "error_description"} of IMDS, {"statusCode", "message"} of App Service
 ├── StorageError            <Error><Code/><Message/></Error> plus x-ms-error-code
-└── GatewayError            what the scoring gateway answers itself: a text and `ms-azureml-model-*` headers
+└── GatewayError            text and `ms-azureml-model-*` headers of the scoring gateway
 """
 
 import json
@@ -20,19 +23,22 @@ Document = dict[str, Any]
 
 
 class EmulatedError(Exception):
-    """An answer of Azure that is not a success."""
+    """An error response of Azure."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(f"{status} {code}: {message}")
         self.status, self.code, self.message = status, code, message
 
     def response(self) -> Response:
-        """The answer on the wire."""
+        """Return the HTTP response."""
         raise NotImplementedError
 
 
 class ArmError(EmulatedError):
-    """An error of Azure Resource Manager, or of Azure ML behind it (then it carries `additionalInfo`)."""
+    """An error of Azure Resource Manager, or of Azure ML behind it.
+
+    Errors of Azure ML (`from_service`) carry `additionalInfo`.
+    """
 
     def __init__(
         self,
@@ -58,7 +64,7 @@ class ArmError(EmulatedError):
 
 
 def additional_info() -> list[Document]:
-    """What Azure ML adds to each of its errors."""
+    """Return the `additionalInfo` that Azure ML adds to each of its errors."""
     return [
         {"type": "ComponentName", "info": {"value": "managementfrontend"}},
         {"type": "Correlation", "info": {"value": {"operation": uuid4().hex, "request": uuid4().hex[:16]}}},
@@ -166,8 +172,10 @@ def location_is_immutable(resource_id: str, location: str, wanted: str) -> ArmEr
 
 
 def not_emulated(method: str, path: str) -> ArmError:
-    """Not an error of Azure: the emulator has no such operation, and says so instead of guessing."""
-    message = f"The local Azure ML does not emulate {method} {path}. See docs/parity.md for what it does."
+    """Return the error for an operation that the emulator does not have. Azure has no such error."""
+    message = (
+        f"The local Azure ML does not emulate {method} {path}. See docs/parity.md for the operations that it does."
+    )
     return ArmError(501, "NotEmulated", message, from_service=False)
 
 
@@ -189,12 +197,12 @@ def internal_error() -> ArmError:
     return ArmError(500, "ServiceError", "InternalServerError", details=[detail])
 
 
-def not_found(what: str, name: str) -> ArmError:
-    return ArmError(404, "UserError", f"{what} {name} not found.", details=[_detail("NotFound", f"{what} {name}")])
+def not_found(kind: str, name: str) -> ArmError:
+    return ArmError(404, "UserError", f"{kind} {name} not found.", details=[_detail("NotFound", f"{kind} {name}")])
 
 
 def asset_not_found(kind: str, name: str) -> ArmError:
-    """A model, environment or code that no version of is registered; `kind` as in `ModelNotFound`."""
+    """Return the 404 for an asset without registered versions. `kind` is `Model`, `Environment` or `Code`."""
     return ArmError(
         404,
         "UserError",
@@ -203,16 +211,16 @@ def asset_not_found(kind: str, name: str) -> ArmError:
     )
 
 
-def asset_is_immutable(kind: str, name: str, version: str, what: str) -> ArmError:
+def asset_is_immutable(kind: str, name: str, version: str, field: str) -> ArmError:
     message = (
-        f"{kind} {name}:{version} already exists with another {what}. The content of a registered version cannot "
+        f"{kind} {name}:{version} already exists with another {field}. The content of a registered version cannot "
         "be changed: register a new version."
     )
     return ArmError(409, "Conflict", message, details=[_detail("VersionConflict", message)])
 
 
 def invalid_request(problems: Mapping[str, Sequence[str]]) -> ArmError:
-    """Validation of endpoints and online deployments: the fields' problems are JSON inside a string."""
+    """Return the validation error of endpoints and online deployments. The problems by field are JSON in a string."""
     inner = {"errors": problems, "title": "One or more validation errors occurred.", "status": 400}
     detail = _detail("InferencingClientCallFailed", json.dumps(inner))
     return ArmError(400, "BadRequest", "The request is invalid.", details=[detail])
@@ -301,7 +309,7 @@ def deployment_has_traffic(name: str, weight: int, kind: str) -> ArmError:
 
 
 def failed_operation(code: str, text: str, details: Sequence[str] = ()) -> Document:
-    """The `error` of a failed operation: its `code` is null, the code is a prefix of the message."""
+    """Return the `error` of a failed operation. Its `code` is null; the message starts with the code."""
     message = f"{code}: {text} For help, see https://aka.ms/oe-tsg#error-{code.lower()}"
     return {
         "code": None,

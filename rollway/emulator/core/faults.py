@@ -1,4 +1,4 @@
-"""Faults: what tests declare to go wrong, at the emulator's front, in a long-running operation, or in a container."""
+"""Faults that tests declare: in a response of the emulator, in a long-running operation, or in a container."""
 
 import asyncio
 import contextlib
@@ -16,17 +16,26 @@ Place = Literal["front", "operation", "container"]
 
 
 class Fault(BaseModel):
-    """One thing that goes wrong for requests whose method and path match: `count` times, after the first `after`.
+    """A fault for requests whose method and path match.
 
-    Without a count it goes on until it is deleted. At the `front` and in a `container` it is a delay (`delay_seconds`,
-    or until faults are deleted), an answer (`status`, with `retry_after` seconds and `body`), or a connection that is
-    dropped before the request is handled, or after it was handled and before the answer; a delay comes first. A
-    container's requests have the path `/{endpoint}/{online deployment}/{route}`, and what happens there reaches the
-    client as the gateway's answer.
+    A fault in a response or a container delays it, replaces it, or drops the connection. A delay happens first, and
+    ends early when faults are deleted. The gateway turns a fault in a container into its own response.
 
-    An `operation` that a matching request starts ends as `failed` (with `code` and `message`), is `stuck` until faults
-    are deleted, has status Succeeded and leaves the resource Failed (`failed_body`), or is only `slow`; `delay_seconds`
-    are then on the emulator's clock.
+    Args:
+        at: `front` for requests to the emulator, `container` for requests from the gateway to a container. A request
+            to a container has the path `/{endpoint}/{online deployment}/{route}`.
+        method: Regular expression that the whole method matches.
+        path: Regular expression that matches anywhere in the path.
+        after: Number of matching requests to leave alone first.
+        count: Number of requests to affect. None affects all until the fault is deleted.
+        delay_seconds: Delay, in real time. For an operation: added duration, on the emulator's clock.
+        status: Status of the response that replaces the real one.
+        retry_after: Value of its `Retry-After` header, in seconds.
+        body: Its body: a string, or JSON.
+        drop: Drop the connection `before` the request is handled, or `after` it was handled.
+        operation: Outcome of the operation that the request starts. `failed`: it fails with `code` and `message`.
+            `stuck`: it runs until faults are deleted. `failed_body`: its status is Succeeded, but the resource is
+            Failed. `slow`: it takes `delay_seconds` longer.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -58,18 +67,18 @@ class Fault(BaseModel):
     def _is_one_thing(self) -> Self:
         kinds = [name for name in ("status", "drop", "operation") if getattr(self, name) is not None]
         if len(kinds) > 1:
-            raise ValueError(f"{' and '.join(kinds)} exclude each other: declare a fault for each")
+            raise ValueError(f"{' and '.join(kinds)} exclude each other: declare one fault for each")
         if not kinds and not self.delay_seconds:
-            raise ValueError("say what goes wrong: status, drop, delay_seconds or operation")
+            raise ValueError("the fault has no effect: set status, drop, delay_seconds or operation")
         if self.operation and self.at == "container":
-            raise ValueError("operations do not happen in a container")
+            raise ValueError("an operation does not run in a container: use at: front")
         if self.operation == "slow" and not self.delay_seconds:
-            raise ValueError("a slow operation needs delay_seconds")
+            raise ValueError("operation: slow needs delay_seconds")
         return self
 
     @property
     def place(self) -> Place:
-        """Where it happens."""
+        """Place where the fault applies."""
         return "operation" if self.operation else self.at
 
     def matches(self, place: Place, method: str, path: str) -> bool:
@@ -80,7 +89,7 @@ class Fault(BaseModel):
         )
 
     def response(self) -> Response:
-        """The answer instead of the emulator's own."""
+        """Return the response that replaces the real one."""
         status, body = self.status or 500, self.body
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         if body is None:
@@ -91,41 +100,44 @@ class Fault(BaseModel):
 
 
 class Faults(list[Fault]):
-    """The faults still to come."""
+    """The declared faults that are not used up."""
 
     def __init__(self) -> None:
         super().__init__()
         self._cleared = asyncio.Event()
 
     def clear(self) -> None:
-        """Nothing goes wrong any more; what is late on purpose goes on at once."""
+        """Delete all faults and end all delays."""
         super().clear()
         self._cleared.set()
         self._cleared = asyncio.Event()
 
     async def delay(self, seconds: float) -> None:
-        """Waits so long, or until faults are deleted."""
+        """Wait for `seconds`, or until faults are deleted."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._cleared.wait(), seconds)
 
 
 def consume_fault(faults: Faults, place: Place, method: str, path: str) -> Fault | None:
-    """The first fault that matches and whose time has come, used up by one; all that match count the request."""
-    taken = None
+    """Return the first matching fault that is due, and use up one of its `count`.
+
+    The request counts towards the `after` of every matching fault.
+    """
+    consumed = None
     for fault in [one for one in faults if one.matches(place, method, path)]:
         if fault.after:
             fault.after -= 1
-        elif taken is None:
-            taken = fault
-    if taken is not None and taken.count is not None:
-        taken.count -= 1
-        if not taken.count:
-            faults[:] = [one for one in faults if one is not taken]
-    return taken
+        elif consumed is None:
+            consumed = fault
+    if consumed is not None and consumed.count is not None:
+        consumed.count -= 1
+        if not consumed.count:
+            faults[:] = [one for one in faults if one is not consumed]
+    return consumed
 
 
 def apply_to_operation(faults: Faults, method: str, path: str, operation: Operation) -> None:
-    """Let a fault decide how an operation ends that is about to start."""
+    """Set the outcome of an operation that is about to start, if a fault matches."""
     fault = consume_fault(faults, "operation", method, path)
     if fault is None:
         return
@@ -140,7 +152,7 @@ def apply_to_operation(faults: Faults, method: str, path: str, operation: Operat
 
 
 class ContainerFault(Exception):
-    """What a container does instead of its work: it answers `status`, or cuts the connection (None)."""
+    """A fault in a container: it responds with `status`, or drops the connection if `status` is None."""
 
     def __init__(self, status: int | None, body: str) -> None:
         super().__init__(status)
@@ -148,7 +160,7 @@ class ContainerFault(Exception):
 
 
 async def apply_to_container(faults: Faults, method: str, path: str) -> None:
-    """What goes wrong in a container with one request: a delay, or ContainerFault."""
+    """Delay a request to a container or raise ContainerFault, if a fault matches."""
     fault = consume_fault(faults, "container", method, path)
     if fault is None:
         return
@@ -160,11 +172,14 @@ async def apply_to_container(faults: Faults, method: str, path: str) -> None:
 
 
 async def discard_message(message: Message) -> None:
-    """Takes an answer that nobody will see."""
+    """Accept a message of a response, and send nothing."""
 
 
 async def drop_connection(receive: Receive) -> None:
-    """Cut the connection without an answer. ASGI has no word for it, so the transport of uvicorn's cycle is taken."""
+    """Drop the connection without a response.
+
+    ASGI has no message for this, so the transport of uvicorn's request cycle is aborted.
+    """
     receive.__self__.transport.abort()  # type: ignore[attr-defined]
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,8 +1,8 @@
-"""Long-running operations: stored, one at a time per endpoint, finished on read once their time has come.
+"""Long-running operations: stored, and one at a time per endpoint.
 
-An operation ends when its outcome is known *and* the clock has passed `not_before`. Whoever reads state calls
-`end_due()` first, so a moved clock needs no waiting. What it does when it ends (`result`) is stored with it, so a killed
-emulator finishes it after the next start.
+An operation ends when its outcome is known *and* the clock has passed `not_before`. No timer ends it: code that reads
+state calls `end_due()` first, so tests can move the clock and need not wait. The resource after the operation
+(`result`) is stored with it, so an emulator that was killed completes the operation after its next start.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -18,10 +18,13 @@ Outcome = Literal["Succeeded", "Failed"]
 
 @dataclass
 class ForcedOutcome:
-    """How an operation ends because a fault says so, whatever the request asks for.
+    """The outcome of an operation that a fault forces.
 
-    `ends_as` is the outcome of the resource and `reported` what the operation's status says of it; both None: as it
-    would without a fault. `is_stuck`: not before it is released. `error` is the status's error.
+    Args:
+        ends_as: Provisioning state of the resource. None for the real outcome.
+        reported: Status of the operation. None for the real outcome.
+        error: Error in the operation's status.
+        is_stuck: True while the operation must not end.
     """
 
     ends_as: Outcome | None = None
@@ -32,7 +35,16 @@ class ForcedOutcome:
 
 @dataclass
 class Operation:
-    """One operation; times in seconds since the epoch."""
+    """One long-running operation. Times are in seconds since the epoch.
+
+    Args:
+        resource: Id of the resource that it changes.
+        not_before: Earliest time at which it ends.
+        result: The resource's document after success.
+        private: Internal values, such as the resource's private values after success.
+        outcome: None until it is known.
+        ended: Time of the end. None while the operation runs.
+    """
 
     id: str
     method: Literal["PUT", "PATCH", "POST", "DELETE"]
@@ -49,7 +61,7 @@ class Operation:
 
     @classmethod
     def from_document(cls, document: Document) -> "Operation":
-        """The operation of a document that `asdict` made."""
+        """Return the operation from a document that `asdict` returned."""
         return cls(**{**document, "forced": ForcedOutcome(**document.get("forced", {}))})
 
     @property
@@ -57,7 +69,7 @@ class Operation:
         return self.ended is None
 
     def status(self) -> Document:
-        """The body of its `mfeOperationsStatus` resource; the word while it runs is the service's."""
+        """Return the body of its `mfeOperationsStatus` resource. The words for a running operation are Azure's."""
         running = "Updating" if self.method != "PUT" or self.private.get("is_update") else "Creating"
         status: Document = {
             "id": self.id,
@@ -82,9 +94,9 @@ class Operations:
         self.running = {one.id: one for one in stored if one.is_running}
 
     def start(self, operation: Operation, now_shown: Resource) -> Operation:
-        """Store a new operation together with the resource as it is shown while it runs.
+        """Store a new operation, and the resource as clients see it while the operation runs.
 
-        An operation that has its outcome afterwards needs no work.
+        If the operation has an outcome afterwards, a fault has decided it and no work must be done.
         """
         if operation.forced.ends_as is not None:
             operation.outcome, operation.error = operation.forced.ends_as, operation.forced.error
@@ -100,15 +112,15 @@ class Operations:
         return None if document is None else Operation.from_document(document)
 
     def set_outcome(self, operation: Operation, error: Document | None = None) -> None:
-        """The outcome is known; it shows once the clock has passed `not_before`."""
+        """Set the outcome. The operation ends once the clock has passed `not_before`."""
         if self.running.get(operation.id) is not operation:
-            return  # forgotten by a reset meanwhile
+            return  # a reset has deleted it in the meantime
         operation.outcome, operation.error = ("Failed" if error else "Succeeded"), error
         self._store.put_operation(operation.id, asdict(operation))
         self.end_due()
 
     def end_due(self) -> None:
-        """Let every operation end whose time has come."""
+        """End every operation that has an outcome and is due."""
         for operation in list(self.running.values()):
             if operation.forced.is_stuck or operation.outcome is None:
                 continue
@@ -116,7 +128,7 @@ class Operations:
                 self._end_operation(operation)
 
     def release_stuck(self) -> None:
-        """Operations that a fault holds may end."""
+        """Let operations end that a fault has stopped from ending."""
         for operation in self.running.values():
             if operation.forced.is_stuck:
                 operation.forced.is_stuck = False
@@ -124,7 +136,7 @@ class Operations:
         self.end_due()
 
     def running_on(self, endpoint_id: str) -> Operation | None:
-        """The operation that is writing to an endpoint or something under it."""
+        """Return the operation that is changing an endpoint or one of its online deployments."""
         self.end_due()
         key = endpoint_id.lower()
         for operation in self.running.values():
@@ -133,6 +145,7 @@ class Operations:
         return None
 
     def forget_all(self) -> None:
+        """Remove all running operations from memory."""
         self.running.clear()
 
     def _end_operation(self, operation: Operation) -> None:
@@ -148,7 +161,7 @@ class Operations:
 
 
 def _resource_after(operation: Operation, current: Resource) -> Resource:
-    """The resource after its operation: as asked for, or Failed with the emulator's knowledge of before."""
+    """Return the resource after its operation. Private values change only if the operation succeeded."""
     document: Document = operation.result or current.document
     document = {**document, "properties": {**document["properties"], "provisioningState": operation.outcome}}
     private = current.private
@@ -158,5 +171,5 @@ def _resource_after(operation: Operation, current: Resource) -> Resource:
 
 
 def new_operation_id(prefix: str, workspace_guid: str) -> str:
-    """An operation id as the service makes them: `oeidp` for endpoints, `odidp` for online deployments."""
+    """Return a new operation id in Azure's form. Prefixes: `oeidp` for endpoints, `odidp` for online deployments."""
     return f"{prefix}:{workspace_guid}:{uuid4()}"

@@ -1,4 +1,4 @@
-"""What the gateway and the containers have done, minute by minute: the raw material of Azure Monitor's metrics."""
+"""Samples of requests and container usage, per minute. Azure Monitor's metrics are computed from them."""
 
 from array import array
 from collections import Counter
@@ -13,7 +13,7 @@ MAX_MINUTES = 24 * 60
 
 @dataclass
 class Usage:
-    """What one instance has used in one minute, in percent: a value for each look at it."""
+    """Usage of one instance in one minute, in percent, with one value per measurement."""
 
     cpu: list[float] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
@@ -22,7 +22,10 @@ class Usage:
 
 @dataclass
 class Minute:
-    """The requests to one online deployment in one minute; `statuses` are (gateway's, model's or "")."""
+    """Requests to one online deployment in one minute.
+
+    `statuses` counts pairs of the gateway's status and the model's status ("" without one).
+    """
 
     statuses: Counter[tuple[int, str]] = field(default_factory=Counter)
     latencies_ms: "array[float]" = field(default_factory=lambda: array("f"))
@@ -31,7 +34,10 @@ class Minute:
 
 
 class Samples:
-    """All endpoints, for as long as the process runs. Minutes are of the emulator's clock, since the epoch."""
+    """Samples of all endpoints, kept in memory for one day.
+
+    A minute is numbered since the epoch, on the emulator's clock.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -47,7 +53,7 @@ class Samples:
         milliseconds: float,
         byte_count: int,
     ) -> None:
-        """One answered request; without an online deployment the gateway has refused it."""
+        """Add one completed request. `deployment` is None if the gateway refused the request."""
         minute = self._current_minute(endpoint, "" if deployment is None else deployment.name)
         minute.statuses[status, model_status] += 1
         minute.byte_count += byte_count
@@ -55,11 +61,11 @@ class Samples:
             minute.latencies_ms.append(milliseconds)
 
     def current_usage(self, endpoint: Resource, deployment: Resource, instance: str) -> Usage:
-        """Of one instance in this minute, to be added to."""
+        """Return the usage of one instance in the current minute. Callers append to it."""
         return self._current_minute(endpoint, deployment.name).instances.setdefault(instance, Usage())
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete all samples."""
         self._minutes.clear()
 
     def _current_minute(self, endpoint: Resource, name: str) -> Minute:
@@ -70,13 +76,13 @@ class Samples:
         return minutes.setdefault(number, {}).setdefault(name, Minute())
 
     def between(self, endpoint: Resource, first: int, last: int) -> Iterator[tuple[int, str, Minute]]:
-        """Number, online deployment ("" for none) and requests of each minute from `first` to `last`."""
+        """Yield the number, the online deployment ("" for none) and the samples of the minutes `first` to `last`."""
         for number, minute in self._minutes.get(_key(endpoint), {}).items():
             if first <= number <= last:
-                for name, requests in minute.items():
-                    yield number, name, requests
+                for name, samples in minute.items():
+                    yield number, name, samples
 
 
 def _key(endpoint: Resource) -> str:
-    """The endpoint itself, not another one of the same name later."""
+    """Return an id that a later endpoint with the same name does not have."""
     return str(endpoint.properties["properties"]["azureml.onlineendpointid"])

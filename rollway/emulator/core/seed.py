@@ -1,4 +1,4 @@
-"""What a new emulator starts with: tenant, principals, workspaces, limits and taken names."""
+"""The seed: the tenant, principals, workspaces, models and limits that an emulator starts with."""
 
 import json
 from enum import StrEnum
@@ -17,7 +17,7 @@ from rollway.emulator.core.store import Store
 
 
 class SeedError(Exception):
-    """A seed file that cannot be used; the text lists every problem."""
+    """The seed file is invalid. The text lists every problem."""
 
 
 class Frozen(BaseModel):
@@ -25,7 +25,7 @@ class Frozen(BaseModel):
 
 
 class Role(StrEnum):
-    """What a principal may do in every workspace."""
+    """Role of a principal in every workspace."""
 
     CONTRIBUTOR = "contributor"
     READER = "reader"
@@ -33,13 +33,16 @@ class Role(StrEnum):
 
 
 class FederatedCredential(Frozen):
-    """Whose tokens sign an application in. The emulator asks no issuer for its keys: the seed has the public one."""
+    """An issuer and subject whose tokens sign an application in.
+
+    The emulator does not download the issuer's keys; the seed contains the public key.
+    """
 
     issuer: str
     subject: str
     audience: str = "api://AzureADTokenExchange"
     public_key: str
-    """PEM, RSA or EC."""
+    """RSA or EC key in PEM."""
 
     @field_validator("public_key")
     @classmethod
@@ -49,16 +52,16 @@ class FederatedCredential(Frozen):
 
 
 class Principal(Frozen):
-    """An application, or a managed identity of the machine."""
+    """An application, or a managed identity."""
 
     client_id: str = Field(default_factory=lambda: str(uuid4()))
     client_secret: str = Field(default_factory=lambda: token_urlsafe(30))
     role: Role = Role.CONTRIBUTOR
     certificates: tuple[str, ...] = ()
-    """PEM, without the private key."""
+    """Certificates in PEM, without private keys."""
     federated_credentials: tuple[FederatedCredential, ...] = ()
     is_managed_identity: bool = False
-    """Every process of this machine gets tokens for it, as on a virtual machine; the first is system-assigned."""
+    """True for a managed identity of this machine. The first one is system-assigned, the others user-assigned."""
 
     @field_validator("certificates")
     @classmethod
@@ -75,15 +78,15 @@ class SeededWorkspace(Frozen):
     name: str = "local"
     location: str = "westeurope"
     kubernetes_computes: tuple[str, ...] = ()
-    """Names of Kubernetes clusters that are attached to it."""
+    """Names of attached Kubernetes clusters."""
     v1_legacy_mode: bool = False
-    """Online endpoints cannot be created in it."""
+    """True if online endpoints cannot be created in it."""
     managed_network: Literal["active", "inactive"] | None = None
-    """A managed virtual network; online deployments cannot be created while it is inactive (not provisioned)."""
+    """State of its managed virtual network, if it has one. `inactive` (not provisioned) refuses online deployments."""
 
 
 class SeededModel(Frozen):
-    """A registered model of the first workspace. `path` is its file or folder, relative to the seed file."""
+    """A registered model of the first workspace. `path` is a file or folder, relative to the seed file."""
 
     name: str = Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$")
     version: str = Field(default="1", pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$")
@@ -93,10 +96,13 @@ class SeededModel(Frozen):
 
 
 class Scoring(Frozen):
-    """The scoring gateway: its limits per endpoint, who is inside of the private network, when metrics arrive.
+    """Settings of the scoring gateway.
 
-    `most_body_bytes` is not documented by Azure. Callers from `private_network` reach endpoints whose public access is
-    disabled. `metrics_lag_seconds` None: as the profile says.
+    Args:
+        requests_per_second: Limit per endpoint.
+        most_body_bytes: Limit on a request's body. Azure does not document its own limit.
+        private_network: Addresses whose requests reach endpoints with public access disabled.
+        metrics_lag_seconds: Age at which a minute of metrics can be read. None for the profile's value.
     """
 
     requests_per_second: float = Field(default=500, gt=0)
@@ -106,14 +112,14 @@ class Scoring(Frozen):
 
 
 class VmSizeSeed(Frozen):
-    """A virtual machine size that the emulator does not know by itself."""
+    """A virtual machine size that is not in the emulator's own table."""
 
     family: str
     cores: int = Field(ge=1)
 
 
 class Limits(Frozen):
-    """What a subscription may have (how-to-manage-quotas)."""
+    """Limits of a subscription (how-to-manage-quotas)."""
 
     endpoints_per_region: int = Field(default=100, ge=0)
     deployments_per_subscription: int = Field(default=500, ge=0)
@@ -121,14 +127,14 @@ class Limits(Frozen):
 
 
 class Bucket(Frozen):
-    """A token bucket: how many requests at once, and how many more per second."""
+    """A token bucket: its capacity, and the tokens added per second."""
 
     size: int = Field(ge=1)
     per_second: float = Field(gt=0)
 
 
 class Throttling(Frozen):
-    """Requests to ARM per principal; the defaults are Azure's (request-limits-and-throttling)."""
+    """Limits on requests to ARM, per principal. The defaults are Azure's (request-limits-and-throttling)."""
 
     reads: Bucket = Bucket(size=250, per_second=25)
     writes: Bucket = Bucket(size=200, per_second=10)
@@ -136,7 +142,7 @@ class Throttling(Frozen):
 
 
 class Seed(Frozen):
-    """A seed file; what is left out gets a fresh value. The first of each list is what `env` prints."""
+    """Content of a seed file. Missing ids and secrets are generated. `env` prints the first entry of each list."""
 
     tenant_id: str = Field(default_factory=lambda: str(uuid4()))
     subscription_id: str = Field(default_factory=lambda: str(uuid4()))
@@ -144,53 +150,57 @@ class Seed(Frozen):
     workspaces: tuple[SeededWorkspace, ...] = Field(default_factory=lambda: (SeededWorkspace(),), min_length=1)
     models: tuple[SeededModel, ...] = ()
     registries: tuple[str, ...] = ()
-    """Names of registries beside the public one; they are empty at first, and every contributor may fill them."""
+    """Names of registries beside the public one. They start empty, and every contributor can write to them."""
     taken_endpoint_names: tuple[str, ...] = ()
     identity_header: str | None = None
-    """The secret of App Service's managed identities; None: there is no App Service."""
+    """Value of `X-IDENTITY-HEADER` for App Service's managed identities. None turns App Service off."""
     token_seconds: int = Field(default=3599, ge=1, le=86400)
-    """How long Entra's tokens are valid: an hour, as a tenant without a policy of its own gives them."""
+    """Lifetime of Entra tokens. The default is that of a tenant without a policy of its own: about an hour."""
     limits: Limits = Limits()
     vm_quotas: dict[str, int] = {}
-    """Cores per family of virtual machines, in each region; no limit for a family that is not named."""
+    """Cores per virtual machine family in each region. A family that is not listed has no limit."""
     vm_sizes: dict[str, VmSizeSeed] = {}
     throttling: Throttling | None = None
-    """None: requests to ARM are not counted; `{}` has Azure's numbers."""
+    """Throttling of ARM. None turns it off; `{}` has Azure's limits."""
     scoring: Scoring = Field(default_factory=Scoring)
 
     def principal(self, client_id: str) -> Principal | None:
+        """Return the principal with this client id, ignoring case."""
         return next((one for one in self.principals if one.client_id.lower() == client_id.lower()), None)
 
 
-def _located(given: dict[str, object], seed_file: Path) -> dict[str, object]:
-    """The models of a seed file with absolute paths; raises SeedError for those that are not there."""
+def _resolve_model_paths(given: dict[str, object], seed_file: Path) -> dict[str, object]:
+    """Return the `models` of a seed file with absolute paths. Raise SeedError if a path does not exist."""
     models = given.get("models")
     if not isinstance(models, list):
         return {}
-    located = [
+    resolved = [
         {**one, "path": str((seed_file.parent / str(one["path"])).resolve())}
         if isinstance(one, dict) and "path" in one
         else one
         for one in models
     ]
-    missing = [one["path"] for one in located if isinstance(one, dict) and not Path(one.get("path", "/")).exists()]
+    missing = [one["path"] for one in resolved if isinstance(one, dict) and not Path(one.get("path", "/")).exists()]
     if missing:
         raise SeedError("\n".join(f"{seed_file}: models: {path} does not exist" for path in missing))
-    return {"models": located}
+    return {"models": resolved}
 
 
 def load_seed(store: Store, path: Path | None) -> Seed:
-    """The seed of this state: what `path` says on top of the values kept from earlier starts; kept for the next one."""
-    kept = store.setting("seed")
-    values = json.loads(kept) if kept else {}
+    """Return the seed of a state directory, and store it for the next start.
+
+    The seed file at `path` overrides values stored by earlier starts. Raises SeedError.
+    """
+    stored = store.setting("seed")
+    values = json.loads(stored) if stored else {}
     if path is not None:
         try:
             given = yaml.safe_load(path.read_text()) or {}
         except (OSError, yaml.YAMLError) as exc:
             raise SeedError(f"{path}: {exc}") from exc
         if not isinstance(given, dict):
-            raise SeedError(f"{path}: a mapping is expected, this is a {type(given).__name__}")
-        values |= given | _located(given, path)
+            raise SeedError(f"{path}: expected a mapping, found {type(given).__name__}")
+        values |= given | _resolve_model_paths(given, path)
     try:
         seed = Seed.model_validate(values)
     except ValidationError as exc:

@@ -1,4 +1,4 @@
-"""The emulator's state: one SQLite file with resources as JSON documents under their lower-cased ARM id."""
+"""The emulator's state in one SQLite file: resources are JSON documents, keyed by their lower-case ARM id."""
 
 import json
 import sqlite3
@@ -25,9 +25,12 @@ CREATE TABLE IF NOT EXISTS blobs (
 
 @dataclass
 class Resource:
-    """One ARM resource: the document that clients see, and what only the emulator knows (`private`: keys, history).
+    """One ARM resource.
 
-    `sequence` grows with creation, so it orders versions as Azure's `createdtime` does; 0 until it is stored.
+    Args:
+        document: The resource as clients see it.
+        private: Values that only the emulator sees, such as keys.
+        sequence: Number in the order of creation, which is also the order of Azure's `createdtime`. 0 until stored.
     """
 
     type: str
@@ -54,12 +57,12 @@ class Resource:
 
 
 class Store:
-    """All state but the contents of blobs. Every write is in the file when the call returns; ids ignore case."""
+    """All state except the content of blobs. A write is in the file when the call returns. Ids ignore case."""
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path, isolation_level=None)
         path.chmod(0o600)
-        # WAL with NORMAL loses nothing when the process is killed, and lets `rollway emulator env` read meanwhile.
+        # WAL with NORMAL loses nothing when the process is killed, and `rollway emulator env` can read during writes.
         self._connection.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=5000;")
         self._connection.executescript(SCHEMA)
 
@@ -68,12 +71,12 @@ class Store:
 
     @property
     def changes(self) -> int:
-        """A number that grows with every write: what was read may be kept until it does."""
+        """Counter that grows with every write. A cached read is valid until it changes."""
         return self._connection.total_changes
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All writes inside happen together, or none."""
+        """Commit all writes of the block together, or none of them."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -98,7 +101,7 @@ class Store:
         return rows[0] if rows else None
 
     def put(self, resource: Resource) -> None:
-        """Create or replace; a replaced resource keeps its place in the order of creation."""
+        """Create or replace a resource. A replaced resource keeps its place in the order of creation."""
         self._connection.execute(
             "INSERT INTO resources (key, type, document, private) VALUES (?, ?, ?, ?) "
             "ON CONFLICT (key) DO UPDATE SET document = excluded.document, private = excluded.private",
@@ -106,12 +109,12 @@ class Store:
         )
 
     def delete(self, resource_id: str) -> None:
-        """Delete a resource and everything under it."""
+        """Delete a resource and all resources below it."""
         key = resource_id.lower()
         self._connection.execute("DELETE FROM resources WHERE key = ? OR (key > ? AND key < ?)", (key, *_under(key)))
 
     def find(self, type: str, under: str = "") -> list[Resource]:
-        """The resources of a type, of the whole emulator or under an id, in the order of creation."""
+        """Return the resources of a type in the order of creation, optionally only those below the id `under`."""
         return self._select("type = ? AND key > ? AND key < ?", type, *(_under(under.lower()) if under else ("", "~")))
 
     def _select(self, where: str, *values: str) -> list[Resource]:
@@ -133,7 +136,7 @@ class Store:
     def operations(self) -> list[Document]:
         return [json.loads(row[0]) for row in self._connection.execute("SELECT document FROM operations")]
 
-    # What is known of blobs; their contents are files
+    # Properties of blobs; their content is in files
 
     def blob(self, container: str, name: str) -> Document | None:
         query = "SELECT document FROM blobs WHERE container = ? AND name = ?"
@@ -153,12 +156,12 @@ class Store:
         return [(row[0], json.loads(row[1])) for row in rows]
 
     def clear(self) -> None:
-        """Forget all resources, operations and blobs; settings (keys, CA, port) stay."""
+        """Delete all resources, operations and blobs. Settings (keys, CA, port) stay."""
         with self.transaction():
             for table in ("resources", "operations", "blobs"):
                 self._connection.execute(f"DELETE FROM {table}")  # noqa: S608
 
 
 def _under(key: str) -> tuple[str, str]:
-    """The open interval of keys that lie under `key`: "0" is the character after "/"."""
+    """Return the open interval of all keys below `key`. "0" is the character after "/"."""
     return f"{key}/", f"{key}0"

@@ -10,7 +10,8 @@ from rollway.emulator.core.seed import Bucket, Throttling
 
 Kind = Literal["reads", "writes", "deletes"]
 KINDS: dict[str, Kind] = {"GET": "reads", "HEAD": "reads", "DELETE": "deletes"}
-CEILING = 15  # what all principals of a subscription share, as a multiple of one principal's bucket
+# All principals of a subscription share a bucket that is this many times the bucket of one principal.
+SUBSCRIPTION_FACTOR = 15
 
 
 @dataclass
@@ -20,30 +21,34 @@ class _Level:
 
 
 class Throttle:
-    """Counts the requests of every principal. Without `limits` it lets all pass, and shows the counters of Azure."""
+    """Throttling of all principals. If `limits` is None, no request is refused and the counters stay full."""
 
     def __init__(self, limits: Throttling | None, clock: Clock) -> None:
         self._limits, self._clock = limits, clock
         self._levels: dict[tuple[str, Kind], _Level] = {}
 
     def acquire(self, principal: str, method: str) -> dict[str, str]:
-        """The headers with what remains after this request; raises the 429 with `Retry-After` in whole seconds."""
+        """Take a token for one request and return the headers with the remaining tokens.
+
+        Raises the 429 with `Retry-After` in whole seconds if there is no token.
+        """
         kind = KINDS.get(method, "writes")
         limits = self._limits or Throttling()
-        one: Bucket = getattr(limits, kind)
-        all_ = Bucket(size=one.size * CEILING, per_second=one.per_second * CEILING)
+        bucket: Bucket = getattr(limits, kind)
+        factor = SUBSCRIPTION_FACTOR
+        shared_bucket = Bucket(size=bucket.size * factor, per_second=bucket.per_second * factor)
         if self._limits is None:
-            return _headers(kind, one.size, all_.size)
-        own, shared = self._refilled((principal.lower(), kind), one), self._refilled(("", kind), all_)
+            return _headers(kind, bucket.size, shared_bucket.size)
+        own, shared = self._refilled((principal.lower(), kind), bucket), self._refilled(("", kind), shared_bucket)
         if own.tokens < 1 or shared.tokens < 1:
-            waits = [(1 - level.tokens) / bucket.per_second for level, bucket in ((own, one), (shared, all_))]
+            waits = [(1 - level.tokens) / one.per_second for level, one in ((own, bucket), (shared, shared_bucket))]
             raise errors.throttled(kind, max(ceil(max(waits)), 1), _headers(kind, own.tokens, shared.tokens))
         own.tokens -= 1
         shared.tokens -= 1
         return _headers(kind, own.tokens, shared.tokens)
 
     def refill(self) -> None:
-        """All buckets are full again."""
+        """Fill all buckets."""
         self._levels.clear()
 
     def _refilled(self, key: tuple[str, Kind], bucket: Bucket) -> _Level:

@@ -1,4 +1,4 @@
-"""Client assertions: what an application signs in with that has a certificate, or trusts another issuer (RFC 7523)."""
+"""Client assertions (RFC 7523): sign-in with a certificate, or with a token of a trusted issuer."""
 
 import time
 from base64 import urlsafe_b64encode
@@ -16,7 +16,7 @@ ALGORITHMS = ["RS256", "PS256", "ES256"]
 
 
 def check_assertion(assertion: str, principal: Principal, authority: str) -> None:
-    """Raise LoginError unless the assertion signs `principal` in at `authority` (URL of the tenant)."""
+    """Raise LoginError unless the assertion is valid for `principal` at `authority`, the URL of the tenant."""
     try:
         header = jwt.get_unverified_header(assertion)
         claims = jwt.decode(assertion, options={"verify_signature": False})
@@ -26,8 +26,8 @@ def check_assertion(assertion: str, principal: Principal, authority: str) -> Non
     if isinstance(thumbprint, str):
         _check_certificate(assertion, thumbprint, claims, principal, authority)
     else:
-        _verify(assertion, _find_federated(claims, principal).public_key)
-    # By the machine's clock: the client signs by that, and knows nothing of ours.
+        _verify_signature(assertion, _find_federated(claims, principal).public_key)
+    # Compared with the machine's clock: the client signs by it, and does not know the emulator's clock.
     expiry = claims.get("exp")
     if not isinstance(expiry, int | float) or expiry <= time.time():
         shown = format_iso(expiry) if isinstance(expiry, int | float) else "missing"
@@ -37,7 +37,10 @@ def check_assertion(assertion: str, principal: Principal, authority: str) -> Non
 def _check_certificate(
     assertion: str, thumbprint: str, claims: dict[str, Any], principal: Principal, authority: str
 ) -> None:
-    """MSAL names the certificate by its thumbprint, SHA-256 or SHA-1."""
+    """Raise LoginError unless a certificate of `principal` has signed the assertion.
+
+    MSAL sends the certificate's thumbprint, SHA-256 or SHA-1.
+    """
     for pem in principal.certificates:
         certificate = x509.load_pem_x509_certificate(pem.encode())
         known = (certificate.fingerprint(hashes.SHA256()), certificate.fingerprint(hashes.SHA1()))  # noqa: S303
@@ -45,7 +48,7 @@ def _check_certificate(
             break
     else:
         raise errors.unregistered_certificate(thumbprint)
-    _verify(assertion, certificate.public_key())
+    _verify_signature(assertion, certificate.public_key())
     for claim in ("iss", "sub"):
         if str(claims.get(claim)).lower() != principal.client_id.lower():
             raise errors.assertion_of_another_client(str(claims.get(claim)))
@@ -54,21 +57,18 @@ def _check_certificate(
 
 
 def _find_federated(claims: dict[str, Any], principal: Principal) -> FederatedCredential:
-    """The credential that an assertion of another issuer matches in issuer, audience and subject, case-sensitively."""
-    left = principal.federated_credentials
-    for number, claim, field, word in (
-        (700211, "iss", "issuer", "issuer"),
-        (700212, "aud", "audience", "audience"),
-        (700213, "sub", "subject", "subject"),
-    ):
+    """Return the federated credential whose issuer, audience and subject match the claims, case-sensitively."""
+    candidates = principal.federated_credentials
+    for number, claim, field in ((700211, "iss", "issuer"), (700212, "aud", "audience"), (700213, "sub", "subject")):
         found = claims.get(claim)
-        left = tuple(one for one in left if getattr(one, field) == found)
-        if not left:
-            raise errors.no_federated_credential(number, word, str(found))
-    return left[0]
+        candidates = tuple(one for one in candidates if getattr(one, field) == found)
+        if not candidates:
+            raise errors.no_federated_credential(number, field, str(found))
+    return candidates[0]
 
 
-def _verify(assertion: str, key: Any) -> None:
+def _verify_signature(assertion: str, key: Any) -> None:
+    """Raise LoginError unless `key` has signed the assertion."""
     checks: dict[str, bool] = {f"verify_{claim}": False for claim in ("exp", "nbf", "iat", "aud")}
     try:
         jwt.decode(assertion, key, ALGORITHMS, options=checks)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The errors of Microsoft Entra ID's token endpoint, and of the endpoints that give managed identities their tokens."""
+"""Errors of Microsoft Entra ID's token endpoint and of the managed identity endpoints."""
 
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -108,7 +108,7 @@ def assertion_for_another_audience(found: str) -> LoginError:
 
 
 def no_federated_credential(number: int, claim: str, found: str) -> LoginError:
-    """`number` says which `claim` matches no federated identity credential: 700211, 700212 or 700213."""
+    """Return the error for a `claim` that matches no federated credential. `number`: 700211, 700212 or 700213."""
     message = (
         f"No matching federated identity record found for presented assertion {claim} '{found}'. Check your federated "
         "identity credential Subject, Audience and Issuer against the presented assertion."
@@ -117,7 +117,7 @@ def no_federated_credential(number: int, claim: str, found: str) -> LoginError:
 
 
 class ManagedIdentityError(EmulatedError):
-    """An error of the instance metadata service, or (`is_app_service`) of App Service."""
+    """An error of the instance metadata service, or of App Service if `is_app_service`."""
 
     def __init__(self, status: int, error: str, message: str, *, is_app_service: bool = False) -> None:
         super().__init__(status, error, message)

@@ -1,4 +1,4 @@
-"""Microsoft Entra ID's token endpoint, and the tokens it and the endpoints give out: signed JWTs that are checked."""
+"""Microsoft Entra ID's token endpoint. Tokens are signed JWTs, and the emulator verifies them."""
 
 import hmac
 from collections.abc import Sequence
@@ -17,21 +17,21 @@ from rollway.emulator.login import errors
 from rollway.emulator.login.assertions import check_assertion
 from rollway.emulator.login.errors import ManagedIdentityError
 
-# The resources of public Azure that clients ask tokens for even in a custom cloud (azure-ai-ml hard-codes the first).
+# Resources of public Azure. Clients request tokens for them in custom clouds too (azure-ai-ml hard-codes the first).
 AZURE_ML = "https://ml.azure.com"
 STORAGE = "https://storage.azure.com"
 ALGORITHM = "HS256"
 
 
 class Identity:
-    """The tenant: gives tokens for client secrets, and checks them. Times are the clock's."""
+    """The tenant: issues tokens and verifies them, on the emulator's clock."""
 
     def __init__(self, seed: Seed, signing_key: str, clock: Clock, url: str) -> None:
         self._seed, self._key, self._clock, self._url = seed, signing_key, clock, url
         self.arm_audiences = (url, f"{url}/")
 
     def issue_token(self, audience: str, subject: str, seconds: int | None = None) -> str:
-        """A bearer token for `audience`, valid for `seconds`; for as long as the tenant's tokens are when None."""
+        """Return a bearer token for `audience`, valid for `seconds`. None: for the tenant's token lifetime."""
         now = int(self._clock.now())
         claims = {
             "aud": audience,
@@ -48,13 +48,13 @@ class Identity:
         return jwt.encode(claims, self._key, ALGORITHM)
 
     def check_token(self, authorization: str | None, audiences: Sequence[str]) -> str:
-        """The client id that a valid bearer token is for; raises the 401 that ARM answers for any other."""
+        """Return the client id of a bearer token. Raise ARM's 401 if the token is missing or invalid."""
         if not authorization:
             raise missing_token()
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise invalid_token(f"the scheme {scheme!r} is not 'Bearer'")
-        try:  # PyJWT would compare with the machine's clock, and its audience error hides what was found
+        try:  # PyJWT would use the machine's clock, and its audience error does not contain the wrong audience
             checks: Options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False}
             claims = jwt.decode(token.strip(), self._key, [ALGORITHM], options={**checks, "require": ["exp", "aud"]})
         except jwt.InvalidTokenError as exc:
@@ -66,7 +66,7 @@ class Identity:
         return str(claims["appid"])
 
     def openid_configuration(self, tenant: str) -> Document:
-        """The discovery document of a tenant; MSAL needs three of its fields."""
+        """Return the discovery document of a tenant. MSAL needs three of its fields."""
         self._check_tenant(tenant)
         base = f"{self._url}/{tenant}"
         return {
@@ -81,7 +81,7 @@ class Identity:
         }
 
     def answer_token_request(self, tenant: str, form: dict[str, str]) -> Document:
-        """The answer to a token request with a client secret, or the assertion of a certificate or another issuer."""
+        """Return the response to a token request with a client secret or a client assertion. Raises LoginError."""
         self._check_tenant(tenant)
         for name in ("grant_type", "client_id", "scope"):
             if not form.get(name):
@@ -103,7 +103,10 @@ class Identity:
         return {"token_type": "Bearer", **expiry, "access_token": token}
 
     def managed_identity_token(self, client_id: str | None, resource: str, *, is_app_service: bool) -> Document:
-        """A token for a managed identity: the one named, else the first. Both ways' fields, as strings as they do."""
+        """Return the token response for a managed identity: the one with `client_id`, else the first.
+
+        It has the fields of both IMDS and App Service. Numbers are strings, as in both services.
+        """
         managed = [one for one in self._seed.principals if one.is_managed_identity]
         if client_id is not None:
             managed = [one for one in managed if one.client_id.lower() == client_id.lower()]
@@ -125,13 +128,14 @@ class Identity:
         }
 
     def check_identity_header(self, given: str | None) -> None:
-        """Raise unless a caller knows the secret that App Service gives to its own processes alone."""
+        """Raise ManagedIdentityError unless `given` is the secret that App Service gives only to its own processes."""
         wanted = self._seed.identity_header
         if wanted is None or not hmac.compare_digest((given or "").encode(), wanted.encode()):
             text = "The X-IDENTITY-HEADER is missing or wrong."
             raise ManagedIdentityError(401, "unauthorized", text, is_app_service=True)
 
     def _parse_audience(self, scope: str) -> str:
+        """Return the resource of a scope `<resource>/.default`. Raise LoginError if it is unknown."""
         resource = scope.split(maxsplit=1)[0].removesuffix("/.default")
         known = {one.rstrip("/") for one in (*self.arm_audiences, AZURE_ML, STORAGE)}
         if not scope.split(maxsplit=1)[0].endswith("/.default") or resource.rstrip("/") not in known:
@@ -159,12 +163,12 @@ async def post_token(request: Request) -> Response:
 
 
 async def get_instance_token(request: Request) -> Response:
-    """GET `/metadata/identity/oauth2/token`: a managed identity's token as virtual machines get it (IMDS)."""
+    """GET `/metadata/identity/oauth2/token`: a managed identity's token on a virtual machine (IMDS)."""
     identity: Identity = request.app.state.emulator.identity
-    # In Azure only the machine itself reaches the address.
+    # In Azure, only the machine itself can reach this address.
     if request.client is None or not ip_address(request.client.host).is_loopback:
         raise ManagedIdentityError(403, "forbidden", "Managed identities are for processes of the emulator's machine")
-    # Browsers and proxies cannot be made to send it: that is what it is asked for.
+    # Required because a browser or proxy cannot be tricked into sending it.
     if request.headers.get("metadata", "").lower() != "true":
         raise ManagedIdentityError(400, "invalid_request", "Required metadata header not specified")
     query = request.query_params
@@ -176,7 +180,7 @@ async def get_instance_token(request: Request) -> Response:
 
 
 async def get_app_service_token(request: Request) -> Response:
-    """GET `/msi/token`: a managed identity's token as App Service and Functions give it."""
+    """GET `/msi/token`: a managed identity's token on App Service and Functions."""
     identity: Identity = request.app.state.emulator.identity
     identity.check_identity_header(request.headers.get("x-identity-header"))
     query = request.query_params

@@ -1,4 +1,4 @@
-"""The errors of the scoring gateway."""
+"""Errors of the scoring gateway."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from rollway.emulator.core.errors import EmulatedError
 
 
 class GatewayError(EmulatedError):
-    """An answer of the scoring gateway itself, or of a container that did not answer 200."""
+    """A response of the scoring gateway itself, or its response for a container whose status is not 200."""
 
     def __init__(self, status: int, reason: str, message: str = "", headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status, reason, message)
@@ -32,12 +32,12 @@ def public_access_disabled() -> GatewayError:
     return GatewayError(403, "forbidden", message)
 
 
-def body_too_large(most: int) -> GatewayError:
-    return GatewayError(413, "payload_too_large", f"The request is larger than {most} bytes.")
+def body_too_large(limit_bytes: int) -> GatewayError:
+    return GatewayError(413, "payload_too_large", f"The request is larger than {limit_bytes} bytes.")
 
 
 def rate_limited() -> GatewayError:
-    """The endpoint's requests per second; unlike `too_many_pending` it is not about the model."""
+    """Return the 429 for too many requests per second to an endpoint. `too_many_pending` is the model's own limit."""
     return GatewayError(429, "rate_limited", "The endpoint's limit of requests per second is exceeded.")
 
 
@@ -72,7 +72,7 @@ def model_not_ready() -> GatewayError:
 
 
 def model_error(status: int, body: str) -> GatewayError:
-    """What a container's answer becomes: only 200 passes unchanged."""
+    """Return the gateway's response for a container's `status`. Only 200 passes unchanged."""
     if status == 200:
         return GatewayError(200, "", body)
     return GatewayError(424, "model_error", body, _model_headers(status, "model_error"))

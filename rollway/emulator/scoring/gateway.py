@@ -1,4 +1,4 @@
-"""The scoring gateway in front of the online deployments: authentication, weights, limits, Azure's status codes."""
+"""The scoring gateway in front of online deployments: authentication, weights, limits and Azure's status codes."""
 
 import asyncio
 import hmac
@@ -27,7 +27,7 @@ from rollway.emulator.scoring.routing import Route, Routes
 from rollway.emulator.state import Emulator
 
 DEPLOYMENT_HEADER = b"azureml-model-deployment"
-# Hop-by-hop (RFC 9110, 7.6.1), or set by the gateway itself.
+# Hop-by-hop headers (RFC 9110, 7.6.1), and headers that the gateway sets itself.
 NOT_FORWARDED = {
     b"host",
     b"connection",
@@ -58,7 +58,14 @@ PATH = re.compile(rb"/inference/[^/]+/[^/]+/")
 
 @dataclass(frozen=True)
 class ScoringRequest:
-    """A scoring request; `target` is the path behind the endpoint's own, and the query."""
+    """A scoring request.
+
+    Args:
+        target: Path after the endpoint's own path, and the query.
+        forwarded: Headers for the container.
+        caller: Address of the client.
+        client_id: Cleaned `x-ms-client-request-id`; empty without one.
+    """
 
     region: str
     endpoint: str
@@ -80,7 +87,7 @@ class ScoringRequest:
         forwarded.append((b"x-request-id", request_id))
         if client_id:
             forwarded.append((b"x-ms-client-request-id", client_id))
-        # As it was sent, so that what was escaped stays escaped: /inference/{region}/{endpoint}/{route}
+        # The raw path, so that escapes stay as sent: /inference/{region}/{endpoint}/{route}
         _, _, region, endpoint, route = scope["raw_path"].split(b"/", 4)
         return cls(
             region=unquote(region.decode("latin-1")),
@@ -94,14 +101,14 @@ class ScoringRequest:
             client_id=client_id,
         )
 
-    def text(self, name: bytes) -> str | None:
-        """The value of a header."""
+    def header(self, name: bytes) -> str | None:
+        """Return the value of a header, or None."""
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
 
 class Responder:
-    """Sends the answer to one request, with what the gateway adds to all of them."""
+    """The response to one request, with the headers that the gateway adds to every response."""
 
     def __init__(self, request: ScoringRequest, send: Send) -> None:
         self._request, self._send = request, send
@@ -110,21 +117,24 @@ class Responder:
         self.byte_count = 0
         self.deployment: Resource | None = None
 
-    async def forward(self, answer: UpstreamResponse, sent_at: float) -> None:
-        """A container's answer: 200 as it is, anything else as a 424 that tells its status. Bodies are streamed."""
-        headers = [pair for pair in answer.headers if pair[0] not in NOT_RETURNED]
+    async def forward(self, response: UpstreamResponse, sent_at: float) -> None:
+        """Stream a container's response to the client. Any status but 200 becomes a 424 with the status in a header."""
+        headers = [pair for pair in response.headers if pair[0] not in NOT_RETURNED]
         headers.append((b"ms-azureml-model-time", b"%d" % round((time.perf_counter() - sent_at) * 1000)))
-        if answer.status != 200:
-            headers.append((b"ms-azureml-model-error-statuscode", b"%d" % answer.status))
+        if response.status != 200:
+            headers.append((b"ms-azureml-model-error-statuscode", b"%d" % response.status))
             headers.append((b"ms-azureml-model-error-reason", b"model_error"))
-        self.model_status = str(answer.status)
-        await self._start(200 if answer.status == 200 else 424, headers)
-        async for content, is_more in answer.chunks():
+        self.model_status = str(response.status)
+        await self._start(200 if response.status == 200 else 424, headers)
+        async for content, is_more in response.chunks():
             self.byte_count += len(content)
             await self._send({"type": "http.response.body", "body": content, "more_body": is_more})
 
     async def send_error(self, error: errors.GatewayError) -> None:
-        """The gateway's own answer. Too late once a container's has begun: then the connection is cut."""
+        """Send an error of the gateway.
+
+        If a container's response has already started, send nothing: the server then closes the connection.
+        """
         if self.status:
             return
         content = error.message.encode()
@@ -149,9 +159,9 @@ class Responder:
 
 
 class Gateway:
-    """The ASGI application below `/inference/{region}/{endpoint}/`, and `others` for the rest.
+    """The ASGI application for `/inference/{region}/{endpoint}/`. `fallback` handles all other paths.
 
-    It comes before the routing of all others because its requests are the many ones.
+    It is in front of the other routes because most requests are scoring requests.
     """
 
     def __init__(self, emulator: Emulator, fallback: ASGIApp) -> None:
@@ -161,7 +171,7 @@ class Gateway:
         self._rate = RateLimit(self._limits.requests_per_second, emulator.clock.now)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward one request to an instance of the online deployment that the weights or the header choose."""
+        """Forward one request to an instance of the online deployment chosen by header or weights."""
         if scope["type"] != "http" or not PATH.match(scope["raw_path"]):
             await self._fallback(scope, receive, send)
             return
@@ -192,7 +202,7 @@ class Gateway:
     async def _serve(self, request: ScoringRequest, route: Route, receive: Receive, responder: Responder) -> None:
         self._check_access(request, route.endpoint)
         body = await _read_body(receive, self._limits.most_body_bytes)
-        pinned = request.text(DEPLOYMENT_HEADER)
+        pinned = request.header(DEPLOYMENT_HEADER)
         deployment = route.choose_deployment(pinned)
         responder.deployment, responder.byte_count = deployment, len(body)
         if (mirror := route.choose_mirror(pinned)) is not None:
@@ -201,16 +211,16 @@ class Gateway:
         await self._forward(request, deployment, body, responder)
 
     def _check_access(self, request: ScoringRequest, endpoint: Resource) -> None:
-        """Raise what keeps a caller from the endpoint, whatever is asked of it."""
+        """Raise GatewayError if the caller may not use the endpoint, or uses it too often."""
         is_public = endpoint.properties["publicNetworkAccess"] == "Enabled"
         if not is_public and ip_address(request.caller) not in self._limits.private_network:
             raise errors.public_access_disabled()
-        _authenticate(self._emulator, endpoint, request.text(b"authorization"))
+        _authenticate(self._emulator, endpoint, request.header(b"authorization"))
         if not self._rate.try_acquire(endpoint.id):
             raise errors.rate_limited()
 
     async def _mirror(self, request: ScoringRequest, endpoint: Resource, mirror: Resource, body: bytes) -> None:
-        """Mirror traffic: nobody waits for it and nobody sees its answer."""
+        """Send a copy of a request to a mirror, and discard the response."""
         responder = Responder(request, _discard_message)
         responder.deployment, responder.byte_count = mirror, len(body)
         try:
@@ -237,15 +247,15 @@ class Gateway:
     async def _exchange(
         self, request: ScoringRequest, revision: Revision, instance: Instance, body: bytes, responder: Responder
     ) -> None:
-        """One request to one container and its answer to the client; the request timeout counts until its end."""
+        """Send one request to one container and its response to the client, all within the request timeout."""
         port, sent_at = instance.container.port, time.perf_counter()
-        assert port is not None  # noqa: S101 - it is ready
+        assert port is not None  # noqa: S101 - the container is ready, so it has a port
         try:
             async with asyncio.timeout(revision.request_timeout_seconds):
                 path = f"/{instance.container.spec.name.rpartition('/')[0]}{request.target.decode('latin-1')}"
                 await apply_to_container(self._emulator.faults, request.method, path)
-                async with send_request(port, request.method, request.target, request.forwarded, body) as answer:
-                    await responder.forward(answer, sent_at)
+                async with send_request(port, request.method, request.target, request.forwarded, body) as response:
+                    await responder.forward(response, sent_at)
         except TimeoutError as exc:
             raise errors.scoring_timeout() from exc
         except ContainerFault as exc:
@@ -256,27 +266,31 @@ class Gateway:
             raise errors.model_not_ready() from exc
 
 
-async def _read_body(receive: Receive, most: int) -> bytes:
-    """The body of a request. One that is too large is read to its end: a client may not listen before."""
+async def _read_body(receive: Receive, limit_bytes: int) -> bytes:
+    """Return the body of a request. Raise GatewayError beyond `limit_bytes`.
+
+    A body that is too large is still read to its end, because some clients read no response before that.
+    """
     content, size = bytearray(), 0
     while True:
         message = await receive()
         chunk = message.get("body", b"")
         size += len(chunk)
-        if size <= most:
+        if size <= limit_bytes:
             content += chunk
         if not message.get("more_body"):
             break
-    if size > most:
-        raise errors.body_too_large(most)
+    if size > limit_bytes:
+        raise errors.body_too_large(limit_bytes)
     return bytes(content)
 
 
 async def _discard_message(_: Message) -> None:
-    """Takes an answer that nobody sees."""
+    """Accept a message of a response, and send nothing."""
 
 
 def _authenticate(emulator: Emulator, endpoint: Resource, authorization: str | None) -> None:
+    """Raise the 401 or 403 unless the header has a key or token for the endpoint's auth mode."""
     mode = endpoint.properties["authMode"]
     scheme, _, given = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not given.strip():

@@ -1,4 +1,4 @@
-"""Where a scoring request goes: the endpoint by region and name, the online deployment by weight or by header."""
+"""Routing of scoring requests: by region and name to an endpoint, by header or weight to an online deployment."""
 
 import random
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from rollway.emulator.state import Emulator
 
 @dataclass(frozen=True)
 class Route:
-    """What the gateway knows of an endpoint. Names of online deployments are in lower case."""
+    """Routing data of one endpoint. Names of online deployments are in lower case."""
 
     endpoint: Resource
     deployments: Mapping[str, Resource]
@@ -21,7 +21,7 @@ class Route:
     mirror: Mapping[str, int]
 
     def choose_deployment(self, pinned: str | None) -> Resource:
-        """The online deployment for one request: the one named in its header, else at random by weight."""
+        """Return the online deployment for one request: the pinned one, else one at random by weight."""
         if pinned:
             found = self.deployments.get(pinned.lower())
             if found is None or not found.private.get("serving") or found.state == "Deleting":
@@ -35,7 +35,7 @@ class Route:
         return self.deployments[name]
 
     def choose_mirror(self, pinned: str | None) -> Resource | None:
-        """The online deployment that gets a copy of one request, if one does; pinned requests are not copied."""
+        """Return the online deployment that gets a copy of one request, or None. Pinned requests are not mirrored."""
         if pinned:
             return None
         for name, weight in self.mirror.items():
@@ -45,7 +45,7 @@ class Route:
 
 
 class Routes:
-    """The routes of all endpoints, read again only after something has been written."""
+    """A cache of all routes, cleared after every write to the store."""
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -53,7 +53,7 @@ class Routes:
         self._as_of = -1
 
     def find(self, region: str, name: str) -> Route:
-        """The route of the endpoint of that name; raises the 404 while there is none."""
+        """Return the route to an endpoint. Raise the 404 if it does not exist or was not created yet."""
         store = self._emulator.store
         if self._as_of != store.changes:
             self._known.clear()
