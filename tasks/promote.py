@@ -104,12 +104,13 @@ async def retire_replaced(rollout: PlannedRollout) -> tuple[str, ...]:
     session, plan = await open_session(rollout.workspace), rollout.plan
     canary = "" if rollout.weight == 100 else f"canary at {rollout.weight} %"
     await endpoints.confirm_promotion(
-        session, plan, attempt_id(), pinned=rollout.pause_reason or canary
+        session, plan, attempt_id(), pause_reason=rollout.pause_reason or canary
     )  # nothing goes back to what is deleted
     for name in plan.targets(Kind.RETIRE):
         await online_deployments.delete_online_deployment(session, plan.endpoint, name, attempt_id())
         get_run_logger().info("%s deleted", name)
-    await lease.release(session, plan.endpoint, attempt_id())
+    for remark in await lease.try_release(session, plan.endpoint, attempt_id()):
+        get_run_logger().warning("%s", remark)
     return plan.targets(Kind.RETIRE)
 
 

@@ -1,6 +1,6 @@
-"""Endpoints and their traffic, through the SDK.
+"""Endpoints and their traffic through the SDK.
 
-Every function reads first, then acts, so running it twice is safe.
+Every function reads before it writes, so it is safe to repeat.
 """
 
 from collections.abc import Mapping
@@ -16,22 +16,9 @@ from rollway.azure.threads import in_thread, write_in_thread
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, now, wait_for, when_free
 from rollway.errors import EndpointFailed, ForeignChange, NotFound
 from rollway.rollout import traffic
-from rollway.rollout.lease import FREE, decode
 from rollway.rollout.plan import Kind, Plan, endpoint_changes
-from rollway.rollout.state import (
-    CREATED_AT,
-    CREATED_BY,
-    LAST,
-    LEASE,
-    PINNED,
-    PREVIOUS,
-    PROMOTED_AT,
-    PROVEN_TRAFFIC,
-    REJECTED,
-    RUN,
-    WRITTEN_TRAFFIC,
-    EndpointState,
-)
+from rollway.rollout.record import EndpointRecord, with_record
+from rollway.rollout.state import EndpointState
 from rollway.spec import RolloutSpec
 
 
@@ -44,11 +31,11 @@ async def ensure_endpoint(
     on_progress: OnProgress | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> EndpointState:
-    """The endpoint as endpoint.yml describes it: created, brought up to date, or left alone when nothing differs.
+    """Create the endpoint or change it to what endpoint.yml says; return it as Azure reports it.
 
     Traffic and tags that the file does not name are kept. An endpoint whose creation failed is deleted and created
-    again, because Azure cannot repair it. One that is there is changed under its lease, which is given back by the same
-    write.
+    again, because Azure cannot repair it. An existing endpoint is changed under its lease, and the same write releases
+    the lease.
     """
     today = await read_endpoint(session, spec.endpoint.name)
     if today.exists and today.provisioning_state == "Succeeded" and not endpoint_changes(spec.endpoint, today):
@@ -72,9 +59,9 @@ async def ensure_endpoint(
         hint = "choose another name in endpoint.yml when it is taken; names are unique in a region"
         verb = "change" if today.exists else "create"
         with azure_errors(f"cannot {verb} the endpoint {today.name!r}", where=f"endpoint {today.name}", hint=hint):
-            # A write whose answer was lost is tried again, and may have been made: it gave the lease back as well.
+            # This may be a second try after a lost answer: then the first one has released the lease as well.
             found = await read_endpoint(session, today.name)
-            is_as_wanted = decode(found.tags.get(LEASE)) is None and not endpoint_changes(spec.endpoint, found)
+            is_as_wanted = found.record.lease is None and not endpoint_changes(spec.endpoint, found)
             if found.exists and (is_as_wanted or not today.exists):
                 return
             if today.exists:
@@ -82,8 +69,8 @@ async def ensure_endpoint(
                 _bring_up_to_date(entity, spec)
             else:
                 entity = await in_thread(load_endpoint_entity, spec.folder)
-                entity.tags = {**(entity.tags or {}), CREATED_BY: run_id, CREATED_AT: now()}
-            entity.tags = {**(entity.tags or {}), LEASE: FREE}
+                entity.tags = with_record(entity.tags or {}, EndpointRecord().created(run_id, now()))
+            entity.tags = with_record(entity.tags or {}, EndpointRecord.of(entity.tags or {}).released())
             await write_in_thread(session.ml.online_endpoints.begin_create_or_update, entity)
 
     await when_free(put, what=f"endpoint {today.name}", clock=clock)
@@ -91,7 +78,7 @@ async def ensure_endpoint(
 
 
 def lease_timeout_seconds(spec: RolloutSpec) -> float:
-    """How long to wait for another rollout of the endpoint: as long as one may take, in seconds."""
+    """Return how long to wait for another rollout of the endpoint, in seconds: as long as one may take."""
     return spec.rollout.ready_timeout_seconds + TIMEOUT_SECONDS
 
 
@@ -105,11 +92,17 @@ async def move_traffic(
     run_id: str,
     clock: Clock = SYSTEM_CLOCK,
 ) -> dict[str, int]:
-    """Sets the traffic map and returns what Azure says afterwards, in percent by online deployment.
+    """Set the traffic map and return the one that Azure reports afterwards, in percent by online deployment.
 
-    Get, modify, put, read back: the service has no ETag, so traffic that is neither `expected` nor `wanted` is somebody
-    else's change and raises ForeignChange. The same write keeps in tags what was written and what to return to
-    (`proven`), for whoever has to repair a rollout that ends here; it also renews the lease, and needs it (LeaseLost).
+    Get, modify, put, read back: the service has no ETag, so any traffic other than `expected` or `wanted` is somebody
+    else's change and raises ForeignChange. The same write updates the record and renews the lease; it raises LeaseLost
+    if another attempt holds the lease.
+
+    Args:
+        wanted: The new traffic map.
+        expected: The traffic map that the caller has seen.
+        proven: The traffic to return to if the rollout ends here.
+        run_id: This attempt, `<flow run>/<attempt>`.
     """
     where = f"endpoint {endpoint}"
 
@@ -126,11 +119,11 @@ async def move_traffic(
                 hint="find out who changed it; then run the rollout again, it starts from what is there now",
             )
         entity.traffic = dict(wanted)
-        # A target of mirror traffic must not carry live traffic as well.
+        # An online deployment must not get mirror and live traffic at once.
         mirror = entity.mirror_traffic or {}
         entity.mirror_traffic = {name: weight for name, weight in mirror.items() if not wanted.get(name)}
-        encoded = {WRITTEN_TRAFFIC: traffic.encode(wanted), PROVEN_TRAFFIC: traffic.encode(proven)}
-        entity.tags = {**(entity.tags or {}), RUN: run_id, **encoded, **lease.renewal(run_id)}
+        record = EndpointRecord.of(entity.tags or {}).moved(run_id, wanted, proven).claimed(lease.new_lease(run_id))
+        entity.tags = with_record(entity.tags or {}, record)
         with azure_errors(f"cannot move the traffic of {endpoint!r}", where=where):
             await write_in_thread(session.ml.online_endpoints.begin_create_or_update, entity)
 
@@ -143,32 +136,29 @@ async def move_traffic(
             why=f"wrote {traffic.describe(wanted)}, read back {traffic.describe(after.traffic)}",
             hint="find out who changed it; then run the rollout again, it starts from what is there now",
         )
-    return {name: weight for name, weight in after.traffic.items() if weight}
+    return after.serving
 
 
 async def confirm_promotion(
-    session: Session, plan: Plan, run_id: str, *, pinned: str = "", clock: Clock = SYSTEM_CLOCK
+    session: Session, plan: Plan, run_id: str, *, pause_reason: str = "", clock: Clock = SYSTEM_CLOCK
 ) -> None:
-    """Notes on the endpoint that live traffic has passed: from now on that is what traffic returns to.
+    """Record that the traffic passed its smoke test, and which online deployment it replaced.
 
-    Also what served before, for a rollback, and `pinned`: why new model versions are not to be rolled out by themselves
-    from now on; empty: they are.
+    Args:
+        pause_reason: Why automation must leave the endpoint alone from now on; empty if it need not.
     """
-    state = await read_endpoint(session, plan.endpoint)
-    encoded = traffic.encode(plan.traffic_after)
-    rejected = [one for one in state.tags.get(REJECTED, "").split(",") if one and one != str(plan.model)]
-    tags = {PROVEN_TRAFFIC: encoded, WRITTEN_TRAFFIC: encoded, PINNED: pinned, REJECTED: ",".join(rejected)}
-    if plan.previous is not None:
-        tags[PREVIOUS] = plan.previous
-    is_noted = state.tags.get(LAST, "").startswith(f"promoted {run_id} ")
-    if not is_noted and (plan.has(Kind.MOVE_TRAFFIC) or plan.has(Kind.PROVE)):
-        at = now()
-        tags |= {PROMOTED_AT: at, LAST: f"promoted {run_id} {at}"}
-    await lease.write_tags(session, plan.endpoint, run_id, tags, clock=clock)
+    has_moved = plan.has(Kind.MOVE_TRAFFIC) or plan.has(Kind.PROVE)
+
+    def promoted(record: EndpointRecord) -> EndpointRecord:
+        record = record.proved(plan.traffic_after).accepting(str(plan.model)).paused(pause_reason)
+        record = record.replacing(plan.previous) if plan.previous else record
+        return record.promoted(run_id, now()) if has_moved else record
+
+    await lease.write_record(session, plan.endpoint, run_id, promoted, clock=clock)
 
 
 async def delete_endpoint(session: Session, name: str, clock: Clock = SYSTEM_CLOCK) -> None:
-    """Deletes the endpoint with everything behind it and waits until it is gone."""
+    """Delete the endpoint with everything behind it and wait until it is gone."""
 
     async def delete() -> None:
         with azure_errors(f"cannot delete the endpoint {name!r}", where=f"endpoint {name}"):

@@ -1,14 +1,18 @@
-"""Taking, keeping, checking and giving back the lease on an endpoint; `rollway.rollout.lease` says what it is.
+"""The lease on an endpoint: acquire, renew, require and release it.
 
-The tag is written by a PATCH that touches tags alone. Azure runs one write at a time per endpoint and refuses a second
-one (409), so of two rollouts that want a free endpoint in the same moment one is told to wait and then finds the
-other's lease. Should both writes still succeed one after the other, the last one holds, and the other learns it at its
-next write.
+The lease names the run attempt that may write to the endpoint, for writers everywhere. Azure has no compare-and-set, so
+every write is made only after reading that the lease is still the writer's own (fencing). Whoever waits for a lease
+judges its age by its own clock, as the time since the lease last changed: clocks of different machines are never
+compared.
+
+The lease is written by a PATCH of the tags alone. Azure runs one write at a time per endpoint and refuses a second one
+(409), so of two rollouts that want a free endpoint at the same moment one must wait and then finds the other's lease.
+If both writes still succeed, the last one holds, and the other rollout learns that at its next write.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from azure.ai.ml.entities import OnlineEndpoint
 
@@ -18,17 +22,22 @@ from rollway.azure.state import read_endpoint, settle, state_of
 from rollway.azure.threads import in_thread, outlast, write_in_thread
 from rollway.azure.waiting import MOST_FAILED_WRITES, SYSTEM_CLOCK, Clock, OnProgress, now, when_free
 from rollway.errors import AnotherRollout, AzureUnavailable, Busy, DeadlineExceeded, LeaseLost, NotFound, RollwayError
-from rollway.rollout.lease import FREE, Lease, decode, is_earlier_attempt
-from rollway.rollout.state import LEASE, EndpointState
+from rollway.rollout.record import LEASE, EndpointRecord, Lease, is_earlier_attempt, with_record
+from rollway.rollout.state import EndpointState
 from rollway.settings import lease_seconds
 
 FIRST_INTERVAL_SECONDS = 0.25
 LONGEST_INTERVAL_SECONDS = 5.0
-HasEnded = Callable[[str], Awaitable[bool]]  # whether the run attempt of that name is known to have ended
+HasEnded = Callable[[str], Awaitable[bool]]  # returns True if the attempt of that id is known to have ended
+ChangeRecord = Callable[[EndpointRecord], EndpointRecord]
+
+
+def _unchanged(record: EndpointRecord) -> EndpointRecord:
+    return record
 
 
 async def never_known(holder: str) -> bool:  # noqa: ARG001
-    """For those who cannot ask: no holder is known to have ended."""
+    """Return False: the default where nobody can tell whether an attempt has ended."""
     return False
 
 
@@ -42,12 +51,19 @@ async def acquire(
     on_progress: OnProgress | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> EndpointState:
-    """Makes the lease this run attempt's own and returns the endpoint, on which nothing is running then.
+    """Take the lease for this attempt and return the endpoint; no operation is running on it then.
 
-    Waits while another rollout holds it. A holder that is an earlier attempt of the same flow run, or that `has_ended`,
-    is followed at once; any other when its lease has not changed for as long as it is valid and nothing has been
-    running on the endpoint meanwhile; time in which Azure is unavailable does not count. Raises AnotherRollout after
-    `timeout_seconds`, and DeadlineExceeded when Azure is unavailable then.
+    Waits while another rollout holds the lease. It takes over at once from an earlier attempt of the same flow run and
+    from an attempt that has ended; from any other holder when the lease has not changed for as long as it is valid and
+    no operation was running meanwhile. Time in which Azure is unavailable does not count.
+
+    Raises AnotherRollout after the timeout, or DeadlineExceeded if Azure is unavailable then.
+
+    Args:
+        run_id: This attempt, `<flow run>/<attempt>`.
+        timeout_seconds: How long to wait for the lease.
+        has_ended: Asked about the holder.
+        on_progress: Called with the state of the wait after each look.
     """
     patience = _Patience(endpoint, timeout_seconds, on_progress, clock)
     seen, since, failures, writes = None, clock.now(), 0, 0
@@ -61,7 +77,7 @@ async def acquire(
             continue
         if not state.exists:
             raise NotFound(f"the endpoint {endpoint!r} is gone", hint="somebody deleted it: run the rollout again")
-        held = decode(state.tags.get(LEASE))
+        held = state.record.lease
         running = _running(state)
         if held is not None and held.holder == run_id and not running:
             return state
@@ -76,8 +92,8 @@ async def acquire(
         if is_ours_to_take:
             try:
                 fresh = state_of(await _get(session, endpoint))
-                if decode(fresh.tags.get(LEASE)) == held:  # reading all the rest, and asking, has taken time
-                    await _write(session, fresh, renewal(run_id))
+                if fresh.record.lease == held:  # the reads and the question took time
+                    await _write(session, fresh, fresh.record.claimed(new_lease(run_id)))
                     writes += 1
                 if writes == 1:
                     patience.interval = FIRST_INTERVAL_SECONDS
@@ -92,15 +108,21 @@ async def acquire(
 
 
 async def require(session: Session, endpoint: str, run_id: str) -> OnlineEndpoint:
-    """The endpoint's entity as it is now, as proof that the lease is still this run attempt's own; else LeaseLost."""
+    """Return the endpoint's entity as it is now; raises LeaseLost unless this attempt holds the lease."""
     entity = await _get(session, endpoint)
     require_own(state_of(entity), run_id)
     return entity
 
 
+def is_held_by(state: EndpointState, run_id: str) -> bool:
+    """Return True if the attempt holds the lease."""
+    held = state.record.lease
+    return held is not None and held.holder == run_id
+
+
 def require_own(state: EndpointState, run_id: str) -> None:
-    """Raises LeaseLost unless the lease on the endpoint is this run attempt's own."""
-    held = decode(state.tags.get(LEASE))
+    """Raise LeaseLost unless this attempt holds the lease."""
+    held = state.record.lease
     if held is None or held.holder != run_id:
         raise LeaseLost(
             f"another rollout took over the endpoint {state.name!r}",
@@ -114,34 +136,34 @@ def require_own(state: EndpointState, run_id: str) -> None:
 
 @contextlib.asynccontextmanager
 async def renewed(session: Session, endpoint: str, run_id: str, clock: Clock = SYSTEM_CLOCK) -> AsyncIterator[None]:
-    """Keeps the lease alive during a block that writes nothing for long."""
+    """Renew the lease during a block that writes nothing for a long time."""
 
     async def keep_renewing() -> None:
         while True:
             await clock.sleep(lease_seconds() / 3)
             with contextlib.suppress(AzureUnavailable):  # the next renewal, or the next write, will tell
                 state = state_of(await require(session, endpoint, run_id))
-                await _write(session, state, renewal(run_id))
+                await _write(session, state, state.record.claimed(new_lease(run_id)))
 
     renewing = asyncio.create_task(keep_renewing())
     try:
         yield
     finally:
         renewing.cancel()
-        await outlast(renewing)  # a renewal that outlived the block would undo the writes that follow it
-        with contextlib.suppress(asyncio.CancelledError, RollwayError):  # a loss is found by the next write
+        await outlast(renewing)  # a later renewal would overwrite the writes after the block
+        with contextlib.suppress(asyncio.CancelledError, RollwayError):  # the next write finds a lost lease
             await renewing
 
 
-async def write_tags(
-    session: Session, endpoint: str, run_id: str, tags: Mapping[str, str], *, clock: Clock = SYSTEM_CLOCK
+async def write_record(
+    session: Session, endpoint: str, run_id: str, change: ChangeRecord, *, clock: Clock = SYSTEM_CLOCK
 ) -> None:
-    """Writes tags of the endpoint, and renews the lease with them; raises LeaseLost when it is somebody else's."""
+    """Change the endpoint's record and renew the lease in one write; raises LeaseLost if another attempt holds it."""
 
     async def write() -> None:
         state = await read_endpoint(session, endpoint)
         require_own(state, run_id)
-        await _write(session, state, {**renewal(run_id), **tags})
+        await _write(session, state, change(state.record).claimed(new_lease(run_id)))
 
     await when_free(write, what=f"endpoint {endpoint}", clock=clock)
     await settle(session, endpoint, clock)
@@ -151,25 +173,50 @@ async def release(
     session: Session,
     endpoint: str,
     run_id: str,
-    tags: Mapping[str, str] | None = None,
+    change: ChangeRecord = _unchanged,
     *,
     clock: Clock = SYSTEM_CLOCK,
 ) -> bool:
-    """Gives the lease back, with other tags in the same write; False when there was nothing to give back.
+    """Release the lease, with other changes of the record in the same write; return False if nobody held it.
 
-    Raises Busy while an operation is running, LeaseLost when it is somebody else's.
+    Raises Busy while an operation is running, and LeaseLost if another attempt holds the lease.
     """
     state = await settle(session, endpoint, clock)
-    if not state.exists or decode(state.tags.get(LEASE)) is None:
+    if not state.exists or state.record.lease is None:
         return False
     state = state_of(await require(session, endpoint, run_id))
-    await _write(session, state, {**(tags or {}), LEASE: FREE})
+    await _write(session, state, change(state.record).released())
     await settle(session, endpoint, clock)
     return True
 
 
+async def try_release(
+    session: Session,
+    endpoint: str,
+    run_id: str,
+    change: ChangeRecord = _unchanged,
+    *,
+    clock: Clock = SYSTEM_CLOCK,
+) -> tuple[str, ...]:
+    """Release the lease like `release`, but return remarks instead of raising: an unreleased lease ends by itself."""
+    try:
+        await release(session, endpoint, run_id, change, clock=clock)
+    except LeaseLost as lost:
+        return (taken_over(lost),)
+    except Busy:
+        return ("the lease stays until the running operation has ended",)
+    except RollwayError as error:
+        return (f"the lease could not be released: {error.why or error.what}",)
+    return ()
+
+
+def taken_over(lost: LeaseLost) -> str:
+    """Return a remark for the report of an attempt that lost its lease."""
+    return f"the rest is left to another rollout: {lost.why}"
+
+
 class _Patience:
-    """The pauses between the looks at an endpoint: told, growing, and with a deadline."""
+    """Backoff between polls, with progress reports and a deadline."""
 
     def __init__(self, endpoint: str, timeout_seconds: float, on_progress: OnProgress | None, clock: Clock) -> None:
         self.interval = FIRST_INTERVAL_SECONDS
@@ -177,7 +224,7 @@ class _Patience:
         self._on_progress, self._clock, self._start = on_progress, clock, clock.now()
 
     async def wait(self, looks: str, kind: type[RollwayError] = AnotherRollout) -> None:
-        """Pauses; after the deadline raises an error of class `kind` instead, with how it looks."""
+        """Sleep; after the deadline raise an error of class `kind` that quotes the last state."""
         waited = self._clock.now() - self._start
         if self._on_progress is not None:
             await self._on_progress(looks, waited)
@@ -186,16 +233,16 @@ class _Patience:
                 f"the endpoint {self._endpoint!r} did not become free within {self._timeout_seconds:g} s",
                 where=f"endpoint {self._endpoint}",
                 why=looks,
-                hint="wait until that has ended, or see what holds it up, and run the rollout again",
+                hint="wait until that has ended, or find out what delays it, and run the rollout again",
             )
         await self._clock.sleep(self.interval)
         self.interval = min(self.interval * 1.5, LONGEST_INTERVAL_SECONDS)
 
 
-def renewal(run_id: str) -> dict[str, str]:
-    """The tag that a write to the endpoint carries, so that each of them renews the lease."""
-    # To the millisecond, because two renewals of the same second must not look like none.
-    return {LEASE: Lease(holder=run_id, ttl_seconds=lease_seconds(), renewed_at=now("milliseconds")).encode()}
+def new_lease(run_id: str) -> Lease:
+    """Return a lease of the attempt from now on; every write to the endpoint carries one and so renews it."""
+    # To the millisecond: two renewals within a second must differ.
+    return Lease(holder=run_id, ttl_seconds=lease_seconds(), renewed_at=now("milliseconds"))
 
 
 async def _get(session: Session, endpoint: str) -> OnlineEndpoint:
@@ -204,10 +251,10 @@ async def _get(session: Session, endpoint: str) -> OnlineEndpoint:
     return entity
 
 
-async def _write(session: Session, state: EndpointState, tags: Mapping[str, str]) -> None:
+async def _write(session: Session, state: EndpointState, record: EndpointRecord) -> None:
     with azure_errors(f"cannot write the lease on {state.name!r}", where=f"endpoint {state.name}"):
-        # All tags, because it is not documented whether a PATCH merges them.
-        await write_in_thread(session.patch_endpoint_tags, state.name, {**state.tags, **tags})
+        # All tags: it is not documented whether a PATCH merges them.
+        await write_in_thread(session.patch_endpoint_tags, state.name, with_record(state.tags, record))
 
 
 def _running(state: EndpointState) -> list[str]:
@@ -221,5 +268,5 @@ def _looks(held: Lease | None, running: list[str], is_ours_to_take: bool, writes
     if is_ours_to_take and writes:
         return f"the tag {LEASE} was written, but something removes it"
     if held is None or is_ours_to_take:
-        return "Azure says that another operation is running"
-    return f"another rollout holds it: {held.holder}, seen alive {held.renewed_at}"
+        return "Azure reports that another operation is running"
+    return f"another rollout holds it: {held.holder}, last renewed {held.renewed_at}"

@@ -1,6 +1,6 @@
-"""Online deployments through the SDK: creating, waiting for, reading the logs of and deleting them.
+"""Online deployments through the SDK: create, change, wait, read logs, delete.
 
-Every function reads first, then acts, so running it twice is safe.
+Every function reads before it writes, so it is safe to repeat.
 """
 
 from azure.ai.ml.entities import OnlineDeployment
@@ -17,7 +17,8 @@ from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, now, wait_for
 from rollway.errors import ForeignChange, ProvisioningFailed
 from rollway.masking import mask
 from rollway.rollout.plan import Plan
-from rollway.rollout.state import CREATED_AT, CREATED_BY, RUN, OnlineDeploymentState, is_settled
+from rollway.rollout.record import OnlineDeploymentRecord, with_record
+from rollway.rollout.state import OnlineDeploymentState, is_settled
 from rollway.spec import RolloutSpec
 
 DELETE_TIMEOUT_SECONDS = 1800
@@ -27,9 +28,9 @@ LOG_LINES = 100
 async def create_online_deployment(
     session: Session, spec: RolloutSpec, plan: Plan, run_id: str, *, clock: Clock = SYSTEM_CLOCK
 ) -> OnlineDeploymentState:
-    """Starts creating the online deployment of the plan at weight 0 and returns without waiting until it is ready.
+    """Start creating the online deployment of the plan at weight 0; do not wait until it is ready.
 
-    One that is there already, or on its way, is adopted; one that failed is deleted first, because Azure cannot
+    An existing one is adopted, also while it is being created. A failed one is deleted first, because Azure cannot
     repair a failed first provisioning.
     """
     name = plan.online_deployment
@@ -47,9 +48,9 @@ async def create_online_deployment(
             entity.endpoint_name = plan.endpoint
             entity.model = plan.model.id if plan.model else None
             entity.environment = plan.environment.id if plan.environment else None
-            entity.tags = {**plan.tags, RUN: run_id, CREATED_BY: run_id, CREATED_AT: now()}
+            entity.tags = with_record(plan.tags, plan.record.created(run_id, now()))
             if await read_online_deployment(session, plan.endpoint, name) is not None:
-                return  # a write whose answer was lost has been made
+                return  # an earlier try succeeded, but its answer was lost
             await lease.require(session, plan.endpoint, run_id)
             await write_in_thread(session.ml.online_deployments.begin_create_or_update, entity)
 
@@ -65,13 +66,14 @@ async def create_online_deployment(
 
 
 async def update_online_deployment(session: Session, plan: Plan, run_id: str, *, clock: Clock = SYSTEM_CLOCK) -> None:
-    """Starts the in-place change of the plan: instance count and tags; what it runs stays as it is."""
+    """Start the in-place change of the plan: instance count and tags, but not what runs in it."""
 
     async def put() -> None:
         with azure_errors(f"cannot change {plan.online_deployment!r}", where=f"endpoint {plan.endpoint}"):
             entity = await in_thread(session.ml.online_deployments.get, plan.online_deployment, plan.endpoint)
             entity.instance_count = plan.instance_count
-            entity.tags = {**(entity.tags or {}), **plan.tags, RUN: run_id}
+            record = OnlineDeploymentRecord.of(entity.tags or {}).changed(plan.record, run_id)
+            entity.tags = with_record({**(entity.tags or {}), **plan.tags}, record)
             await lease.require(session, plan.endpoint, run_id)
             await write_in_thread(session.ml.online_deployments.begin_create_or_update, entity)
 
@@ -87,9 +89,9 @@ async def wait_until_ready(
     on_progress: OnProgress | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> OnlineDeploymentState:
-    """Waits until Azure says the online deployment is ready.
+    """Wait until Azure reports the online deployment as ready.
 
-    Raises ProvisioningFailed with Azure's own reason and the containers' logs, or DeadlineExceeded.
+    Raises ProvisioningFailed with Azure's reason and the containers' logs, or DeadlineExceeded.
     """
 
     async def read() -> OnlineDeployment:
@@ -102,7 +104,7 @@ async def wait_until_ready(
         what=f"the provisioning of {name}",
         timeout_seconds=timeout_seconds,
         describe=lambda entity: word(entity.provisioning_state),
-        hint="allow more time (ready_timeout_seconds in rollout.yml), or see in Azure what holds it up",
+        hint="allow more time (ready_timeout_seconds in rollout.yml), or find out in Azure what delays it",
         on_progress=on_progress,
         clock=clock,
     )
@@ -120,7 +122,7 @@ async def wait_until_ready(
 
 
 async def require_unchanged(session: Session, endpoint: str, seen: OnlineDeploymentState) -> None:
-    """Raises ForeignChange unless the online deployment still is what it was when it became ready."""
+    """Raise ForeignChange unless the online deployment is still as it was when it became ready."""
     today = await read_online_deployment(session, endpoint, seen.name)
     if today is None:
         found = ["it is gone"]
@@ -137,7 +139,7 @@ async def require_unchanged(session: Session, endpoint: str, seen: OnlineDeploym
 
 
 async def read_logs(session: Session, endpoint: str, name: str, lines: int = LOG_LINES) -> str:
-    """The last lines of both containers' logs under headings, without secrets; says so when Azure has none."""
+    """Return the last lines of both containers' logs under headings, without secrets."""
     parts = []
     for title, container in (("inference server", "inference-server"), ("storage initializer", "storage-initializer")):
         try:
@@ -153,7 +155,7 @@ async def read_logs(session: Session, endpoint: str, name: str, lines: int = LOG
 async def delete_online_deployment(
     session: Session, endpoint: str, name: str, run_id: str, *, clock: Clock = SYSTEM_CLOCK
 ) -> None:
-    """Deletes an online deployment, if it is there, and waits until it is gone; Azure refuses one that has traffic."""
+    """Delete an online deployment if it exists and wait until it is gone; Azure refuses if it has traffic."""
 
     async def delete() -> None:
         await lease.require(session, endpoint, run_id)

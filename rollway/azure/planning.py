@@ -11,7 +11,7 @@ from rollway.azure.state import read_endpoint
 from rollway.azure.threads import in_thread
 from rollway.rollout.plan import Plan, plan
 from rollway.rollout.rollback import hold
-from rollway.rollout.state import PINNED, EndpointState, ResolvedAsset
+from rollway.rollout.state import EndpointState, ResolvedAsset
 from rollway.settings import DefaultIdentity, Identity, Workspace, workspace_from_environment
 from rollway.spec import RolloutSpec
 
@@ -69,7 +69,7 @@ async def make_plan(
     """
     today = await read_endpoint(session, spec.endpoint.name)
     made = plan(spec, model, environment, today, weight=weight, force=force)
-    pause_reason = today.tags.get(PINNED)
+    pause_reason = today.record.pause_reason
     if is_by_schedule and pause_reason:
         return today, hold(made, pause_reason)
     return today, await run_preflight(session, connected, spec, made, today)

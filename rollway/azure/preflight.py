@@ -25,6 +25,5 @@ async def run_preflight(
         usage,
         online_deployment=plan.online_deployment,
         removes=frozenset(plan.targets(Kind.REMOVE)),
-        traffic_after=plan.traffic_after,
     )
     return plan.model_copy(update={"findings": findings})

@@ -13,8 +13,7 @@ from rollway.azure.session import Session, connect, open_session
 from rollway.azure.state import list_online_deployments, state_of
 from rollway.azure.threads import in_thread
 from rollway.errors import NotFound
-from rollway.rollout.lease import decode
-from rollway.rollout.state import LEASE, EndpointState
+from rollway.rollout.state import EndpointState
 from rollway.rollout.status import WorkspaceStatus, models_of, status_of
 from rollway.settings import DefaultIdentity, Identity, Workspace, workspace_from_environment
 from rollway.spec import did_you_mean
@@ -84,7 +83,7 @@ async def _side_by_side(call: Callable[[T], Awaitable[R]], values: Iterable[T]) 
 
 
 def _lease_age_seconds(endpoint: EndpointState, now: datetime) -> float | None:
-    held = decode(endpoint.tags.get(LEASE))
+    held = endpoint.record.lease
     try:
         return (now - datetime.fromisoformat(held.renewed_at)).total_seconds() if held else None
     except (ValueError, TypeError):  # not what Rollway writes

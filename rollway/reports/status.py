@@ -72,6 +72,6 @@ def _idle(one: OnlineDeploymentStatus) -> str:
 
 
 def _notes(one: EndpointStatus) -> str:
-    notes = [f"pinned: {one.pinned}"] if one.pinned else []
+    notes = [f"paused: {one.pause_reason}"] if one.pause_reason else []
     notes += [f"rejected: {', '.join(one.rejected)}"] if one.rejected else []
     return f" ({'; '.join(notes)})" if notes else ""

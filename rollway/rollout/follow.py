@@ -1,7 +1,7 @@
 """Following a model: which of its versions is to be rolled out by itself, and why not another one."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from enum import StrEnum
 from typing import Self
 
@@ -9,7 +9,8 @@ from pydantic import AwareDatetime
 
 from rollway.errors import WatchIncomplete
 from rollway.rollout import traffic
-from rollway.rollout.state import MODEL, PINNED, REJECTED, EndpointState
+from rollway.rollout.record import EndpointRecord
+from rollway.rollout.state import EndpointState
 from rollway.spec import Follow, Frozen, RolloutSpec
 
 _IN_REGISTRY = re.compile(r"azureml://registries/([^/]+)/models/([^/]+)/(versions|labels)/([^/]+)", re.IGNORECASE)
@@ -22,7 +23,7 @@ class Verdict(StrEnum):
 
     UP_TO_DATE = "up_to_date"
     NOTHING_ELIGIBLE = "nothing_eligible"
-    PINNED = "pinned"  # somebody rolled back; only a person rolls forward again
+    PAUSED = "paused"  # only a person rolls it forward again
     FROZEN = "frozen"
     START = "start"
     STARTED = "started"  # by an earlier look; the run has its own end
@@ -126,16 +127,16 @@ def live_models(endpoint: EndpointState) -> tuple[LiveModel, ...]:
     found = []
     for name in traffic.served_by(endpoint.proven_traffic):
         online_deployment = endpoint.online_deployment(name)
-        reference = (online_deployment.model or online_deployment.tags.get(MODEL)) if online_deployment else None
+        reference = (online_deployment.model or online_deployment.record.model) if online_deployment else None
         if reference:
             source, version = parse_reference(reference)
             found.append(LiveModel(source=source, version=version))
     return tuple(found)
 
 
-def rejected_versions(tags: Mapping[str, str]) -> frozenset[str]:
-    """The versions, `<model>:<version>` in lower case, whose rollout failed by their own fault."""
-    return frozenset(one.strip().lower() for one in tags.get(REJECTED, "").split(",") if one.strip())
+def rejected_versions(record: EndpointRecord) -> frozenset[str]:
+    """Return the rejected versions of a record as `<model>:<version>` in lower case."""
+    return frozenset(one.lower() for one in record.rejected)
 
 
 def newest_first(versions: Iterable[ModelVersion]) -> list[ModelVersion]:
@@ -173,9 +174,9 @@ def find(
 ) -> Finding:
     """What to do about a rollout that follows `source`, whose versions are given with those that are live."""
     follow = spec.rollout.follow or Follow()
-    choice = newest_eligible(versions, follow, now, rejected_versions(endpoint.tags))
+    choice = newest_eligible(versions, follow, now, rejected_versions(endpoint.record))
     live = live_models(endpoint)
-    verdict, reason = decide(choice, source, live, versions, endpoint.tags.get(PINNED), freezing_window(follow, now))
+    verdict, reason = decide(choice, source, live, versions, endpoint.record.pause_reason, freezing_window(follow, now))
     chosen = choice.version
     return Finding(
         rollout=spec.name,
@@ -206,7 +207,7 @@ def decide(
     source: ModelSource,
     live: Sequence[LiveModel],
     versions: Iterable[ModelVersion],
-    pinned: str | None,
+    pause_reason: str,
     frozen: str | None,
 ) -> tuple[Verdict, str]:
     """The verdict over a choice, and why. A rollout never starts by itself to go back to an older version."""
@@ -219,8 +220,8 @@ def decide(
             return Verdict.UP_TO_DATE, _up_to_date(one, choice)
         if one == chosen:
             break
-    if pinned:
-        return Verdict.PINNED, f"{chosen.version} waits: {pinned}"
+    if pause_reason:
+        return Verdict.PAUSED, f"{chosen.version} waits: {pause_reason}"
     if frozen:
         return Verdict.FROZEN, f"{chosen.version} waits for the end of {frozen}"
     return Verdict.START, choice.why

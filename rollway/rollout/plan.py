@@ -1,4 +1,4 @@
-"""The plan: from what the folder wants and what Azure has, what one rollout does and why, field by field."""
+"""The plan: what one rollout does to bring Azure to what the folder wants, and why, field by field."""
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
@@ -7,28 +7,14 @@ from pydantic import JsonValue
 
 from rollway.rollout import traffic
 from rollway.rollout.fingerprint import fingerprint, online_deployment_name
-from rollway.rollout.lease import decode
 from rollway.rollout.preflight import Finding
-from rollway.rollout.state import (
-    CODE,
-    CREATED_BY,
-    FINGERPRINT,
-    LEASE,
-    MODEL,
-    PREVIOUS,
-    RUN,
-    TAG_PREFIX,
-    EndpointState,
-    OnlineDeploymentState,
-    ResolvedAsset,
-    model_of,
-    short_id,
-)
-from rollway.spec import EndpointSpec, Frozen, RolloutSpec
+from rollway.rollout.record import OnlineDeploymentRecord, Served
+from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset, model_of, short_id
+from rollway.spec import EndpointSpec, Frozen, OnlineDeploymentSpec, RolloutSpec
 
 
 class Kind(StrEnum):
-    """What an action does, in the order in which a rollout does them."""
+    """Kinds of actions, in the order in which a rollout does them."""
 
     CREATE_ENDPOINT = "create endpoint"
     UPDATE_ENDPOINT = "change endpoint"
@@ -45,7 +31,7 @@ class Kind(StrEnum):
 
 
 class Change(Frozen):
-    """One field that differs; values are rendered for people."""
+    """A field that differs, with its values as text."""
 
     field: str
     today: str
@@ -53,7 +39,7 @@ class Change(Frozen):
 
 
 class Action(Frozen):
-    """One thing that a rollout does, to what, and why; `changes` are the fields that decide it."""
+    """One thing that a rollout does, its target, its reason, and the fields that decide it."""
 
     kind: Kind
     target: str
@@ -62,48 +48,53 @@ class Action(Frozen):
 
 
 class Plan(Frozen):
-    """What one rollout does; nothing when Azure already is as the folder wants it.
+    """The actions of one rollout; none if Azure already is as the folder wants it.
 
-    `tags` are those the online deployment is to carry. `traffic_proven` is where traffic returns to when the rollout
-    fails. `written_by` and `moved_by` are the run attempts whose online deployment and traffic are there already as
-    wanted, None where this rollout has yet to write. `previous` is what serves most until then, as
-    `<online deployment>=<model>:<version>`. `drift` is what somebody else changed of what Rollway created,
-    `findings` what the preflight found.
+    Attributes:
+        tags: Tags of the online deployment, as deployment.yml names them.
+        record: Record of the online deployment: fingerprint, model and code.
+        traffic_before: Percent by online deployment, as are the other traffic maps.
+        traffic_proven: The traffic to return to if the rollout fails.
+        written_by: The attempt that already wrote the online deployment as wanted; None if this rollout must write it.
+        moved_by: The attempt that already moved traffic as wanted; None if this rollout must move it.
+        previous: The online deployment that is replaced; of several the one with the most traffic.
+        drift: Fields that somebody else changed on an online deployment that Rollway created.
+        findings: Findings of the preflight.
     """
 
     endpoint: str
     online_deployment: str
-    fingerprint: str
     model: ResolvedAsset | None
     environment: ResolvedAsset | None
     instance_count: int
     tags: dict[str, str]
+    record: OnlineDeploymentRecord
     actions: tuple[Action, ...]
     traffic_before: dict[str, int]
     traffic_proven: dict[str, int]
     traffic_after: dict[str, int]
     written_by: str | None = None
     moved_by: str | None = None
-    previous: str | None = None
+    previous: Served | None = None
     drift: tuple[Change, ...] = ()
     findings: tuple[Finding, ...] = ()
 
     @property
     def is_no_op(self) -> bool:
-        """Whether Azure already is as the folder wants it."""
+        """True if Azure already is as the folder wants it."""
         return not self.actions
 
     def has(self, kind: Kind) -> bool:
-        """Whether the plan contains such an action."""
+        """Return True if the plan contains an action of that kind."""
         return any(action.kind is kind for action in self.actions)
 
     def targets(self, kind: Kind) -> tuple[str, ...]:
-        """What the actions of a kind are done to."""
+        """Return the targets of all actions of a kind."""
         return tuple(action.target for action in self.actions if action.kind is kind)
 
     @property
     def replaces(self) -> tuple[str, ...]:
-        """The online deployments whose traffic is taken over, heaviest first."""
+        """The online deployments that lose their traffic, heaviest first."""
         before = _serving_today_or_proven(self.traffic_before, self.traffic_proven)
         return tuple(name for name in before if not self.traffic_after.get(name))
 
@@ -117,20 +108,22 @@ def plan(
     weight: int = 100,
     force: str = "",
 ) -> Plan:
-    """Decides what to do from any state of Azure; total and deterministic.
+    """Return the plan from any state of Azure; total and deterministic.
 
-    `weight` below 100 leaves the rest of the traffic where it is. `force` rolls out anew although nothing differs: any
-    text that stays the same for the attempts of one run, and differs from run to run.
+    Args:
+        weight: Percent of traffic for the new online deployment; below 100 the others keep the rest.
+        force: If not empty, roll out again even if nothing changed. A text that is the same for all attempts of a run
+            and differs between runs.
     """
     wanted = spec.online_deployment
     digest = fingerprint(wanted, model.id or str(model) if model else None, environment.id if environment else None)
     existing, name = _candidate(endpoint, wanted.name, digest, force)
-    own = {FINGERPRINT: digest, CODE: (wanted.code_sha256 or "")[:12], MODEL: str(model) if model else ""}
-    tags = {**wanted.tags, **{key: value for key, value in own.items() if value}}
-    today = {key: share for key, share in endpoint.traffic.items() if share}
+    record = OnlineDeploymentRecord(
+        fingerprint=digest, code=(wanted.code_sha256 or "")[:12] or None, model=str(model) if model else None
+    )
     after = traffic.shift(endpoint.proven_traffic, name, weight)
 
-    writes = tuple(_writes(spec, model, environment, endpoint, existing, name, tags))
+    writes = tuple(_writes(spec, model, environment, endpoint, existing, name))
     moves = tuple(_moves(endpoint, name, after))
     previous = _previous(endpoint, after)
     actions = (
@@ -143,24 +136,24 @@ def plan(
     return Plan(
         endpoint=endpoint.name,
         online_deployment=name,
-        fingerprint=digest,
         model=model,
         environment=environment,
         instance_count=wanted.instance_count,
-        tags=tags,
+        tags=wanted.tags,
+        record=record,
         actions=actions or tuple(_takeover(endpoint)),
-        traffic_before=today,
+        traffic_before=endpoint.serving,
         traffic_proven=endpoint.proven_traffic,
         traffic_after=after,
-        written_by=existing.tags.get(RUN, "") if existing is not None and not _is_rewritten(writes) else None,
-        moved_by=endpoint.tags.get(RUN, "") if not any(one.kind is Kind.MOVE_TRAFFIC for one in moves) else None,
+        written_by=existing.record.written_by or "" if existing is not None and not _is_rewritten(writes) else None,
+        moved_by=endpoint.record.moved_by or "" if not any(one.kind is Kind.MOVE_TRAFFIC for one in moves) else None,
         previous=previous,
         drift=tuple(_drift(spec, model, environment, existing)) if existing is not None else (),
     )
 
 
 def endpoint_changes(wanted: EndpointSpec, today: EndpointState) -> tuple[Change, ...]:
-    """The fields of endpoint.yml in which Azure differs; tags that the file does not name are kept."""
+    """Return the fields of endpoint.yml in which Azure differs; tags that the file does not name are kept."""
     pairs: list[tuple[str, JsonValue, JsonValue]] = [
         ("auth_mode", today.auth_mode, wanted.auth_mode),
         ("public_network_access", today.public_network_access, wanted.public_network_access),
@@ -172,15 +165,16 @@ def endpoint_changes(wanted: EndpointSpec, today: EndpointState) -> tuple[Change
 
 
 def _candidate(endpoint: EndpointState, base: str, digest: str, force: str) -> tuple[OnlineDeploymentState | None, str]:
-    """The online deployment that already is what the folder describes, one that serves first; and its name.
+    """Return the online deployment that already is what the folder describes, if any, and the name to use.
 
-    Its fingerprint tag tells, not its name, because a forced rollout has another name for the same content.
+    Its fingerprint decides, not its name, because a forced rollout has another name for the same content. One that
+    serves traffic is preferred.
     """
     if not force:
         same = [
             one
             for one in endpoint.online_deployments
-            if one.tags.get(FINGERPRINT) == digest
+            if one.record.fingerprint == digest
             and not one.is_being_deleted
             and (not one.is_failed or _has_served(endpoint, one.name))
         ]
@@ -208,12 +202,12 @@ def _endpoint_actions(spec: RolloutSpec, endpoint: EndpointState) -> Iterator[Ac
 
 
 def _leftovers(endpoint: EndpointState, name: str, keeps_previous: bool) -> Iterator[Action]:
-    """Online deployments that earlier rollouts left without traffic; whatever Rollway did not create is not touched."""
+    """Online deployments that earlier rollouts left without traffic; only those that Rollway created."""
     kept = {key.lower() for key in endpoint.proven_traffic}
     if keeps_previous:
-        kept.add(_name_in(endpoint.tags.get(PREVIOUS)))
+        kept.add(_name_of(endpoint.record.previous))
     for one in endpoint.online_deployments:
-        is_ours = CREATED_BY in one.tags or one.name.lower() == _name_in(endpoint.tags.get(PREVIOUS))
+        is_ours = one.is_ours or one.name.lower() == _name_of(endpoint.record.previous)
         if one.name.lower() in (name.lower(), *kept) or not is_ours or one.is_being_deleted:
             continue
         if endpoint.weight_of(one.name) or endpoint.mirror_traffic.get(one.name):
@@ -229,13 +223,14 @@ def _writes(
     endpoint: EndpointState,
     existing: OnlineDeploymentState | None,
     name: str,
-    tags: Mapping[str, str],
 ) -> Iterator[Action]:
     live_names = traffic.served_by(endpoint.traffic)
     live = endpoint.online_deployment(live_names[0]) if live_names else None
     reasons = tuple(_identity_changes(spec, model, environment, live, name))
     if existing is None:
-        yield Action(kind=Kind.CREATE, target=name, why="nothing there is what the folder describes", changes=reasons)
+        yield Action(
+            kind=Kind.CREATE, target=name, why="no online deployment is what the folder describes", changes=reasons
+        )
         return
     serves = endpoint.weight_of(name) > 0
     if existing.is_being_deleted:
@@ -250,12 +245,12 @@ def _writes(
             yield Action(
                 kind=Kind.WAIT, target=name, why=f"an operation is running, it is {existing.provisioning_state}"
             )
-        changes = tuple(_in_place_changes(existing, spec.online_deployment.instance_count, tags))
+        changes = tuple(_in_place_changes(existing, spec.online_deployment))
         if changes or existing.is_failed:
-            why = "its last change failed" if existing.is_failed else "these fields change without a new one"
+            why = "its last change failed" if existing.is_failed else "these fields can change in place"
             yield Action(kind=Kind.UPDATE, target=name, why=why, changes=changes)
         elif not serves:
-            created_by = existing.tags.get(CREATED_BY, "somebody else")
+            created_by = existing.record.created_by or "somebody else"
             yield Action(kind=Kind.ADOPT, target=name, why=f"it is what the folder describes, created by {created_by}")
 
 
@@ -264,29 +259,29 @@ def _is_rewritten(writes: tuple[Action, ...]) -> bool:
 
 
 def _takeover(endpoint: EndpointState) -> Iterator[Action]:
-    # Only where nothing else is to be done: everything that writes takes the endpoint over in any case.
-    held = decode(endpoint.tags.get(LEASE))
+    # Only if nothing else is to be done: every write takes the endpoint over anyway.
+    held = endpoint.record.lease
     if held is not None:
-        why = f"{held.holder} has not given it back: it is waited for, or followed where it has ended"
+        why = f"{held.holder} still holds it: wait for it, or take over if it has ended"
         yield Action(kind=Kind.TAKE_OVER, target=endpoint.name, why=why)
 
 
 def _moves(endpoint: EndpointState, name: str, after: Mapping[str, int]) -> Iterator[Action]:
     if not traffic.is_same(endpoint.traffic, after):
         change = Change(field="traffic", today=traffic.describe(endpoint.traffic), wanted=traffic.describe(after))
-        yield Action(kind=Kind.MOVE_TRAFFIC, target=name, why="traffic goes elsewhere", changes=(change,))
+        yield Action(kind=Kind.MOVE_TRAFFIC, target=name, why="the traffic differs", changes=(change,))
     elif endpoint.is_unproven:
-        why = "a rollout moved traffic here and ended before it was smoke-tested"
+        why = "a rollout moved traffic here and ended before the smoke test"
         yield Action(kind=Kind.PROVE, target=name, why=why)
 
 
 def _retirements(
-    spec: RolloutSpec, endpoint: EndpointState, after: Mapping[str, int], previous: str | None
+    spec: RolloutSpec, endpoint: EndpointState, after: Mapping[str, int], previous: Served | None
 ) -> Iterator[Action]:
-    """What no longer serves; under `keep` all but the one that served most, which takes the place of the last kept."""
+    """Online deployments that lost their traffic; under `keep` the heaviest stays and replaces the one kept before."""
     serving = {key.lower() for key in after}
     keeps = spec.rollout.replaced == "keep"
-    kept, last_kept = _name_in(previous), _name_in(endpoint.tags.get(PREVIOUS))
+    kept, last_kept = _name_of(previous), _name_of(endpoint.record.previous)
     candidates = [*_serving_today_or_proven(endpoint.traffic, endpoint.proven_traffic)]
     if keeps and kept and last_kept and last_kept not in (kept, *candidates):
         candidates.append(last_kept)
@@ -295,33 +290,32 @@ def _retirements(
         if found is None or name.lower() in serving:
             continue
         if not keeps:
-            yield Action(kind=Kind.RETIRE, target=name, why="its traffic is taken over, and rollout.yml says delete")
-        elif name != kept and CREATED_BY in found.tags:
-            yield Action(kind=Kind.RETIRE, target=name, why="rollout.yml keeps only the one that was replaced last")
+            yield Action(kind=Kind.RETIRE, target=name, why="it lost its traffic, and rollout.yml says delete")
+        elif name != kept and found.is_ours:
+            yield Action(kind=Kind.RETIRE, target=name, why="rollout.yml keeps only the one replaced last")
 
 
 def _serving_today_or_proven(today: Mapping[str, int], proven: Mapping[str, int]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*traffic.served_by(today), *traffic.served_by(proven)]))
 
 
-def _previous(endpoint: EndpointState, after: Mapping[str, int]) -> str | None:
+def _previous(endpoint: EndpointState, after: Mapping[str, int]) -> Served | None:
     for name in traffic.served_by(endpoint.proven_traffic):
         found = endpoint.online_deployment(name)
         if found is not None and name not in {key.lower() for key in after}:
-            return f"{found.name}={model_of(found) or ''}"
+            return Served(online_deployment=found.name, model=model_of(found) or "")
     return None
 
 
-def _name_in(previous: str | None) -> str:
-    return (previous or "").partition("=")[0].lower()
+def _name_of(previous: Served | None) -> str:
+    return previous.online_deployment.lower() if previous else ""
 
 
-def _in_place_changes(today: OnlineDeploymentState, instance_count: int, tags: Mapping[str, str]) -> Iterator[Change]:
-    own = {key: value for key, value in tags.items() if not key.startswith(TAG_PREFIX)}
+def _in_place_changes(today: OnlineDeploymentState, wanted: OnlineDeploymentSpec) -> Iterator[Change]:
     yield from _differences(
         [
-            ("instance_count", today.instance_count, instance_count),
-            *[(f"tags.{key}", today.tags.get(key), value) for key, value in own.items()],
+            ("instance_count", today.instance_count, wanted.instance_count),
+            *[(f"tags.{key}", today.tags.get(key), value) for key, value in wanted.tags.items()],
         ]
     )
 
@@ -337,15 +331,15 @@ def _identity_changes(
         yield Change(field="online deployment", today="none serves traffic", wanted=name)
         return
     code = (spec.online_deployment.code_sha256 or "")[:12] or None
-    yield from _differences([("online deployment", live.name, name), ("code", live.tags.get(CODE), code)])
+    yield from _differences([("online deployment", live.name, name), ("code", live.record.code, code)])
     yield from _content_changes(spec, model, environment, live)
 
 
 def _drift(
     spec: RolloutSpec, model: ResolvedAsset | None, environment: ResolvedAsset | None, existing: OnlineDeploymentState
 ) -> Iterator[Change]:
-    # Without its fingerprint it is not something that Rollway created from these fields.
-    if existing.is_settled and existing.tags.get(FINGERPRINT):
+    # Without a fingerprint Rollway did not create it from these fields.
+    if existing.is_settled and existing.record.fingerprint:
         yield from _content_changes(spec, model, environment, existing)
 
 

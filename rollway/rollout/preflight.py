@@ -11,8 +11,6 @@ from rollway.spec import MAX_INSTANCES, Frozen, RolloutSpec, did_you_mean
 
 # learn.microsoft.com, "Manage and increase quotas", section online endpoints.
 MOST_ONLINE_DEPLOYMENTS = 20
-# learn.microsoft.com, "Use tags to organize your Azure resources".
-MOST_TAG_CHARACTERS = 256
 NO_ISOLATION = "disabled"
 PROVISIONED = "active"
 _SIZE, _COUNT = "deployment.yml: instance_type", "deployment.yml: instance_count"
@@ -68,12 +66,13 @@ def preflight(
     *,
     online_deployment: str,
     removes: frozenset[str] = frozenset(),
-    traffic_after: Mapping[str, int] | None = None,
 ) -> tuple[Finding, ...]:
-    """Everything found, blockers first.
+    """Return all findings, blockers first.
 
-    `online_deployment` is the candidate's name, `removes` are the online deployments that are deleted before it is
-    created, `traffic_after` is what the rollout would write. `usage` is None when Azure did not tell it.
+    Args:
+        usage: Quota and usage of the region; None if Azure did not return them.
+        online_deployment: Name of the candidate.
+        removes: Online deployments that are deleted before the candidate is created.
     """
     gone = frozenset(name.lower() for name in removes)
     kept = tuple(one for one in endpoint.online_deployments if one.name.lower() not in gone)
@@ -82,7 +81,7 @@ def preflight(
     found = [
         *_workspace(network),
         *_immutable(spec, endpoint, network),
-        *_limits(spec, endpoint, kept, candidate, traffic_after or {}),
+        *_limits(spec, kept, candidate),
         *_clients(spec, endpoint),
     ]
     if not is_kubernetes:
@@ -143,11 +142,7 @@ def _immutable(spec: RolloutSpec, endpoint: EndpointState, network: NetworkFacts
 
 
 def _limits(
-    spec: RolloutSpec,
-    endpoint: EndpointState,
-    kept: tuple[OnlineDeploymentState, ...],
-    candidate: OnlineDeploymentState | None,
-    traffic_after: Mapping[str, int],
+    spec: RolloutSpec, kept: tuple[OnlineDeploymentState, ...], candidate: OnlineDeploymentState | None
 ) -> Iterator[Finding]:
     if candidate is None and len(kept) >= MOST_ONLINE_DEPLOYMENTS:
         yield _blocker(
@@ -160,13 +155,6 @@ def _limits(
             _COUNT,
             f"{spec.online_deployment.instance_count} is more than an online deployment can have, {MAX_INSTANCES}",
             "use a larger instance_type, or a second endpoint",
-        )
-    longest = max(len(traffic.encode(endpoint.traffic)), len(traffic.encode(traffic_after)))
-    if longest > MOST_TAG_CHARACTERS:
-        yield _blocker(
-            "endpoint: traffic",
-            f"takes {longest} characters in the tag that remembers it, and a tag has at most {MOST_TAG_CHARACTERS}",
-            "give the traffic to fewer online deployments",
         )
 
 

@@ -5,20 +5,8 @@ from enum import StrEnum
 
 from rollway.rollout import traffic
 from rollway.rollout.costs import CostClass, cost_class
-from rollway.rollout.lease import Lease, decode
-from rollway.rollout.state import (
-    CREATED_AT,
-    LAST,
-    LEASE,
-    PINNED,
-    PREVIOUS,
-    PROMOTED_AT,
-    REJECTED,
-    TAG_PREFIX,
-    EndpointState,
-    OnlineDeploymentState,
-    model_of,
-)
+from rollway.rollout.record import Lease, has_record
+from rollway.rollout.state import EndpointState, OnlineDeploymentState, model_of
 from rollway.spec import Frozen
 
 # A lease is renewed every third of its time; only its own machine's clock is exact.
@@ -34,8 +22,8 @@ class Role(StrEnum):
     LEFTOVER = "leftover"  # gets no requests, and costs the same
 
 
-class Outcome(StrEnum):
-    """How the last rollout of an endpoint ended, or that it has not."""
+class LastOutcome(StrEnum):
+    """How the last rollout of an endpoint ended, or that it is still running."""
 
     RUNNING = "running"
     PROMOTED = "promoted"
@@ -47,7 +35,7 @@ class Outcome(StrEnum):
 class LastRollout(Frozen):
     """The rollout that wrote to the endpoint last; `run` is its flow run and attempt, `at` a time in UTC."""
 
-    outcome: Outcome
+    outcome: LastOutcome
     run: str | None = None
     at: str | None = None
 
@@ -81,7 +69,7 @@ class EndpointStatus(Frozen):
     online_deployments: tuple[OnlineDeploymentStatus, ...] = ()
     live_since: str | None = None
     last_rollout: LastRollout | None = None
-    pinned: str | None = None
+    pause_reason: str = ""
     rejected: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()  # for which a person must look
 
@@ -115,18 +103,18 @@ def status_of(
 
     `newest` gives the newest version of each of `models_of`, by name. The lease's age is the time since its renewal.
     """
-    live = traffic.served_by(endpoint.traffic)
+    live, record = traffic.served_by(endpoint.traffic), endpoint.record
     main = endpoint.online_deployment(live[0]) if live else None
     last = _last_rollout(endpoint, lease_age_seconds)
     return EndpointStatus(
         name=endpoint.name,
-        is_ours=any(key.startswith(TAG_PREFIX) for key in endpoint.tags),
+        is_ours=has_record(endpoint.tags),
         provisioning_state=endpoint.provisioning_state,
         online_deployments=tuple(_status_of(one, endpoint, newest) for one in endpoint.online_deployments),
-        live_since=endpoint.tags.get(PROMOTED_AT) or (main.tags.get(CREATED_AT) if main else None),
+        live_since=record.promoted_at or (main.record.created_at if main else None),
         last_rollout=last,
-        pinned=endpoint.tags.get(PINNED) or None,
-        rejected=tuple(filter(None, endpoint.tags.get(REJECTED, "").split(","))),
+        pause_reason=record.pause_reason,
+        rejected=record.rejected,
         problems=tuple(_problems(endpoint, last)),
     )
 
@@ -145,7 +133,7 @@ def _status_of(
         instance_type=str(instance_type) if instance_type else None,
         instance_count=one.instance_count,
         cost=cost_class(str(instance_type) if instance_type else None, one.instance_count),
-        created_at=one.tags.get(CREATED_AT),
+        created_at=one.record.created_at,
     )
 
 
@@ -160,21 +148,20 @@ def _role(one: OnlineDeploymentState, endpoint: EndpointState) -> Role:
         return Role.LIVE
     if any(target.lower() == name and weight for target, weight in endpoint.mirror_traffic.items()):
         return Role.MIRROR
-    return Role.PREVIOUS if endpoint.tags.get(PREVIOUS, "").partition("=")[0].lower() == name else Role.LEFTOVER
+    previous = endpoint.record.previous
+    return Role.PREVIOUS if previous and previous.online_deployment.lower() == name else Role.LEFTOVER
 
 
 def _last_rollout(endpoint: EndpointState, lease_age_seconds: float | None) -> LastRollout | None:
-    held = decode(endpoint.tags.get(LEASE))
+    held, last = endpoint.record.lease, endpoint.record.last
     if held is not None:
         is_stale = _is_stale(held, endpoint, lease_age_seconds)
-        outcome = Outcome.INTERRUPTED if is_stale else Outcome.RUNNING
+        outcome = LastOutcome.INTERRUPTED if is_stale else LastOutcome.RUNNING
         return LastRollout(outcome=outcome, run=held.holder, at=held.renewed_at)
-    words = endpoint.tags.get(LAST, "").split(" ")
-    is_known = len(words) == 3 and words[0] in (Outcome.PROMOTED, Outcome.ABORTED)
-    run, at = (words[1], words[2]) if is_known else (None, None)
+    run, at = (last.attempt, last.at) if last else (None, None)
     if endpoint.is_unproven:
-        return LastRollout(outcome=Outcome.UNCONFIRMED, run=run, at=at)
-    return LastRollout(outcome=Outcome(words[0]), run=run, at=at) if is_known else None
+        return LastRollout(outcome=LastOutcome.UNCONFIRMED, run=run, at=at)
+    return LastRollout(outcome=LastOutcome(last.outcome.value), run=run, at=at) if last else None
 
 
 def _is_stale(held: Lease, endpoint: EndpointState, age_seconds: float | None) -> bool:
@@ -193,8 +180,8 @@ def _problems(endpoint: EndpointState, last: LastRollout | None) -> Iterator[str
         if one.is_failed:
             weight = endpoint.weight_of(one.name)
             yield f"{one.name} is {one.provisioning_state}{f', and gets {weight} % of the traffic' if weight else ''}"
-    if last is not None and last.outcome is Outcome.UNCONFIRMED:
+    if last is not None and last.outcome is LastOutcome.UNCONFIRMED:
         proven = traffic.describe(endpoint.proven_traffic)
         yield f"a rollout moved traffic and never proved it (before: {proven}); roll out again to repair it"
-    if last is not None and last.outcome is Outcome.INTERRUPTED:
+    if last is not None and last.outcome is LastOutcome.INTERRUPTED:
         yield f"the rollout {last.run} has given no sign of life since {last.at}; roll out again to repair it"

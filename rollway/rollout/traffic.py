@@ -34,22 +34,6 @@ def served_by(traffic: Mapping[str, int]) -> tuple[str, ...]:
     return tuple(sorted(weights, key=lambda name: (-weights[name], name)))
 
 
-def encode(traffic: Mapping[str, int]) -> str:
-    """A map as the value of a tag (Azure allows 256 characters): `blue=90,green=10`; empty for no traffic."""
-    return ",".join(f"{name}={weight}" for name, weight in sorted(_significant(traffic).items()))
-
-
-def decode(text: str) -> dict[str, int]:
-    """The inverse of `encode`; raises ValueError for anything that `encode` does not write."""
-    traffic = {}
-    for entry in filter(None, text.split(",")):
-        name, _, weight = entry.partition("=")
-        traffic[name] = int(weight)
-    if encode(traffic) != text:
-        raise ValueError(f"{text!r} is not an encoded traffic map")
-    return traffic
-
-
 def describe(traffic: Mapping[str, int]) -> str:
     """For people: `blue 90 %, green 10 %`, or `none`."""
     weights = _significant(traffic)

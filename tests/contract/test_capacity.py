@@ -16,7 +16,7 @@ from rollway.azure.session import Session, WorkspaceFacts
 from rollway.azure.session import connect as connect_to
 from rollway.azure.state import read_endpoint
 from rollway.rollout.preflight import NetworkFacts
-from rollway.rollout.state import CREATED_BY
+from rollway.rollout.record import CREATED_BY
 from rollway.settings import Workspace
 from tests.contract.conftest import create_endpoint, describe, error_of
 from tests.support.builders import planned, rollout_spec

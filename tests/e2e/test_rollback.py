@@ -25,7 +25,7 @@ def test_a_rollback_goes_to_what_is_there_or_rolls_it_out_anew_and_stays_there(w
     assert refused.returncode == 3, refused.stderr
     assert serving(world, name) == {second: 100}
     assert set(world.rest.online_deployments(name)) == {first, second}
-    assert "rollway:pinned" not in tags_with_values(world, name)
+    assert "rollway:paused" not in tags_with_values(world, name)
     assert tags_with_values(world, name)["rollway:last"].startswith("aborted ")
 
     # It passes: all traffic goes there without a failed request, and the watcher is stopped.
@@ -40,7 +40,7 @@ def test_a_rollback_goes_to_what_is_there_or_rolls_it_out_anew_and_stays_there(w
     assert list(dict.fromkeys(client.versions)) == ["2", "1"], "the answers change once, from version 2 to version 1"
     assert serving(world, name) == {first: 100}
     tags = tags_with_values(world, name)
-    assert tags["rollway:pinned"].startswith(f"rolled back to {first} ({name}:1) by ")
+    assert tags["rollway:paused"].startswith(f"rolled back to {first} ({name}:1) by ")
     assert tags["rollway:previous"] == f"{second}={name}:2"
     assert tags["rollway:lease"] == "free"
 
@@ -49,7 +49,7 @@ def test_a_rollback_goes_to_what_is_there_or_rolls_it_out_anew_and_stays_there(w
     anew = world.rollway("rollback", rollout.write())
     assert anew.returncode == 0, anew.stderr
     assert world.rest.score(name, {"data": [[1.0]]}).json()["model_version"] == "2"
-    assert tags_with_values(world, name)["rollway:pinned"].startswith(f"rolled back to model {name}:2 by ")
+    assert tags_with_values(world, name)["rollway:paused"].startswith(f"rolled back to model {name}:2 by ")
 
 
 def test_where_nothing_was_replaced_there_is_nothing_to_go_back_to(world: World, live: tuple[str, Rollout]) -> None:

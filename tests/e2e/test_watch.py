@@ -174,7 +174,7 @@ def test_versions_that_came_while_nobody_watched_make_one_rollout_of_the_newest(
 
 
 def test_a_schedule_leaves_a_pinned_endpoint_alone_and_a_person_does_not(watched: Watched) -> None:
-    watched.world.rest.set_tags(watched.name, {"rollway:pinned": "rolled back by a test"})
+    watched.world.rest.set_tags(watched.name, {"rollway:paused": "rolled back by a test"})
     watched.register("12")
     before, last = {run["id"] for run in watched.runs()}, watched.world.rest.last_request()
     path = f"/deployments/{watched.deployment_id}"

@@ -8,20 +8,10 @@ from typing import Any
 
 import yaml
 
-from rollway.rollout import traffic
 from rollway.rollout.plan import Action, Kind, Plan, plan
+from rollway.rollout.record import with_record
 from rollway.rollout.smoke import Measurement
-from rollway.rollout.state import (
-    CREATED_BY,
-    LEASE,
-    PREVIOUS,
-    PROVEN_TRAFFIC,
-    RUN,
-    WRITTEN_TRAFFIC,
-    EndpointState,
-    OnlineDeploymentState,
-    ResolvedAsset,
-)
+from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
 from rollway.spec import (
     AssetSpec,
     EndpointSpec,
@@ -164,11 +154,9 @@ def after(
 
 def _confirmed(made: Plan, state: EndpointState) -> EndpointState:
     # As the promotion is noted: before anything is deleted to which traffic could return.
-    encoded = traffic.encode(state.traffic)
-    tags = {**state.tags, WRITTEN_TRAFFIC: encoded, PROVEN_TRAFFIC: encoded, LEASE: "free"}
-    if made.previous is not None:
-        tags[PREVIOUS] = made.previous
-    return state.model_copy(update={"tags": tags})
+    record = state.record.proved(state.traffic).released()
+    record = record.replacing(made.previous) if made.previous else record
+    return state.model_copy(update={"tags": with_record(state.tags, record)})
 
 
 def _carried_out(action: Action, made: Plan, spec: RolloutSpec, state: EndpointState, run: str) -> EndpointState:
@@ -202,7 +190,8 @@ def _carried_out(action: Action, made: Plan, spec: RolloutSpec, state: EndpointS
             here[action.target] = _created(made, spec, run)
         case Kind.UPDATE:
             assert existing is not None
-            changed = {"tags": {**existing.tags, **made.tags, RUN: run}, "instance_count": made.instance_count}
+            tags = with_record({**existing.tags, **made.tags}, existing.record.changed(made.record, run))
+            changed = {"tags": tags, "instance_count": made.instance_count}
             here[existing.name] = existing.model_copy(update={**changed, "provisioning_state": "Succeeded"})
         case Kind.ADOPT | Kind.PROVE:
             assert existing is not None
@@ -211,9 +200,8 @@ def _carried_out(action: Action, made: Plan, spec: RolloutSpec, state: EndpointS
         case Kind.MOVE_TRAFFIC:
             assert existing is not None
             assert existing.is_succeeded, "traffic moves only to what is ready"
-            tags = {WRITTEN_TRAFFIC: traffic.encode(made.traffic_after), RUN: run}
-            tags[PROVEN_TRAFFIC] = traffic.encode(made.traffic_proven)
-            return state.model_copy(update={"traffic": made.traffic_after, "tags": {**state.tags, **tags}})
+            tags = with_record(state.tags, state.record.moved(run, made.traffic_after, made.traffic_proven))
+            return state.model_copy(update={"traffic": made.traffic_after, "tags": tags})
     return state.model_copy(update={"online_deployments": tuple(here.values())})
 
 
@@ -222,7 +210,7 @@ def _created(made: Plan, spec: RolloutSpec, run: str) -> OnlineDeploymentState:
         name=made.online_deployment,
         provisioning_state="Succeeded",
         instance_count=made.instance_count,
-        tags={**made.tags, RUN: run, CREATED_BY: run},
+        tags=with_record(made.tags, made.record.created(run, "2026-01-01T00:00:00+00:00")),
         model=made.model.id if made.model else None,
         environment=made.environment.id if made.environment else None,
         settings=spec.online_deployment.settings,

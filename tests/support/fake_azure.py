@@ -19,8 +19,7 @@ from azure.core.exceptions import (
 )
 
 from rollway.azure.session import Session
-from rollway.rollout.lease import Lease, decode
-from rollway.rollout.state import LEASE
+from rollway.rollout.record import LEASE, VERSION, EndpointRecord, Lease, with_record
 
 READS_UNTIL_DONE = 3
 OURS, THEIRS = "ours/1", "theirs/1"  # run attempts
@@ -73,22 +72,25 @@ class FakeAzure:
 
     @property
     def tags(self) -> dict[str, str]:
-        """The endpoint's tags but for the lease."""
+        """The endpoint's tags that have a value, except the lease and the record's format."""
         assert self.endpoint is not None
-        return {key: value for key, value in (self.endpoint.tags or {}).items() if key != LEASE}
+        return {
+            key: value for key, value in (self.endpoint.tags or {}).items() if value and key not in (LEASE, VERSION)
+        }
 
     @property
     def holder(self) -> str | None:
         """The run attempt that holds the lease."""
         assert self.endpoint is not None
-        held = decode((self.endpoint.tags or {}).get(LEASE))
+        held = EndpointRecord.of(self.endpoint.tags or {}).lease
         return held.holder if held else None
 
     def lease_to(self, holder: str, ttl_seconds: int = 300, renewed_at: str = "then") -> None:
         """Gives the lease to a run attempt, or renews it when `renewed_at` is another; no write."""
         assert self.endpoint is not None
+        tags = self.endpoint.tags or {}
         held = Lease(holder=holder, ttl_seconds=ttl_seconds, renewed_at=renewed_at)
-        self.endpoint.tags = {**(self.endpoint.tags or {}), LEASE: held.encode()}
+        self.endpoint.tags = with_record(tags, EndpointRecord.of(tags).claimed(held))
 
     def have_endpoint(self, state: str = "Succeeded", **values: Any) -> None:
         """Puts an endpoint there."""
@@ -142,8 +144,8 @@ class FakeAzure:
         def make() -> None:
             if self.endpoint is None:
                 raise ResourceNotFoundError(f"no endpoint {name}")
-            today, held = self.endpoint.tags or {}, decode(tags.get(LEASE))
-            others = sorted(key for key in tags if key != LEASE and tags[key] != today.get(key))
+            today, held = self.endpoint.tags or {}, EndpointRecord.of(tags).lease
+            others = sorted(key for key in tags if key not in (LEASE, VERSION) and tags[key] != today.get(key))
             self.writes.append(" ".join([f"lease to {held.holder}" if held else "lease free", *others]))
             self.start_operation(lambda: setattr(self.endpoint, "tags", dict(tags)))
 

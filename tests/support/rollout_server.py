@@ -29,6 +29,8 @@ from azure.storage.blob import ExponentialRetry
 from prefect import Task
 
 import tasks.abort
+import tasks.connect
+import tasks.plan
 import tasks.prepare
 import tasks.promote
 import tasks.provision
@@ -76,7 +78,7 @@ def hurry() -> None:
         (ExponentialRetry, "get_backoff_time", lambda policy, settings: of_storage(policy, settings) / SPEED),
     ):
         setattr(owner, name, replacement)
-    for module in (tasks.abort, tasks.prepare, tasks.promote, tasks.provision):
+    for module in (tasks.abort, tasks.connect, tasks.plan, tasks.prepare, tasks.promote, tasks.provision):
         for step in steps_of(module):
             if isinstance(step.retry_delay_seconds, list):
                 step.retry_delay_seconds = [delay / SPEED for delay in step.retry_delay_seconds]

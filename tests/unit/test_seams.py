@@ -1,5 +1,6 @@
 """The flow talks to a cloud, and does not know which."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,10 @@ def test_the_schema_file_is_the_one_that_the_code_gives(capsys: pytest.CaptureFi
     schema()
 
     assert capsys.readouterr().out == (ROOT / "deployments/schema/rollout.schema.json").read_text()
+
+
+def test_only_the_record_knows_the_names_of_its_tags() -> None:
+    code = [path for folder in ("flows", "tasks", "rollway") for path in (ROOT / folder).rglob("*.py")]
+    knowing = [str(path.relative_to(ROOT)) for path in code if re.search(r"""["'`]rollway:[a-z]""", path.read_text())]
+
+    assert [name for name in knowing if not name.startswith("rollway/emulator/")] == ["rollway/rollout/record.py"]

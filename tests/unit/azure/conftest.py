@@ -3,7 +3,7 @@
 import pytest
 
 from rollway.rollout.plan import Plan
-from rollway.rollout.state import CREATED_BY, RUN
+from rollway.rollout.record import CREATED_BY, RUN
 from rollway.spec import RolloutSpec
 from tests.support.builders import RolloutFolder, a_plan, rollout_spec
 from tests.support.fake_azure import OURS, FakeAzure

@@ -6,14 +6,23 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 
 from rollway.azure import abort as azure_abort
-from rollway.azure.abort import MOST_REJECTED, AbortResult
+from rollway.azure.abort import AbortResult
 from rollway.azure.endpoints import move_traffic
 from rollway.errors import ForeignChange, RequestRefused
-from rollway.rollout.state import CREATED_BY, LAST, LEASE, PROVEN_TRAFFIC, REJECTED, RUN, WRITTEN_TRAFFIC
+from rollway.rollout.record import (
+    CREATED_BY,
+    LAST,
+    LEASE,
+    MOST_REJECTED,
+    PROVEN_TRAFFIC,
+    REJECTED,
+    RUN,
+    WRITTEN_TRAFFIC,
+)
 from tests.support.builders import Clock
 from tests.support.fake_azure import OURS, THEIRS, FakeAzure, run
 
-GREEN_STAYS = "online deployment green stays without traffic (Succeeded), to go on with"
+GREEN_STAYS = "online deployment green stays without traffic (Succeeded), to continue with"
 RESTORED = "traffic restored: blue 100 %"
 ENDED = f"lease free {LAST}"
 
@@ -106,7 +115,7 @@ def test_one_that_no_rollout_created_is_not_deleted(held: FakeAzure) -> None:
 def test_one_that_still_comes_up_stays_and_its_state_is_told(held: FakeAzure) -> None:
     held.have("green", "Creating", tags={CREATED_BY: OURS, RUN: OURS})
 
-    assert abort(held).kept == ("online deployment green stays without traffic (Creating), to go on with",)
+    assert abort(held).kept == ("online deployment green stays without traffic (Creating), to continue with",)
 
 
 def test_traffic_that_was_moved_goes_back_and_the_online_deployment_stays(moved: FakeAzure) -> None:
@@ -273,7 +282,7 @@ def test_an_operation_that_keeps_the_lease_from_being_given_back_is_told(moved: 
 
     assert done == AbortResult(
         cleaned_up=(RESTORED,),
-        kept=(GREEN_STAYS, "the lease stays until the operation that is still running has ended"),
+        kept=(GREEN_STAYS, "the lease stays until the running operation has ended"),
         traffic_now={"blue": 100},
     )
     assert (moved.writes, moved.holder) == (["put endpoint {'blue': 100}"], OURS)
@@ -304,7 +313,7 @@ def test_an_abort_that_loses_the_lease_leaves_the_rest_to_the_other_rollout(move
     }
     assert (done.cleaned_up, moved.writes) == steps[call]
     assert done.kept == (
-        (told,) if retried else ("the lease stays until the operation that is still running has ended",)
+        (told,) if retried else ("the lease stays until the running operation has ended",)
     )
     assert moved.holder == THEIRS or not retried
 

@@ -125,7 +125,7 @@ def test_every_write_to_an_endpoint_ends_before_the_cancellation_goes_on(
         "delete endpoint": ("_delete_endpoint", lambda: endpoints.delete_endpoint(session, "diabetes", clock)),
         "patch endpoint": (
             "_patch_endpoint_tags",
-            lambda: lease.write_tags(session, "diabetes", OURS, {"a": "b"}, clock=clock),
+            lambda: lease.write_record(session, "diabetes", OURS, lambda record: record.paused("why"), clock=clock),
         ),
         "put": (
             "_put",

@@ -9,17 +9,19 @@ from rollway.azure.endpoints import confirm_promotion, ensure_endpoint, move_tra
 from rollway.azure.state import read_endpoint
 from rollway.errors import AnotherRollout, DeadlineExceeded, EndpointFailed, ForeignChange, LeaseLost, NotFound
 from rollway.rollout.plan import Plan
-from rollway.rollout.state import (
+from rollway.rollout.record import (
     CREATED_BY,
     LAST,
     LEASE,
-    PINNED,
+    PAUSED,
     PREVIOUS,
     PROMOTED_AT,
     PROVEN_TRAFFIC,
     REJECTED,
     RUN,
+    VERSION,
     WRITTEN_TRAFFIC,
+    Served,
 )
 from rollway.spec import RolloutSpec
 from tests.support.builders import Clock, rollout_spec
@@ -68,7 +70,7 @@ def test_an_endpoint_that_differs_is_changed_under_its_lease_and_keeps_its_traff
 
     assert azure.endpoint is not None
     assert (azure.endpoint.auth_mode, azure.traffic) == ("aad_token", {"blue": 100})
-    assert azure.endpoint.tags == {"team": "ml", "new": "tag", LEASE: "free"}
+    assert azure.endpoint.tags == {"team": "ml", "new": "tag", VERSION: "1", LEASE: "free"}
     assert azure.writes == [f"lease to {OURS}", "put endpoint {'blue': 100}"]
 
 
@@ -81,7 +83,7 @@ def test_an_endpoint_that_another_rollout_holds_is_not_changed(
     with pytest.raises(AnotherRollout, match="did not become free within 60 s") as caught:
         ensure(azure, rollout_spec(endpoint={"auth_mode": "aad_token"}))
 
-    assert caught.value.why == f"another rollout holds it: {THEIRS}, seen alive then"
+    assert caught.value.why == f"another rollout holds it: {THEIRS}, last renewed then"
     assert azure.writes == []
 
 
@@ -303,12 +305,14 @@ def test_what_is_read_back_must_be_what_was_written(held: FakeAzure) -> None:
     assert caught.value.hint
 
 
-def confirm(azure: FakeAzure, plan: Plan, pinned: str = "") -> None:
-    run(confirm_promotion(azure.session, plan, OURS, pinned=pinned, clock=Clock()))
+def confirm(azure: FakeAzure, plan: Plan, pause_reason: str = "") -> None:
+    run(confirm_promotion(azure.session, plan, OURS, pause_reason=pause_reason, clock=Clock()))
 
 
 def test_a_confirmed_promotion_is_proven_and_keeps_the_lease(held: FakeAzure, made: tuple[RolloutSpec, Plan]) -> None:
-    plan = made[1].model_copy(update={"previous": "blue=diabetes:1", "traffic_after": {"green": 100}})
+    plan = made[1].model_copy(
+        update={"previous": Served(online_deployment="blue", model="diabetes:1"), "traffic_after": {"green": 100}}
+    )
 
     confirm(held, plan)
 
@@ -319,11 +323,9 @@ def test_a_confirmed_promotion_is_proven_and_keeps_the_lease(held: FakeAzure, ma
         PROVEN_TRAFFIC: "green=100",
         WRITTEN_TRAFFIC: "green=100",
         PREVIOUS: "blue=diabetes:1",
-        PINNED: "",
-        REJECTED: "",
     }
     assert held.holder == OURS
-    written = f"{LAST} {PINNED} {PREVIOUS} {PROMOTED_AT} {PROVEN_TRAFFIC} {REJECTED} {WRITTEN_TRAFFIC}"
+    written = f"{LAST} {PREVIOUS} {PROMOTED_AT} {PROVEN_TRAFFIC} {WRITTEN_TRAFFIC}"
     assert held.writes == [f"lease to {OURS} {written}"]
     assert held.traffic == {"blue": 100}, "only tags are written"
 
@@ -351,13 +353,13 @@ def test_a_promotion_without_a_predecessor_keeps_the_one_that_is_known(
     assert held.tags[PREVIOUS] == "red=diabetes:0"
 
 
-def test_a_canary_pins_the_endpoint_until_the_next_promotion(held: FakeAzure, made: tuple[RolloutSpec, Plan]) -> None:
-    confirm(held, made[1], pinned="canary at 10 %")
-    assert held.tags[PINNED] == "canary at 10 %"
+def test_a_canary_pauses_the_endpoint_until_the_next_promotion(held: FakeAzure, made: tuple[RolloutSpec, Plan]) -> None:
+    confirm(held, made[1], pause_reason="canary at 10 %")
+    assert held.tags[PAUSED] == "canary at 10 %"
 
     held.lease_to(OURS)
     confirm(held, made[1])
-    assert held.tags[PINNED] == ""
+    assert PAUSED not in held.tags
 
 
 def test_a_promotion_is_not_confirmed_without_the_lease(azure: FakeAzure, made: tuple[RolloutSpec, Plan]) -> None:

@@ -11,7 +11,8 @@ from rollway.azure import lease
 from rollway.azure.lease import LONGEST_INTERVAL_SECONDS
 from rollway.azure.waiting import MOST_FAILED_WRITES
 from rollway.errors import AnotherRollout, AzureUnavailable, DeadlineExceeded, NotFound
-from rollway.rollout.state import LEASE, EndpointState
+from rollway.rollout.record import LEASE
+from rollway.rollout.state import EndpointState
 from tests.support.builders import Clock
 from tests.support.fake_azure import OURS, THEIRS, FakeAzure, run
 
@@ -203,7 +204,7 @@ def test_two_renewals_in_the_same_second_are_two_signs_of_life(
     asked = []
     monkeypatch.setattr(lease, "now", lambda timespec: (asked.append(timespec), next(times))[1])
 
-    assert lease.renewal(OURS) != lease.renewal(OURS)
+    assert lease.new_lease(OURS) != lease.new_lease(OURS)
     assert asked == ["milliseconds", "milliseconds"]
 
 
@@ -261,8 +262,8 @@ def test_a_wait_that_takes_too_long_says_who_holds_it(azure: FakeAzure) -> None:
     assert str(caught.value) == (
         "the endpoint 'diabetes' did not become free within 30 s\n"
         "  where: endpoint diabetes\n"
-        "  why: another rollout holds it: theirs/1, seen alive 12:00:00\n"
-        "  try: wait until that has ended, or see what holds it up, and run the rollout again"
+        "  why: another rollout holds it: theirs/1, last renewed 12:00:00\n"
+        "  try: wait until that has ended, or find out what delays it, and run the rollout again"
     )
     assert 30 <= clock.seconds <= 30 + LONGEST_INTERVAL_SECONDS
     assert azure.writes == []
@@ -288,7 +289,7 @@ def test_every_look_is_told_with_the_seconds_so_far(azure: FakeAzure) -> None:
     acquire(azure, on_progress=on_progress)
 
     looks = [next(group)[0] for _, group in itertools.groupby(seen, key=lambda one: one[0])]
-    assert looks == ["another rollout holds it: theirs/1, seen alive 12:00:00", "an operation is running: Updating"]
+    assert looks == ["another rollout holds it: theirs/1, last renewed 12:00:00", "an operation is running: Updating"]
     assert [seconds for _, seconds in seen] == sorted(seconds for _, seconds in seen)
     assert seen[0][1] == 0.0
 

@@ -113,7 +113,7 @@ async def a_rollout(azure: FakeAzure, run_id: str) -> None:
         run_id=run_id,
         clock=clock,
     )
-    await lease.release(azure.session, "diabetes", run_id, clock=clock)
+    await lease.try_release(azure.session, "diabetes", run_id, clock=clock)
 
 
 def interleave(rollouts: tuple[Rollout, Rollout], order: Iterable[bool], is_atomic: Callable[[str], bool]) -> None:

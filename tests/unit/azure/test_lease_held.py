@@ -9,9 +9,13 @@ import pytest
 
 from rollway.azure import lease
 from rollway.errors import Busy, LeaseLost
-from rollway.rollout.state import LEASE
+from rollway.rollout.record import LEASE, PAUSED, EndpointRecord
 from tests.support.builders import Clock
 from tests.support.fake_azure import OURS, THEIRS, FakeAzure, run
+
+
+def pause(record: EndpointRecord) -> EndpointRecord:
+    return record.paused("why")
 
 
 def test_one_that_has_expired_but_was_not_taken_is_still_its_holders(azure: FakeAzure) -> None:
@@ -35,29 +39,29 @@ def test_the_lease_of_another_attempt_is_not_ours(azure: FakeAzure) -> None:
 
 
 @pytest.mark.parametrize("tags", [{}, {LEASE: "free"}], ids=["vanished", "given back"])
-def test_no_tag_is_written_without_a_lease(azure: FakeAzure, tags: dict[str, str]) -> None:
+def test_no_record_is_written_without_a_lease(azure: FakeAzure, tags: dict[str, str]) -> None:
     azure.have_endpoint(tags=tags)
 
     with pytest.raises(LeaseLost) as caught:
-        run(lease.write_tags(azure.session, "diabetes", OURS, {"new": "tag"}, clock=Clock()))
+        run(lease.write_record(azure.session, "diabetes", OURS, pause, clock=Clock()))
 
     assert caught.value.why == "its lease was given back or removed"
     assert azure.writes == []
 
 
-def release(azure: FakeAzure, tags: dict[str, str] | None = None) -> bool:
-    return run(lease.release(azure.session, "diabetes", OURS, tags, clock=Clock()))
+def release(azure: FakeAzure, change: lease.ChangeRecord = lambda record: record) -> bool:
+    return run(lease.release(azure.session, "diabetes", OURS, change, clock=Clock()))
 
 
 def test_giving_back_frees_the_endpoint_and_keeps_its_tags(held: FakeAzure) -> None:
-    assert release(held, {"new": "tag"})
+    assert release(held, pause)
 
-    assert (held.holder, held.tags) == (None, {"team": "ml", "new": "tag"})
-    assert held.writes == ["lease free new"]
+    assert (held.holder, held.tags) == (None, {"team": "ml", PAUSED: "why"})
+    assert held.writes == [f"lease free {PAUSED}"]
 
 
 def test_giving_back_what_was_given_back_writes_nothing(azure: FakeAzure) -> None:
-    assert not release(azure, {"new": "tag"})
+    assert not release(azure, pause)
     assert azure.writes == []
 
 

@@ -18,7 +18,7 @@ from rollway.azure.online_deployments import (
 from rollway.azure.state import read_online_deployment
 from rollway.errors import DeadlineExceeded, ForeignChange, LeaseLost, ProvisioningFailed
 from rollway.rollout.plan import Plan
-from rollway.rollout.state import CREATED_BY, RUN
+from rollway.rollout.record import CREATED_BY, RUN
 from rollway.spec import RolloutSpec
 from tests.support.builders import Clock
 from tests.support.fake_azure import OURS, THEIRS, FakeAzure, run

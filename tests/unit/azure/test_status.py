@@ -12,9 +12,8 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from rollway.azure.session import Session
 from rollway.azure.status import read_status
 from rollway.errors import NotFound, RollwayError
-from rollway.rollout.lease import Lease
-from rollway.rollout.state import LEASE, MODEL
-from rollway.rollout.status import Outcome
+from rollway.rollout.record import LEASE, MODEL
+from rollway.rollout.status import LastOutcome
 from tests.support.fake_azure import run
 
 
@@ -125,10 +124,12 @@ def test_a_model_without_versions_has_no_newest_one(workspace: Workspace, troubl
     assert run(read_status(workspace.session, ["a"])).endpoints[0].online_deployments[0].newest is None
 
 
-@pytest.mark.parametrize(("minutes", "outcome"), [(1, Outcome.RUNNING), (11, Outcome.INTERRUPTED)])
-def test_the_age_of_a_lease_is_counted_from_its_renewal(workspace: Workspace, minutes: int, outcome: Outcome) -> None:
+@pytest.mark.parametrize(("minutes", "outcome"), [(1, LastOutcome.RUNNING), (11, LastOutcome.INTERRUPTED)])
+def test_the_age_of_a_lease_is_counted_from_its_renewal(
+    workspace: Workspace, minutes: int, outcome: LastOutcome
+) -> None:
     renewed = (datetime.now(UTC) - timedelta(minutes=minutes)).isoformat(timespec="seconds")
-    workspace.endpoints["a"] = {LEASE: Lease(holder="run/1", ttl_seconds=300, renewed_at=renewed).encode()}
+    workspace.endpoints["a"] = {LEASE: f"run/1 300 {renewed}"}
 
     last = run(read_status(workspace.session, ["a"])).endpoints[0].last_rollout
 
@@ -142,4 +143,4 @@ def test_a_lease_without_a_time_is_taken_as_alive(workspace: Workspace) -> None:
     last = run(read_status(workspace.session, ["a"])).endpoints[0].last_rollout
 
     assert last is not None
-    assert last.outcome is Outcome.RUNNING
+    assert last.outcome is LastOutcome.RUNNING

@@ -171,15 +171,17 @@ def test_a_live_version_that_was_deleted_is_replaced(watched: Watched, following
     assert (finding.verdict, finding.version) == (Verdict.START, "1")
 
 
-def test_tags_on_the_endpoint_reject_versions_and_pin_what_is_live(watched: Watched, following: RolloutFolder) -> None:
+def test_the_record_rejects_versions_and_pauses_what_is_live(
+    watched: Watched, following: RolloutFolder
+) -> None:
     for version in ("1", "2", "3"):
         watched.models.have(version, int(version))
-    watched.serve("1", **{"rollway:rejected": "diabetes:3", "rollway:pinned": "rolled back"})
+    watched.serve("1", **{"rollway:rejected": "diabetes:3", "rollway:paused": "rolled back"})
 
     finding = watched.look(following)
 
     assert finding is not None
-    assert (finding.verdict, finding.version, finding.reason) == (Verdict.PINNED, "2", "2 waits: rolled back")
+    assert (finding.verdict, finding.version, finding.reason) == (Verdict.PAUSED, "2", "2 waits: rolled back")
 
 
 def test_a_registrys_model_is_looked_for_in_the_registry(watched: Watched, folder: RolloutFolder) -> None:

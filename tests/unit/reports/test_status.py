@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from rollway.reports.status import plain, show
-from rollway.rollout.state import LAST, LEASE, PINNED, PREVIOUS, REJECTED
+from rollway.rollout.record import LAST, LEASE, PAUSED, PREVIOUS, REJECTED
 from rollway.rollout.status import WorkspaceStatus, status_of
 from tests.unit.rollout.test_status import AT, endpoint, foreign, one
 
@@ -27,7 +27,7 @@ EVERYTHING = WorkspaceStatus(
                 one("b", model="churn:10"),
                 traffic={"a": 90, "b": 10},
                 mirror_traffic={"b": 0},
-                tags={PINNED: "canary", REJECTED: "churn:11"},
+                tags={PAUSED: "canary", REJECTED: "churn:11"},
             ).model_copy(update={"name": "churn"}),
             {"churn": "11"},
         ),
@@ -53,7 +53,7 @@ def test_a_pipe_gets_a_line_per_endpoint_and_a_line_per_problem() -> None:
             "a 90 %, b 10 %",
             "churn:9 (newest is 11), churn:10 (newest is 11)",
             AT,
-            "- (pinned: canary; rejected: churn:11)",
+            "- (paused: canary; rejected: churn:11)",
             "-",
         ],
         ["other (not Rollway's)", "nothing", "-", "-", "-", "x (unknown cost: 1 x unknown size)"],

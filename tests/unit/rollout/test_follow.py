@@ -23,6 +23,7 @@ from rollway.rollout.follow import (
     parse_reference,
     rejected_versions,
 )
+from rollway.rollout.record import EndpointRecord
 from rollway.rollout.state import EndpointState, OnlineDeploymentState
 from rollway.spec import AssetSpec, Follow, FreezeWindow, RolloutSpec
 from tests.support.builders import WORKSPACE_ID, rollout_spec
@@ -161,7 +162,7 @@ def test_a_version_that_breaks_a_rule_is_skipped_for_the_next_one(
 
 
 def test_a_rejected_version_is_skipped_and_a_newer_one_is_tried() -> None:
-    rejected = tuple(rejected_versions({"rollway:rejected": "Diabetes:2, diabetes:4"}))
+    rejected = tuple(rejected_versions(EndpointRecord(rejected=("Diabetes:2", "diabetes:4"))))
 
     assert chosen(choose(version("1"), version("2", 1), rejected=rejected)) == "1"
     assert chosen(choose(version("1"), version("2", 1), version("3", 2), rejected=rejected)) == "3"
@@ -223,13 +224,13 @@ def test_an_unknown_model_is_no_error() -> None:
 
 
 def test_a_rollback_stops_the_watcher_until_a_person_rolls_out_again() -> None:
-    tags = {"rollway:pinned": "rolled back from 2 by Ann"}
+    tags = {"rollway:paused": "rolled back from 2 by Ann"}
 
     waits = found(endpoint_with(("1", 100), tags=tags), version("1"), version("2", 1))
     nothing_new = found(endpoint_with(("2", 100), tags=tags), version("1"), version("2", 1))
-    goes_on = found(endpoint_with(("1", 100), tags={"rollway:pinned": ""}), version("1"), version("2", 1))
+    goes_on = found(endpoint_with(("1", 100), tags={"rollway:paused": ""}), version("1"), version("2", 1))
 
-    assert (waits.verdict, waits.reason) == (Verdict.PINNED, "2 waits: rolled back from 2 by Ann")
+    assert (waits.verdict, waits.reason) == (Verdict.PAUSED, "2 waits: rolled back from 2 by Ann")
     assert nothing_new.verdict is Verdict.UP_TO_DATE
     assert goes_on.verdict is Verdict.START
 

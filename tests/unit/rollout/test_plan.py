@@ -5,15 +5,8 @@ from typing import Any
 import pytest
 
 from rollway.rollout.plan import Change, Kind, Plan
-from rollway.rollout.state import (
-    CODE,
-    FINGERPRINT,
-    LEASE,
-    MODEL,
-    EndpointState,
-    OnlineDeploymentState,
-    ResolvedAsset,
-)
+from rollway.rollout.record import FINGERPRINT, LEASE, VERSION, Served
+from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
 from rollway.spec import AssetSpec, RolloutSpec
 from tests.support.builders import a_plan, after, asset, online_deployment_spec, planned, rollout_spec
 
@@ -31,19 +24,15 @@ def test_the_first_rollout_creates_the_endpoint_and_says_so() -> None:
 def test_the_tags_carry_what_a_later_run_needs() -> None:
     made = planned(rollout_spec(tags={"team": "ml", "empty": ""}))
 
-    assert made.tags == {
-        "team": "ml",
-        "empty": "",
-        FINGERPRINT: made.fingerprint,
-        CODE: "c0dec0dec0de",
-        MODEL: "diabetes:1",
-    }
+    assert made.tags == {"team": "ml", "empty": ""}
+    assert (made.record.code, made.record.model) == ("c0dec0dec0de", "diabetes:1")
+    assert len(made.record.fingerprint) == 64
 
 
-def test_tags_for_what_there_is_not_are_left_out() -> None:
+def test_what_there_is_not_is_not_remembered() -> None:
     made = planned(rollout_spec(code_sha256=None), model=None)
 
-    assert set(made.tags) == {FINGERPRINT}
+    assert set(made.record.tags()) == {VERSION, FINGERPRINT}
 
 
 def test_a_new_model_version_is_a_new_online_deployment_with_the_reason() -> None:
@@ -58,7 +47,7 @@ def test_a_new_model_version_is_a_new_online_deployment_with_the_reason() -> Non
         (Kind.MOVE_TRAFFIC, made.online_deployment),
         (Kind.RETIRE, old),
     ]
-    assert (made.replaces, made.previous) == ((old,), f"{old}=diabetes:1")
+    assert (made.replaces, made.previous) == ((old,), Served(online_deployment=old, model="diabetes:1"))
     reasons = {change.field: (change.today, change.wanted) for change in changes_of(made, Kind.CREATE)}
     assert reasons["model"] == ("diabetes:1", "diabetes:2")
     assert set(reasons) == {"online deployment", "model"}
@@ -256,7 +245,7 @@ def test_a_lease_that_nobody_gave_back_is_a_reason_to_look_again() -> None:
     made = a_plan(spec, held)
 
     assert [(one.kind, one.target) for one in made.actions] == [(Kind.TAKE_OVER, "diabetes")]
-    assert "dead/1 has not given it back" in made.actions[0].why
+    assert "dead/1 still holds it" in made.actions[0].why
 
 
 def test_what_somebody_changed_on_ours_is_told_but_not_undone() -> None:

@@ -7,17 +7,15 @@ from hypothesis import strategies as st
 
 from rollway.rollout import traffic
 from rollway.rollout.plan import Kind, Plan
-from rollway.rollout.state import (
+from rollway.rollout.record import (
     CREATED_BY,
     FINGERPRINT,
     LEASE,
     PREVIOUS,
-    PROVEN_TRAFFIC,
     RUN,
-    WRITTEN_TRAFFIC,
-    EndpointState,
-    OnlineDeploymentState,
+    EndpointRecord,
 )
+from rollway.rollout.state import EndpointState, OnlineDeploymentState
 from rollway.spec import NAME_RULE, RolloutSpec
 from tests.support.builders import after, planned, rollout_spec
 
@@ -62,7 +60,7 @@ def endpoints(draw: st.DrawFn, spec: RolloutSpec) -> EndpointState:
     tags = draw(TAGS)
     if draw(st.booleans()):  # a rollout moved traffic; whether this is what it wrote, is another question
         written = draw(st.sampled_from([live, {"blue": 100}]))
-        tags |= {WRITTEN_TRAFFIC: traffic.encode(written), PROVEN_TRAFFIC: traffic.encode(before), RUN: "dead/1"}
+        tags |= EndpointRecord().moved("dead/1", written, before).tags()
         there = tuple(one.model_copy(update={"tags": {**one.tags, CREATED_BY: "dead/1"}}) for one in there)
     tags[LEASE] = draw(st.sampled_from(["free", "dead/1 300 2026-01-01T00:00:00+00:00"]))
     if draw(st.booleans()):
@@ -84,7 +82,7 @@ def online_deployments(draw: st.DrawFn, name: str, wanted: Plan) -> OnlineDeploy
     """One that this rollout, another rollout or somebody else has made."""
     tags = draw(st.sampled_from([{}, {CREATED_BY: "dead/1", RUN: "dead/1"}]))
     if name == wanted.online_deployment or draw(st.booleans()):
-        tags = {**tags, **draw(st.sampled_from([wanted.tags, {FINGERPRINT: "other"}, {}]))}
+        tags = {**tags, **draw(st.sampled_from([wanted.record.tags(), {FINGERPRINT: "other"}, {}]))}
     return OnlineDeploymentState(
         name=name, provisioning_state=draw(STATES), instance_count=draw(st.integers(1, 3)), tags=tags
     )

@@ -334,22 +334,6 @@ def test_a_kubernetes_endpoint_has_no_virtual_machines_and_no_network_of_azures(
     assert preflight(spec, ABSENT, network, None, online_deployment="new") == ()
 
 
-LONG = {f"{'x' * 30}-{number}": 10 for number in range(10)}
-
-
-@pytest.mark.parametrize(
-    ("today", "after", "is_too_long"),
-    [({"blue": 100}, {"green": 100}, False), (LONG, {"green": 100}, True), ({"blue": 100}, LONG, True)],
-    ids=["short", "today", "after"],
-)
-def test_traffic_that_no_tag_can_remember_is_a_blocker(
-    today: dict[str, int], after: dict[str, int], is_too_long: bool
-) -> None:
-    assert found(endpoint=an_endpoint(traffic=today), traffic_after=after) == (
-        [("blocker", "endpoint: traffic")] if is_too_long else []
-    )
-
-
 def test_blockers_stop_the_rollout_and_every_finding_is_said() -> None:
     everything = findings(
         a_spec({"public_network_access": "disabled"}), network=a_network(is_v1_legacy=True, isolation_mode="x")

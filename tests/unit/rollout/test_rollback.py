@@ -6,8 +6,7 @@ import pytest
 
 from rollway.errors import ConfigurationError, ForeignChange, NotFound
 from rollway.rollout.plan import Kind, Plan
-from rollway.rollout.rollback import Target, choose, hold, plan_rollback, require_way_back
-from rollway.rollout.state import (
+from rollway.rollout.record import (
     CREATED_AT,
     FINGERPRINT,
     MODEL,
@@ -15,9 +14,10 @@ from rollway.rollout.state import (
     PROVEN_TRAFFIC,
     RUN,
     WRITTEN_TRAFFIC,
-    EndpointState,
-    OnlineDeploymentState,
+    Served,
 )
+from rollway.rollout.rollback import Target, choose, hold, plan_rollback, require_way_back
+from rollway.rollout.state import EndpointState, OnlineDeploymentState
 from tests.support.builders import WORKSPACE_ID, a_plan, after, rollout_spec
 
 LAST_PROMOTION = {PREVIOUS: "blue=diabetes:2"}
@@ -90,7 +90,7 @@ def test_after_a_rollout_that_was_never_proven_the_proven_one_is_what_served_bef
     [
         (endpoint(tags={}), None, NotFound, "there is nothing to go back to"),
         (
-            endpoint(tags={WRITTEN_TRAFFIC: "green=100", PROVEN_TRAFFIC: ""}),
+            endpoint(tags={WRITTEN_TRAFFIC: "green=100", PROVEN_TRAFFIC: "none"}),
             None,
             NotFound,
             "there is nothing to go back to",
@@ -106,19 +106,19 @@ def test_after_a_rollout_that_was_never_proven_the_proven_one_is_what_served_bef
             endpoint(),
             "green",
             ConfigurationError,
-            "there is nothing to go back to: 'green' serves everything already",
+            "there is nothing to go back to: 'green' already has all traffic",
         ),
         (
             endpoint(),
             "3",
             ConfigurationError,
-            "there is nothing to go back to: 'green' serves everything already",
+            "there is nothing to go back to: 'green' already has all traffic",
         ),
         (
             endpoint(one("green", "3"), tags={PREVIOUS: "blue="}),
             None,
             NotFound,
-            "'blue' is gone, and it is not known which model version it served",
+            "'blue' is gone, and its model version is unknown",
         ),
     ],
     ids=["first", "first, unproven", "no endpoint", "canary", "live", "live version", "no model"],
@@ -139,8 +139,8 @@ def test_the_plan_moves_all_traffic_to_it_and_deletes_nothing() -> None:
     assert kinds(made) == [Kind.GO_BACK, Kind.MOVE_TRAFFIC]
     assert (made.online_deployment, made.traffic_before, made.traffic_after) == ("blue", {"green": 100}, {"blue": 100})
     assert made.traffic_proven == {"green": 100}
-    assert made.previous == "green=diabetes:3"
-    assert (str(made.model), str(made.environment), made.fingerprint) == ("diabetes:2", "inference:4", "f2")
+    assert made.previous == Served(online_deployment="green", model="diabetes:3")
+    assert (str(made.model), str(made.environment), made.record.fingerprint) == ("diabetes:2", "inference:4", "f2")
     assert (made.written_by, made.moved_by) == ("run2/1", None)
 
 
@@ -149,7 +149,7 @@ def test_a_canary_is_ended_by_going_back_to_the_other() -> None:
 
     assert kinds(made) == [Kind.GO_BACK, Kind.MOVE_TRAFFIC]
     assert made.traffic_after == {"blue": 100}
-    assert made.previous == "green=diabetes:3"
+    assert made.previous == Served(online_deployment="green", model="diabetes:3")
 
 
 def test_it_gets_as_many_instances_as_what_serves_now_and_never_fewer_than_it_has() -> None:
@@ -157,7 +157,7 @@ def test_it_gets_as_many_instances_as_what_serves_now_and_never_fewer_than_it_ha
     enough = plan_rollback(endpoint(one("blue", "2", instance_count=5), one("green", "3", instance_count=3)), "blue")
 
     assert kinds(more) == [Kind.GO_BACK, Kind.UPDATE, Kind.MOVE_TRAFFIC]
-    assert (more.instance_count, more.tags, more.written_by) == (3, one("blue", "2").tags, None)
+    assert (more.instance_count, more.record, more.written_by) == (3, one("blue", "2").record, None)
     assert (kinds(enough), enough.instance_count) == ([Kind.GO_BACK, Kind.MOVE_TRAFFIC], 5)
 
 
@@ -167,7 +167,11 @@ def test_traffic_that_is_back_already_but_was_never_tested_is_only_tested() -> N
     made = plan_rollback(endpoint(traffic={"blue": 100}, tags=tags), "blue")
 
     assert kinds(made) == [Kind.GO_BACK, Kind.PROVE]
-    assert (made.traffic_proven, made.moved_by, made.previous) == ({"green": 100}, "dead/1", "green=diabetes:3")
+    assert (made.traffic_proven, made.moved_by, made.previous) == (
+        {"green": 100},
+        "dead/1",
+        Served(online_deployment="green", model="diabetes:3"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -214,8 +218,8 @@ def test_a_new_rollout_of_the_model_version_leads_back() -> None:
         (
             a_plan(endpoint=after(a_plan(), rollout_spec(), EndpointState(name="diabetes"))),
             ANEW,
-            "rolling out model diabetes:2 anew changes nothing",
-            "what served before differs in its files, and it is gone",
+            "rolling out model diabetes:2 again changes nothing",
+            "the previous online deployment had other files, and it is gone",
         ),
     ],
     ids=["other model", "no model", "nothing changes"],
@@ -231,12 +235,12 @@ def kinds(plan: Plan) -> list[Kind]:
     return [action.kind for action in plan.actions]
 
 
-def test_what_nobody_asked_for_is_not_done_on_a_pinned_endpoint_and_says_why() -> None:
+def test_what_nobody_asked_for_is_not_done_on_a_paused_endpoint_and_says_why() -> None:
     held = hold(a_plan(), "rolled back to blue")
 
     assert held.is_no_op
     assert held.traffic_after == held.traffic_before
     assert [str(one) for one in held.findings] == [
-        "endpoint diabetes: a schedule changes nothing while it is pinned: rolled back to blue"
+        "endpoint diabetes: it is paused, and a schedule leaves it alone: rolled back to blue"
     ]
     assert hold(held, "again") == held, "where nothing is to do nothing is held"

@@ -5,14 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollway.rollout import traffic
-from rollway.rollout.state import (
-    PROVEN_TRAFFIC,
-    WRITTEN_TRAFFIC,
-    EndpointState,
-    OnlineDeploymentState,
-    ResolvedAsset,
-    is_settled,
-)
+from rollway.rollout.record import PROVEN_TRAFFIC, WRITTEN_TRAFFIC, EndpointRecord
+from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset, is_settled
 
 NAMES = ("blue", "green", "red")
 MAPS = st.dictionaries(st.sampled_from(NAMES), st.integers(0, 100))
@@ -47,7 +41,7 @@ def test_traffic_that_was_moved_and_proved_stays() -> None:
 
 
 def test_the_first_traffic_ever_returns_to_none() -> None:
-    state = an_endpoint({"green": 100}, written="green=100", proven="")
+    state = an_endpoint({"green": 100}, written="green=100", proven="none")
 
     assert (state.is_unproven, state.proven_traffic) == (True, {})
 
@@ -86,7 +80,8 @@ def test_letter_case_of_names_does_not_count() -> None:
 def test_proven_traffic_is_always_todays_or_the_one_in_the_tag(
     today: dict[str, int], written: dict[str, int], proven: dict[str, int], there: set[str]
 ) -> None:
-    state = an_endpoint(today, traffic.encode(written), traffic.encode(proven), tuple(sorted(there)))
+    tags = EndpointRecord().moved("run/1", written, proven).tags()
+    state = an_endpoint(today, tags[WRITTEN_TRAFFIC], tags[PROVEN_TRAFFIC], tuple(sorted(there)))
 
     assert state.is_unproven is not traffic.is_same(state.proven_traffic, today)
     if state.is_unproven:

@@ -5,25 +5,23 @@ from typing import Any
 import pytest
 
 from rollway.rollout.costs import CostClass
-from rollway.rollout.lease import Lease
-from rollway.rollout.state import (
+from rollway.rollout.record import (
     CREATED_AT,
     LAST,
     LEASE,
     MODEL,
-    PINNED,
+    PAUSED,
     PREVIOUS,
     PROMOTED_AT,
     PROVEN_TRAFFIC,
     REJECTED,
     WRITTEN_TRAFFIC,
-    EndpointState,
-    OnlineDeploymentState,
 )
+from rollway.rollout.state import EndpointState, OnlineDeploymentState
 from rollway.rollout.status import (
     EndpointStatus,
+    LastOutcome,
     LastRollout,
-    Outcome,
     Role,
     WorkspaceStatus,
     models_of,
@@ -32,7 +30,7 @@ from rollway.rollout.status import (
 from tests.support.builders import WORKSPACE_ID
 
 AT = "2026-01-02T03:04:05+00:00"
-HELD = Lease(holder="run/1", ttl_seconds=300, renewed_at=AT).encode()
+HELD = f"run/1 300 {AT}"
 UNPROVEN = {WRITTEN_TRAFFIC: "green=100", PROVEN_TRAFFIC: "blue=100"}
 
 
@@ -135,10 +133,10 @@ def test_live_since_the_last_promotion_or_else_since_it_was_created() -> None:
 
 
 def test_pins_and_rejected_versions_are_passed_on() -> None:
-    seen = status_of(endpoint(tags={PINNED: "rolled back", REJECTED: "diabetes:4,diabetes:5"}), {})
+    seen = status_of(endpoint(tags={PAUSED: "rolled back", REJECTED: "diabetes:4,diabetes:5"}), {})
 
-    assert (seen.is_ours, seen.pinned, seen.rejected) == (True, "rolled back", ("diabetes:4", "diabetes:5"))
-    assert status_of(endpoint(tags={PINNED: "", REJECTED: ""}), {}).pinned is None
+    assert (seen.is_ours, seen.pause_reason, seen.rejected) == (True, "rolled back", ("diabetes:4", "diabetes:5"))
+    assert status_of(endpoint(tags={PAUSED: "", REJECTED: ""}), {}).pause_reason == ""
 
 
 @pytest.mark.parametrize(
@@ -146,22 +144,22 @@ def test_pins_and_rejected_versions_are_passed_on() -> None:
     [
         ({}, None, None),
         ({LAST: "nonsense"}, None, None),
-        ({LAST: f"promoted run/1 {AT}"}, None, LastRollout(outcome=Outcome.PROMOTED, run="run/1", at=AT)),
-        ({LAST: f"aborted run/2 {AT}"}, None, LastRollout(outcome=Outcome.ABORTED, run="run/2", at=AT)),
+        ({LAST: f"promoted run/1 {AT}"}, None, LastRollout(outcome=LastOutcome.PROMOTED, run="run/1", at=AT)),
+        ({LAST: f"aborted run/2 {AT}"}, None, LastRollout(outcome=LastOutcome.ABORTED, run="run/2", at=AT)),
         (
             {LAST: "aborted run/0 x", LEASE: HELD},
             10.0,
-            LastRollout(outcome=Outcome.RUNNING, run="run/1", at=AT),
+            LastRollout(outcome=LastOutcome.RUNNING, run="run/1", at=AT),
         ),
-        ({LEASE: HELD}, None, LastRollout(outcome=Outcome.RUNNING, run="run/1", at=AT)),
-        ({LEASE: HELD}, 600.0, LastRollout(outcome=Outcome.RUNNING, run="run/1", at=AT)),
-        ({LEASE: HELD}, 601.0, LastRollout(outcome=Outcome.INTERRUPTED, run="run/1", at=AT)),
-        ({**UNPROVEN, LEASE: HELD}, 10.0, LastRollout(outcome=Outcome.RUNNING, run="run/1", at=AT)),
-        ({**UNPROVEN, LEASE: "free"}, None, LastRollout(outcome=Outcome.UNCONFIRMED)),
+        ({LEASE: HELD}, None, LastRollout(outcome=LastOutcome.RUNNING, run="run/1", at=AT)),
+        ({LEASE: HELD}, 600.0, LastRollout(outcome=LastOutcome.RUNNING, run="run/1", at=AT)),
+        ({LEASE: HELD}, 601.0, LastRollout(outcome=LastOutcome.INTERRUPTED, run="run/1", at=AT)),
+        ({**UNPROVEN, LEASE: HELD}, 10.0, LastRollout(outcome=LastOutcome.RUNNING, run="run/1", at=AT)),
+        ({**UNPROVEN, LEASE: "free"}, None, LastRollout(outcome=LastOutcome.UNCONFIRMED)),
         (
             {**UNPROVEN, LAST: f"aborted run/2 {AT}"},
             None,
-            LastRollout(outcome=Outcome.UNCONFIRMED, run="run/2", at=AT),
+            LastRollout(outcome=LastOutcome.UNCONFIRMED, run="run/2", at=AT),
         ),
     ],
 )
@@ -176,7 +174,7 @@ def test_a_rollout_is_not_called_interrupted_while_azure_works_for_it() -> None:
 
     seen = status_of(endpoint(*behind, tags={LEASE: HELD}), {}, 9999.0)
 
-    assert seen.last_rollout == LastRollout(outcome=Outcome.RUNNING, run="run/1", at=AT)
+    assert seen.last_rollout == LastRollout(outcome=LastOutcome.RUNNING, run="run/1", at=AT)
     assert seen.problems == ()
 
 

@@ -11,27 +11,6 @@ MAPS = st.dictionaries(NAMES, st.integers(0, 100), max_size=6)
 
 
 @given(MAPS)
-def test_what_is_encoded_is_decoded_to_the_same_traffic(weights: dict[str, int]) -> None:
-    assert traffic.is_same(traffic.decode(traffic.encode(weights)), weights)
-
-
-@given(MAPS)
-def test_an_encoded_map_does_not_depend_on_the_order_of_its_entries(weights: dict[str, int]) -> None:
-    assert traffic.encode(dict(reversed(weights.items()))) == traffic.encode(weights)
-
-
-def test_no_traffic_is_the_empty_text() -> None:
-    assert traffic.encode({"blue": 0}) == ""
-    assert traffic.decode("") == {}
-
-
-@pytest.mark.parametrize("text", ["blue", "blue=", "blue=x", "blue=0", "blue=1,", "Blue=1", "b=1,a=2", "b= 1"])
-def test_text_that_encode_does_not_write_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
-        traffic.decode(text)
-
-
-@given(MAPS)
 def test_letter_case_and_entries_without_weight_do_not_count(weights: dict[str, int]) -> None:
     other = {name.upper(): weight for name, weight in weights.items()} | {"absent": 0}
 

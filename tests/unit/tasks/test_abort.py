@@ -22,7 +22,7 @@ from rollway.errors import (
 )
 from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.preflight import Finding, Severity
-from rollway.rollout.state import CREATED_BY, REJECTED, RUN
+from rollway.rollout.record import CREATED_BY, REJECTED, RUN
 from rollway.settings import Workspace
 from tasks import abort
 from tests.support.builders import Clock, a_plan, rollout_spec
