@@ -1,4 +1,4 @@
-"""The fingerprint: the hash of everything that decides what an online deployment *is*."""
+"""The fingerprint: a hash of everything that decides what an online deployment *is*."""
 
 import hashlib
 import json
@@ -13,9 +13,9 @@ SUFFIX_LENGTH = 8
 
 
 def fingerprint(spec: OnlineDeploymentSpec, model_id: str | None, environment_id: str | None) -> str:
-    """64 hex digits over model, environment, code and settings; not over instance count, tags or description.
+    """Return 64 hex digits over model, environment, code and settings, but not instance count, tags or description.
 
-    Ids compare case-insensitively in Azure, so their case does not count; neither does the order of keys.
+    The case of ids does not count, because Azure ignores it, nor does the order of keys.
     """
     identity: Mapping[str, JsonValue] = {
         "model": (model_id or "").lower(),
@@ -27,9 +27,14 @@ def fingerprint(spec: OnlineDeploymentSpec, model_id: str | None, environment_id
 
 
 def online_deployment_name(base: str, digest: str, force: str = "") -> str:
-    """`<base, cut>-<first 8 hex digits>`, at most 32 characters, lower case as Azure's traffic maps are.
+    """Return `<base>-<first 8 hex digits>` in lower case, with the base cut so that it has at most 32 characters.
 
-    `force` gives the same content another name, one for each text.
+    Azure lower-cases names in traffic maps.
+
+    Args:
+        base: Name in deployment.yml.
+        digest: The fingerprint.
+        force: If not empty, a text that gives the same content another name.
     """
     suffix = hashlib.sha256(f"{digest} {force}".encode()).hexdigest() if force else digest
     return f"{base[: MAX_NAME_LENGTH - SUFFIX_LENGTH - 1].rstrip('-').lower()}-{suffix[:SUFFIX_LENGTH]}"

@@ -1,4 +1,4 @@
-"""Following a model: which of its versions is to be rolled out by itself, and why not another one."""
+"""Following a model: which of its versions automation rolls out, and why."""
 
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -19,18 +19,18 @@ _DIGITS = re.compile(r"(\d+)")
 
 
 class Verdict(StrEnum):
-    """What follows from a look at the versions of a model."""
+    """Decision about the versions of a model."""
 
     UP_TO_DATE = "up_to_date"
     NOTHING_ELIGIBLE = "nothing_eligible"
     PAUSED = "paused"  # only a person rolls it forward again
     FROZEN = "frozen"
     START = "start"
-    STARTED = "started"  # by an earlier look; the run has its own end
+    STARTED = "started"  # earlier; that run has its own result
 
 
 class ModelSource(Frozen):
-    """A model by its name, in the workspace (`registry` is None) or in a registry."""
+    """Name of a model in the workspace (`registry` is None) or in a registry."""
 
     name: str
     registry: str | None = None
@@ -39,12 +39,12 @@ class ModelSource(Frozen):
         return f"{self.registry}/{self.name}" if self.registry else self.name
 
     def is_same(self, other: Self) -> bool:
-        """Whether both are the same model; Azure's names ignore case."""
+        """Return True if both are the same model; Azure ignores the case of names."""
         return str(self).lower() == str(other).lower()
 
 
 class ModelVersion(Frozen):
-    """A registered version. `created_at` decides which one is newer; the text of a version does not."""
+    """A registered version; `created_at` decides which one is newer, not the text of the version."""
 
     name: str
     version: str
@@ -56,7 +56,7 @@ class ModelVersion(Frozen):
 
 
 class LiveModel(Frozen):
-    """What an online deployment with traffic serves."""
+    """The model of an online deployment that has traffic."""
 
     source: ModelSource
     version: str
@@ -73,7 +73,7 @@ class Skipped(Frozen):
 
 
 class Choice(Frozen):
-    """The newest version that may be rolled out, or None; `skipped` are the newer ones that may not, newest first."""
+    """The newest version that may be rolled out, or None, and the newer ones that may not, newest first."""
 
     version: ModelVersion | None
     why: str
@@ -81,7 +81,10 @@ class Choice(Frozen):
 
 
 class Finding(Frozen):
-    """What a look at one rollout found. `version` is the one to roll out, `live_version` what serves most requests."""
+    """Finding about one rollout.
+
+    `version` is the one to roll out, `live_version` the one with the most traffic, `run` the flow run started for it.
+    """
 
     rollout: str
     endpoint: str
@@ -92,11 +95,11 @@ class Finding(Frozen):
     reason: str
     skipped: tuple[Skipped, ...] = ()
     idempotency_key: str | None = None
-    run: str | None = None  # the flow run that was started for it
+    run: str | None = None
 
 
 class Look(Frozen):
-    """How a look at one rollout ended: with a finding, with an error, or with neither when it follows no model."""
+    """Result of looking at one rollout: a finding, an error, or neither if it follows no model."""
 
     rollout: str
     finding: Finding | None = None
@@ -104,7 +107,7 @@ class Look(Frozen):
 
 
 def followed_model(spec: RolloutSpec) -> ModelSource | None:
-    """The model that a rollout follows: named as `@latest` in deployment.yml, or any by reference with `follow`."""
+    """Return the model that a rollout follows: `@latest` in deployment.yml, or any reference with `follow`."""
     reference = spec.online_deployment.model.reference if spec.online_deployment.model else None
     if reference is None:
         return None
@@ -113,7 +116,7 @@ def followed_model(spec: RolloutSpec) -> ModelSource | None:
 
 
 def parse_reference(reference: str) -> tuple[ModelSource, str]:
-    """The model that a reference names, and its version (`latest` for that label)."""
+    """Return the model that a reference names, and its version; `latest` for that label."""
     if match := _IN_REGISTRY.fullmatch(reference):
         return ModelSource(registry=match[1], name=match[2]), match[4]
     if match := _IN_WORKSPACE.fullmatch(reference):
@@ -123,7 +126,7 @@ def parse_reference(reference: str) -> tuple[ModelSource, str]:
 
 
 def live_models(endpoint: EndpointState) -> tuple[LiveModel, ...]:
-    """The models that are proven behind the endpoint, heaviest first; what cannot be named is left out."""
+    """Return the models of the proven traffic, heaviest first; those without a known model are left out."""
     found = []
     for name in traffic.served_by(endpoint.proven_traffic):
         online_deployment = endpoint.online_deployment(name)
@@ -140,14 +143,14 @@ def rejected_versions(record: EndpointRecord) -> frozenset[str]:
 
 
 def newest_first(versions: Iterable[ModelVersion]) -> list[ModelVersion]:
-    """By creation; of those created at the same moment, by their text with its numbers compared as numbers."""
+    """Sort by creation time, then by version text with its numbers compared as numbers."""
     return sorted(versions, key=lambda one: (one.created_at, _natural(one.version), one.version), reverse=True)
 
 
 def newest_eligible(
     versions: Iterable[ModelVersion], follow: Follow, now: AwareDatetime, rejected: Collection[str]
 ) -> Choice:
-    """The version created last that meets all of `follow` and was not rejected before."""
+    """Return the version created last that meets all rules of `follow` and was not rejected."""
     skipped: list[Skipped] = []
     for one in newest_first(versions):
         reason = _why_not(one, follow, now, rejected)
@@ -160,7 +163,7 @@ def newest_eligible(
 
 
 def freezing_window(follow: Follow, now: AwareDatetime) -> str | None:
-    """The freeze window that covers the moment, in words, or None."""
+    """Return the freeze window that covers `now`, in words, or None."""
     return next((str(window) for window in follow.freeze if window.covers(now)), None)
 
 
@@ -172,7 +175,12 @@ def find(
     workspace: str,
     now: AwareDatetime,
 ) -> Finding:
-    """What to do about a rollout that follows `source`, whose versions are given with those that are live."""
+    """Return the finding about a rollout that follows `source`.
+
+    Args:
+        versions: All active versions of the model, and those behind the endpoint even if archived.
+        workspace: Name of the workspace, for the idempotency key.
+    """
     follow = spec.rollout.follow or Follow()
     choice = newest_eligible(versions, follow, now, rejected_versions(endpoint.record))
     live = live_models(endpoint)
@@ -192,12 +200,12 @@ def find(
 
 
 def require_complete(looks: Sequence[Look]) -> None:
-    """Raises WatchIncomplete, with all errors, when any rollout could not be looked at or started."""
+    """Raise WatchIncomplete with all errors if a rollout could not be read or started."""
     failed = [one for one in looks if one.error is not None]
     if failed:
         raise WatchIncomplete(
             f"{len(failed)} of {len(looks)} rollouts could not be watched: {', '.join(one.rollout for one in failed)}",
-            hint="mend what each of them complains about; the next watch looks at all of them again",
+            hint="fix each of the errors below; the next run of the watcher looks at all rollouts again",
             details="\n\n".join(f"{one.rollout}: {one.error}" for one in failed),
         )
 
@@ -210,7 +218,7 @@ def decide(
     pause_reason: str,
     frozen: str | None,
 ) -> tuple[Verdict, str]:
-    """The verdict over a choice, and why. A rollout never starts by itself to go back to an older version."""
+    """Return the verdict over a choice, and its reason. Automation never goes back to an older version."""
     chosen = choice.version
     if chosen is None:
         return Verdict.NOTHING_ELIGIBLE, choice.why
@@ -228,7 +236,7 @@ def decide(
 
 
 def idempotency_key(workspace: str, endpoint: str, source: ModelSource, version: ModelVersion) -> str:
-    """What all runs that would roll out the same version to the same endpoint have in common.
+    """Return the key that all runs which roll out the same version to the same endpoint share.
 
     A version that was deleted and registered again is another one: the time of creation tells them apart.
     """
@@ -239,7 +247,7 @@ def _why_not(one: ModelVersion, follow: Follow, now: AwareDatetime, rejected: Co
     if one.is_archived:
         return "it is archived"
     if f"{one.name}:{one.version}".lower() in rejected:
-        return "its rollout failed before; roll it out by hand to try it again"
+        return "its rollout failed before; roll it out by hand to try again"
     for name, value in follow.tags.items():
         if one.tags.get(name) != value:
             return f"its tag {name} is {one.tags.get(name, '(not set)')}, not {value}"

@@ -1,4 +1,4 @@
-"""Before anything is written: everything that Azure would refuse, or that would fail later, found at once."""
+"""The preflight: everything that Azure would refuse or that would fail later, found before anything is written."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -17,14 +17,14 @@ _SIZE, _COUNT = "deployment.yml: instance_type", "deployment.yml: instance_count
 
 
 class Severity(StrEnum):
-    """Whether a finding stops the rollout."""
+    """Severity of a finding; only a blocker stops the rollout."""
 
     BLOCKER = "blocker"
     WARNING = "warning"
 
 
 class Finding(Frozen):
-    """One thing that stands in the way; `field` says where, as `deployment.yml: instance_type` or `workspace: …`."""
+    """One problem; `field` is its place, such as `deployment.yml: instance_type` or `workspace: …`."""
 
     severity: Severity
     field: str
@@ -33,7 +33,7 @@ class Finding(Frozen):
 
     @property
     def is_about_quota(self) -> bool:
-        """Whether it is about the machines that the region gives."""
+        """True if it is about the quota of the region."""
         return self.field in (_SIZE, _COUNT)
 
     def __str__(self) -> str:
@@ -41,7 +41,7 @@ class Finding(Frozen):
 
 
 class NetworkFacts(Frozen):
-    """What the workspace says of its region and network. Words are Azure's, in any letter case.
+    """Region and network of the workspace, in Azure's words and any letter case.
 
     `managed_network_status` is None when Azure does not tell.
     """
@@ -54,7 +54,7 @@ class NetworkFacts(Frozen):
 
     @property
     def has_managed_network(self) -> bool:
-        """Whether the workspace's own virtual network carries what its online deployments send."""
+        """True if outbound traffic of the online deployments goes through the workspace's managed network."""
         return self.isolation_mode.lower() != NO_ISOLATION
 
 
@@ -91,7 +91,7 @@ def preflight(
 
 
 def require_no_blockers(findings: Sequence[Finding]) -> None:
-    """Raises PreflightFailed with all findings when one of them stops the rollout."""
+    """Raise PreflightFailed with all findings if one of them is a blocker."""
     blockers = [one for one in findings if one.severity is Severity.BLOCKER]
     if not blockers:
         return
@@ -100,7 +100,7 @@ def require_no_blockers(findings: Sequence[Finding]) -> None:
 
 
 def describe(findings: Sequence[Finding]) -> str:
-    """For people: a line per finding, and what helps below it."""
+    """Return one line per finding, followed by its hint."""
     return "\n".join(f"  {one.severity.value}  {one}\n           try: {one.hint}" for one in findings)
 
 
@@ -109,17 +109,17 @@ def _workspace(network: NetworkFacts) -> Iterator[Finding]:
         yield _blocker(
             "workspace: v1_legacy_mode",
             "a workspace in v1 legacy mode has no online endpoints",
-            "switch it off: set v1_legacy_mode of the workspace to false, which takes up to an hour to work",
+            "set v1_legacy_mode of the workspace to false; it takes up to an hour to take effect",
         )
 
 
 def _immutable(spec: RolloutSpec, endpoint: EndpointState, network: NetworkFacts) -> Iterator[Finding]:
-    """What differs from the endpoint that is there, and can only be had by another endpoint."""
+    """Differences from the existing endpoint that Azure cannot change in place."""
     wanted, is_same_region = spec.endpoint, _region(endpoint.location) in ("", _region(network.region))
     is_failed = endpoint.is_settled and endpoint.provisioning_state.lower() != "succeeded"
-    # One whose creation failed is deleted and created again.
+    # An endpoint whose creation failed is deleted and created again.
     is_kept = endpoint.exists and not (is_failed and not endpoint.online_deployments)
-    another = "delete the endpoint first, or give the new one another name in endpoint.yml"
+    another = "delete the endpoint first, or choose another name in endpoint.yml"
     kind = spec.online_deployment.settings.get("type", "managed")
     if kind != wanted.kind:
         yield _blocker(
@@ -135,7 +135,7 @@ def _immutable(spec: RolloutSpec, endpoint: EndpointState, network: NetworkFacts
         yield _blocker("endpoint.yml: location", message, another)
     elif _region(wanted.location) not in ("", _region(network.region)):
         message = f"{wanted.location} is ignored: endpoints are in the workspace's region, {network.region}"
-        yield _warning("endpoint.yml: location", message, "remove it, or name a workspace of that region")
+        yield _warning("endpoint.yml: location", message, "remove it, or use a workspace in that region")
     if is_kept and wanted.identities and endpoint.identities and wanted.identities != endpoint.identities:
         today, then = ", ".join(endpoint.identities), ", ".join(wanted.identities)
         yield _blocker("endpoint.yml: identity", f"is {today} and cannot become {then}", another)
@@ -148,7 +148,7 @@ def _limits(
         yield _blocker(
             "endpoint: online deployments",
             f"there are {len(kept)} already, and an endpoint has at most {MOST_ONLINE_DEPLOYMENTS}",
-            "delete one that gets no traffic: `az ml online-deployment delete`",
+            "delete one that has no traffic: `az ml online-deployment delete`",
         )
     if spec.online_deployment.instance_count > MAX_INSTANCES:
         yield _blocker(
@@ -159,19 +159,19 @@ def _limits(
 
 
 def _clients(spec: RolloutSpec, endpoint: EndpointState) -> Iterator[Finding]:
-    """What those who call the endpoint will notice."""
+    """Changes that clients of the endpoint will notice."""
     today, wanted = endpoint.auth_mode, spec.endpoint.auth_mode
     if today != wanted and traffic.served_by(endpoint.traffic):
         yield _warning(
             "endpoint.yml: auth_mode",
             f"changes from {today} to {wanted} while the endpoint is in use: its clients' credentials stop working",
-            "tell the clients first, or make a second endpoint for them to move to",
+            "tell the clients first, or create a second endpoint for them",
         )
     if spec.endpoint.kind == "managed" and spec.endpoint.public_network_access == "disabled":
         yield _warning(
             "endpoint.yml: public_network_access",
             "is disabled, so the smoke test reaches the endpoint only through the workspace's private endpoint",
-            "run the rollout on a machine inside of that network",
+            "run the rollout on a machine inside that network",
         )
 
 
@@ -204,9 +204,11 @@ def _network(spec: RolloutSpec, network: NetworkFacts) -> Iterator[Finding]:
 
 def _managed_network(network: NetworkFacts) -> Iterator[Finding]:
     status, field = network.managed_network_status, "workspace: managed network"
-    hint = "provision it: `az ml workspace provision-network`, which takes some minutes"
+    hint = "provision it with `az ml workspace provision-network`; this takes some minutes"
     if status is None:
-        yield _warning(field, "Azure does not say whether it is provisioned; until then it refuses deployments", hint)
+        yield _warning(
+            field, "Azure does not report whether it is provisioned; it refuses online deployments until then", hint
+        )
     elif status.lower() != PROVISIONED:
         yield _blocker(field, f"is not provisioned (its status is {status}), so Azure refuses online deployments", hint)
 
@@ -218,22 +220,22 @@ def _quota(
     candidate: OnlineDeploymentState | None,
     removed: tuple[OnlineDeploymentState, ...],
 ) -> Iterator[Finding]:
-    """The cores that the candidate needs beside what runs already, against those that are free in its family."""
+    """Cores that the candidate needs in addition to those in use, compared with those free in its family."""
     field, name = _SIZE, _instance_type(spec.online_deployment.settings)
     if usage is None:
-        hint = "give the identity the role Reader on the subscription; `az ml compute list-usage` shows the quota"
+        hint = "grant the identity the role Reader on the subscription; `az ml compute list-usage` shows the quota"
         yield _warning(field, "the quota could not be read, so it was not checked", hint)
         return
     size = usage.size(name)
     if size is None:
         offered = [one.name for one in usage.sizes if one.is_for_endpoints]
         message = f"{name or 'nothing'} is not a size of virtual machines in {network.region}"
-        hint = "choose one of the managed online endpoints SKU list"
+        hint = "choose a size from the managed online endpoints SKU list"
         yield _blocker(field, f"{message}{did_you_mean(name, offered)}", hint)
         return
     if not size.is_for_endpoints:
         message = f"{size.name} is not among the sizes that Azure lists for online endpoints in {network.region}"
-        yield _warning(field, message, "choose one of the managed online endpoints SKU list")
+        yield _warning(field, message, "choose a size from the managed online endpoints SKU list")
     family = usage.family(size.family)
     if family is None or family.limit is None:
         return
@@ -249,9 +251,9 @@ def _quota(
         more = " more" if candidate else ""
         yield _blocker(
             _COUNT,
-            f"{count} x {size.name} take {needed}{more} cores of {size.family} in {network.region}, Azure's reserve of "
-            f"20 % among them, and {max(free, 0)} of {family.limit} are free while stable still runs",
-            "ask for more quota, delete online deployments that get no traffic, or use fewer or smaller instances",
+            f"{count} x {size.name} take {needed}{more} cores of {size.family} in {network.region}, including Azure's "
+            f"reserve of 20 %, and {max(free, 0)} of {family.limit} are free while stable still runs",
+            "request more quota, delete online deployments without traffic, or use fewer or smaller instances",
         )
 
 

@@ -1,8 +1,8 @@
-"""Cores of virtual machines: what a region offers, what is used of it, and what an online deployment takes."""
+"""Cores of virtual machines: quota and usage of a region, and the cores that an online deployment needs."""
 
 from rollway.spec import Frozen
 
-# Azure keeps 20 % more instances for upgrades, but not of these: "Managed online endpoints SKU list", its last note.
+# Azure reserves 20 % more instances for upgrades, except of these: "Managed online endpoints SKU list", last note.
 EXEMPT_SIZES = frozenset(
     {
         "standard_nc24ads_a100_v4",
@@ -16,7 +16,7 @@ EXEMPT_SIZES = frozenset(
 
 
 class VmSize(Frozen):
-    """A size of virtual machines; `is_for_endpoints` is whether Azure lists it for managed online endpoints."""
+    """A size of virtual machines; `is_for_endpoints` is True if Azure lists it for managed online endpoints."""
 
     name: str
     family: str
@@ -25,7 +25,7 @@ class VmSize(Frozen):
 
 
 class FamilyUsage(Frozen):
-    """The cores of one family in one region; `limit` is None when there is none."""
+    """Used cores of one family in a region and their limit; None for no limit."""
 
     family: str
     used: int
@@ -33,27 +33,27 @@ class FamilyUsage(Frozen):
 
 
 class Usage(Frozen):
-    """What Azure says of one region: its sizes, and how many cores of each family are used."""
+    """Sizes of a region and the usage of each family, as Azure reports them."""
 
     sizes: tuple[VmSize, ...]
     families: tuple[FamilyUsage, ...]
 
     def size(self, name: str) -> VmSize | None:
-        """The size of that name, in any letter case."""
+        """Return the size of that name, ignoring case, or None."""
         return next((one for one in self.sizes if one.name.lower() == name.lower()), None)
 
     def family(self, name: str) -> FamilyUsage | None:
-        """The usage of a family, or None when Azure does not list it."""
+        """Return the usage of a family, or None if Azure does not list it."""
         return next((one for one in self.families if self.is_same_family(one.family, name)), None)
 
     @staticmethod
     def is_same_family(one: str, other: str) -> bool:
-        """Whether two names mean one family: `standardDSv2Family`, `Standard DSv2 Family Cluster Dedicated vCPUs`."""
+        """Return True if both name one family, such as `standardDSv2Family` and `Standard DSv2 Family vCPUs`."""
         return _key(one) == _key(other)
 
 
 def cores_needed(size: VmSize, instances: int) -> int:
-    """The cores that so many instances take from the quota, Azure's reserve among them."""
+    """Return the cores that the instances take from the quota, including Azure's reserve."""
     if size.name.lower() in EXEMPT_SIZES:
         return instances * size.cores
     return (6 * instances + 4) // 5 * size.cores  # ceil(1.2 x instances), in whole numbers

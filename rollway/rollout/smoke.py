@@ -1,4 +1,4 @@
-"""The judgement over one scored request."""
+"""Smoke tests: the result of one scored request, and what is wrong with it."""
 
 from typing import Any
 
@@ -11,17 +11,17 @@ EXCERPT_LENGTH = 500
 
 
 class Measurement(Frozen):
-    """One answer of the endpoint. `latency_seconds` is the round trip as the client saw it."""
+    """One answer of the endpoint; `latency_seconds` is the round trip measured by the client."""
 
     status: int
     latency_seconds: float
-    body: JsonValue  # parsed when it is JSON, else the text
-    served_by: str | None  # the online deployment that answered, as the gateway's header says
-    headers: dict[str, str] = {}  # only those that explain a failure
+    body: JsonValue  # parsed if it is JSON, else the text
+    served_by: str | None  # the online deployment that answered, from the gateway's header
+    headers: dict[str, str] = {}  # those that explain a failure
 
 
 class SmokeTestResult(Frozen):
-    """What was asked of whom, what came back and what is wrong with it (nothing when it passed)."""
+    """The answer of an online deployment and its problems; none if it passed."""
 
     online_deployment: str
     is_pinned: bool
@@ -30,14 +30,15 @@ class SmokeTestResult(Frozen):
 
     @property
     def has_passed(self) -> bool:
-        """Whether the answer is as expected."""
+        """True if the answer is as expected."""
         return not self.problems
 
 
 def judge(measurement: Measurement, expectation: Expectation, online_deployment: str | None) -> tuple[str, ...]:
-    """Everything in which the answer is not as expected, in words; empty when it is.
+    """Return every difference between the answer and the expectation, in words.
 
-    `online_deployment` is who must have answered; None when anybody may.
+    Args:
+        online_deployment: The online deployment that must have answered; None if any may.
     """
     problems = []
     if measurement.status != 200:
@@ -57,7 +58,7 @@ def judge(measurement: Measurement, expectation: Expectation, online_deployment:
 
 
 def excerpt(body: JsonValue) -> str:
-    """The start of an answer, short enough for a log line."""
+    """Return the start of an answer, short enough for a log line."""
     text = str(body)
     return text if len(text) <= EXCERPT_LENGTH else f"{text[:EXCERPT_LENGTH]} …"
 

@@ -1,4 +1,4 @@
-"""How the endpoints of a workspace are, judged from what Azure says of them alone."""
+"""Status of the endpoints of a workspace, from Azure's answers alone."""
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
@@ -9,17 +9,17 @@ from rollway.rollout.record import Lease, has_record
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, model_of
 from rollway.spec import Frozen
 
-# A lease is renewed every third of its time; only its own machine's clock is exact.
+# A lease is renewed every third of its time, and clocks of other machines may be off.
 STALE_AFTER = 2
 
 
 class Role(StrEnum):
-    """What an online deployment is there for."""
+    """Role of an online deployment behind its endpoint."""
 
     LIVE = "live"
     MIRROR = "mirror"
-    PREVIOUS = "previous"  # what served before, kept to roll back to
-    LEFTOVER = "leftover"  # gets no requests, and costs the same
+    PREVIOUS = "previous"  # kept to roll back to
+    LEFTOVER = "leftover"  # has no traffic and costs the same
 
 
 class LastOutcome(StrEnum):
@@ -28,12 +28,12 @@ class LastOutcome(StrEnum):
     RUNNING = "running"
     PROMOTED = "promoted"
     ABORTED = "aborted"
-    INTERRUPTED = "interrupted"  # it gives no sign of life and still holds the endpoint
-    UNCONFIRMED = "unconfirmed"  # it moved traffic and ended before that was smoke-tested
+    INTERRUPTED = "interrupted"  # it holds the endpoint and no longer renews its lease
+    UNCONFIRMED = "unconfirmed"  # it moved traffic and ended before the smoke test there
 
 
 class LastRollout(Frozen):
-    """The rollout that wrote to the endpoint last; `run` is its flow run and attempt, `at` a time in UTC."""
+    """The rollout that wrote to the endpoint last; `run` is `<flow run>/<attempt>`, `at` a time in UTC."""
 
     outcome: LastOutcome
     run: str | None = None
@@ -41,7 +41,7 @@ class LastRollout(Frozen):
 
 
 class OnlineDeploymentStatus(Frozen):
-    """One online deployment. Weights in percent; `newest` is the newest version of its model, None when unknown."""
+    """An online deployment. The weight is in percent; `newest` is the newest version of its model, None if unknown."""
 
     name: str
     role: Role
@@ -56,12 +56,19 @@ class OnlineDeploymentStatus(Frozen):
 
     @property
     def is_newest(self) -> bool:
-        """Whether no newer version of its model is known."""
+        """True if no newer version of its model is known."""
         return self.newest is None or self.model is None or self.model.rpartition(":")[2] == self.newest
 
 
 class EndpointStatus(Frozen):
-    """One endpoint. `is_ours` tells whether Rollway works on it, `live_since` since when traffic is as it is."""
+    """An endpoint.
+
+    Attributes:
+        is_ours: True if Rollway has written to it.
+        live_since: Time since when the traffic is as it is, in UTC.
+        pause_reason: Why automation leaves it alone; empty if it is not paused.
+        problems: Problems that a person must look at.
+    """
 
     name: str
     is_ours: bool
@@ -71,37 +78,39 @@ class EndpointStatus(Frozen):
     last_rollout: LastRollout | None = None
     pause_reason: str = ""
     rejected: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()  # for which a person must look
+    problems: tuple[str, ...] = ()
 
     def of_role(self, *roles: Role) -> tuple[OnlineDeploymentStatus, ...]:
-        """Its online deployments in those roles, heaviest first."""
+        """Return its online deployments in those roles, heaviest first."""
         found = [one for one in self.online_deployments if one.role in roles]
         return tuple(sorted(found, key=lambda one: (-one.weight, one.name)))
 
 
 class WorkspaceStatus(Frozen):
-    """All endpoints that were looked at, by name."""
+    """The status of endpoints, sorted by name."""
 
     workspace: str
     endpoints: tuple[EndpointStatus, ...] = ()
 
     @property
     def is_healthy(self) -> bool:
-        """Whether no person must look."""
+        """True if no endpoint has a problem."""
         return not any(one.problems for one in self.endpoints)
 
 
 def models_of(endpoint: EndpointState) -> set[str]:
-    """The names of the workspace's models that its online deployments serve."""
+    """Return the names of the workspace's models behind the endpoint; models of registries are left out."""
     return set(filter(None, map(_workspace_model, endpoint.online_deployments)))
 
 
 def status_of(
     endpoint: EndpointState, newest: Mapping[str, str | None], lease_age_seconds: float | None = None
 ) -> EndpointStatus:
-    """Judges an endpoint.
+    """Return the status of an endpoint.
 
-    `newest` gives the newest version of each of `models_of`, by name. The lease's age is the time since its renewal.
+    Args:
+        newest: The newest version of each of `models_of`, by name.
+        lease_age_seconds: Time since the lease was renewed; None if unknown.
     """
     live, record = traffic.served_by(endpoint.traffic), endpoint.record
     main = endpoint.online_deployment(live[0]) if live else None
@@ -175,13 +184,13 @@ def _problems(endpoint: EndpointState, last: LastRollout | None) -> Iterator[str
         yield f"the endpoint is {endpoint.provisioning_state}"
     for name in traffic.served_by(endpoint.traffic):
         if endpoint.online_deployment(name) is None:
-            yield f"{name} gets {endpoint.weight_of(name)} % of the traffic, and is not there"
+            yield f"{name} gets {endpoint.weight_of(name)} % of the traffic, but does not exist"
     for one in endpoint.online_deployments:
         if one.is_failed:
             weight = endpoint.weight_of(one.name)
             yield f"{one.name} is {one.provisioning_state}{f', and gets {weight} % of the traffic' if weight else ''}"
     if last is not None and last.outcome is LastOutcome.UNCONFIRMED:
         proven = traffic.describe(endpoint.proven_traffic)
-        yield f"a rollout moved traffic and never proved it (before: {proven}); roll out again to repair it"
+        yield f"a rollout moved traffic and ended before the smoke test (before: {proven}); roll out again to repair it"
     if last is not None and last.outcome is LastOutcome.INTERRUPTED:
-        yield f"the rollout {last.run} has given no sign of life since {last.at}; roll out again to repair it"
+        yield f"the rollout {last.run} has not renewed its lease since {last.at}; roll out again to repair it"

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 
 def all_to(name: str) -> dict[str, int]:
-    """The traffic map in which one online deployment serves everything."""
+    """Return the traffic map in which `name` gets all requests."""
     return {name: 100}
 
 
 def shift(today: Mapping[str, int], name: str, weight: int) -> dict[str, int]:
-    """The traffic map in which `name` gets `weight` percent, and what serves today keeps the rest in its proportions.
+    """Return the traffic map in which `name` gets `weight` percent and the others share the rest as they do today.
 
-    All of it when nothing else serves. The sum is 100.
+    Without others `name` gets everything. The sum is 100.
     """
     others = {other: share for other, share in _significant(today).items() if other != name.lower()}
     if weight == 100 or not others:
@@ -24,22 +24,22 @@ def shift(today: Mapping[str, int], name: str, weight: int) -> dict[str, int]:
 
 
 def is_same(one: Mapping[str, int], other: Mapping[str, int]) -> bool:
-    """Whether two maps send the same requests to the same places; entries of weight 0 and letter case do not count."""
+    """Return True if two maps route alike; entries of weight 0 and letter case do not count."""
     return _significant(one) == _significant(other)
 
 
 def served_by(traffic: Mapping[str, int]) -> tuple[str, ...]:
-    """The online deployments that get any traffic, heaviest first."""
+    """Return the online deployments that have traffic, heaviest first."""
     weights = _significant(traffic)
     return tuple(sorted(weights, key=lambda name: (-weights[name], name)))
 
 
 def describe(traffic: Mapping[str, int]) -> str:
-    """For people: `blue 90 %, green 10 %`, or `none`."""
+    """Return a text such as `blue 90 %, green 10 %`, or `none`."""
     weights = _significant(traffic)
     return ", ".join(f"{name} {weights[name]} %" for name in served_by(traffic)) or "none"
 
 
 def _significant(traffic: Mapping[str, int]) -> dict[str, int]:
-    # The service lower-cases names in traffic maps and the SDK drops zeroes before it writes.
+    # The service lower-cases names in traffic maps, and the SDK drops zeroes before it writes.
     return {name.lower(): weight for name, weight in traffic.items() if weight}

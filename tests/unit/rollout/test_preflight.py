@@ -256,7 +256,7 @@ def test_a_private_endpoint_is_smoke_tested_from_inside() -> None:
     (finding,) = findings(a_spec({"public_network_access": "disabled"}))
 
     assert (finding.severity, finding.field) == (Severity.WARNING, "endpoint.yml: public_network_access")
-    assert finding.hint == "run the rollout on a machine inside of that network"
+    assert finding.hint == "run the rollout on a machine inside that network"
 
 
 def test_another_auth_mode_of_an_endpoint_in_use_is_a_warning() -> None:
@@ -345,8 +345,8 @@ def test_blockers_stop_the_rollout_and_every_finding_is_said() -> None:
     lines = str(caught.value).splitlines()
     assert lines[0] == "the rollout cannot succeed, for 1 reason; nothing was started"
     assert "  blocker  workspace: v1_legacy_mode: a workspace in v1 legacy mode has no online endpoints" in lines
-    assert "  warning  workspace: managed network: Azure does not say whether it is provisioned" in str(caught.value)
-    assert "           try: run the rollout on a machine inside of that network" in lines
+    assert "  warning  workspace: managed network: Azure does not report whether it is provisioned" in str(caught.value)
+    assert "           try: run the rollout on a machine inside that network" in lines
 
 
 def test_warnings_stop_nothing() -> None:

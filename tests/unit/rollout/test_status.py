@@ -191,16 +191,16 @@ def test_a_rollout_is_not_called_interrupted_while_azure_works_for_it() -> None:
             None,
             ("green is Canceled, and gets 100 % of the traffic",),
         ),
-        (endpoint(one("blue")), None, ("green gets 100 % of the traffic, and is not there",)),
+        (endpoint(one("blue")), None, ("green gets 100 % of the traffic, but does not exist",)),
         (
             endpoint(tags=UNPROVEN),
             None,
-            ("a rollout moved traffic and never proved it (before: blue 100 %); roll out again to repair it",),
+            ("a rollout moved traffic and ended before the smoke test (before: blue 100 %); roll out again to repair it",),
         ),
         (
             endpoint(tags={LEASE: HELD}),
             601.0,
-            (f"the rollout run/1 has given no sign of life since {AT}; roll out again to repair it",),
+            (f"the rollout run/1 has not renewed its lease since {AT}; roll out again to repair it",),
         ),
     ],
     ids=[
