@@ -1,1 +1,1 @@
-"""What happens, in order: one flow per file."""
+"""The flows, one per file: what happens, in order."""

@@ -1,4 +1,4 @@
-"""The rollout of one folder of deployments/, from reading it to retiring what it replaced."""
+"""The rollout of one folder of deployments/."""
 
 from prefect import flow
 
@@ -36,16 +36,16 @@ async def deploy_endpoint(
     weight: Weight = 100,
     workspace_block: BlockName | None = None,
 ) -> RolloutReport:
-    """Puts a model behind an Azure ML online endpoint, safely: traffic moves only to what has answered.
+    """Put a model behind an Azure ML online endpoint; traffic moves only after a successful smoke test.
 
     Args:
-        rollout: The folder to roll out, by its name under deployments/ or by its path.
-        model_version: The model version to roll out instead of the one that deployment.yml names.
-        dry_run: Only decide and report what would be done; write nothing to Azure.
-        force: Roll out anew although nothing differs.
-        weight: Percent of the traffic that the new online deployment gets; what serves today keeps the rest.
-        workspace_block: The Prefect block "AzureML workspace" that says where to roll out and as whom; without one the
-            worker's environment variables say so.
+        rollout: Folder to roll out: its name in deployments/, or its path.
+        model_version: Model version to roll out; default: the one that deployment.yml names.
+        dry_run: Only plan and report; write nothing to Azure.
+        force: Roll out again even if nothing changed.
+        weight: Percent of the traffic for the new online deployment; the others share the rest.
+        workspace_block: Prefect block "AzureML workspace" with the workspace and the identity; default: the environment
+            variables of the worker.
     """
     spec = await read_rollout(rollout)
     connected = planned = live = None

@@ -1,4 +1,4 @@
-"""The rollback of an endpoint: to what served before, or to a named online deployment or model version."""
+"""The rollback of an endpoint to an earlier online deployment or model version."""
 
 from prefect import flow
 
@@ -32,16 +32,16 @@ from tasks.rollback import choose_target, pin, plan_rollback
 async def rollback_endpoint(
     rollout: RolloutName, to: str | None = None, workspace_block: BlockName | None = None
 ) -> RolloutReport:
-    """Goes back to what served before, tested like a rollout, and keeps the watcher from rolling forward again.
+    """Go back to an earlier version, tested like a rollout, and pause the endpoint for automation.
 
-    An online deployment that is still there takes over at once, and nothing is deleted. Else its model version is
-    rolled out anew, with the files of the folder as they are now.
+    An online deployment that still exists takes over at once, and nothing is deleted. Otherwise its model version is
+    rolled out again, with the files of the folder as they are now.
 
     Args:
-        rollout: The folder of the endpoint, by its name under deployments/ or by its path.
-        to: An online deployment or a model version to go back to, instead of what served before the last promotion.
-        workspace_block: The Prefect block "AzureML workspace" that says where the endpoint is and as whom to sign in;
-            without one the worker's environment variables say so.
+        rollout: Folder of the endpoint: its name in deployments/, or its path.
+        to: Online deployment or model version to go back to; default: the one that the last promotion replaced.
+        workspace_block: Prefect block "AzureML workspace" with the workspace and the identity; default: the environment
+            variables of the worker.
     """
     spec = await read_rollout(rollout)
     connected = planned = live = None

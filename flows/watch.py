@@ -1,4 +1,4 @@
-"""Notices new versions of the models that rollouts follow, and starts one rollout for each."""
+"""The watcher: it starts a rollout for each new version of a model that a folder follows."""
 
 from prefect import flow
 
@@ -11,10 +11,10 @@ from tasks.watch import list_rollouts, look, report_findings, start_rollout
 
 @flow(name="watch-models", flow_run_name="watch models")
 async def watch_models() -> list[Finding]:
-    """Starts a rollout for each new model version that is eligible, exactly one however often this runs.
+    """Start one rollout for each eligible new model version, however often this flow runs.
 
-    A rollout follows a model that deployment.yml names as @latest, or by the rules of rollout.yml's `follow`. An error
-    in one rollout does not keep the others from being looked at; this run fails when all of them are done.
+    A folder follows a model that deployment.yml names as @latest, or by the rules of `follow` in rollout.yml. An error
+    in one folder does not stop the others; the run fails at the end.
     """
     rollouts = await list_rollouts()
     connected = await connect()
@@ -25,11 +25,11 @@ async def watch_models() -> list[Finding]:
 
 
 async def watch_rollout(connected: WorkspaceFacts, rollout: str) -> Look:
-    """Looks at one rollout and starts it if need be."""
+    """Look at one rollout, and start it if it is due."""
     try:
         finding = await look(connected, rollout)
         if finding is not None and finding.verdict is Verdict.START:
             finding = await start_rollout(finding)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the others are looked at, and the run fails in the end
+    except Exception as error:  # noqa: BLE001 - the others go on, and the run fails at the end
         return Look(rollout=rollout, error=str(error) or type(error).__name__)
     return Look(rollout=rollout, finding=finding)

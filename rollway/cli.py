@@ -1,4 +1,4 @@
-"""The command line: thin, every command is one call. stdout is the answer, stderr is talk."""
+"""The command line: every command is one call. Answers go to stdout, everything else to stderr."""
 
 import asyncio
 import contextlib
@@ -29,14 +29,14 @@ app = App(
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
 )
-# By its path, so that only its own commands import it: it needs the `emulator` extra, which workers do without.
+# By its path, so that only its own commands import it: workers do not have the `emulator` extra.
 app.command(
     "rollway.emulator.cli:app", name="emulator", help="A local Azure ML, for the same clients and the same flow."
 )
 app.command(local_app)
 
-MOST_DETAILS = 20  # lines that are worth saying a second time
-NEEDS_A_PERSON = 4  # as the error tree says
+MOST_DETAILS = 20  # lines that are repeated at the end
+NEEDS_A_PERSON = 4  # see rollway.errors
 
 Rollout = Annotated[
     str, Parameter(help="Folder with endpoint.yml, deployment.yml and rollout.yml, or its name in deployments/.")
@@ -50,7 +50,7 @@ def _check_version(_: object, version: str | None) -> None:
 
 ModelVersion = Annotated[
     str | None,
-    Parameter(help="Model version, instead of the one that deployment.yml names.", validator=_check_version),
+    Parameter(help="Model version; default: the one that deployment.yml names.", validator=_check_version),
 ]
 Force = Annotated[bool, Parameter(negative="", help="Roll out again even if nothing changed.")]
 Weight = Annotated[
@@ -66,7 +66,7 @@ AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one J
 @app.command
 def validate(rollout: Rollout, *, as_json: AsJson = False) -> None:
     """Check a rollout folder; needs no network."""
-    # Importing the SDK would fetch the cloud's metadata, azure/ai/ml/_azure_environments.py.
+    # Otherwise importing the SDK fetches the metadata of the cloud, azure/ai/ml/_azure_environments.py.
     for name in ("ARM_CLOUD_METADATA_URL", "AZUREML_CURRENT_CLOUD"):
         os.environ.pop(name, None)
     from rollway.azure.folder import load_folder
@@ -128,10 +128,10 @@ def rollback(
 
 @app.command
 def status(
-    *endpoints: Annotated[str, Parameter(help="Names of endpoints; all of the workspace by default.")],
+    *endpoints: Annotated[str, Parameter(help="Names of endpoints; default: all of the workspace.")],
     as_json: AsJson = False,
 ) -> None:
-    """Print how the endpoints are; ends with exit code 4 when a person must look at one."""
+    """Print the status of the endpoints; exit with 4 if a person must look at one."""
     from rollway.azure.status import read_workspace_status
     from rollway.reports import status as status_report
 
@@ -172,14 +172,14 @@ def door(*, host: str = "127.0.0.1", port: int = 8080) -> None:
 @app.command
 def alerts(
     *,
-    apply: Annotated[bool, Parameter(negative="", help="Make the changes, instead of only listing them.")] = False,
-    channel: Annotated[str, Parameter(help="Notification block, for the watcher and where rollout.yml names none.")] = (
-        DEFAULT_CHANNEL
-    ),
+    apply: Annotated[bool, Parameter(negative="", help="Make the changes instead of listing them.")] = False,
+    channel: Annotated[
+        str, Parameter(help="Notification block for the watcher, and for rollouts whose rollout.yml names none.")
+    ] = (DEFAULT_CHANNEL),
     timing: Annotated[Timing, Parameter(name="*")] = DEFAULT_TIMING,
     as_json: AsJson = False,
 ) -> None:
-    """List what would make Prefect's automations those that the rollout folders ask for, or do it."""
+    """List the changes that bring Prefect's automations to what the rollout folders ask for, or make them."""
     from rollway.azure.folder import load_all_folders
     from rollway.prefect.automations import change_alerts
 
@@ -190,7 +190,7 @@ def alerts(
 
 @app.command
 def schema() -> None:
-    """Print the JSON Schema of rollout.yml, for editors."""
+    """Print the JSON Schema of rollout.yml for editors."""
     from rollway.spec import RolloutFile
 
     document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **RolloutFile.model_json_schema()}
@@ -198,7 +198,7 @@ def schema() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The `rollway` command; ends the process with the exit code that the error tree documents."""
+    """Run the `rollway` command; exit with the code that `rollway.errors` documents."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if "--debug" in arguments:
         arguments = [argument for argument in arguments if argument != "--debug"]
@@ -216,7 +216,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _allow_temporary_server() -> None:
-    # Without a Prefect server a temporary one is started; its first start ever takes longer than Prefect waits.
+    # Without a server Prefect starts a temporary one; its very first start takes longer than the default limit.
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
@@ -229,13 +229,13 @@ def _run(flow: Callable[[], Coroutine[Any, Any, "RolloutReport"]], as_json: bool
             result = asyncio.run(flow())
     except RollwayError as error:
         if error.details and error.details.count("\n") > MOST_DETAILS:
-            error.details = "Its log is above, where the step failed."
+            error.details = "Its log is above, where the task failed."
         raise
     _answer(result.model_dump_json(indent=2) if as_json else rollout_report.text(result))
 
 
 def _workspace_of_block() -> tuple[Workspace, Identity] | None:
-    # Prefect takes seconds to import, and only a block needs it.
+    # Importing Prefect takes seconds, and only a block needs it.
     if block_from_environment() is None:
         return None
     from rollway.prefect.blocks import find_workspace
@@ -245,7 +245,7 @@ def _workspace_of_block() -> tuple[Workspace, Identity] | None:
 
 @contextlib.contextmanager
 def _quiet_stdout() -> Iterator[None]:
-    # The SDK prints a dot per poll, azure/ai/ml/_utils/_azureml_polling.py; steps log what they wait for themselves.
+    # The SDK prints a dot per poll, azure/ai/ml/_utils/_azureml_polling.py; tasks log what they wait for.
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
         yield
 

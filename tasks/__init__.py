@@ -1,1 +1,1 @@
-"""Each step of a rollout as Prefect shows it: name, deadline, retry rule, tags and artifact, around an adapter call."""
+"""The Prefect tasks of all flows: name, deadline, retries, tags and artifact, each around one call."""

@@ -1,4 +1,4 @@
-"""What happens when a rollout fails, is cancelled or its process dies: traffic goes back, and the reason is kept."""
+"""The abort of a rollout that failed, was cancelled or whose process died: traffic back, dossier, hook."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ from tasks.connect import open_session
 RETRIES = 3
 
 
-@task("abort", run_name="abort: back to what was before", timeout_seconds=7200, tags=["azure"], retries=RETRIES)
+@task("abort", run_name="abort: restore traffic", timeout_seconds=7200, tags=["azure"], retries=RETRIES)
 async def abort_rollout(
     connected: WorkspaceFacts | None,
     spec: RolloutSpec,
@@ -35,43 +35,47 @@ async def abort_rollout(
     error: BaseException,
     is_promoted: bool,
 ) -> AbortResult:
-    """Brings traffic back, deletes what failed, and leaves an artifact that says what happened.
+    """Restore traffic, delete the failed online deployment, and store the dossier as an artifact.
 
-    What is promoted stays: then only the clearing up behind it has failed. The artifact is there even when the endpoint
-    cannot be brought back, or could never be asked for (`connected` None). Raises TrafficNotRestored when there may be
-    something left to bring back.
+    The dossier is stored even if the endpoint cannot be reached. Raises TrafficNotRestored if traffic may still be on
+    the failed online deployment.
+
+    Args:
+        connected: None if the run never signed in; then there is nothing to restore.
+        planned: None if the run failed before its plan.
+        is_promoted: True if only the cleanup after the promotion failed; then traffic stays.
     """
-    done, loudest = AbortResult(), None
+    done, worst = AbortResult(), None
     try:
         if connected is not None:
-            done = await _undo(connected, spec, planned, error, is_promoted)
+            done = await _abort(connected, spec, planned, error, is_promoted)
     except RollwayError as failure:
         if failure.retryable and (task_run.run_count or 0) <= RETRIES:
             raise
-        done = AbortResult(kept=(f"everything as it is: {failure.what}",))
-        if planned is not None and not is_promoted:  # before the plan nothing is done that has to be brought back
-            loudest = _not_restored(spec.endpoint.name, error, failure)
-    if loudest is not None:
+        done = AbortResult(kept=(f"everything, because the abort failed: {failure.what}",))
+        if planned is not None and not is_promoted:  # before the plan there is nothing to restore
+            worst = _not_restored(spec.endpoint.name, error, failure)
+    if worst is not None:
         current_run().label(traffic="not restored, look at once")
     elif done.traffic_now is not None:
         current_run().label(traffic=traffic.describe(done.traffic_now))
     await current_run().labels_written()
-    found = _dossier(loudest or error, spec, planned, done, is_promoted)
+    found = _dossier(worst or error, spec, planned, done, is_promoted)
     get_run_logger().error("%s", dossier.text(found))
     await publish_markdown("failure", spec.name, dossier.markdown(found), f"Why the rollout of {spec.name} was aborted")
-    if loudest is not None:
-        raise loudest
+    if worst is not None:
+        raise worst
     return done
 
 
-async def _undo(
+async def _abort(
     connected: WorkspaceFacts,
     spec: RolloutSpec,
     planned: PlannedRollout | None,
     error: BaseException,
     is_promoted: bool,
 ) -> AbortResult:
-    # What a rollback goes back to has served before: it is not this run's to delete, nor to reject.
+    # The target of a rollback served before: this run may neither delete nor reject it.
     made = planned if planned is not None and planned.goes_back_to is None else None
     known = error if isinstance(error, RollwayError) else None
     is_at_fault = made is not None and known is not None and known.is_candidates_fault
@@ -88,7 +92,7 @@ async def _undo(
 def _not_restored(endpoint: str, error: BaseException, failure: RollwayError) -> TrafficNotRestored:
     first = error.what if isinstance(error, RollwayError) else repr(error)
     made = TrafficNotRestored(
-        f"the rollout failed and {endpoint!r} could not be brought back to what it was",
+        f"the rollout failed and the traffic of {endpoint!r} could not be restored",
         where=f"endpoint {endpoint}",
         why=f"{failure.what}: {failure.why}\n  after: {first}",
         hint=f"look at once: az ml online-endpoint show --name {endpoint} --query traffic",
@@ -128,7 +132,7 @@ def _dossier(
 
 
 async def abort_after_death(flow: Any, flow_run: FlowRun, state: Any) -> None:  # noqa: ARG001 (Prefect's names)
-    """The same from outside, for a process that was killed before it could do it: a hook that the worker runs."""
+    """Abort a rollout whose process was killed before it could; a hook that the worker runs."""
     logger = flow_run_logger(flow_run)
     attempt = f"{flow_run.id}/{flow_run.run_count}"
     spec = await in_thread(load_folder, flow_run.parameters["rollout"])

@@ -1,4 +1,4 @@
-"""Decide: the plan of a rollout, and everything that stands in its way."""
+"""The plan of a rollout, and everything that would stop it."""
 
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger

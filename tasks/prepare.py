@@ -1,4 +1,4 @@
-"""The steps before anything is decided: read the folder, sign in, resolve what the rollout is made of."""
+"""Before the plan: read the folder, resolve the model, register the environment."""
 
 from prefect.logging import get_run_logger
 
@@ -15,7 +15,7 @@ from tasks.connect import open_session
 
 @task("read rollout", run_name="read {rollout}", timeout_seconds=300)
 async def read_rollout(rollout: str) -> RolloutSpec:
-    """Reads and checks a folder; `rollout` is its path, or its name under deployments/."""
+    """Read and check a folder; `rollout` is its path, or its name in deployments/."""
     spec = await in_thread(load_folder, rollout)
     current_run().label(endpoint=spec.endpoint.name)
     return spec
@@ -25,7 +25,7 @@ async def read_rollout(rollout: str) -> RolloutSpec:
 async def resolve_model(
     connected: WorkspaceFacts, spec: RolloutSpec, version: str | None, is_dry_run: bool
 ) -> ResolvedAsset | None:
-    """Pins the model version; kept for retries, so that a retry rolls out the same version."""
+    """Resolve the model to one version; kept for retries, so that a retry rolls out the same version."""
     opened = await open_session(connected.workspace)
     model = await assets.resolve_model(opened, spec, version, is_dry_run=is_dry_run)
     get_run_logger().info("Model %s", model or "(none)")
@@ -42,7 +42,7 @@ async def resolve_model(
     is_kept_for_retry=True,
 )
 async def register_environment(connected: WorkspaceFacts, spec: RolloutSpec, is_dry_run: bool) -> ResolvedAsset | None:
-    """Registers the environment, or recognises an identical registered version."""
+    """Register the environment, or find the identical registered version."""
     opened = await open_session(connected.workspace)
     environment = await assets.register_environment(opened, spec, is_dry_run=is_dry_run)
     action = "registered" if environment and environment.is_new else "already registered"

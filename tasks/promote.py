@@ -1,4 +1,4 @@
-"""The steps that touch live traffic: prove, move, prove again, and retire what was replaced."""
+"""Promote the online deployment: smoke test, traffic, smoke test by traffic, retirement of the replaced one."""
 
 from typing import Literal
 
@@ -29,11 +29,14 @@ Route = Literal["pinned", "by traffic"]
     key=lambda given: f"{given['route']} {_key_of(given['rollout'], given['route'])}",
 )
 async def smoke_test(rollout: PlannedRollout, route: Route) -> SmokeTestResult:
-    """One real request: pinned to the online deployment whatever its weight, or through the endpoint as users do."""
+    """Send one real request: pinned to the online deployment, or by traffic as clients do.
+
+    Raises SmokeTestFailed with the container's log if the model answered with an error.
+    """
     session = await open_session(rollout.workspace)
     test, name = rollout.spec.rollout.smoke_test, rollout.name
     endpoint = await read_endpoint(session, rollout.plan.endpoint)
-    # Twice what passes, so that an answer which is merely too slow is seen and reported as such.
+    # Twice the allowed latency, so that a slow answer is reported as slow and not as a time-out.
     timeout_seconds = max(10.0, 2 * test.expect.max_latency_seconds)
     async with (
         lease.renewed(session, endpoint.name, attempt_id()),
@@ -44,7 +47,7 @@ async def smoke_test(rollout: PlannedRollout, route: Route) -> SmokeTestResult:
             online_deployment=name if route == "pinned" else None,
             warm_up_seconds=test.warm_up_seconds,
         )
-    # While several serve, any of them may answer what comes by traffic.
+    # If several have traffic, any of them may answer a request by traffic.
     expected = name if route == "pinned" or len(rollout.plan.traffic_after) == 1 else None
     result = SmokeTestResult(
         online_deployment=name,
@@ -57,7 +60,7 @@ async def smoke_test(rollout: PlannedRollout, route: Route) -> SmokeTestResult:
         raise SmokeTestFailed(
             f"the smoke test of {name!r} failed: {'; '.join(result.problems)}",
             where=f"{rollout.spec.folder}/rollout.yml: smoke_test, endpoint {endpoint.name}",
-            hint="mend the scoring script or the expectation and run the rollout again",
+            hint="fix the scoring script or the expectation, then run the rollout again",
             details=await online_deployments.read_logs(session, endpoint.name, name) if has_model_error else None,
         )
     get_run_logger().info("%s answered in %.2f s: %s", name, measurement.latency_seconds, measurement.body)
@@ -73,7 +76,7 @@ async def smoke_test(rollout: PlannedRollout, route: Route) -> SmokeTestResult:
     key=lambda given: given["rollout"].traffic_key(attempt_id()),
 )
 async def move_traffic(rollout: PlannedRollout, ready: OnlineDeploymentState) -> dict[str, int]:
-    """Sets the traffic map of the plan and reads it back; `ready` was smoke-tested and must not have changed."""
+    """Set the traffic map of the plan and read it back; `ready` must be unchanged since its smoke test."""
     session, plan = await open_session(rollout.workspace), rollout.plan
     await online_deployments.require_unchanged(session, plan.endpoint, ready)
     before, wanted = traffic.describe(plan.traffic_before), traffic.describe(plan.traffic_after)
@@ -100,12 +103,14 @@ async def move_traffic(rollout: PlannedRollout, ready: OnlineDeploymentState) ->
     key=lambda given: given["rollout"].traffic_key(attempt_id()),
 )
 async def retire_replaced(rollout: PlannedRollout) -> tuple[str, ...]:
-    """Notes that the traffic is proven, deletes what the plan retires and gives the endpoint back; gives the names."""
+    """Record the promotion, delete the online deployments that the plan retires, and release the lease.
+
+    Returns the names of the deleted online deployments.
+    """
     session, plan = await open_session(rollout.workspace), rollout.plan
     canary = "" if rollout.weight == 100 else f"canary at {rollout.weight} %"
-    await endpoints.confirm_promotion(
-        session, plan, attempt_id(), pause_reason=rollout.pause_reason or canary
-    )  # nothing goes back to what is deleted
+    # First, so that no abort returns traffic to an online deployment that is being deleted.
+    await endpoints.confirm_promotion(session, plan, attempt_id(), pause_reason=rollout.pause_reason or canary)
     for name in plan.targets(Kind.RETIRE):
         await online_deployments.delete_online_deployment(session, plan.endpoint, name, attempt_id())
         get_run_logger().info("%s deleted", name)

@@ -1,4 +1,4 @@
-"""The steps that decide, take the endpoint, and bring the online deployment up."""
+"""Bring up the online deployment: endpoint, lease, leftovers, creation, readiness."""
 
 from uuid import UUID
 
@@ -31,7 +31,7 @@ PROGRESS_INTERVAL_SECONDS = 5.0
     key=lambda given: given["rollout"].spec.endpoint.model_dump_json(),
 )
 async def ensure_endpoint(rollout: PlannedRollout) -> EndpointState:
-    """Creates the endpoint, or brings it to what endpoint.yml says."""
+    """Create the endpoint, or change it to what endpoint.yml says."""
     spec = rollout.spec
     endpoint = await endpoints.ensure_endpoint(
         await open_session(rollout.workspace),
@@ -46,7 +46,7 @@ async def ensure_endpoint(rollout: PlannedRollout) -> EndpointState:
 
 @task("claim endpoint", run_name="claim {rollout.plan.endpoint}", timeout_seconds=9600, tags=["azure"], retries=2)
 async def claim_endpoint(rollout: PlannedRollout, _endpoint: EndpointState | None = None) -> PlannedRollout:
-    """Takes the lease on the endpoint, and plans again from what is there now that nobody else writes."""
+    """Take the lease on the endpoint and plan again, now that nobody else writes to it."""
     plan = rollout.plan
     state = await lease.acquire(
         await open_session(rollout.workspace),
@@ -59,7 +59,7 @@ async def claim_endpoint(rollout: PlannedRollout, _endpoint: EndpointState | Non
     again = _plan_again(rollout, state)
     current_run().label(model=str(plan.model or ""), traffic=traffic.describe(state.traffic))
     if again.actions != plan.actions:
-        get_run_logger().info("Plan, now that the endpoint is claimed: %s", headline(again))
+        get_run_logger().info("New plan, after claiming the endpoint: %s", headline(again))
     again = again.model_copy(update={"findings": plan.findings})
     claimed = rollout.model_copy(update={"plan": again, "scoring_uri": state.scoring_uri})
     return claimed.detached()
@@ -74,7 +74,7 @@ def _plan_again(rollout: PlannedRollout, state: EndpointState) -> Plan:
 
 @task("remove leftovers", run_name="remove leftovers", timeout_seconds=7200, tags=["azure"], retries=2)
 async def remove_leftovers(rollout: PlannedRollout) -> tuple[str, ...]:
-    """Deletes online deployments that earlier rollouts left without traffic; gives their names."""
+    """Delete online deployments that earlier rollouts left without traffic; return their names."""
     session, plan = await open_session(rollout.workspace), rollout.plan
     for name in plan.targets(Kind.REMOVE):
         await online_deployments.delete_online_deployment(session, plan.endpoint, name, attempt_id())
@@ -91,7 +91,7 @@ async def remove_leftovers(rollout: PlannedRollout) -> tuple[str, ...]:
     key=lambda given: given["rollout"].candidate_key(attempt_id()),
 )
 async def create_online_deployment(rollout: PlannedRollout) -> None:
-    """Starts creating the online deployment at weight 0, or changing the one that is there in place."""
+    """Start creating the online deployment at weight 0, or changing the existing one in place."""
     session = await open_session(rollout.workspace)
     if rollout.plan.has(Kind.UPDATE):
         await online_deployments.update_online_deployment(session, rollout.plan, attempt_id())
@@ -107,9 +107,9 @@ async def create_online_deployment(rollout: PlannedRollout) -> None:
     key=lambda given: given["rollout"].candidate_key(attempt_id()),
 )
 async def wait_until_ready(rollout: PlannedRollout) -> OnlineDeploymentState:
-    """Polls the state up to the deadline of rollout.yml; the progress artifact shows how much of it is used."""
+    """Poll the state up to the deadline in rollout.yml; the progress artifact shows the used part of it."""
     allowed = rollout.spec.rollout.ready_timeout_seconds
-    artifact = UUID(str(await acreate_progress_artifact(0.0, description=f"{rollout.name}: asked for")))
+    artifact = UUID(str(await acreate_progress_artifact(0.0, description=f"{rollout.name}: requested")))
     log_progress, last_state, next_update = log_changes(rollout.name), "", 0.0
 
     async def on_progress(state: str, waited: float) -> None:

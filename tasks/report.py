@@ -1,4 +1,4 @@
-"""The last step: what happened, as an artifact."""
+"""The last task: the report."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ async def write_report(
     smoke_tests: tuple[SmokeTestResult, ...] = (),
     retired: tuple[str, ...] = (),
 ) -> RolloutReport:
-    """What was deployed where, how long each step took, and how it answered."""
+    """Store the report as an artifact: traffic, smoke tests, timeline, reasons. Announce the completion."""
     name, plan = rollout.spec.name, rollout.plan
     result = RolloutReport(
         rollout=name,

@@ -1,4 +1,4 @@
-"""The steps that only a rollback has: to what it goes back, and how."""
+"""Tasks that only a rollback has: its target and its plan."""
 
 from prefect.logging import get_run_logger
 
@@ -24,17 +24,21 @@ from tasks.connect import open_session
     is_kept_for_retry=True,
 )
 async def choose_target(connected: WorkspaceFacts, spec: RolloutSpec, to: str | None) -> Target:
-    """The online deployment or model version that `to` names, or what served before; kept for retries."""
+    """Choose the online deployment or model version to go back to; kept for retries.
+
+    Args:
+        to: Name or version; default: the previous online deployment.
+    """
     endpoint = await read_endpoint(await open_session(connected.workspace), spec.endpoint.name)
     target = rollback.choose(endpoint, to)
-    how = "which is still there" if target.online_deployment else "by rolling it out anew"
+    how = "which still exists" if target.online_deployment else "by rolling it out again"
     get_run_logger().info("Going back to %s, %s", target, how)
     return target
 
 
 @task("plan", run_name="plan", timeout_seconds=300, tags=["azure"], retries=2)
 async def plan_rollback(connected: WorkspaceFacts, spec: RolloutSpec, target: Target) -> PlannedRollout:
-    """The plan that gives all traffic to the online deployment of the target; the plan is an artifact."""
+    """Plan to give all traffic to the target's online deployment; the plan is an artifact."""
     today = await read_endpoint(await open_session(connected.workspace), spec.endpoint.name)
     plan = rollback.plan_rollback(today, str(target.online_deployment))
     get_run_logger().info("Plan: %s", plan_report.headline(plan))
@@ -53,7 +57,7 @@ async def plan_rollback(connected: WorkspaceFacts, spec: RolloutSpec, target: Ta
 
 
 def pin(planned: PlannedRollout, target: Target) -> PlannedRollout:
-    """A plan from the folder as a rollback; raises ConfigurationError when it does not lead back."""
+    """Turn the plan of a folder into a rollback; raises ConfigurationError if it does not lead back."""
     rollback.require_way_back(planned.plan, planned.spec.folder, target)
     return planned.model_copy(update={"pause_reason": _reason(target)})
 

@@ -1,4 +1,4 @@
-"""The steps of the watcher: look at each rollout, start those that have a new model version, say what was found."""
+"""Tasks of the watcher: look at each rollout, start those with a new model version, report."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -24,13 +24,13 @@ from tasks.connect import open_session
 
 @task("list rollouts", run_name="list rollouts", timeout_seconds=300)
 async def list_rollouts() -> tuple[str, ...]:
-    """The names of all rollout folders."""
+    """List the names of all rollout folders."""
     return tuple(await in_thread(known_rollouts))
 
 
 @task("look", run_name="look at {rollout}", timeout_seconds=300, tags=["azure"], retries=2)
 async def look(connected: WorkspaceFacts, rollout: str) -> Finding | None:
-    """Compares the newest eligible version of the model with what is live; None when the rollout follows no model."""
+    """Compare the newest eligible version of the model with the live one; return None if it follows no model."""
     finding = await watching.look(await open_session(connected.workspace), rollout, datetime.now(UTC))
     if finding is None:
         get_run_logger().info("%s follows no model", rollout)
@@ -41,7 +41,7 @@ async def look(connected: WorkspaceFacts, rollout: str) -> Finding | None:
 
 @task("start rollout", run_name="start {finding.rollout} with version {finding.version}", timeout_seconds=300)
 async def start_rollout(finding: Finding) -> Finding:
-    """Creates the flow run that rolls the version out; one that an earlier look created stays the only one."""
+    """Create the flow run that rolls the version out, unless an earlier run of the watcher created it."""
     key = str(finding.idempotency_key)
     async with get_client() as client:
         known = await client.read_flow_runs(
@@ -64,7 +64,7 @@ async def start_rollout(finding: Finding) -> Finding:
     get_run_logger().info("Flow run %s (%s) rolls out %s:%s", run.name, run.id, finding.model, finding.version)
     if not known:
         return finding.model_copy(update={"run": str(run.id)})
-    reason = f"a flow run of it was started before and is {run.state_name}"
+    reason = f"its flow run was started before and is {run.state_name}"
     if run.state is not None and run.state.is_final():
         reason += ": retry it, or roll the version out by hand"
     return finding.model_copy(update={"run": str(run.id), "verdict": Verdict.STARTED, "reason": reason})
@@ -72,7 +72,7 @@ async def start_rollout(finding: Finding) -> Finding:
 
 @task("report findings", run_name="report findings", timeout_seconds=300)
 async def report_findings(looks: Sequence[Look]) -> None:
-    """A table for people, and an event per finding for automations."""
+    """Store a table as an artifact, and emit an event per finding for automations."""
     await acreate_table_artifact(watch_table(looks), key="watch-models", description="New model versions and decisions")
     for finding in (one.finding for one in looks if one.finding is not None):
         emit_finding(finding)

@@ -1,8 +1,8 @@
-"""Which alerts there are and what they say: Prefect automations as plain values, without any server.
+"""The alerts and their texts: Prefect automations as plain values, without a server.
 
-Automations live in the Prefect server, so they see what happens to a run whose process, worker or machine is gone.
-Their texts are Jinja templates that the server fills in. What a template cannot look up, because the process that knew
-it may be dead, the run has written on itself beforehand, as labels (`rollway.prefect.labels`).
+Automations live in the Prefect server, so they also see a run whose process, worker or machine is gone. Their texts are
+Jinja templates that the server renders. Facts that only the run's process knew are in the run's labels
+(`rollway.prefect.labels`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from rollway.errors import ConfigurationError
 from rollway.prefect.labels import CAUSE, ENDPOINT, FAILED_TASK, MODEL, NEXT, TASK, TRAFFIC
 from rollway.spec import Frozen, RolloutSpec
 
-TAG = "rollway-alerts"  # on every automation made here; others are never touched
+TAG = "rollway-alerts"  # on every automation of ours; others are never touched
 PREFIX = "rollway alerts: "
 DEFAULT_CHANNEL = "rollway-alerts"
 WATCHER = "watch-models"
@@ -22,10 +22,10 @@ COMPLETED_EVENT = "rollway.rollout.completed"
 WATCHER_AWAITED_EVENT = "rollway.watcher.awaited"
 WATCHER_RESOURCE = "rollway.watcher"
 
-MOST_CAUSE_CHARACTERS = 1500  # Slack and Teams cut or refuse what is much longer
+MOST_CAUSE_CHARACTERS = 1500  # Slack and Teams cut or refuse much longer messages
 
 _ENDED = [f"prefect.flow-run.{state}" for state in ("Failed", "Crashed", "TimedOut", "Cancelled")]
-# Without Running, a run that dies before its first heartbeat would never be missed.
+# With Running, because a run that dies before its first heartbeat must be missed too.
 _SIGNS_OF_LIFE = ["prefect.flow-run.heartbeat", "prefect.flow-run.Running"]
 _NOT_RUNNING = [
     f"prefect.flow-run.{state}" for state in ("Completed", "Paused", "Suspended", "Scheduled", "AwaitingRetry")
@@ -34,12 +34,14 @@ _DUE = ["prefect.flow-run.Late", "prefect.flow-run.Pending"]
 
 
 class Timing(Frozen):
-    """How long silence may last before it is news, in seconds."""
+    """Time limits of the alerts, in seconds."""
 
-    silent_seconds: int = Field(default=90, ge=10, description="A run that gives no sign of life for so long is dead.")
-    waiting_seconds: int = Field(default=600, ge=10, description="A run that no worker begins for so long is news.")
+    silent_seconds: int = Field(default=90, ge=10, description="A run without a heartbeat for this long is dead.")
+    waiting_seconds: int = Field(
+        default=600, ge=10, description="A run that no worker starts for this long is reported."
+    )
     watcher_late_seconds: int = Field(
-        default=3600, ge=10, description="The watcher is late when it has not completed for so long."
+        default=3600, ge=10, description="The watcher is late if it has not completed for this long."
     )
 
 
@@ -47,7 +49,7 @@ DEFAULT_TIMING = Timing()
 
 
 class Message(Frozen):
-    """What is sent to a notification block; subject and body are Jinja templates for the Prefect server."""
+    """A message for a notification block; subject and body are Jinja templates for the Prefect server."""
 
     channel: str
     subject: str
@@ -55,7 +57,7 @@ class Message(Frozen):
 
 
 class Automation(Frozen):
-    """One automation: `trigger` is Prefect's own JSON; without a message the run that triggered it becomes Crashed."""
+    """An automation. `trigger` is Prefect's JSON; without a message the run that triggered it becomes Crashed."""
 
     name: str
     description: str
@@ -64,7 +66,7 @@ class Automation(Frozen):
 
 
 class AlertedRollout(Frozen):
-    """As much of a rollout folder as its alerts need."""
+    """The parts of a rollout folder that its alerts need."""
 
     rollout: str
     endpoint: str
@@ -73,7 +75,7 @@ class AlertedRollout(Frozen):
 
     @classmethod
     def of(cls, spec: RolloutSpec, default_channel: str) -> "AlertedRollout":
-        """The alerts that a folder asks for."""
+        """Return the alert settings of a folder."""
         alerts = spec.rollout.alerts
         return cls(
             rollout=spec.name,
@@ -84,7 +86,7 @@ class AlertedRollout(Frozen):
 
 
 class Changes(Frozen):
-    """What makes the automations of a Prefect server the wanted ones, by name."""
+    """The changes that bring the automations of a Prefect server to the wanted ones, by name."""
 
     create: tuple[str, ...] = ()
     update: tuple[str, ...] = ()
@@ -99,12 +101,12 @@ class Changes(Frozen):
             for name in names
         ]
         lines += [f"unchanged {name}" for name in self.unchanged]
-        lines += [f"note: {name!r} is switched off in Prefect and stays so" for name in self.switched_off]
+        lines += [f"note: {name!r} is switched off in Prefect and stays off" for name in self.switched_off]
         return "\n".join(lines) or "there is nothing to alert on"
 
 
 def wanted(rollouts: Sequence[AlertedRollout], channel: str, timing: Timing) -> tuple[Automation, ...]:
-    """Every automation that there should be; `channel` hears of the watcher."""
+    """Return every wanted automation; alerts about the watcher go to `channel`."""
     automations = [_crash_silent_runs(timing), _watcher_late(channel, timing), _watcher_back(channel, timing)]
     for rollout in rollouts:
         if rollout.severity != "none":
@@ -113,7 +115,7 @@ def wanted(rollouts: Sequence[AlertedRollout], channel: str, timing: Timing) -> 
 
 
 def compare(want: Mapping[str, object], have: Mapping[str, object], switched_off: Sequence[str] = ()) -> Changes:
-    """What to do about automations by name; the values need only be comparable."""
+    """Return the changes that bring `have` to `want`; the values need only be comparable."""
     return Changes(
         create=tuple(name for name in want if name not in have),
         update=tuple(name for name in want if name in have and want[name] != have[name]),
@@ -124,9 +126,11 @@ def compare(want: Mapping[str, object], have: Mapping[str, object], switched_off
 
 
 def check_heartbeats(frequencies: Mapping[str, int | None], timing: Timing) -> None:
-    """Raises ConfigurationError when a healthy run would be silent for so long that it were taken for dead.
+    """Raise ConfigurationError if healthy runs send heartbeats so rarely that they would be taken for dead.
 
-    `frequencies` gives, by Prefect deployment, after how many seconds its runs send a sign of life; None: not set.
+    Args:
+        frequencies: Seconds between heartbeats by Prefect deployment; None if not set.
+        timing: The limits.
     """
     slow = [name for name, seconds in frequencies.items() if seconds is None or 3 * seconds > timing.silent_seconds]
     if slow:
@@ -141,9 +145,9 @@ def check_heartbeats(frequencies: Mapping[str, int | None], timing: Timing) -> N
 def _crash_silent_runs(timing: Timing) -> Automation:
     return Automation(
         name=f"{PREFIX}crash silent runs",
-        description="A run whose worker or machine is lost sends no heartbeats; it becomes Crashed, which is alerted.",
+        description="A run whose worker or machine is lost sends no heartbeats; it becomes Crashed, which alerts.",
         trigger=_event(
-            # A sign of life in both starts the time again; the end of a run, only expected, ends the waiting.
+            # A heartbeat is in both lists and restarts the time; the end of a run is only expected and ends the wait.
             after=_SIGNS_OF_LIFE,
             expect=[*_SIGNS_OF_LIFE, *_NOT_RUNNING, *_ENDED],
             match={"prefect.resource.id": "prefect.flow-run.*"},
@@ -158,7 +162,7 @@ def _crash_silent_runs(timing: Timing) -> Automation:
 def _failed(rollout: AlertedRollout) -> Automation:
     return Automation(
         name=f"{PREFIX}{rollout.rollout} failed",
-        description=f"A rollout of {rollout.rollout} failed, crashed, took too long or was cancelled.",
+        description=f"A rollout of {rollout.rollout} failed, crashed, timed out or was cancelled.",
         trigger=_event(
             expect=_ENDED,
             match={"prefect.resource.id": "prefect.flow-run.*"},
@@ -176,7 +180,7 @@ def _failed(rollout: AlertedRollout) -> Automation:
 def _waiting(rollout: AlertedRollout, timing: Timing) -> Automation:
     return Automation(
         name=f"{PREFIX}{rollout.rollout} waiting",
-        description=f"A rollout of {rollout.rollout} is due, and no worker runs it.",
+        description=f"A rollout of {rollout.rollout} is due, but no worker runs it.",
         trigger=_event(
             after=_DUE,
             expect=[*_DUE, "prefect.flow-run.Running", *_NOT_RUNNING, *_ENDED],
@@ -188,8 +192,8 @@ def _waiting(rollout: AlertedRollout, timing: Timing) -> Automation:
         message=_message(
             rollout,
             "waiting for a worker",
-            f"Cause: no worker has begun the run within {_duration(timing.waiting_seconds)}\n"
-            "Next: look at the work pool: is a worker alive, is its limit reached? The run begins by itself then\n"
+            f"Cause: no worker has started the run within {_duration(timing.waiting_seconds)}\n"
+            "Next: check the work pool: is a worker alive, is its limit reached? The run then starts by itself\n"
             + _FACTS_OF_RUN,
         ),
     )
@@ -201,7 +205,7 @@ def _recovered(rollout: AlertedRollout) -> Automation:
     completed = _event(expect=[COMPLETED_EVENT], match={"prefect.resource.id": "rollway.rollout.*"}, match_related=tag)
     return Automation(
         name=f"{PREFIX}{rollout.rollout} recovered",
-        description=f"The first rollout of {rollout.rollout} that works again after failures.",
+        description=f"The first successful rollout of {rollout.rollout} after a failure.",
         trigger={"type": "sequence", "triggers": [failed, completed]},
         message=_message(
             rollout,
@@ -219,13 +223,13 @@ def _recovered(rollout: AlertedRollout) -> Automation:
 def _watcher_late(channel: str, timing: Timing) -> Automation:
     return Automation(
         name=f"{PREFIX}{WATCHER} late",
-        description="No look for new model versions has completed for too long.",
+        description="The watcher of new model versions has not completed for too long.",
         trigger=_watcher_is_late(timing),
         message=Message(
             channel=channel,
             subject=f"[notify] {WATCHER} is late",
             body=f"Cause: {WATCHER} has not completed for {_duration(timing.watcher_late_seconds)}; new model versions "
-            "may not be rolled out, what serves now goes on serving\n"
+            "may not be rolled out, live endpoints are not affected\n"
             f"Next: look at the runs of the flow {WATCHER}: failing, or without a worker?\n"
             "Last completed run: {{ flow_run|ui_url or 'none yet' }}",
         ),
@@ -235,7 +239,7 @@ def _watcher_late(channel: str, timing: Timing) -> Automation:
 def _watcher_back(channel: str, timing: Timing) -> Automation:
     return Automation(
         name=f"{PREFIX}{WATCHER} recovered",
-        description="The first look for new model versions that completed after it was late.",
+        description="The first completed run of the watcher after it was late.",
         trigger={
             "type": "sequence",
             "triggers": [_watcher_is_late(timing), _watcher_event(["prefect.flow-run.Completed"])],
@@ -249,7 +253,7 @@ def _watcher_back(channel: str, timing: Timing) -> Automation:
 
 
 def _watcher_is_late(timing: Timing) -> dict[str, Any]:
-    # Once per silence: only a completed run, or `rollway alerts --apply` for a watcher that never ran, starts the time.
+    # One alert per silence: only a completed run starts the time, or `rollway alerts --apply` if there was none yet.
     completed = "prefect.flow-run.Completed"
     return _watcher_event([completed], [completed, WATCHER_AWAITED_EVENT], timing.watcher_late_seconds)
 
@@ -260,7 +264,7 @@ def _watcher_event(expect: list[str], after: Sequence[str] = (), absent_for: int
         after=after,
         match={"prefect.resource.id": ["prefect.flow-run.*", WATCHER_RESOURCE]},
         match_related=[{"prefect.resource.role": "flow", "prefect.resource.name": WATCHER}],
-        # There is only one, but without any Prefect starts the time anew by itself, whatever `after` says.
+        # There is only one watcher, but without `for_each` Prefect restarts the time by itself, regardless of `after`.
         for_each=["related:flow:prefect.resource.name"],
         absent_for=absent_for,
     )
@@ -275,7 +279,7 @@ def _event(
     for_each: Sequence[str] = (),
     absent_for: int = 0,
 ) -> dict[str, Any]:
-    """A trigger that fires when one of the events is seen, or when none is for `absent_for` seconds."""
+    """Return a trigger that fires on one of the events, or after `absent_for` seconds without any."""
     return {
         "type": "event",
         "posture": "Proactive" if absent_for else "Reactive",
@@ -285,8 +289,8 @@ def _event(
         "match_related": match_related,
         "for_each": list(for_each),
         "threshold": 1,
-        # Not 0: when one automation's evaluation fails, Prefect delivers the event again to all of them, and what has
-        # fired ignores events of the last `within` seconds.
+        # Not 0: if the evaluation of one automation fails, Prefect delivers the event again to all of them, and those
+        # that have fired ignore it for `within` seconds.
         "within": absent_for or 1,
     }
 
@@ -307,21 +311,21 @@ def _duration(seconds: int) -> str:
     return f"{seconds // 60} min" if seconds % 60 == 0 else f"{seconds} s"
 
 
-# What a step said when it failed counts only if the run ended with it: a process that is killed has its own cause.
+# The error of a task counts only if the run ended with it: a killed process has a cause of its own.
 _CAUSE_AND_NEXT = f"""\
 {{%- set type = flow_run.state.type.value | default('') -%}}
 {{%- set said = flow_run.labels['{CAUSE}'] if type == 'FAILED' -%}}
 {{%- set text = said or (flow_run.state.message | default('', true) | string).partition('\\n\\n')[0] -%}}
-Cause: {{{{ text[:{MOST_CAUSE_CHARACTERS}] or 'not known' }}}}
+Cause: {{{{ text[:{MOST_CAUSE_CHARACTERS}] or 'unknown' }}}}
 Next: {{% if said %}}{{{{ flow_run.labels['{NEXT}'] }}}}
-{{%- elif type == 'CANCELLED' %}}nothing if the cancellation was meant; otherwise run it again
-{{%- elif type == 'CRASHED' %}}see what serves with `rollway status {{{{ endpoint }}}}`, then run it again: it repairs \
-what this run left
+{{%- elif type == 'CANCELLED' %}}nothing if the cancellation was intended; otherwise run it again
+{{%- elif type == 'CRASHED' %}}check the endpoint with `rollway status {{{{ endpoint }}}}`, then run it again \
+to repair it
 {{%- else %}}read the run's artifacts and log, then run it again{{% endif %}}
 """
 _FACTS_OF_RUN = f"""\
 Endpoint: {{{{ flow_run.labels['{ENDPOINT}'] or endpoint }}}}
 Model: {{{{ flow_run.labels['{MODEL}'] or flow_run.parameters.model_version or 'not resolved yet' }}}}
-Task: {{{{ flow_run.labels['{FAILED_TASK}'] or flow_run.labels['{TASK}'] or 'none, it had not begun' }}}}
-Traffic, as this run last saw it: {{{{ flow_run.labels['{TRAFFIC}'] or 'it had not looked yet' }}}}
+Task: {{{{ flow_run.labels['{FAILED_TASK}'] or flow_run.labels['{TASK}'] or 'none, it had not started' }}}}
+Traffic, as last seen by this run: {{{{ flow_run.labels['{TRAFFIC}'] or 'not seen yet' }}}}
 Run: {{{{ flow_run|ui_url }}}}"""

@@ -1,4 +1,4 @@
-"""The alerts as Prefect keeps them: automations that are made, changed and removed until they are the wanted ones."""
+"""The automations of the Prefect server: create, update and delete them until they are the wanted ones."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from rollway.prefect import alerts
 from rollway.prefect.alerts import AlertedRollout, Automation, Changes, Timing
 
 HEARTBEAT = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
-PAGE = 200  # as many as the API gives at once
+PAGE = 200  # the most that the API returns at once
 
 T = TypeVar("T")
 
@@ -26,14 +26,17 @@ T = TypeVar("T")
 async def change_alerts(
     rollouts: Sequence[AlertedRollout], *, channel: str, timing: Timing, is_dry_run: bool
 ) -> Changes:
-    """Makes the Prefect server's automations the wanted ones, or only says what that would change.
+    """Bring the Prefect server's automations to the wanted ones, or only return the changes.
 
-    Automations without our tag are never touched. Raises ConfigurationError without a server or with heartbeats that
-    are too rare, and NotFound for a channel that is no notification block.
+    Automations without our tag are never touched.
+
+    Raises:
+        ConfigurationError: There is no server, or heartbeats are too rare.
+        NotFound: A channel is not a notification block.
     """
     if not PREFECT_API_URL.value():
         raise ConfigurationError(
-            "no Prefect server is configured, and only a server that stays can send alerts",
+            "no Prefect server is configured, and only a permanent server can send alerts",
             where="environment variable PREFECT_API_URL",
             hint="set it to your server, such as http://127.0.0.1:4200/api",
         )
@@ -81,7 +84,7 @@ def _as_prefect(automation: Automation, blocks: dict[str, BlockDocument]) -> Aut
         "type": "change-flow-run-state",
         "state": "CRASHED",
         "name": "Crashed",
-        "message": "no sign of life: its worker or machine is gone",
+        "message": "no heartbeat: its worker or machine is gone",
     }
     if message:
         action = {
@@ -102,7 +105,7 @@ def _as_prefect(automation: Automation, blocks: dict[str, BlockDocument]) -> Aut
 
 
 def _comparable(automation: AutomationCore) -> dict[str, Any]:
-    # Ids and whether a person has switched it off are the server's; sets come back in any order and compare as sets.
+    # Not the ids, nor whether a person has switched it off. Sets come back in any order and compare as sets.
     return automation.model_dump(include={"description", "trigger", "actions"})
 
 
@@ -126,9 +129,9 @@ async def _blocks(client: PrefectClient, channels: set[str]) -> dict[str, BlockD
         )
     if ambiguous:
         raise ConfigurationError(
-            f"several notification blocks are called {', '.join(repr(channel) for channel in ambiguous)}",
+            f"several notification blocks are named {', '.join(repr(channel) for channel in ambiguous)}",
             where="rollout.yml: alerts.channel, or --channel",
-            hint="say which: <block type>/<name>, such as slack-webhook/rollway-alerts",
+            hint="name its type too: <block type>/<name>, such as slack-webhook/rollway-alerts",
         )
     return found
 
@@ -139,7 +142,7 @@ def _is_channel(document: BlockDocument, block_type: str) -> bool:
 
 
 async def _all(read: Callable[[int], Awaitable[list[T]]]) -> list[T]:
-    """Every page of a list; `read` gives the one that starts at an offset."""
+    """Return all pages of a list; `read` returns the page that starts at an offset."""
     found: list[T] = []
     while True:
         page = await read(len(found))
@@ -149,7 +152,7 @@ async def _all(read: Callable[[int], Awaitable[list[T]]]) -> list[T]:
 
 
 def _await_watcher() -> None:
-    """Starts the time in which the watcher must complete, so that one that never runs is missed too."""
+    """Start the time in which the watcher must complete, so that one that never runs is reported too."""
     emit_event(
         alerts.WATCHER_AWAITED_EVENT,
         resource={"prefect.resource.id": alerts.WATCHER_RESOURCE},
@@ -164,7 +167,7 @@ def _await_watcher() -> None:
 
 
 async def _heartbeat_seconds(client: PrefectClient, deployment: DeploymentResponse) -> int | None:
-    """What the deployment's runs get from its job variables, or from its work pool's defaults."""
+    """Return the interval from the deployment's job variables, or from its work pool's defaults."""
     environments = [deployment.job_variables.get("env")]
     if deployment.work_pool_name:
         pool = await client.read_work_pool(deployment.work_pool_name)

@@ -1,4 +1,4 @@
-"""An Azure ML workspace and the identity to use it with, as a Prefect block that people fill in in the UI.
+"""The Prefect block for an Azure ML workspace and the identity to sign in with.
 
 `prefect block register -m rollway.prefect.blocks` makes its form known to a Prefect server.
 """
@@ -21,9 +21,9 @@ from rollway.settings import (
 
 
 class AzureMLWorkspace(Block):
-    """Where an Azure ML workspace is and as whom Rollway signs in; the API masks the client secret."""
+    """An Azure ML workspace and the identity that Rollway signs in with; the API masks the client secret."""
 
-    # Flat, with empty text for what is not given: Prefect's forms cannot choose between nested models.
+    # Flat, with empty texts as defaults: Prefect's forms cannot choose between nested models.
     _block_type_name: ClassVar[str | None] = "AzureML workspace"
     _block_type_slug: ClassVar[str | None] = "azureml-workspace"
 
@@ -32,21 +32,21 @@ class AzureMLWorkspace(Block):
     workspace: str = Field(description="The workspace's name.")
     identity: Literal["default", "managed identity", "service principal"] = Field(
         default="default",
-        description="As whom: what the worker's environment offers, the managed identity of its machine or container, "
-        "or an application with a client secret.",
+        description="Identity to sign in with: that of the worker's environment, the managed identity of its machine "
+        "or container, or an application with a client secret.",
     )
     tenant_id: str = Field(default="", description="Of a service principal.")
     client_id: str = Field(default="", description="Of a service principal, or of a user-assigned managed identity.")
     client_secret: SecretStr = Field(default=SecretStr(""), description="Of a service principal.")
 
     def address(self, name: str) -> Workspace:
-        """The part that may be stored and shown; `name` is the one that the block was saved under."""
+        """Return the part that may be stored and shown; `name` is the name of the saved block."""
         return Workspace(
             subscription_id=self.subscription_id, resource_group=self.resource_group, name=self.workspace, block=name
         )
 
     def as_whom(self) -> Identity:
-        """The identity, from the fields that its kind has."""
+        """Return the identity, from the fields of its kind."""
         match self.identity:
             case "managed identity":
                 return ManagedIdentity(client_id=self.client_id or None)
@@ -58,7 +58,7 @@ class AzureMLWorkspace(Block):
                 return DefaultIdentity()
 
     def missing(self) -> list[str]:
-        """The fields that are empty and must not be."""
+        """Return the required fields that are empty."""
         wanted = ["subscription_id", "resource_group", "workspace"]
         if self.identity == "service principal":
             wanted += ["tenant_id", "client_id", "client_secret"]
@@ -66,11 +66,11 @@ class AzureMLWorkspace(Block):
 
 
 async def load_workspace_block(name: str) -> AzureMLWorkspace:
-    """The saved block; raises ConfigurationError when there is none, or when it cannot be used."""
+    """Return the saved block; raises ConfigurationError if it does not exist or is incomplete."""
     where = "parameter workspace_block, or environment variable ROLLWAY_WORKSPACE_BLOCK"
     try:
         block: AzureMLWorkspace = await AzureMLWorkspace.aload(name)
-    except (ValueError, RuntimeError) as error:  # Prefect's for "not found" and "saved by another version"
+    except (ValueError, RuntimeError) as error:  # Prefect raises these for "not found" and "saved by another version"
         raise ConfigurationError(
             f"the Prefect block azureml-workspace/{name} cannot be loaded",
             where=where,
@@ -83,7 +83,7 @@ async def load_workspace_block(name: str) -> AzureMLWorkspace:
             f"the Prefect block azureml-workspace/{name} is incomplete",
             where=where,
             why=f"{', '.join(missing)}: empty",
-            hint="fill it in in the Prefect UI",
+            hint="complete it in the Prefect UI",
         )
     return block
 

@@ -1,7 +1,7 @@
-"""The flows' parameters as people fill them in: types whose limits Prefect's forms show and its API enforces.
+"""Types of the flows' parameters; Prefect's forms show their limits, and its API enforces them.
 
-A form offers the names of the folders that were there when `prefect deploy` ran. Python takes any path besides, so that
-the command line works with folders anywhere.
+A form offers the rollout folders that existed when `prefect deploy` ran. Python also accepts any path, so that the
+command line works with folders anywhere.
 """
 
 from typing import Annotated
@@ -22,15 +22,15 @@ class _OfferedRollouts:
 
 
 RolloutName = Annotated[str, _OfferedRollouts()]
-"""A folder of deployments/; a drop-down in the form."""
+"""Name of a folder in deployments/; a drop-down in the form."""
 
-# What Azure ML takes as the version of an asset.
+# Azure ML's rule for the version of an asset.
 MODEL_VERSION_PATTERN = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$"
 ModelVersion = Annotated[str, Field(pattern=MODEL_VERSION_PATTERN)]
-"""The version of a registered model, such as `7`; not a reference such as `azureml:diabetes:7`."""
+"""Version of a registered model, such as `7`; not a reference such as `azureml:diabetes:7`."""
 
 Weight = Annotated[int, Field(ge=1, le=100)]
-"""Percent of the traffic that the new online deployment gets."""
+"""Percent of the traffic for the new online deployment."""
 
 BlockName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-"""The name under which a Prefect block was saved."""
+"""Name of a saved Prefect block."""

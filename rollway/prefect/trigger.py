@@ -1,4 +1,4 @@
-"""Waking the watcher of new model versions, from outside of any flow."""
+"""Start the watcher of new model versions from outside a flow."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,34 +14,34 @@ WATCHER = "watch-models/watch-models"  # flow and Prefect deployment, as in pref
 
 
 def require_server() -> None:
-    """Raises ConfigurationError when no Prefect server is configured: a temporary one would know no watcher."""
+    """Raise ConfigurationError if no Prefect server is configured; a temporary one does not know the watcher."""
     if not get_current_settings().api.url:
         raise ConfigurationError(
-            "there is no Prefect server to tell of new models",
+            "no Prefect server is configured to notify of new models",
             where="environment variable PREFECT_API_URL",
-            why="it is not set, and neither is it in Prefect's profile",
+            why="it is not set, and Prefect's profile does not set it either",
             hint="set it to your server's address, for example http://127.0.0.1:4200/api",
         )
 
 
 async def nudge_watcher(events: Sequence[ModelRegistered]) -> None:
-    """Starts a run of the watcher, once for the same events however often they are delivered.
+    """Start a run of the watcher; the same events start only one run, however often they are delivered.
 
-    Raises PrefectUnavailable when there is no such run afterwards.
+    Raises PrefectUnavailable if the run could not be created.
     """
-    # In any order: a batch that is delivered again need not be sorted as before.
+    # Sorted, because a batch may be delivered again in another order.
     key = hashlib.sha256("\n".join(sorted({one.id for one in events})).encode()).hexdigest()
     try:
         await arun_deployment(WATCHER, idempotency_key=f"event-grid-{key}", timeout=0, as_subflow=False)
     except ObjectNotFound as error:
         raise PrefectUnavailable(
-            "the watcher is not known to the Prefect server",
+            "the Prefect server does not know the watcher",
             where=f"Prefect deployment {WATCHER}",
             hint="create it with `prefect deploy --all`",
         ) from error
-    except Exception as error:  # whatever the client and the network raise, the answer to the sender is the same
+    except Exception as error:  # whatever the client or the network raises, the sender gets the same answer
         raise PrefectUnavailable(
-            "the Prefect server cannot be told of new models",
+            "the Prefect server cannot be notified of new models",
             where=f"{get_current_settings().api.url}",
             why=str(error) or type(error).__name__,
             hint="is it running? Event Grid delivers the event again",

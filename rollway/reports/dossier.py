@@ -1,6 +1,6 @@
-"""What a failed rollout leaves for the person who looks at it: one artifact, and a short text for an alert.
+"""The dossier of a failed rollout: one artifact, and a short text for logs and alerts.
 
-Strings only, no I/O. Everything that Azure or a container said goes through `mask`.
+Strings only, no I/O. All texts of Azure and of containers go through `mask`.
 """
 
 import re
@@ -15,24 +15,30 @@ from rollway.rollout import traffic
 from rollway.rollout.preflight import Finding
 from rollway.spec import Frozen, RolloutSpec
 
-MOST_LINE = 300  # characters of a line of the short text
+MOST_LINE = 300  # characters in a line of the short text
 _EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Exit): .+", re.MULTILINE)
 MEANING = {
-    Cause.TRANSIENT: "it passes by itself: the same command works later",
-    Cause.BUSY: "something else is running on the endpoint: the same command works once that has ended",
-    Cause.QUOTA: "a limit is reached: free some, ask for more, or use less",
-    Cause.PERMANENT: "the same command fails again: something must be changed first",
+    Cause.TRANSIENT: "it is temporary: the same command works later",
+    Cause.BUSY: "another operation is running on the endpoint: the same command works when it has ended",
+    Cause.QUOTA: "a limit is reached: free some quota, request more, or use less",
+    Cause.PERMANENT: "the same command fails again: change something first",
     Cause.CONFLICT: "somebody else changed the endpoint: find out who, then decide",
 }
 
 
 class Dossier(Frozen):
-    """Why a rollout failed, what to do next, and all that was found out about it.
+    """The reason why a rollout failed, the next action, and everything known about it.
 
-    `step` is the step that failed; `code` and `error_tree` are Azure's; `why` may have several lines. Traffic is in
-    percent by online deployment, None when it could not be read. `cleaned_up` is what was undone, `kept` what was left
-    on purpose, `quota` the limits that matter, `notes` the errors that came on top, `clue` the first exception of the
-    logs.
+    Attributes:
+        task: The task that failed.
+        code: Azure's error code, as `error_tree` is Azure's whole error.
+        why: The reason; may have several lines.
+        clue: The first exception in the logs.
+        notes: Further errors.
+        quota: The limits that matter.
+        traffic_before: Percent by online deployment, as is `traffic_now`; None if unknown.
+        cleaned_up: What the abort removed or restored.
+        kept: What the abort left on purpose.
     """
 
     rollout: str
@@ -62,7 +68,7 @@ class Dossier(Frozen):
 
     @property
     def headline(self) -> str:
-        """One line: which rollout failed where, and the class of the reason."""
+        """One line: the rollout, its outcome, the failed task and the class of the reason."""
         code = f", {self.code}" if self.code else ""
         return f"{self.rollout}: {self.outcome} at {self.task!r} ({self.cause.value}{code})"
 
@@ -84,12 +90,14 @@ def build(
     parameters: Mapping[str, Any] | None = None,
     is_promoted: bool = False,
 ) -> Dossier:
-    """The dossier of any exception; of one that is not ours only the class and its text are known.
+    """Return the dossier of any exception; of a foreign one only its class and text are known.
 
-    `logs` are the containers' (else the error's own details); `model` is the resolved one (else as the folder says);
-    `findings` are the preflight's, of which those about quota are kept when that is the cause; `parameters` are the
-    flow's, for the command that repeats the run. `is_promoted` says that the new online deployment serves, and only
-    the clearing up behind it has failed.
+    Args:
+        logs: Logs of the containers; default: the details of the error.
+        findings: Findings of the preflight; those about quota are kept if quota is the cause.
+        model: The resolved model; default: the one that the folder names.
+        parameters: Parameters of the flow, for the command that repeats the run.
+        is_promoted: True if the new online deployment has the traffic and only the cleanup after it failed.
     """
     known = error if isinstance(error, RollwayError) else _wrap(error)
     logs = _masked(logs or known.details)
@@ -124,7 +132,7 @@ def build(
 
 
 def text(dossier: Dossier) -> str:
-    """A dozen lines at most, for an alert or a terminal."""
+    """Return at most a dozen lines, for a log or a terminal."""
     facts = [
         ("what", dossier.what),
         ("where", dossier.where),
@@ -143,7 +151,7 @@ def text(dossier: Dossier) -> str:
 
 
 def cause_and_next_action(error: BaseException) -> tuple[str, str]:
-    """Why a step failed, in a few lines, and what to do next, in one: of an error for which there is no dossier yet."""
+    """Return the cause of an error in a few lines, and the next action in one line."""
     known = error if isinstance(error, RollwayError) else _wrap(error)
     code = f", {known.code}" if known.code else ""
     facts = [(name, value) for name, value in (("where", known.where), ("why", known.why)) if value]
@@ -152,7 +160,7 @@ def cause_and_next_action(error: BaseException) -> tuple[str, str]:
 
 
 def markdown(dossier: Dossier) -> str:
-    """All of it, as an artifact: the reason and the next action first, the logs last."""
+    """Return the whole dossier as an artifact: the reason and the next action first, the logs last."""
     facts = [
         ("cause", f"{dossier.cause.value}: {MEANING[dossier.cause]}"),
         ("code", dossier.code),
@@ -170,15 +178,15 @@ def markdown(dossier: Dossier) -> str:
     lines += [f"**Next:** {dossier.next_action}", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {_cell(value)} |" for name, value in facts if value]
     lines += ["", "### Run it again", "", *_code(dossier.retry_command)]
-    lines += ["", "Or press Retry in the Prefect UI: steps that are done and still hold are skipped."]
+    lines += ["", "Or press Retry in the Prefect UI: tasks whose result still holds are skipped."]
     nothing = "Nothing." if dossier.kept else "Nothing had been changed."
-    lines += ["", "### What was cleaned up", "", *(_bullets(dossier.cleaned_up) or [nothing])]
-    for title, entries in (("What was kept", dossier.kept), ("Quota", dossier.quota)):
+    lines += ["", "### Cleaned up", "", *(_bullets(dossier.cleaned_up) or [nothing])]
+    for title, entries in (("Kept", dossier.kept), ("Quota", dossier.quota)):
         lines += ["", f"### {title}", "", *_bullets(entries)] if entries else []
     if dossier.timeline:
         lines += ["", "### Timeline", "", timeline_picture(dossier.timeline)]
     for title, part in (
-        ("And", "\n\n".join(dossier.notes)),
+        ("Further errors", "\n\n".join(dossier.notes)),
         ("Azure's whole error", dossier.error_tree),
         ("Logs and details", dossier.logs),
     ):
@@ -187,7 +195,7 @@ def markdown(dossier: Dossier) -> str:
 
 
 def _retry_command(folder: str, parameters: Mapping[str, Any]) -> str:
-    """`rollway deploy`, or `rollback` (which has a parameter `to`), with what the run was given, in its workspace."""
+    """Return the `rollway deploy` or `rollback` command that repeats the run; only a rollback has a parameter `to`."""
     block, version, weight = (parameters.get(name) for name in ("workspace_block", "model_version", "weight"))
     words = ["env", f"ROLLWAY_WORKSPACE_BLOCK={block}"] if block else []
     words += ["rollway", "rollback" if "to" in parameters else "deploy", folder]
@@ -207,20 +215,20 @@ def _outcome(error: BaseException, is_promoted: bool) -> str:
 
 
 def _wrap(error: BaseException) -> RollwayError:
-    """An exception that is not ours, in our words."""
+    """Return a RollwayError for a foreign exception."""
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if isinstance(error, TimeoutError):
-        hint = "see in Azure what holds it up, then run it again: it goes on with what is there"
-        return RollwayError("a step took longer than it may", why=said, hint=hint, cause=Cause.TRANSIENT)
+        hint = "find out in Azure what delays it, then run it again: it continues from the current state"
+        return RollwayError("a task exceeded its deadline", why=said, hint=hint, cause=Cause.TRANSIENT)
     if not isinstance(error, Exception):  # cancelled from the UI, Ctrl-C, or the worker was stopped
-        hint = "run it again when you want to: it goes on with what is there"
+        hint = "run it again when you are ready: it continues from the current state"
         return RollwayError("the run was stopped", why=said, hint=hint, cause=Cause.TRANSIENT)
-    hint = "this is a fault of Rollway or its surroundings: see the traceback in the run's log, and report it"
-    return RollwayError("something unexpected happened", why=said, hint=hint)
+    hint = "this is a bug in Rollway or its environment: read the traceback in the run's log, and report it"
+    return RollwayError("an unexpected error occurred", why=said, hint=hint)
 
 
 def _clue(logs: str | None) -> str | None:
-    """What the script itself raised: the inference server wraps it in exceptions of its own, further below."""
+    """Return the script's own exception; the inference server's exceptions around it come later in the log."""
     found = _EXCEPTION.search(logs or "")
     return found.group() if found else None
 

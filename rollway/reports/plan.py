@@ -9,12 +9,12 @@ from rollway.rollout.preflight import Finding, describe
 
 
 def headline(plan: Plan) -> str:
-    """What a plan does, in a few words."""
+    """Return the actions of a plan in a few words."""
     return ", ".join(dict.fromkeys(action.kind.value for action in plan.actions)) or "nothing to do"
 
 
 def text(plan: Plan) -> str:
-    """The plan for a terminal: what would be done, and the fields that decide it."""
+    """Return the plan for a terminal: the actions, and the fields that decide them."""
     facts = [
         ("endpoint", plan.endpoint),
         ("online deployment", plan.online_deployment),
@@ -28,7 +28,7 @@ def text(plan: Plan) -> str:
         lines.append(f"{action.kind.value} {action.target}: {action.why}")
         lines += [f"  {change.field}: {change.today} -> {change.wanted}" for change in action.changes]
     if plan.drift:
-        lines.append(f"{plan.online_deployment} is not as Rollway created it; --force rolls out anew")
+        lines.append(f"{plan.online_deployment} is not as Rollway created it; --force rolls out again")
         lines += [f"  {change.field}: {change.today} -> {change.wanted}" for change in plan.drift]
     if plan.findings:
         lines.append(preflight_text(plan.findings))
@@ -36,7 +36,7 @@ def text(plan: Plan) -> str:
 
 
 def markdown(plan: Plan) -> str:
-    """The plan as an artifact."""
+    """Return the plan as an artifact."""
     return "\n".join(
         [
             f"## {headline(plan).capitalize()}: `{plan.online_deployment}`",
@@ -51,12 +51,12 @@ def markdown(plan: Plan) -> str:
 
 
 def preflight_text(findings: Sequence[Finding]) -> str:
-    """What the preflight found, for a terminal."""
+    """Return the findings of the preflight for a terminal."""
     return f"preflight:\n{describe(findings)}" if findings else "preflight: nothing found"
 
 
 def preflight_markdown(findings: Sequence[Finding]) -> str:
-    """What the preflight found, as a part of an artifact."""
+    """Return the findings of the preflight as a part of an artifact."""
     if not findings:
         return "The preflight found nothing."
     rows = [

@@ -13,7 +13,7 @@ from rollway.spec import Frozen
 
 
 class RolloutOutcome(StrEnum):
-    """How a rollout that did not fail ended."""
+    """Outcome of a rollout that did not fail."""
 
     PROMOTED = "promoted"
     CANARY = "canary"
@@ -25,7 +25,7 @@ class RolloutOutcome(StrEnum):
 
 
 class RolloutReport(Frozen):
-    """The end of a run. Traffic in percent by online deployment."""
+    """Result of a run; traffic is in percent by online deployment."""
 
     rollout: str
     outcome: RolloutOutcome
@@ -38,7 +38,7 @@ class RolloutReport(Frozen):
 
 
 def outcome_of(plan: Plan, is_dry_run: bool) -> RolloutOutcome:
-    """The outcome of a plan that was carried out, or only made."""
+    """Return the outcome of a plan that was executed, or only made."""
     if is_dry_run:
         return RolloutOutcome.PLANNED
     if plan.has(Kind.GO_BACK):
@@ -47,12 +47,12 @@ def outcome_of(plan: Plan, is_dry_run: bool) -> RolloutOutcome:
         return RolloutOutcome.CANARY if len(plan.traffic_after) > 1 else RolloutOutcome.PROMOTED
     if plan.has(Kind.UPDATE) or plan.has(Kind.UPDATE_ENDPOINT):
         return RolloutOutcome.UPDATED
-    # Waiting for what somebody else has started changes nothing.
+    # Waiting for somebody else's operation changes nothing.
     return RolloutOutcome.TIDIED if plan.has(Kind.REMOVE) or plan.has(Kind.RETIRE) else RolloutOutcome.NO_OP
 
 
 def text(report: RolloutReport) -> str:
-    """The report for a terminal: a handful of aligned lines."""
+    """Return the report for a terminal: a few aligned lines."""
     if report.outcome is RolloutOutcome.PLANNED:
         return plan_report.text(report.plan)
     lines = [f"{report.rollout}: {report.outcome.value}", *aligned(_facts(report))]
@@ -60,7 +60,7 @@ def text(report: RolloutReport) -> str:
 
 
 def markdown(report: RolloutReport) -> str:
-    """The report as an artifact, with the timeline as a picture."""
+    """Return the report as an artifact, with the timeline as a picture."""
     lines = [f"## {report.rollout}: {report.outcome.value}", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {cell(value)} |" for name, value in _facts(report)]
     if report.smoke_tests:

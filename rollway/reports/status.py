@@ -1,4 +1,4 @@
-"""How the endpoints of a workspace are, for people: as text for pipes and logs, as a table for terminals."""
+"""Status of the endpoints of a workspace: text for pipes and logs, a table for terminals."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from rich.table import Table
 
 from rollway.rollout.status import EndpointStatus, OnlineDeploymentStatus, Role, WorkspaceStatus
 
-COLUMNS = ("endpoint", "serves", "model", "since", "last rollout", "without traffic")
+COLUMNS = ("endpoint", "traffic", "model", "since", "last rollout", "without traffic")
 
 
 def plain(status: WorkspaceStatus) -> str:
-    """A line per endpoint in aligned columns, then a line per problem."""
+    """Return a line per endpoint in aligned columns, then a line per problem."""
     if not status.endpoints:
         return f"no endpoints in {status.workspace}"
     rows = [COLUMNS, *map(_row, status.endpoints)]
@@ -22,7 +22,7 @@ def plain(status: WorkspaceStatus) -> str:
 
 
 def show(status: WorkspaceStatus, console: Console) -> None:
-    """The same as a table with colours, on a person's terminal."""
+    """Print the status as a table with colours."""
     if not status.endpoints:
         console.print(plain(status), markup=False)
         return

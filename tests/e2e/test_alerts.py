@@ -220,12 +220,12 @@ def test_a_failed_smoke_test_is_alerted_with_its_cause_and_what_serves_and_once_
     told = lines(alert)
     assert told["Cause"].startswith("the smoke test of 'main-")
     assert "failed: body: 'answer' is a required property (permanent)" in told["Cause"]
-    assert told["Next"] == "mend the scoring script or the expectation and run the rollout again"
+    assert told["Next"] == "fix the scoring script or the expectation, then run the rollout again"
     assert told["Endpoint"] == rollout.name
     assert told["Model"] == f"{rollout.name}:1"
     assert told["Step"].startswith("smoke test main-")
     assert told["Step"].endswith(" (pinned)")
-    assert told["Traffic, as this run last saw it"] == f"{serving} 100 %"
+    assert told["Traffic, as last seen by this run"] == f"{serving} 100 %"
     assert told["Run"] == f"{alerting.world.stack.ui_url}/runs/flow-run/{run}"
 
     rollout.online_deployment = good
@@ -247,7 +247,7 @@ def test_a_model_that_cannot_be_started_is_alerted_with_what_its_container_says(
     assert lines(alert)["Cause"].startswith("the online deployment 'main-")
     assert "' did not become ready (permanent" in lines(alert)["Cause"]
     assert lines(alert)["Step"].startswith("wait until main-")
-    assert lines(alert)["Traffic, as this run last saw it"] == "none"
+    assert lines(alert)["Traffic, as last seen by this run"] == "none"
 
 
 def test_a_process_that_is_killed_is_alerted_with_how_far_it_was(alerting: Alerting) -> None:
@@ -261,7 +261,7 @@ def test_a_process_that_is_killed_is_alerted_with_how_far_it_was(alerting: Alert
     assert alert.subject == "[notify] rollout killed: crashed"
     assert "-9" in lines(alert)["Cause"]
     assert lines(alert)["Next"] == (
-        f"see what serves with `rollway status {rollout.name}`, then run it again: it repairs what this run left"
+        f"check the endpoint with `rollway status {rollout.name}`, then run it again to repair it"
     )
     assert lines(alert)["Model"] == f"{rollout.name}:1"
     assert lines(alert)["Step"].startswith("wait until main-")
@@ -275,7 +275,7 @@ def test_a_cancelled_rollout_is_alerted(alerting: Alerting) -> None:
     alert = alerting.inbox.wait_for(run)
 
     assert alert.subject == "[notify] rollout cancelled: cancelled"
-    assert lines(alert)["Next"] == "nothing if the cancellation was meant; otherwise run it again"
+    assert lines(alert)["Next"] == "nothing if the cancellation was intended; otherwise run it again"
     assert lines(alert)["Step"].startswith("wait until main-")
 
 
@@ -296,7 +296,7 @@ def test_the_death_of_a_worker_and_its_run_is_alerted_within_the_documented_time
     alert = alerting.inbox.wait_for(alerting.lost_run, timeout_seconds=SILENCE_SECONDS + 30)
 
     assert alert.subject == "[notify] rollout lost: crashed"
-    assert lines(alert)["Cause"] == "no sign of life: its worker or machine is gone"
+    assert lines(alert)["Cause"] == "no heartbeat: its worker or machine is gone"
     assert lines(alert)["Step"].startswith("wait until main-")
     assert alert.at - alerting.lost_at < SILENCE_SECONDS
 
@@ -349,8 +349,8 @@ def test_a_run_that_no_worker_begins_is_alerted(alerting: Alerting) -> None:
     alert = alerting.inbox.wait_for(run)
 
     assert alert.subject == "[notify] rollout broken: waiting for a worker"
-    assert lines(alert)["Cause"] == "no worker has begun the run within 10 s"
-    assert lines(alert)["Step"] == "none, it had not begun"
+    assert lines(alert)["Cause"] == "no worker has started the run within 10 s"
+    assert lines(alert)["Step"] == "none, it had not started"
 
 
 def apply(alerting: Alerting, *options: str) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def test_a_failed_rollout_shows_the_abort_and_leaves_its_reason_as_an_artifact(w
     logs = "\n".join(one["message"] for one in ask(world, "logs", logs={"flow_run_id": {"any_": [run["id"]]}}))
 
     assert run["state_name"] == "Failed"
-    assert states["abort: back to what was before"] == "Completed"
+    assert states["abort: restore traffic"] == "Completed"
     assert "Failed" in states.values()
     assert "RuntimeError: broken_init" in artifacts[f"failure-{rollout.name}"]
     assert "online deployment main-" in artifacts[f"failure-{rollout.name}"]

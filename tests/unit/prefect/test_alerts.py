@@ -30,7 +30,7 @@ DIABETES = AlertedRollout(rollout="diabetes", endpoint="diabetes-prod", severity
 LABELS = {
     "rollway.endpoint": "diabetes-prod",
     "rollway.model": "diabetes:7",
-    "rollway.task": "abort: back to what was before",
+    "rollway.task": "abort: restore traffic",
     "rollway.failed-task": "smoke test main-1234abcd (pinned)",
     "rollway.traffic": "main-99999999 100 %",
 }
@@ -88,7 +88,7 @@ def test_a_failed_rollout_is_told_with_cause_next_action_step_model_traffic_and_
         "Endpoint: diabetes-prod",
         "Model: diabetes:7",
         "Task: smoke test main-1234abcd (pinned)",
-        "Traffic, as this run last saw it: main-99999999 100 %",
+        "Traffic, as last seen by this run: main-99999999 100 %",
         "Run: https://prefect.example/runs/flow-run/run-1",
     ]
 
@@ -98,18 +98,18 @@ def test_a_process_that_is_killed_while_it_cleans_up_is_told_as_killed() -> None
 
     _, body = rendered("diabetes failed", "Crashed", "Process exited with status code: -9", labels)
 
-    assert body.startswith("Cause: Process exited with status code: -9\nNext: see what serves")
+    assert body.startswith("Cause: Process exited with status code: -9\nNext: check the endpoint")
 
 
 @pytest.mark.parametrize(
     ("state", "text", "next_action"),
     [
         ("Failed", "Flow run received invalid parameters", "read the run's artifacts and log, then run it again"),
-        ("Cancelled", None, "nothing if the cancellation was meant; otherwise run it again"),
+        ("Cancelled", None, "nothing if the cancellation was intended; otherwise run it again"),
         (
             "Crashed",
             "Flow run infrastructure exited with non-zero status code -9.",
-            "see what serves with `rollway status diabetes-prod`, then run it again: it repairs what this run left",
+            "check the endpoint with `rollway status diabetes-prod`, then run it again to repair it",
         ),
     ],
 )
@@ -122,9 +122,9 @@ def test_what_ends_without_advice_of_its_own_gets_the_usual_one(state: str, text
 def test_a_run_that_died_before_it_began_is_told_with_what_the_folder_says() -> None:
     _, body = rendered("diabetes failed", "Crashed", None, {})
 
-    assert body.startswith("Cause: not known\n")
-    assert "Endpoint: diabetes-prod\nModel: 8\nTask: none, it had not begun\n" in body
-    assert "Traffic, as this run last saw it: it had not looked yet\n" in body
+    assert body.startswith("Cause: unknown\n")
+    assert "Endpoint: diabetes-prod\nModel: 8\nTask: none, it had not started\n" in body
+    assert "Traffic, as last seen by this run: not seen yet\n" in body
 
 
 def test_a_run_in_the_middle_of_a_step_is_told_with_that_step() -> None:
@@ -168,7 +168,7 @@ def test_a_recovery_is_told_with_what_serves_now() -> None:
 def test_a_run_that_no_worker_begins_is_told_after_the_configured_time() -> None:
     _, body = rendered("diabetes waiting", "Late", None, {})
 
-    assert body.startswith("Cause: no worker has begun the run within 10 min\n")
+    assert body.startswith("Cause: no worker has started the run within 10 min\n")
     assert automation("diabetes waiting").trigger["within"] == 600
 
 
@@ -240,7 +240,7 @@ def test_what_is_there_becomes_what_is_wanted_by_name() -> None:
         "update    changed",
         "delete    stale",
         "unchanged same",
-        "note: 'same' is switched off in Prefect and stays so",
+        "note: 'same' is switched off in Prefect and stays off",
     ]
 
 

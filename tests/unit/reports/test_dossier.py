@@ -96,8 +96,8 @@ def test_the_artifact_has_all_of_it_with_the_reason_first_and_the_logs_last() ->
         "| Azure request id | 0af7 |",
         "| run | [open in Prefect](http://prefect.example/runs/flow-run/1) |",
         "rollway deploy deployments/diabetes\n```",
-        "### What was cleaned up\n\n- online deployment main-1 deleted",
-        "### What was kept\n\n- endpoint diabetes, it costs nothing",
+        "### Cleaned up\n\n- online deployment main-1 deleted",
+        "### Kept\n\n- endpoint diabetes, it costs nothing",
         "### Quota\n\n- deployment.yml: instance_type: the quota could not be read; give the identity",
         "### Timeline\n\n![timeline](data:image/svg+xml;base64,",
         "### Azure's whole error\n\n```text\nOutOfQuota: no cores\n  Correlation: operation 0af7\n```",
@@ -139,10 +139,10 @@ def test_no_traffic_is_not_the_same_as_unknown_traffic() -> None:
 @pytest.mark.parametrize(
     ("error", "outcome", "what", "cause", "action"),
     [
-        (KeyError("x"), "aborted", "something unexpected happened", Cause.PERMANENT, "see the traceback"),
-        (TimeoutError("3 s"), "aborted", "a step took longer than it may", Cause.TRANSIENT, "what holds it up"),
-        (asyncio.CancelledError(), "stopped", "the run was stopped", Cause.TRANSIENT, "run it again when you want to"),
-        (KeyboardInterrupt(), "stopped", "the run was stopped", Cause.TRANSIENT, "it goes on with what is there"),
+        (KeyError("x"), "aborted", "an unexpected error occurred", Cause.PERMANENT, "read the traceback"),
+        (TimeoutError("3 s"), "aborted", "a task exceeded its deadline", Cause.TRANSIENT, "what delays it"),
+        (asyncio.CancelledError(), "stopped", "the run was stopped", Cause.TRANSIENT, "run it again when you are ready"),
+        (KeyboardInterrupt(), "stopped", "the run was stopped", Cause.TRANSIENT, "it continues from the current state"),
         (TrafficNotRestored("bad", hint="look"), "TRAFFIC NOT RESTORED", "bad", Cause.PERMANENT, "look"),
         (ForeignChange("changed"), "aborted", "changed", Cause.CONFLICT, "find out who"),
     ],
@@ -204,7 +204,7 @@ def test_errors_that_came_on_top_are_shown() -> None:
     error = RollwayError("it broke")
     error.add_note("\nand: another one")
 
-    assert "### And\n\n```text\nand: another one\n```" in dossier.markdown(a_dossier(error))
+    assert "### Further errors\n\n```text\nand: another one\n```" in dossier.markdown(a_dossier(error))
 
 
 def test_a_text_cannot_break_out_of_its_block_or_table() -> None:

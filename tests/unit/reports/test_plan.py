@@ -75,7 +75,7 @@ def test_what_somebody_else_changed_is_shown_also_where_nothing_is_to_be_done() 
     made = planned(drift=(Change(field="instance_type", today="Standard_F4s_v2", wanted="Standard_DS3_v2"),))
 
     assert plan_report.text(made).splitlines()[-2:] == [
-        f"{made.online_deployment} is not as Rollway created it; --force rolls out anew",
+        f"{made.online_deployment} is not as Rollway created it; --force rolls out again",
         "  instance_type: Standard_F4s_v2 -> Standard_DS3_v2",
     ]
     assert plan_report.markdown(made).splitlines()[-1] == (

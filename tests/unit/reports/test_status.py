@@ -38,7 +38,7 @@ EVERYTHING = WorkspaceStatus(
 
 def test_a_pipe_gets_a_line_per_endpoint_and_a_line_per_problem() -> None:
     assert [line.split("  ") for line in collapsed(plain(EVERYTHING))] == [
-        ["endpoint", "serves", "model", "since", "last rollout", "without traffic"],
+        ["endpoint", "traffic", "model", "since", "last rollout", "without traffic"],
         [
             "diabetes",
             "green 100 %",

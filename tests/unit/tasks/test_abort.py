@@ -184,7 +184,7 @@ def move_away(azure: FakeAzure) -> None:
     run(moving)
 
 
-def test_traffic_that_cannot_be_brought_back_leaves_a_dossier_and_is_the_loudest_error(aborting: Aborting) -> None:
+def test_traffic_that_cannot_be_brought_back_leaves_a_dossier_and_is_the_worst_error(aborting: Aborting) -> None:
     move_away(aborting.azure)
 
     def refuse(_: Any) -> None:
@@ -195,7 +195,7 @@ def test_traffic_that_cannot_be_brought_back_leaves_a_dossier_and_is_the_loudest
     with pytest.raises(TrafficNotRestored) as caught:
         aborting(SMOKE)
 
-    assert caught.value.what == "the rollout failed and 'diabetes' could not be brought back to what it was"
+    assert caught.value.what == "the rollout failed and the traffic of 'diabetes' could not be restored"
     assert caught.value.why == (
         "cannot move the traffic of 'diabetes': a policy forbids it\n  after: the smoke test failed: status 500"
     )
@@ -205,7 +205,7 @@ def test_traffic_that_cannot_be_brought_back_leaves_a_dossier_and_is_the_loudest
 
 
 @pytest.mark.parametrize(("run_count", "kind"), [(1, AzureUnavailable), (3, AzureUnavailable), (4, TrafficNotRestored)])
-def test_an_azure_that_stays_away_is_tried_again_and_then_the_loudest_error(
+def test_an_azure_that_stays_away_is_tried_again_and_then_the_worst_error(
     aborting: Aborting, run_count: int, kind: type[RollwayError]
 ) -> None:
     def lose(_: Any) -> None:
