@@ -20,7 +20,7 @@ from tasks.provision import (
     wait_until_ready,
 )
 from tasks.report import write_report
-from tasks.rollback import choose_target, pin, plan_rollback
+from tasks.rollback import as_rollback, choose_target, plan_rollback
 
 
 @flow(
@@ -59,7 +59,7 @@ async def rollback_endpoint(
                     register_environment(connected, spec, False),
                 )
                 await rename_run(model)
-                planned = pin(await make_plan(connected, spec, model, environment, False, False, 100), target)
+                planned = as_rollback(await make_plan(connected, spec, model, environment, False, False, 100), target)
                 planned = await claim_endpoint(planned, await ensure_endpoint(planned))
 
             if planned.has_leftovers:

@@ -56,7 +56,7 @@ async def plan_rollback(connected: WorkspaceFacts, spec: RolloutSpec, target: Ta
     ).detached()
 
 
-def pin(planned: PlannedRollout, target: Target) -> PlannedRollout:
+def as_rollback(planned: PlannedRollout, target: Target) -> PlannedRollout:
     """Turn the plan of a folder into a rollback; raises ConfigurationError if it does not lead back."""
     rollback.require_way_back(planned.plan, planned.spec.folder, target)
     return planned.model_copy(update={"pause_reason": _reason(target)})

@@ -95,7 +95,7 @@ def _facts(report: RolloutReport) -> list[tuple[str, str]]:
         facts.append(("retired", ", ".join(report.retired)))
     if report.timeline:
         seconds = (
-            max(step.ended for step in report.timeline) - min(step.started for step in report.timeline)
+            max(one.ended for one in report.timeline) - min(one.started for one in report.timeline)
         ).total_seconds()
         facts.append(("took", f"{seconds:.0f} s"))
     return facts

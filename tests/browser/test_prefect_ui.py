@@ -23,7 +23,7 @@ from tests.support.world import World
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LOAD_TIMEOUT_MS = 60_000
 expect.set_options(timeout=LOAD_TIMEOUT_MS)
-STEPS = [
+TASKS = [
     "read diabetes",
     "connect to Azure ML",
     "resolve model",
@@ -104,7 +104,7 @@ def keep_picture(page: Page, name: str) -> None:
         page.screenshot(path=Path(folder) / name)
 
 
-def test_the_run_page_shows_each_step_by_its_name(page: Page, stack: Stack, run: dict[str, Any]) -> None:
+def test_the_run_page_shows_each_task_by_its_name(page: Page, stack: Stack, run: dict[str, Any]) -> None:
     page.goto(f"{stack.ui_url}/v2/runs/flow-run/{run['id']}")
     expect(page.get_by_text("Completed").first).to_be_visible()
     keep_picture(page, "flow-run.png")
@@ -115,7 +115,7 @@ def test_the_run_page_shows_each_step_by_its_name(page: Page, stack: Stack, run:
     page.get_by_placeholder("Search by run name").fill("smoke test")
     expect(page.get_by_text("(pinned)").first).to_be_visible()
     expect(page.get_by_text("(by traffic)").first).to_be_visible()
-    for name in STEPS:
+    for name in TASKS:
         page.get_by_placeholder("Search by run name").fill(name)
         expect(page.get_by_role("link", name=name, exact=True).first).to_be_visible()
 

@@ -95,7 +95,7 @@ class Alerting:
 
     def wait_until_creating(self, run: str) -> dict[str, Any]:
         """The flow run, once it waits for its online deployment."""
-        return self.wait_until(run, lambda found: found["labels"].get("rollway.step", "").startswith("wait until"))
+        return self.wait_until(run, lambda found: found["labels"].get("rollway.task", "").startswith("wait until"))
 
     def pid_of(self, run: dict[str, Any]) -> int:
         """The process of a flow run."""
@@ -223,8 +223,8 @@ def test_a_failed_smoke_test_is_alerted_with_its_cause_and_what_serves_and_once_
     assert told["Next"] == "fix the scoring script or the expectation, then run the rollout again"
     assert told["Endpoint"] == rollout.name
     assert told["Model"] == f"{rollout.name}:1"
-    assert told["Step"].startswith("smoke test main-")
-    assert told["Step"].endswith(" (pinned)")
+    assert told["Task"].startswith("smoke test main-")
+    assert told["Task"].endswith(" (pinned)")
     assert told["Traffic, as last seen by this run"] == f"{serving} 100 %"
     assert told["Run"] == f"{alerting.world.stack.ui_url}/runs/flow-run/{run}"
 
@@ -246,7 +246,7 @@ def test_a_model_that_cannot_be_started_is_alerted_with_what_its_container_says(
     assert alert.subject == "[notify] rollout broken: failed"
     assert lines(alert)["Cause"].startswith("the online deployment 'main-")
     assert "' did not become ready (permanent" in lines(alert)["Cause"]
-    assert lines(alert)["Step"].startswith("wait until main-")
+    assert lines(alert)["Task"].startswith("wait until main-")
     assert lines(alert)["Traffic, as last seen by this run"] == "none"
 
 
@@ -264,7 +264,7 @@ def test_a_process_that_is_killed_is_alerted_with_how_far_it_was(alerting: Alert
         f"check the endpoint with `rollway status {rollout.name}`, then run it again to repair it"
     )
     assert lines(alert)["Model"] == f"{rollout.name}:1"
-    assert lines(alert)["Step"].startswith("wait until main-")
+    assert lines(alert)["Task"].startswith("wait until main-")
 
 
 def test_a_cancelled_rollout_is_alerted(alerting: Alerting) -> None:
@@ -276,7 +276,7 @@ def test_a_cancelled_rollout_is_alerted(alerting: Alerting) -> None:
 
     assert alert.subject == "[notify] rollout cancelled: cancelled"
     assert lines(alert)["Next"] == "nothing if the cancellation was intended; otherwise run it again"
-    assert lines(alert)["Step"].startswith("wait until main-")
+    assert lines(alert)["Task"].startswith("wait until main-")
 
 
 def test_a_watcher_that_is_late_is_alerted_and_once_it_works_again(alerting: Alerting) -> None:
@@ -297,7 +297,7 @@ def test_the_death_of_a_worker_and_its_run_is_alerted_within_the_documented_time
 
     assert alert.subject == "[notify] rollout lost: crashed"
     assert lines(alert)["Cause"] == "no heartbeat: its worker or machine is gone"
-    assert lines(alert)["Step"].startswith("wait until main-")
+    assert lines(alert)["Task"].startswith("wait until main-")
     assert alert.at - alerting.lost_at < SILENCE_SECONDS
 
 
@@ -350,7 +350,7 @@ def test_a_run_that_no_worker_begins_is_alerted(alerting: Alerting) -> None:
 
     assert alert.subject == "[notify] rollout broken: waiting for a worker"
     assert lines(alert)["Cause"] == "no worker has started the run within 10 s"
-    assert lines(alert)["Step"] == "none, it had not started"
+    assert lines(alert)["Task"] == "none, it had not started"
 
 
 def apply(alerting: Alerting, *options: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.calls import Call, calls_of
-from tests.support.lab import IS_FULL, Lab, Outcome, Seen
+from tests.support.lab import IS_FULL, Lab, RunResult, Seen
 
 EXPIRED = {"error": {"code": "ExpiredAuthenticationToken", "message": "The access token expiry UTC time is earlier."}}
 CONFLICT = {"error": {"code": "Conflict", "message": "Already running method CreateOrUpdate on the resource."}}
@@ -83,7 +83,7 @@ def try_cell(lab: Lab, call: Call, trouble: dict[str, Any]) -> tuple[str, str]:
     return "", end
 
 
-def judge_failed(lab: Lab, outcome: Outcome, before: Seen, after: Seen) -> str:
+def judge_failed(lab: Lab, outcome: RunResult, before: Seen, after: Seen) -> str:
     """What is wrong after a rollout that failed, or nothing."""
     if outcome.exit_code not in (1, 2, 3, 5):
         return f"it ended with exit code {outcome.exit_code}"

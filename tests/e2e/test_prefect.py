@@ -6,7 +6,7 @@ import httpx
 
 from tests.support.world import World
 
-STEPS = {
+TASKS = {
     "read rollout",
     "connect",
     "resolve model",
@@ -34,7 +34,7 @@ def flow_run_of(world: World, folder: str) -> dict[str, Any]:
     return runs[0]
 
 
-def test_each_step_is_a_task_run_with_its_own_name_and_state(world: World) -> None:
+def test_each_task_has_a_task_run_with_its_own_name_and_state(world: World) -> None:
     rollout = world.make_rollout()
     rollout.folder = rollout.folder.with_name(rollout.name)
     assert world.deploy(rollout).returncode == 0
@@ -45,7 +45,7 @@ def test_each_step_is_a_task_run_with_its_own_name_and_state(world: World) -> No
     names = {one["name"] for one in task_runs}
 
     assert run["state_name"] == "Completed"
-    assert len(task_runs) == len(STEPS) + 1, f"one task run per step, and two smoke tests: {sorted(names)}"
+    assert len(task_runs) == len(TASKS) + 1, f"one task run per task, and two smoke tests: {sorted(names)}"
     assert {one["state_name"] for one in task_runs} == {"Completed"}
     assert all("rollway" in one["tags"] for one in task_runs)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rollway.local.stack import Stack
-from tests.support.prefect_api import PrefectApi, Step
+from tests.support.prefect_api import PrefectApi, TaskRun
 from tests.support.world import World
 
 # What only looks at Azure, or takes the endpoint, happens in each attempt; so does the abort of each that fails.
@@ -30,8 +30,8 @@ def api(world: World, workers: None) -> Iterator[PrefectApi]:
     world.rest.clear_faults()
 
 
-def in_state(steps: list[Step], state: str) -> set[str]:
-    return {step.run_name for step in steps if step.state == state}
+def in_state(task_runs: list[TaskRun], state: str) -> set[str]:
+    return {one.run_name for one in task_runs if one.state == state}
 
 
 def test_each_retry_goes_on_where_the_run_failed_and_does_nothing_twice(world: World, api: PrefectApi) -> None:
@@ -63,14 +63,14 @@ def test_each_retry_goes_on_where_the_run_failed_and_does_nothing_twice(world: W
         state = api.wait(run_id, attempt=attempt)
         world.rest.clear_faults()
 
-        steps = api.steps(run_id)[seen:]
-        seen += len(steps)
-        failed = in_state(steps, "Failed")
+        task_runs = api.task_runs(run_id)[seen:]
+        seen += len(task_runs)
+        failed = in_state(task_runs, "Failed")
         assert state["name"] == "Failed", (attempt, state["name"], api.logs(run_id))
         assert {name for name in failed if name.startswith(prefixes)} == failed, (attempt, api.logs(run_id))
         assert len(failed) == len(prefixes)
-        assert in_state(steps, "Cached") == done, f"attempt {attempt} goes on where the one before it failed"
-        done |= {name for name in in_state(steps, "Completed") if not name.startswith(ALWAYS)}
+        assert in_state(task_runs, "Cached") == done, f"attempt {attempt} continues where the one before it failed"
+        done |= {name for name in in_state(task_runs, "Completed") if not name.startswith(ALWAYS)}
         if any(name.endswith("(by traffic)") for name in failed):  # the abort took the traffic back
             done = {name for name in done if not name.startswith("move ")}
 
@@ -84,12 +84,14 @@ def test_each_retry_goes_on_where_the_run_failed_and_does_nothing_twice(world: W
     assert len(world.rest.online_deployments(rollout.name)) == 1
 
 
-def test_cancel_at_any_step_gives_traffic_back_and_a_retry_goes_on(world: World, api: PrefectApi) -> None:
+def test_cancel_in_any_task_restores_traffic_and_a_retry_continues(world: World, api: PrefectApi) -> None:
     rollout = world.make_rollout()
     endpoint = f"/onlineEndpoints/{rollout.name}"
     stuck = {"method": "PUT", "operation": "stuck"}
     unanswered = {"path": f"/{rollout.name}/score$", "delay_seconds": 50}  # a smoke test would wait for 60 s
-    holds: list[tuple[str, dict[str, Any]]] = [  # the step to cancel in, and what keeps it until faults are cleared
+    holds: list[
+        tuple[str, dict[str, Any]]
+    ] = [  # the task to cancel in, and the fault that holds it until faults are cleared
         ("ensure ", {**stuck, "path": f"{endpoint}$"}),
         ("wait ", {**stuck, "path": f"{endpoint}/deployments/"}),
         ("(pinned)", unanswered),
@@ -97,13 +99,13 @@ def test_cancel_at_any_step_gives_traffic_back_and_a_retry_goes_on(world: World,
         ("(by traffic)", unanswered),
     ]
     run_id = ""
-    for attempt, (step, fault) in enumerate(holds, start=1):
+    for attempt, (task, fault) in enumerate(holds, start=1):
         world.rest.fault(**fault)
         if run_id:
             api.retry(run_id)
         else:
             run_id = api.run("deploy-endpoint/diabetes", rollout=rollout.write())
-        api.wait_until_begun(run_id, step, attempt=attempt)
+        api.wait_until_begun(run_id, task, attempt=attempt)
 
         api.cancel(run_id)
         api.wait_until_stopped(run_id, attempt=attempt)

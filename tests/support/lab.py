@@ -33,7 +33,7 @@ LEASE, PROVEN, WRITTEN = "rollway:lease", "rollway:proven-traffic", "rollway:tra
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunResult:
     """How a rollout ended: its exit code (-9 when it was killed), the error it ended with, all it wrote."""
 
     exit_code: int
@@ -126,7 +126,7 @@ class Lab:
 
     def roll_out(
         self, *, kill: Mapping[str, Any] | None = None, remember_answers: Path | None = None, **parameters: Any
-    ) -> Outcome:
+    ) -> RunResult:
         """One rollout of the folder in a process of its own, which is killed where `kill` says.
 
         `remember_answers` is a file that gets what Azure answers, a JSON document per line.
@@ -150,7 +150,7 @@ class Lab:
             os.kill(pid, signal.SIGKILL)
             raise
         text = log.read_text()
-        return Outcome(code, text.partition("ENDED WITH ")[2], text)
+        return RunResult(code, text.partition("ENDED WITH ")[2], text)
 
     def _answer(self, timeout_seconds: float) -> Any:
         assert self.server.stdout is not None
@@ -185,13 +185,13 @@ class Lab:
         with (self.folder / "cells.log").open("a") as file:
             file.write(f"{line}\n")
 
-    def dossier(self, outcome: Outcome) -> str | None:
+    def dossier(self, outcome: RunResult) -> str | None:
         """What the run says in its artifact about why it failed."""
         of_run = {"flow_runs": {"id": {"any_": [outcome.flow_run]}}}
         found = self.prefect.post("/artifacts/filter", json=of_run).raise_for_status().json()
         return next((one["data"] for one in found if (one["key"] or "").startswith("failure-")), None)
 
-    def bury(self, killed: Outcome) -> None:
+    def bury(self, killed: RunResult) -> None:
         """What a worker tells Prefect of a run whose process has died, and what an operator does who does not wait."""
         crashed = {"state": {"type": "CRASHED", "name": "Crashed"}, "force": True}
         self.prefect.post(f"/flow_runs/{killed.flow_run}/set_state", json=crashed).raise_for_status()

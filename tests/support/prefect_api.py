@@ -15,8 +15,8 @@ ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 @dataclass(frozen=True)
-class Step:
-    """One task run: of which attempt of the flow run, which step, how it ended, and the text of its state."""
+class TaskRun:
+    """One task run: the attempt of the flow run, its name, its state and the message of the state."""
 
     attempt: int
     name: str
@@ -87,34 +87,34 @@ class PrefectApi:
             assert time.monotonic() < deadline, f"still {state['name']} after {TIMEOUT_SECONDS} s\n{self.logs(run_id)}"
             time.sleep(0.3)
 
-    def wait_until_begun(self, run_id: str, step: str, *, attempt: int = 1) -> None:
-        """Until that attempt has begun a step with that in its name."""
-        self._wait(run_id, step, lambda: self._has_begun(run_id, step, attempt))
+    def wait_until_begun(self, run_id: str, task: str, *, attempt: int = 1) -> None:
+        """Wait until that attempt has started a task with that text in its name."""
+        self._wait(run_id, task, lambda: self._has_begun(run_id, task, attempt))
 
     def wait_until_stopped(self, run_id: str, *, attempt: int = 1) -> None:
         """Until a cancelled attempt undoes what it did, or its process is gone: then its worker does."""
         self._wait(run_id, "abort", lambda: self._has_begun(run_id, "abort", attempt) or not self._lives(run_id))
 
-    def _wait(self, run_id: str, step: str, is_so: Callable[[], bool]) -> None:
+    def _wait(self, run_id: str, task: str, is_so: Callable[[], bool]) -> None:
         deadline = time.monotonic() + TIMEOUT_SECONDS
         while not is_so():
-            assert time.monotonic() < deadline, f"{step} never began\n{self.logs(run_id)}"
+            assert time.monotonic() < deadline, f"{task} never began\n{self.logs(run_id)}"
             time.sleep(0.1)
 
-    def _has_begun(self, run_id: str, step: str, attempt: int) -> bool:
-        steps = [one for one in self.steps(run_id) if one.attempt == attempt and step in one.run_name]
-        return any(one.state != "Pending" for one in steps)
+    def _has_begun(self, run_id: str, task: str, attempt: int) -> bool:
+        found = [one for one in self.task_runs(run_id) if one.attempt == attempt and task in one.run_name]
+        return any(one.state != "Pending" for one in found)
 
     def _lives(self, run_id: str) -> bool:
         return Path("/proc", self.flow_run(run_id)["infrastructure_pid"].rpartition(":")[2]).exists()
 
-    def steps(self, run_id: str) -> list[Step]:
+    def task_runs(self, run_id: str) -> list[TaskRun]:
         """All task runs so far, oldest first."""
         rows = self.post(
             "/task_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}, "sort": "EXPECTED_START_TIME_ASC"}
         )
         return [
-            Step(
+            TaskRun(
                 attempt=row["flow_run_run_count"],
                 name=row["task_key"].rpartition(".")[2].split("-")[0].replace("_", " "),
                 run_name=row["name"],
@@ -125,7 +125,7 @@ class PrefectApi:
         ]
 
     def span(self, run_id: str, first: str, last: str) -> tuple[str, str]:
-        """When the step of the first prefix ended, and when that of the last prefix ended."""
+        """Return when the task of the first prefix ended, and when that of the last prefix ended."""
         rows = self.post("/task_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}})
         first_end, last_end = (
             next(row["end_time"] for row in rows if row["name"].startswith(prefix)) for prefix in (first, last)

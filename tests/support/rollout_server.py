@@ -79,12 +79,12 @@ def hurry() -> None:
     ):
         setattr(owner, name, replacement)
     for module in (tasks.abort, tasks.connect, tasks.plan, tasks.prepare, tasks.promote, tasks.provision):
-        for step in steps_of(module):
-            if isinstance(step.retry_delay_seconds, list):
-                step.retry_delay_seconds = [delay / SPEED for delay in step.retry_delay_seconds]
+        for task in tasks_of(module):
+            if isinstance(task.retry_delay_seconds, list):
+                task.retry_delay_seconds = [delay / SPEED for delay in task.retry_delay_seconds]
 
 
-def steps_of(module: types.ModuleType) -> list[Task[Any, Any]]:
+def tasks_of(module: types.ModuleType) -> list[Task[Any, Any]]:
     return [one for one in vars(module).values() if isinstance(one, Task)]
 
 

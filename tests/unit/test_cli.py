@@ -261,7 +261,7 @@ def test_deploy_as_json_is_one_document_whatever_libraries_print(
 
 
 @pytest.mark.parametrize(("lines", "is_repeated"), [(3, True), (100, False)])
-def test_deploy_repeats_short_details_and_leaves_long_ones_to_the_log_of_the_step(
+def test_deploy_repeats_short_details_and_leaves_long_ones_to_the_log_of_the_task(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], lines: int, is_repeated: bool
 ) -> None:
     async def deploy_endpoint(*_: Any) -> None:

@@ -31,7 +31,7 @@ def test_times_may_be_written_without_quotes() -> None:
     )
 
 
-def test_the_section_survives_the_way_from_step_to_step() -> None:
+def test_the_section_survives_the_way_from_task_to_task() -> None:
     parsed = parse("{tags: {approved: 'yes'}, stage: Production, minimum_age_seconds: 60, freeze: [{to: 08:00}]}")
 
     assert isinstance(parsed, RolloutFile)

@@ -303,7 +303,7 @@ def test_an_abort_that_loses_the_lease_leaves_the_rest_to_the_other_rollout(move
     done = abort(moved, delete="green")
 
     told = f"the rest is left to another rollout: it is held by {THEIRS} since then"
-    steps = {
+    expected = {
         "_put_endpoint": ((), []),
         "_delete": ((RESTORED,), ["put endpoint {'blue': 100}"]),
         "_patch_endpoint_tags": (
@@ -311,7 +311,7 @@ def test_an_abort_that_loses_the_lease_leaves_the_rest_to_the_other_rollout(move
             ["put endpoint {'blue': 100}", "delete green"],
         ),
     }
-    assert (done.cleaned_up, moved.writes) == steps[call]
+    assert (done.cleaned_up, moved.writes) == expected[call]
     assert done.kept == (
         (told,) if retried else ("the lease stays until the running operation has ended",)
     )

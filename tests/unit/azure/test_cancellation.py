@@ -65,7 +65,7 @@ def test_a_deadline_of_prefect_ends_only_after_the_write_and_then_it_does() -> N
     call, went_on = SlowCall(lambda: "written"), []
 
     async def timed_out() -> None:
-        with anyio.CancelScope() as deadline:  # what a step's timeout is made of
+        with anyio.CancelScope() as deadline:  # as the timeout of a task does
             begun = asyncio.create_task(call.begun())
             begun.add_done_callback(lambda _: (deadline.cancel(), call.may_end.set()))
             went_on.append(await write_in_thread(call))

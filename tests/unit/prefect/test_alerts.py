@@ -65,7 +65,7 @@ def rendered(name: str, state: str, text: str | None, labels: dict[str, str], **
     return subject, body
 
 
-def test_a_failed_rollout_is_told_with_cause_next_action_step_model_traffic_and_link() -> None:
+def test_a_failed_rollout_is_told_with_cause_next_action_task_model_traffic_and_link() -> None:
     error = SmokeTestFailed(
         "the smoke test of 'main-1234abcd' failed: status 500, not 200",
         where="deployments/diabetes/rollout.yml: smoke_test",
@@ -127,7 +127,7 @@ def test_a_run_that_died_before_it_began_is_told_with_what_the_folder_says() -> 
     assert "Traffic, as last seen by this run: not seen yet\n" in body
 
 
-def test_a_run_in_the_middle_of_a_step_is_told_with_that_step() -> None:
+def test_a_run_in_the_middle_of_a_task_is_told_with_that_task() -> None:
     _, body = rendered(
         "diabetes failed", "Crashed", None, {**LABELS, "rollway.failed-task": "", "rollway.task": "plan"}
     )

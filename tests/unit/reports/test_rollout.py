@@ -107,7 +107,7 @@ def test_the_artifact_holds_the_timeline_as_a_picture() -> None:
     assert "![timeline](data:image/svg+xml;base64," in report.markdown(a_report())
 
 
-def test_a_report_without_smoke_tests_or_steps_leaves_those_parts_out() -> None:
+def test_a_report_without_smoke_tests_or_tasks_leaves_those_parts_out() -> None:
     bare = a_report(RolloutOutcome.NO_OP).model_copy(update={"smoke_tests": (), "timeline": (), "retired": ()})
 
     assert not {"### Smoke tests", "### Timeline"} & set(report.markdown(bare).splitlines())

@@ -1,10 +1,12 @@
-"""What the abort step decides, logs and leaves; what it does to Azure is tested with `rollway.azure.abort`."""
+"""The abort task: its decisions, log and artifact; the calls to Azure are tested with `rollway.azure.abort`."""
 
+import asyncio
+import contextlib
 import functools
 import inspect
 import logging
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from azure.core.exceptions import HttpResponseError, ServiceResponseError
@@ -20,6 +22,7 @@ from rollway.errors import (
     SmokeTestFailed,
     TrafficNotRestored,
 )
+from rollway.prefect.run import Run
 from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.preflight import Finding, Severity
 from rollway.rollout.record import CREATED_BY, REJECTED, RUN
@@ -33,7 +36,7 @@ SMOKE = SmokeTestFailed("the smoke test failed: status 500", details="--- log --
 
 
 class Aborting:
-    """The step under a Prefect that is not there; `artifacts` and `lines` are what it left."""
+    """The task without Prefect; `artifacts` and `lines` are what it left."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, azure: FakeAzure, caplog: pytest.LogCaptureFixture) -> None:
         self.azure, self.artifacts, self._caplog = azure, list[str](), caplog
@@ -64,7 +67,7 @@ class Aborting:
         async def labels_written() -> None:
             pass
 
-        a_run = SimpleNamespace(
+        self.run: Any = SimpleNamespace(
             failed_task="smoke test", timeline=(), label=lambda **_: None, labels_written=labels_written
         )
 
@@ -74,7 +77,7 @@ class Aborting:
             "publish_markdown": keep,
             "get_run_logger": lambda: logging.getLogger("abort"),
             "attempt_id": lambda: OURS,
-            "current_run": lambda: a_run,
+            "current_run": lambda: self.run,
             "flow_run": flow_run,
             "task_run": self.task_run,
         }.items():
@@ -232,3 +235,40 @@ def test_one_that_failed_before_there_was_a_plan_leaves_a_dossier_too(aborting: 
 
     assert "  what: there is no such model\n  next:" in aborting.lines[-1]
     assert "traffic: before unknown; now unknown" in aborting.lines[-1]
+
+
+def test_the_dossier_does_not_blame_a_task_whose_retry_recovered(
+    aborting: Aborting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Server:
+        async def __aenter__(self) -> Self:
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            pass
+
+        async def update_flow_run_labels(self, *_: object) -> None:
+            pass
+
+    async def try_task(one: Run, task: str, error: RollwayError | None = None) -> None:
+        with contextlib.suppress(RollwayError):
+            async with one.trying(task):
+                if error is not None:
+                    raise error
+
+    async def recover_then_fail() -> Run:
+        one = Run("11111111-1111-1111-1111-111111111111", 1)
+        await try_task(one, "connect", AzureUnavailable("cannot sign in"))
+        await try_task(one, "connect")
+        await try_task(one, "smoke test main-new (pinned)", SMOKE)
+        await one.labels_written()
+        return one
+
+    monkeypatch.setattr("rollway.prefect.run.get_client", Server)
+    recovered = asyncio.run(recover_then_fail())
+    aborting.run.failed_task, aborting.run.timeline = recovered.failed_task, recovered.timeline
+
+    aborting(SMOKE)
+
+    assert aborting.lines[-1].splitlines()[0] == "diabetes: aborted at 'smoke test main-new (pinned)' (permanent)"
+    assert "| task | smoke test main-new (pinned) |" in aborting.artifacts[0]
