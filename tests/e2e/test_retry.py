@@ -91,7 +91,7 @@ def test_cancel_in_any_task_restores_traffic_and_a_retry_continues(world: World,
     unanswered = {"path": f"/{rollout.name}/score$", "delay_seconds": 50}  # a smoke test would wait for 60 s
     holds: list[
         tuple[str, dict[str, Any]]
-    ] = [  # the task to cancel in, and the fault that holds it until faults are cleared
+    ] = [  # the task to cancel in, and the fault that holds it
         ("ensure ", {**stuck, "path": f"{endpoint}$"}),
         ("wait ", {**stuck, "path": f"{endpoint}/deployments/"}),
         ("(pinned)", unanswered),
