@@ -66,7 +66,7 @@ class End(StrEnum):
 
 
 class Ended(Frozen):
-    """How the last rollout ended; `attempt` is `<flow run>/<attempt>`, `at` a time in UTC."""
+    """End of the last rollout; `attempt` is `<flow run>/<attempt>`, `at` a time in UTC."""
 
     outcome: End
     attempt: str
@@ -74,7 +74,7 @@ class Ended(Frozen):
 
 
 class EndpointRecord(Frozen):
-    """What Rollway remembers about an endpoint. Each method returns the record after something happened.
+    """Rollway's memory of an endpoint. Each method returns the record after one event.
 
     Attributes:
         lease: Who may write to the endpoint and what is behind it; None if nobody holds it.
@@ -215,7 +215,7 @@ class EndpointRecord(Frozen):
 
 
 class OnlineDeploymentRecord(Frozen):
-    """What Rollway remembers about an online deployment.
+    """Rollway's memory of an online deployment.
 
     Attributes:
         fingerprint: Hash of everything that decides what it is; empty if Rollway did not create it.

@@ -23,7 +23,7 @@ class Role(StrEnum):
 
 
 class LastOutcome(StrEnum):
-    """How the last rollout of an endpoint ended, or that it is still running."""
+    """Outcome of the last rollout of an endpoint; `running` and `interrupted` before its end."""
 
     RUNNING = "running"
     PROMOTED = "promoted"
