@@ -18,7 +18,7 @@ from rollway.errors import PreflightFailed, RollwayError
 from rollway.local.cli import app as local_app
 from rollway.prefect.alerts import DEFAULT_CHANNEL, DEFAULT_TIMING, AlertedRollout, Timing
 from rollway.prefect.parameters import MODEL_VERSION_PATTERN
-from rollway.settings import Identity, Workspace, block_from_environment, door_secret, is_debug
+from rollway.settings import Identity, Workspace, block_from_environment, is_debug, webhook_secret
 
 if TYPE_CHECKING:
     from rollway.reports.rollout import RolloutReport
@@ -147,26 +147,26 @@ def status(
 
 
 @app.command
-def door(*, host: str = "127.0.0.1", port: int = 8080) -> None:
-    """Take news of registered models from Azure Event Grid, and wake the watcher; see docs/event-grid.md.
+def webhook(*, host: str = "127.0.0.1", port: int = 8080) -> None:
+    """Receive Azure Event Grid events of registered models and start the watcher; see docs/event-grid.md.
 
-    The secret that Event Grid must know is in ROLLWAY_DOOR_SECRET. Prints the URL when it is ready.
+    The secret that Event Grid must send is in ROLLWAY_WEBHOOK_SECRET. Prints the URL when it is ready.
 
     Parameters
     ----------
     host
-        The address to listen on. It speaks plain HTTP: put what ends TLS in front of it.
+        Address to listen on. It speaks plain HTTP: put a TLS proxy in front of it.
     port
-        The port; 0 takes any free one.
+        Port; 0 picks a free one.
     """
-    secret = door_secret()
+    secret = webhook_secret()
     from rollway.event_grid.webhook import make_app, serve
-    from rollway.prefect.trigger import nudge_watcher, require_server
+    from rollway.prefect.trigger import require_server, trigger_watcher
 
     require_server()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    serve(make_app(secret, nudge_watcher), host, port, on_ready=lambda url: print(url, flush=True))
+    serve(make_app(secret, trigger_watcher), host, port, on_ready=lambda url: print(url, flush=True))
 
 
 @app.command

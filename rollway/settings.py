@@ -94,15 +94,15 @@ def workspace_from_environment() -> Workspace:
     )
 
 
-def door_secret() -> str:
-    """What Event Grid must prove to know; raises ConfigurationError when it is not set, or easily guessed."""
-    secret = os.environ.get("ROLLWAY_DOOR_SECRET", "")
+def webhook_secret() -> str:
+    """Return the secret that Event Grid must send; raises ConfigurationError if it is missing or too short."""
+    secret = os.environ.get("ROLLWAY_WEBHOOK_SECRET", "")
     if len(secret) < MIN_SECRET_LENGTH:
         raise ConfigurationError(
-            "the door for Event Grid has no secret",
-            where="environment variable ROLLWAY_DOOR_SECRET",
+            "the webhook for Event Grid has no secret",
+            where="environment variable ROLLWAY_WEBHOOK_SECRET",
             why=f"it has fewer than {MIN_SECRET_LENGTH} characters" if secret else "it is not set",
-            hint="make one with `openssl rand -hex 32`, and give it to the event subscription as well",
+            hint="create one with `openssl rand -hex 32`, and configure it in the event subscription too",
         )
     return secret
 

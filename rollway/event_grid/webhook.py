@@ -1,7 +1,7 @@
-"""The door for Azure Event Grid: a webhook that takes news of registered models and passes them on, and does no more.
+"""Webhook for Azure Event Grid: accepts events of registered models and triggers the watcher.
 
-Everything that comes in is authenticated by a shared secret, small, and only a hint; so the worst that a stranger, a
-replay or a lost event can do is that the watcher looks at the models a little earlier or later.
+A shared secret authenticates each request, and each event is only a hint. The worst that a forged, repeated or lost
+event can cause is that the watcher looks at the models a little earlier or later.
 """
 
 import asyncio
@@ -19,34 +19,42 @@ from starlette.routing import Route
 from rollway.errors import RollwayError
 from rollway.event_grid.messages import Handshake, ModelRegistered, Refusal, parse
 
-Nudge = Callable[[Sequence[ModelRegistered]], Awaitable[None]]
+Trigger = Callable[[Sequence[ModelRegistered]], Awaitable[None]]
 
 PATH = "/events"
 MAX_BODY_BYTES = 1024 * 1024  # the largest batch that Event Grid sends
 READ_TIMEOUT_SECONDS = 10.0
-NUDGE_TIMEOUT_SECONDS = 15.0  # Event Grid waits 30 s for an answer
+TRIGGER_TIMEOUT_SECONDS = 15.0  # Event Grid waits 30 s for an answer
 ALLOWED_RATE = "120"  # requests per minute, in the CloudEvents handshake
 MAX_CONNECTIONS = 100
 
 _log = logging.getLogger(__name__)
 
 
-def make_app(secret: str, nudge: Nudge) -> Starlette:
-    """The webhook. `nudge` is called with the model versions of a delivery, and raises RollwayError to get it again."""
+def make_app(secret: str, trigger: Trigger) -> Starlette:
+    """Return the webhook as an ASGI application.
+
+    Args:
+        secret: The value that each request must carry, in `?code=` or as a bearer token.
+        trigger: Called with the model versions of a delivery. If it raises RollwayError, the answer is 503 and
+            Event Grid delivers the events again.
+    """
 
     async def events(request: Request) -> Response:
         if not _is_authentic(request, secret):
-            return _no(401, "the key is missing or wrong")
+            return _refuse(401, "the secret is missing or wrong")
         if request.method == "OPTIONS":
-            return _allow(request)
+            return _allow_origin(request)
         try:
             async with asyncio.timeout(READ_TIMEOUT_SECONDS):
-                body = await _read(request)
+                body = await _read_body(request)
         except TimeoutError:
-            return _no(408, "the body did not arrive in time")
+            return _refuse(408, "the body did not arrive in time")
         except ClientDisconnect:
-            return _no(400, "the body ended early")
-        return _no(413, f"more than {MAX_BODY_BYTES} bytes") if body is None else await _pass_on(parse(body), nudge)
+            return _refuse(400, "the connection closed before the whole body arrived")
+        if body is None:
+            return _refuse(413, f"the body has more than {MAX_BODY_BYTES} bytes")
+        return await _answer(parse(body), trigger)
 
     async def health(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -57,12 +65,19 @@ def make_app(secret: str, nudge: Nudge) -> Starlette:
 
 
 def serve(app: Starlette, host: str, port: int, on_ready: Callable[[str], None]) -> None:
-    """Serves until SIGTERM or Ctrl-C. Port 0 takes any free one; `on_ready` is told the URL."""
+    """Serve the webhook until SIGTERM or Ctrl-C; raise RollwayError if it cannot listen there.
+
+    Args:
+        app: The application that `make_app` returns.
+        host: Address to listen on.
+        port: Port to listen on; 0 picks a free one.
+        on_ready: Called with the webhook's URL as soon as it accepts connections.
+    """
     try:
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise RollwayError(
-            "the door cannot be opened",
+            "the webhook cannot start",
             where=f"{host} port {port}",
             why=error.strerror or str(error),
             hint="choose another --host or --port",
@@ -72,7 +87,7 @@ def serve(app: Starlette, host: str, port: int, on_ready: Callable[[str], None])
 
 
 def make_server(app: Starlette) -> uvicorn.Server:
-    """The HTTP server around the webhook."""
+    """Return the HTTP server that runs the webhook."""
     # No access log: Event Grid sends the secret in the query string.
     config = uvicorn.Config(
         app, access_log=False, server_header=False, log_config=None, lifespan="off", limit_concurrency=MAX_CONNECTIONS
@@ -81,26 +96,29 @@ def make_server(app: Starlette) -> uvicorn.Server:
 
 
 def _is_authentic(request: Request, secret: str) -> bool:
-    """Whether the request has the secret in `?code=`, or as a bearer token, as the subscription's settings can say."""
+    """Return True if the request carries the secret, in `?code=` or as a bearer token.
+
+    An event subscription can be set up to send either.
+    """
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     bearer = token.strip() if scheme.lower() == "bearer" else ""
     given = [request.query_params.get("code", "").encode(), bearer.encode("latin-1")]  # Starlette's own decoding
     return any(hmac.compare_digest(one, secret.encode()) for one in given)
 
 
-def _allow(request: Request) -> Response:
-    """The handshake of CloudEvents: github.com/cloudevents/spec, HTTP webhook, section 4 (abuse protection)."""
+def _allow_origin(request: Request) -> Response:
+    """Answer the CloudEvents handshake: github.com/cloudevents/spec, HTTP webhook, section 4 (abuse protection)."""
     origin = request.headers.get("webhook-request-origin")
     if not origin:
-        return _no(400, "WebHook-Request-Origin is missing")
-    _log.info("Event Grid may deliver CloudEvents here, from %r", origin)
+        return _refuse(400, "the header WebHook-Request-Origin is missing")
+    _log.info("accepted the CloudEvents handshake of %r", origin)
     return Response(
         headers={"Allow": "POST, OPTIONS", "WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": ALLOWED_RATE}
     )
 
 
-async def _read(request: Request) -> bytes | None:
-    """The body, or None when it is too large; no more of it is read then."""
+async def _read_body(request: Request) -> bytes | None:
+    """Return the body, or None as soon as it exceeds MAX_BODY_BYTES."""
     body = bytearray()
     async for part in request.stream():
         body += part
@@ -109,25 +127,25 @@ async def _read(request: Request) -> bytes | None:
     return bytes(body)
 
 
-async def _pass_on(said: Handshake | tuple[ModelRegistered, ...] | Refusal, nudge: Nudge) -> Response:
-    if isinstance(said, Refusal):
-        return _no(400, said.reason)
-    if isinstance(said, Handshake):
-        _log.info("Event Grid may deliver events here")
-        return JSONResponse({"validationResponse": said.code})
-    if said:
+async def _answer(delivery: Handshake | tuple[ModelRegistered, ...] | Refusal, trigger: Trigger) -> Response:
+    if isinstance(delivery, Refusal):
+        return _refuse(400, delivery.reason)
+    if isinstance(delivery, Handshake):
+        _log.info("accepted the handshake of Event Grid's own schema")
+        return JSONResponse({"validationResponse": delivery.code})
+    if delivery:
         try:
-            async with asyncio.timeout(NUDGE_TIMEOUT_SECONDS):
-                await nudge(said)
+            async with asyncio.timeout(TRIGGER_TIMEOUT_SECONDS):
+                await trigger(delivery)
         except RollwayError as error:
             _log.error("%s", error)
-            return _no(503, error.what)
+            return _refuse(503, error.what)
         except TimeoutError:
-            return _no(503, f"the watcher could not be told within {NUDGE_TIMEOUT_SECONDS:g} s")
-        _log.info("the watcher knows of %s", ", ".join(repr(f"{one.model}:{one.version}") for one in said))
-    return JSONResponse({"models": len(said)})
+            return _refuse(503, f"the watcher could not be triggered within {TRIGGER_TIMEOUT_SECONDS:g} s")
+        _log.info("triggered the watcher for %s", ", ".join(repr(f"{one.model}:{one.version}") for one in delivery))
+    return JSONResponse({"models": len(delivery)})
 
 
-def _no(status: int, reason: str) -> Response:
-    _log.warning("refused with %d: %s", status, reason)
+def _refuse(status: int, reason: str) -> Response:
+    _log.warning("refused a request with status %d: %s", status, reason)
     return JSONResponse({"error": reason}, status_code=status)

@@ -24,7 +24,7 @@ def require_server() -> None:
         )
 
 
-async def nudge_watcher(events: Sequence[ModelRegistered]) -> None:
+async def trigger_watcher(events: Sequence[ModelRegistered]) -> None:
     """Start a run of the watcher; the same events start only one run, however often they are delivered.
 
     Raises PrefectUnavailable if the run could not be created.

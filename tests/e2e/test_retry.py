@@ -89,9 +89,7 @@ def test_cancel_in_any_task_restores_traffic_and_a_retry_continues(world: World,
     endpoint = f"/onlineEndpoints/{rollout.name}"
     stuck = {"method": "PUT", "operation": "stuck"}
     unanswered = {"path": f"/{rollout.name}/score$", "delay_seconds": 50}  # a smoke test would wait for 60 s
-    holds: list[
-        tuple[str, dict[str, Any]]
-    ] = [  # the task to cancel in, and the fault that holds it
+    holds: list[tuple[str, dict[str, Any]]] = [  # the task to cancel in, and the fault that holds it
         ("ensure ", {**stuck, "path": f"{endpoint}$"}),
         ("wait ", {**stuck, "path": f"{endpoint}/deployments/"}),
         ("(pinned)", unanswered),

@@ -1,4 +1,4 @@
-"""From an event of Event Grid to a run of the watcher: `rollway door` as a process, and a real Prefect server."""
+"""From an event of Event Grid to a run of the watcher: `rollway webhook` as a process, and a real Prefect server."""
 
 import subprocess
 import sys
@@ -18,12 +18,12 @@ FLOW, DEPLOYMENT = "watch-models", "watch-models"
 
 
 @contextmanager
-def open_door(variables: Mapping[str, str]) -> Iterator[Callable[[Any], httpx.Response]]:
-    """What delivers to a door that runs as users run it; what that wrote to stderr must not hold the secret."""
-    command = [sys.executable, "-m", "rollway", "door", "--port", "0"]
+def running_webhook(variables: Mapping[str, str]) -> Iterator[Callable[[Any], httpx.Response]]:
+    """What delivers to a webhook that runs as users run it; what that wrote to stderr must not hold the secret."""
+    command = [sys.executable, "-m", "rollway", "webhook", "--port", "0"]
     with subprocess.Popen(
         command,
-        env={**variables, "ROLLWAY_DOOR_SECRET": SECRET},
+        env={**variables, "ROLLWAY_WEBHOOK_SECRET": SECRET},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -66,7 +66,7 @@ def test_an_event_starts_one_run_of_the_watcher_however_often_and_in_whatever_sc
     first, second = str(uuid.uuid4()), str(uuid.uuid4())
     before = len(runs(prefect))
 
-    with open_door(world.variables) as deliver:
+    with running_webhook(world.variables) as deliver:
         answers = [deliver([event_grid(id=first)]) for _ in range(2)]
         answers.append(deliver(cloud_event(id=first)))
         after_one = len(runs(prefect))
@@ -81,14 +81,16 @@ def test_an_event_starts_one_run_of_the_watcher_however_often_and_in_whatever_sc
 def test_while_prefect_is_away_event_grid_is_asked_to_deliver_again(world: World) -> None:
     away = {**world.variables, "PREFECT_API_URL": "http://127.0.0.1:9/api"}
 
-    with open_door(away) as deliver:
+    with running_webhook(away) as deliver:
         answer = deliver([event_grid()])
 
     assert (answer.status_code, answer.json()) == (503, {"error": "the Prefect server cannot be told of new models"})
 
 
-def test_without_a_prefect_server_the_door_stays_closed(world: World) -> None:
-    done = world.rollway("door", "--port", "0", variables={"PREFECT_API_URL": None, "ROLLWAY_DOOR_SECRET": SECRET})
+def test_without_a_prefect_server_the_webhook_does_not_start(world: World) -> None:
+    done = world.rollway(
+        "webhook", "--port", "0", variables={"PREFECT_API_URL": None, "ROLLWAY_WEBHOOK_SECRET": SECRET}
+    )
 
     assert done.returncode == 2
     assert "error: there is no Prefect server to tell of new models" in done.stderr

@@ -1,4 +1,4 @@
-"""The commands of who runs endpoints: what is live, going back, and the door for events."""
+"""The commands of who runs endpoints: what is live, going back, and the webhook for events."""
 
 import json
 import sys
@@ -89,9 +89,9 @@ def test_rollback_hands_over_where_to_and_answers_with_the_report(
     assert capsys.readouterr().out.startswith("diabetes: rolled back\n")
 
 
-def test_the_door_is_not_opened_without_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
-    assert code_of("door", "--port", "0") == 2
+def test_the_webhook_does_not_start_without_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("webhook", "--port", "0") == 2
 
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith("error: the door for Event Grid has no secret\n")
+    assert captured.err.startswith("error: the webhook for Event Grid has no secret\n")

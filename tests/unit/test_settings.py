@@ -6,9 +6,9 @@ from rollway.errors import ConfigurationError
 from rollway.settings import (
     MIN_SECRET_LENGTH,
     deployments_folder,
-    door_secret,
     is_debug,
     lease_seconds,
+    webhook_secret,
     workspace_from_environment,
 )
 
@@ -86,24 +86,24 @@ def test_debug_is_asked_for_by_a_variable(monkeypatch: pytest.MonkeyPatch, value
     assert is_debug() is expected
 
 
-def test_the_secret_of_the_door_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROLLWAY_DOOR_SECRET", "s" * MIN_SECRET_LENGTH)
+def test_the_secret_of_the_webhook_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROLLWAY_WEBHOOK_SECRET", "s" * MIN_SECRET_LENGTH)
 
-    assert door_secret() == "s" * MIN_SECRET_LENGTH
+    assert webhook_secret() == "s" * MIN_SECRET_LENGTH
 
 
 @pytest.mark.parametrize(
     ("secret", "why"), [("", "it is not set"), ("s" * (MIN_SECRET_LENGTH - 1), "it has fewer than 16 characters")]
 )
-def test_the_door_has_no_secret_that_is_missing_or_short(
+def test_the_webhook_has_no_secret_that_is_missing_or_short(
     monkeypatch: pytest.MonkeyPatch, secret: str, why: str
 ) -> None:
-    monkeypatch.setenv("ROLLWAY_DOOR_SECRET", secret)
+    monkeypatch.setenv("ROLLWAY_WEBHOOK_SECRET", secret)
 
     with pytest.raises(ConfigurationError) as caught:
-        door_secret()
+        webhook_secret()
 
-    assert "environment variable ROLLWAY_DOOR_SECRET" in str(caught.value)
+    assert "environment variable ROLLWAY_WEBHOOK_SECRET" in str(caught.value)
     assert caught.value.why == why
 
 

@@ -1,1 +1,1 @@
-"""What runs behind an emulated online deployment: built environments and Microsoft's own inference server."""
+"""The containers of online deployments: built environments that run Microsoft's own inference server."""

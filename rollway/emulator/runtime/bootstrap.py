@@ -1,13 +1,13 @@
-"""Starts Microsoft's inference server in the container's own interpreter; never imported by the emulator.
+"""Script that starts Microsoft's inference server in the container's own interpreter. The emulator never imports it.
 
-It adds the two things that a container runtime gives to the server and a bare process lacks:
+It does two things that a container runtime would do:
 
-- The listening socket. The server binds 0.0.0.0 (`constants.py`, DEFAULT_HOST, no option), so gunicorn is handed a
-  socket bound to loopback instead, through the environment variables of systemd's socket activation.
-- An end. The emulator holds the other side of standard input; when it is gone, however it ended, so is the server
-  with all its workers.
+- It passes the server a listening socket on loopback. The server itself binds 0.0.0.0 (`constants.py`, DEFAULT_HOST, no
+  option), so gunicorn gets the socket through the environment variables of systemd's socket activation.
+- It kills the server and all its workers when the emulator ends, even when the emulator is killed. The emulator holds
+  the other end of standard input, which then reaches its end.
 
-Runs on any Python that the environment asks for (3.8 and later), with the standard library only.
+It runs on Python 3.8 and later, because the environment chooses the version, and uses the standard library only.
 """
 
 import os
@@ -25,7 +25,7 @@ def _kill_group_at_eof(lifeline: int) -> None:
 
 
 def main() -> None:
-    # First, while nothing else can have taken its number.
+    # First, before another file can get this descriptor's number.
     given = int(os.environ.pop("ROLLWAY_SOCKET"))
     if given != SD_LISTEN_FDS_START:
         os.dup2(given, SD_LISTEN_FDS_START)
@@ -36,7 +36,7 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     threading.Thread(target=_kill_group_at_eof, args=(lifeline,), daemon=True).start()
 
-    sys.path[0] = os.getcwd()  # as with `python -m`: this file's folder must not be importable
+    sys.path[0] = os.getcwd()  # like `python -m`: the modules beside this file must not be importable
     runpy.run_module("azureml_inference_server_http", run_name="__main__", alter_sys=True)
 
 

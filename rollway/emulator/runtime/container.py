@@ -1,4 +1,4 @@
-"""One instance of an online deployment: a process of Microsoft's inference server, laid out as its container is."""
+"""One instance of an online deployment: Microsoft's inference server as a process, with a container's file layout."""
 
 import asyncio
 import os
@@ -16,9 +16,9 @@ from rollway.emulator.runtime.upstream import BrokenResponse, send_request
 
 _PROBE_TIMEOUT_SECONDS = 2.0
 _STOP_GRACE_SECONDS = 5.0
-# The gateway gives up on a request first (408); the server's own limit frees the worker that nobody waits for.
+# The gateway times out first (408). The server's own limit is later, and frees the worker.
 _SCORING_TIMEOUT_MARGIN_SECONDS = 1.0
-# A container sees nothing of its host but this: no Azure credentials, no settings of the emulator or its clients.
+# A container inherits only these variables: no Azure credentials, no settings of the emulator or its clients.
 _INHERITED = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "TZ")
 
 
@@ -31,14 +31,14 @@ class ContainerState(StrEnum):
 
 @dataclass(frozen=True)
 class ContainerSpec:
-    """What a container runs. `app_root` is its own folder, the emulator's /var/azureml-app."""
+    """Configuration of a container. `app_root` is its own folder, and stands for Azure's /var/azureml-app."""
 
     name: str  # "<endpoint>/<online deployment>/<instance>", for logs
     python: Path
     app_root: Path
     code: Path | None
     entry_script: str | None  # relative to `code`
-    model: Path | None  # a file or folder as it was uploaded
+    model: Path | None  # the uploaded file or folder
     model_name: str
     model_version: str
     environment_variables: Mapping[str, str]
@@ -46,12 +46,15 @@ class ContainerSpec:
 
     @property
     def model_dir(self) -> Path:
-        """The container's AZUREML_MODEL_DIR: the model's file or folder is in it, under its own name."""
+        """The container's AZUREML_MODEL_DIR. It contains the model's file or folder under its own name."""
         return self.app_root / "azureml-models" / self.model_name / self.model_version
 
 
 class Container:
-    """Runs a ContainerSpec. One owner, one event loop; `start` may be called again once it has ended."""
+    """A process that runs a ContainerSpec. It can be started again after it has ended.
+
+    Not safe for use from several event loops.
+    """
 
     def __init__(self, spec: ContainerSpec) -> None:
         self.spec = spec
@@ -61,26 +64,26 @@ class Container:
 
     @property
     def state(self) -> ContainerState:
-        """The state that the last start, refresh or stop has found."""
+        """State as of the last call of `start`, `refresh`, `kill` or `stop`."""
         return self._state
 
     @property
     def port(self) -> int | None:
-        """The loopback port it listens on; None before the first start."""
+        """Port on loopback. None before the first start."""
         return self._port
 
     @property
     def pid(self) -> int | None:
-        """The process, and the group of all that it has started; None when it does not run."""
+        """Id of the process, and of its process group. None if it does not run."""
         return None if self._process is None or self._process.poll() is not None else self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """How the process ended, negative for a signal; None while it runs or before the first start."""
+        """Exit code of the process, negative for a signal. None while it runs and before the first start."""
         return None if self._process is None else self._process.poll()
 
     async def start(self) -> None:
-        """Lays out the files and spawns the inference server; returns at once, in state STARTING."""
+        """Copy the files and start the inference server. Return in state STARTING, before it is ready."""
         if self._process is not None and self._process.poll() is None:
             raise RuntimeError(f"container {self.spec.name} is already running")
         await asyncio.to_thread(_copy_files, self.spec)
@@ -93,7 +96,7 @@ class Container:
         if spec.entry_script is not None:
             code = spec.app_root if spec.code is None else spec.app_root / spec.code.name
             command += ["--entry_script", str(code / spec.entry_script)]
-        # Bound here and handed over: the port is known at once and cannot be taken by somebody else in between.
+        # Bound here and passed on, so that the port is known at once and no other process can take it.
         with socket.socket() as listener, _log_file(spec).open("ab") as log:
             listener.bind(("127.0.0.1", 0))
             self._port = listener.getsockname()[1]
@@ -101,7 +104,7 @@ class Container:
                 [*command, "--port", str(self._port)],
                 cwd=spec.app_root,
                 env=_environment(spec) | {"ROLLWAY_SOCKET": str(listener.fileno())},
-                stdin=subprocess.PIPE,  # the lifeline, see bootstrap.py
+                stdin=subprocess.PIPE,  # its end kills the server, see bootstrap.py
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 pass_fds=(listener.fileno(),),
@@ -109,14 +112,14 @@ class Container:
             )
 
     async def refresh(self) -> ContainerState:
-        """The state now: looks at the process and, while it starts, at `GET /` on its port. Takes at most ~2 s.
+        """Check the process and return its state. While it is STARTING, also request `GET /`. Takes at most about 2 s.
 
-        READY stays READY as long as the process lives: a worker that is busy scoring does not answer in time either.
-        How often it may not is for its owner to say, who asks `is_healthy` and then may `kill` it.
+        A READY container stays READY while its process runs, because a worker that is busy scoring does not respond
+        to probes either. The caller probes with `is_healthy`, and can `kill` a container that fails too often.
         """
         if self._state is ContainerState.STARTING:
             is_healthy = await self.is_healthy()
-            if is_healthy and self._state is ContainerState.STARTING:  # stop() may have come in between
+            if is_healthy and self._state is ContainerState.STARTING:  # stop() may have been called in the meantime
                 self._state = ContainerState.READY
         is_running = self._state in {ContainerState.STARTING, ContainerState.READY}
         if is_running and self._process is not None and self._process.poll() is not None:
@@ -125,17 +128,17 @@ class Container:
         return self._state
 
     async def is_healthy(self, timeout_seconds: float = _PROBE_TIMEOUT_SECONDS) -> bool:
-        """Whether it answers 200 on its health route in time."""
+        """Return True if the health route responds with 200 in time."""
         if self._port is None:
             return False
         try:
-            async with asyncio.timeout(timeout_seconds), send_request(self._port, "GET", b"/", (), b"") as answer:
-                return answer.status == 200
+            async with asyncio.timeout(timeout_seconds), send_request(self._port, "GET", b"/", (), b"") as response:
+                return response.status == 200
         except (OSError, BrokenResponse):  # TimeoutError is an OSError
             return False
 
     def logs(self, tail: int | None = None) -> str:
-        """What the inference server has printed, of earlier starts too; only the last `tail` lines if given."""
+        """Return the output of the inference server, of earlier starts too, or its last `tail` lines."""
         try:
             text = _log_file(self.spec).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
@@ -143,13 +146,13 @@ class Container:
         return text if tail is None else "".join(text.splitlines(keepends=True)[-tail:] if tail > 0 else [])
 
     def kill(self) -> None:
-        """Ends everything at once, as if it had crashed."""
+        """Kill the process and everything it started. The state is then CRASHED."""
         if self._process is not None:
             _kill_group(self._process)
             self._state = ContainerState.CRASHED
 
     async def stop(self) -> None:
-        """Ends the process and everything it started: SIGTERM, which finishes requests in flight, then SIGKILL."""
+        """Stop the process and everything it started: SIGTERM, which lets it finish requests, then SIGKILL."""
         process = self._process
         if process is None:
             return
@@ -164,7 +167,7 @@ class Container:
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kills what is left of the process group, reaps the process and closes its lifeline."""
+    """Kill the rest of the process group, reap the process and close its standard input."""
     with process, suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
@@ -174,7 +177,10 @@ def _log_file(spec: ContainerSpec) -> Path:
 
 
 def _copy_files(spec: ContainerSpec) -> None:
-    """Puts code and model where Azure has them. Models can be large and are read-only in Azure: they are linked."""
+    """Copy code and model to their places in Azure's layout.
+
+    Models are hard links, because they can be large and are read-only in Azure.
+    """
     spec.model_dir.mkdir(parents=True, exist_ok=True)
     if spec.model is not None:
         _replace_copy(spec.model, spec.model_dir / spec.model.name, _link_or_copy)
@@ -183,7 +189,7 @@ def _copy_files(spec: ContainerSpec) -> None:
 
 
 def _replace_copy(source: Path, destination: Path, copy: Callable[[str, str], object]) -> None:
-    """Copies afresh at every start, as a restarted container has: nothing half copied or written earlier stays."""
+    """Replace `destination` with a new copy of `source`, so that a restarted container has clean files."""
     if destination == source:
         return
     if source.is_dir():
@@ -202,7 +208,7 @@ def _link_or_copy(source: str, destination: str) -> None:
 
 
 def _environment(spec: ContainerSpec) -> dict[str, str]:
-    """The container's environment: what a process needs, Azure's variables, and the user's own."""
+    """Return the container's environment variables: the inherited ones, Azure's, and the user's."""
     environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     environment |= {
         "PATH": os.pathsep.join([str(spec.python.parent), os.environ.get("PATH", os.defpath)]),

@@ -1,7 +1,7 @@
-"""Runs a command that ends when the emulator does: `python die_with_parent.py COMMAND…`, never imported.
+"""Script that runs a command and kills it when its parent ends: `python die_with_parent.py COMMAND…`.
 
-The emulator holds the other side of standard input; when it is gone, however it ended, so are the command and all that
-it started. Standard library only.
+The parent holds the other end of standard input. When the parent ends, even if it is killed, standard input reaches its
+end, and the script kills the command and all processes that it started. Standard library only.
 """
 
 import os
@@ -18,7 +18,7 @@ def _kill_group_at_eof() -> None:
 
 def main() -> None:
     threading.Thread(target=_kill_group_at_eof, daemon=True).start()
-    # Descriptors that were passed on purpose, such as a lock, go on to the command.
+    # The command inherits the descriptors that the parent passed, such as a lock.
     sys.exit(subprocess.call(sys.argv[1:], stdin=subprocess.DEVNULL, close_fds=False))
 
 

@@ -1,4 +1,4 @@
-"""The running containers: one revision (a set of equal instances) per online deployment, picked from by the gateway."""
+"""The running containers: one revision, a set of equal instances, per online deployment."""
 
 import asyncio
 import hashlib
@@ -25,7 +25,7 @@ class ContainerFailed(Exception):
 
 @dataclass
 class Instance:
-    """One container and the requests that wait for it or run in it."""
+    """One container, the number of its pending requests, and its probes."""
 
     container: Container
     slots: asyncio.Semaphore
@@ -38,10 +38,11 @@ class Instance:
 
     @property
     def is_ready(self) -> bool:
-        """Whether requests go to it."""
+        """True if it gets requests."""
         return self.container.state is ContainerState.READY and self.readiness.has_passed
 
     async def start(self) -> None:
+        """Start the container and reset its probes."""
         await self.container.start()
         self.started_at = time.monotonic()
         for probe in (self.liveness, self.readiness):
@@ -49,20 +50,20 @@ class Instance:
             probe.begin(self.started_at)
 
     async def probe(self) -> None:
-        """Look at the container where a look is due; one that fails its liveness probe is killed."""
+        """Run the probes that are due. Kill the container if its liveness probe has failed."""
         due = [probe for probe in (self.liveness, self.readiness) if probe.is_due(time.monotonic())]
         for probe in due:
             is_healthy = await self.container.is_healthy(probe.settings.timeout)
             probe.record_result(is_healthy, time.monotonic())
         is_running = self.container.state in (ContainerState.STARTING, ContainerState.READY)
         if is_running and not self.liveness.has_passed:
-            log.warning("%s is killed: liveness probe failed", self.container.spec.name)
+            log.warning("%s: liveness probe failed, the container is killed", self.container.spec.name)
             self.container.kill()
 
 
 @dataclass
 class Revision:
-    """The equal instances that serve an online deployment, as of one of its updates."""
+    """The instances of an online deployment after one of its updates."""
 
     folder: Path
     instances: list[Instance]
@@ -80,6 +81,7 @@ class Revision:
         liveness: ProbeSettings,
         readiness: ProbeSettings,
     ) -> "Revision":
+        """Return a revision with one instance per spec. It is not started."""
         instances = [
             Instance(
                 Container(spec),
@@ -93,20 +95,24 @@ class Revision:
 
     @property
     def pending(self) -> int:
+        """Number of requests that wait or run."""
         return sum(instance.pending for instance in self.instances)
 
     @property
     def max_pending(self) -> int:
-        """How many requests may wait or run; the service answers 429 beyond."""
+        """Limit of pending requests. Azure responds with 429 beyond it."""
         return 2 * self.max_concurrent * len(self.instances)
 
     def pick(self) -> Instance | None:
-        """The ready instance with the fewest requests; None when no instance is ready."""
+        """Return the ready instance with the fewest pending requests, or None if no instance is ready."""
         ready = [one for one in self.instances if one.is_ready]
         return min(ready, key=lambda one: one.pending, default=None)
 
     async def start(self) -> None:
-        """Start all instances and wait until they are ready, as long as their probes do; raises ContainerFailed."""
+        """Start all instances and wait until they are ready.
+
+        Raises ContainerFailed if one ends, or is not ready in the time that its probes allow.
+        """
         await asyncio.gather(*(instance.start() for instance in self.instances))
         probes = {name: getattr(self.instances[0], name).settings.startup_seconds for name in ("readiness", "liveness")}
         first = min(probes, key=probes.__getitem__)
@@ -126,69 +132,70 @@ class Revision:
                 await asyncio.sleep(READY_POLL_SECONDS)
 
     async def retire(self) -> None:
-        """Let the requests in flight end, at most as long as a request may take, then stop."""
+        """Wait for requests in flight, within the limit of their own timeout, then stop all instances."""
         self.is_retired = True
         if self.pending:
             self._idle.clear()
             try:
                 await asyncio.wait_for(self._idle.wait(), 2 * self.request_timeout_seconds + 1)
             except TimeoutError:
-                log.warning("%s: %d requests still in flight are cut off", self.folder, self.pending)
+                log.warning("%s: stopped with %d requests still in flight", self.folder, self.pending)
         await self.stop()
 
     async def stop(self) -> None:
+        """Stop all instances."""
         await asyncio.gather(*(instance.container.stop() for instance in self.instances))
 
     def request_ended(self) -> None:
-        """A request has ended."""
+        """Note that a request has ended; `retire` waits for the last one."""
         if not self.pending:
             self._idle.set()
 
 
 class Fleet:
-    """All revisions; keys are ids of online deployments, whatever their case."""
+    """All revisions, by id of the online deployment. Ids ignore case."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._serving: dict[str, Revision] = {}
-        self._starting: set[Path] = set()
-        self._others: list[Revision] = []
+        self._starting_or_retiring: list[Revision] = []
 
     def serving_revision(self, deployment_id: str) -> Revision | None:
+        """Return the revision that gets an online deployment's requests, or None."""
         return self._serving.get(deployment_id.lower())
 
     def serving_revisions(self) -> list[tuple[str, Revision]]:
-        """What serves, with the id of its online deployment in lower case."""
+        """Return pairs of an online deployment's id, in lower case, and its serving revision."""
         return list(self._serving.items())
 
     def deployment_folder(self, deployment_id: str) -> Path:
-        """The folder of an online deployment."""
+        """Return the folder with all revisions of an online deployment."""
         return self._folder / hashlib.sha256(deployment_id.lower().encode()).hexdigest()[:20]
 
     def new_folder(self, deployment_id: str) -> Path:
-        """A fresh folder for a revision; names sort by age."""
+        """Create a folder for a new revision. Names sort by age."""
         folder = self.deployment_folder(deployment_id) / f"{time.time_ns():020}"
         folder.mkdir(mode=0o700, parents=True)
         return folder
 
     def newest_folder(self, deployment_id: str) -> Path | None:
-        """The folder of the latest revision, failed or not."""
+        """Return the folder of the newest revision, including failed ones, or None."""
         home = self.deployment_folder(deployment_id)
         return max(home.iterdir(), default=None) if home.is_dir() else None
 
     async def start(self, revision: Revision) -> None:
-        """Start a revision that does not serve yet; it is stopped again when that fails."""
-        self._others.append(revision)
+        """Start a revision that gets no requests yet. Stop it again if that fails."""
+        self._starting_or_retiring.append(revision)
         try:
             await revision.start()
         except BaseException:
             await revision.stop()
             raise
         finally:
-            self._others.remove(revision)
+            self._starting_or_retiring.remove(revision)
 
     async def replace(self, deployment_id: str, revision: Revision) -> None:
-        """From now on `revision` serves; the one before drains, stops and is removed."""
+        """Send requests to `revision` from now on. Drain, stop and delete the previous revision."""
         before = self._serving.get(deployment_id.lower())
         self._serving[deployment_id.lower()] = revision
         if before is not None:
@@ -196,44 +203,44 @@ class Fleet:
         self._remove_old_folders(deployment_id, keep=revision.folder)
 
     async def remove(self, deployment_id: str) -> None:
-        """Drain, stop and forget an online deployment."""
+        """Drain, stop and delete the containers of an online deployment."""
         revision = self._serving.pop(deployment_id.lower(), None)
         if revision is not None:
             await self._retire(revision)
         shutil.rmtree(self.deployment_folder(deployment_id), ignore_errors=True)
 
     async def stop_all(self) -> None:
-        """Stop everything at once; folders stay."""
-        await asyncio.gather(*(one.stop() for one in (*self._serving.values(), *self._others)))
+        """Stop all containers without draining. Folders stay."""
+        await asyncio.gather(*(one.stop() for one in (*self._serving.values(), *self._starting_or_retiring)))
         self._serving.clear()
 
     async def watch(self) -> None:
-        """Look after the serving containers for ever: restart what has crashed, ever more slowly."""
+        """Probe the serving containers forever, and restart those that crashed."""
         while True:
-            looks = [
+            checks = [
                 _check_instance(instance, revision)
                 for revision in self._serving.values()
                 for instance in revision.instances
             ]
-            for failure in await asyncio.gather(*looks, return_exceptions=True):
+            for failure in await asyncio.gather(*checks, return_exceptions=True):
                 if isinstance(failure, Exception):
-                    log.error("a container cannot be looked after", exc_info=failure)
+                    log.error("a container could not be checked", exc_info=failure)
             await asyncio.sleep(WATCH_SECONDS)
 
     def clear(self) -> None:
-        """Remove the folders of all revisions."""
+        """Delete the folders of all revisions."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def container_count(self) -> int:
-        """How many containers serve."""
+        """Return the number of serving containers."""
         return sum(len(revision.instances) for revision in self._serving.values())
 
     async def _retire(self, revision: Revision) -> None:
-        self._others.append(revision)
+        self._starting_or_retiring.append(revision)
         try:
             await revision.retire()
         finally:
-            self._others.remove(revision)
+            self._starting_or_retiring.remove(revision)
 
     def _remove_old_folders(self, deployment_id: str, keep: Path) -> None:
         for folder in self.deployment_folder(deployment_id).iterdir():
@@ -242,7 +249,7 @@ class Fleet:
 
 
 async def _check_instance(instance: Instance, revision: Revision) -> None:
-    """Probe one container; start it again when it has crashed, each time after a longer wait."""
+    """Probe one container. Restart it if it crashed, after a delay that doubles with each crash."""
     if revision.is_retired:
         return
     if await instance.container.refresh() in (ContainerState.STARTING, ContainerState.READY):
@@ -253,7 +260,7 @@ async def _check_instance(instance: Instance, revision: Revision) -> None:
     if not instance.restart_at:
         instance.crashes = 1 if now - instance.started_at > CRASHES_FORGOTTEN_SECONDS else instance.crashes + 1
         instance.restart_at = now + min(2.0 ** (instance.crashes - 1), MAX_SECONDS_BETWEEN_RESTARTS)
-        log.warning("%s has crashed (exit code %s)", instance.container.spec.name, instance.container.exit_code)
+        log.warning("%s crashed with exit code %s", instance.container.spec.name, instance.container.exit_code)
     if now >= instance.restart_at:
         instance.restart_at = 0.0
         await instance.start()

@@ -1,4 +1,4 @@
-"""Builds what Azure ML calls an image: here a virtual environment with the packages of the environment version."""
+"""Build of Azure ML environments. Instead of a container image, a virtual environment with the same packages."""
 
 import asyncio
 import fcntl
@@ -21,12 +21,12 @@ __all__ = ["ImageBuildFailed", "ImageRecipe", "build_image"]
 
 _LOCK_POLL_SECONDS = 0.1
 _OWN_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
-# Not the link in our own virtual environment: what is built must outlive that, and be found again from another one.
+# The real path, not the link in our own virtual environment: builds must outlive it, and be found from another one.
 _OWN_PYTHON = os.path.realpath(sys.executable)
 
 
 class ImageBuildFailed(Exception):
-    """The image cannot be built or pulled. `log` is the whole build log, `code` Azure's error code for it."""
+    """The environment cannot be built. `log` is the whole build log, `code` is Azure's error code."""
 
     def __init__(self, message: str, log: str, code: ImageErrorCode = "ImageBuildFailure") -> None:
         super().__init__(message)
@@ -35,13 +35,18 @@ class ImageBuildFailed(Exception):
 
 
 async def build_image(recipe: ImageRecipe, cache: Path, log: Callable[[str], None], images: Path | None = None) -> Path:
-    """The root of a ready virtual environment for `recipe` (its interpreter is `bin/python`), built when missing.
+    """Return the root of a virtual environment for `recipe`. Build it if the cache does not have it.
 
-    It lives in `cache` under the hash of everything that decides its content. Several processes may build at once:
-    one does, the others wait for it. A build that fails or is killed leaves nothing that could be taken for ready.
-    Lines of the build log go to `log` as they come. `images` maps further image references, see images.yml.
+    Several processes may call this at once: one builds, the others wait for it. A build that fails or is killed is
+    never used.
 
-    Raises ImageBuildFailed, with the build log.
+    Args:
+        cache: Folder of all environments, each named by the hash of everything that decides its content.
+        log: Called with each line of the build log.
+        images: Mapping file of further images, in the form of images.yml.
+
+    Raises:
+        ImageBuildFailed: The build failed.
     """
     lines: list[str] = []
 
@@ -70,12 +75,12 @@ async def build_image(recipe: ImageRecipe, cache: Path, log: Callable[[str], Non
 
 
 def _is_ready(home: Path) -> bool:
-    # The interpreter is a link to one outside of the cache: it dangles once that Python has been removed.
+    # The interpreter is a link to a Python outside the cache, which may have been removed.
     return (home / "ready").exists() and (home / "venv/bin/python").exists()
 
 
 def _digest(requirements: Requirements, interpreter: str, context: Path | None) -> str:
-    """A hash of the resolved recipe and, for a build context, of the files its requirements may refer to."""
+    """Return a hash of the requirements, the interpreter and, for a build context, of all its files."""
     digest = hashlib.sha256(json.dumps([interpreter, *requirements.lines]).encode())
     if context is not None:
         for file in sorted(path for path in context.rglob("*") if path.is_file()):
@@ -84,13 +89,13 @@ def _digest(requirements: Requirements, interpreter: str, context: Path | None) 
 
 
 async def _find_interpreter(version: str | None, tee: Callable[[str], None]) -> str:
-    """The path of a Python of that `major.minor` version on this machine; the emulator's own where there is none."""
+    """Return the path of a Python with this `major.minor` version, or of the emulator's own if there is none."""
     if version in {None, _OWN_VERSION}:
         return _OWN_PYTHON
     found: list[str] = []
     if await _run_uv(["python", "find", "--quiet", "--no-python-downloads", f"{version}"], found.append) == 0 and found:
         return found[-1]
-    tee(f"warning: Python {version} is not on this machine, the emulator's own {_OWN_VERSION} is used instead")
+    tee(f"warning: Python {version} is not installed, so the emulator's own Python {_OWN_VERSION} is used")
     return _OWN_PYTHON
 
 
@@ -110,13 +115,13 @@ async def _build(
         tee(f"Building a virtual environment with {interpreter}")
         for line in (*requirements.lines, *(f"-r {file.name}" for file in requirements.files)):
             tee(f"  {line}")
-        # Compiled here because nothing may be at run time (PYTHONDONTWRITEBYTECODE): without, the inference server
-        # takes 1.6 s instead of 0.6 s to start.
+        # Compiled now, because run time may forbid it (PYTHONDONTWRITEBYTECODE). Without bytecode, the inference server
+        # takes 1.6 s to start instead of 0.6 s.
         install = ["pip", "install", "--compile-bytecode", "--python", str(venv / "bin/python")]
         for file in (listing, *requirements.files):
             install += ["-r", str(file)]
-        for step in (["venv", "--quiet", "--no-project", "--python", interpreter, str(venv)], install):
-            if (code := await _run_uv(step, tee, cwd=context or home, lock=lock)) != 0:
+        for command in (["venv", "--quiet", "--no-project", "--python", interpreter, str(venv)], install):
+            if (code := await _run_uv(command, tee, cwd=context or home, lock=lock)) != 0:
                 raise RecipeError(f"the environment's packages cannot be installed (exit code {code})")
         (home / "ready").touch()
     except BaseException:
@@ -125,7 +130,7 @@ async def _build(
 
 
 def _recreate_folder(home: Path) -> None:
-    shutil.rmtree(home, ignore_errors=True)  # what a killed build has left
+    shutil.rmtree(home, ignore_errors=True)  # a killed build may have left files
     home.mkdir(parents=True)
 
 
@@ -135,7 +140,10 @@ _DIE_WITH_PARENT = str(Path(__file__).with_name("die_with_parent.py"))
 async def _run_uv(
     arguments: list[str], tee: Callable[[str], None], cwd: Path | None = None, lock: int | None = None
 ) -> int:
-    """Runs uv, its output line by line to `tee`; the exit code. Cancelled, or killed, it takes uv down with it."""
+    """Run uv, pass each line of output to `tee`, and return the exit code.
+
+    uv is killed if the task is cancelled or the emulator is killed.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-IS",
@@ -149,7 +157,7 @@ async def _run_uv(
         env=_uv_environment(os.environ),
         limit=2**20,
         start_new_session=True,
-        # uv holds the lock too: should this process be killed, nobody builds before uv has ended as well.
+        # uv inherits the lock: if the emulator is killed, no other process builds until uv has ended too.
         pass_fds=() if lock is None else (lock,),
     )
     try:
@@ -163,13 +171,13 @@ async def _run_uv(
 
 
 def _uv_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The machine's own settings of uv (indexes, cache, proxies) without what belongs to this Python."""
+    """Return `environ` without the variables of this Python. Settings of uv (indexes, cache, proxies) stay."""
     return {name: value for name, value in environ.items() if name not in {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"}}
 
 
 @asynccontextmanager
 async def _locked(path: Path) -> AsyncIterator[int]:
-    """Holds an exclusive lock on `path`, across processes and tasks; gives its file descriptor."""
+    """Hold an exclusive lock on `path`, across processes and tasks. Yield its file descriptor."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:

@@ -1,4 +1,4 @@
-"""Liveness and readiness probes of an online deployment: when to look, and what several looks mean."""
+"""Liveness and readiness probes: when to probe, and when the result changes."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +8,7 @@ from rollway.emulator.core.durations import parse_duration
 
 @dataclass(frozen=True)
 class ProbeSettings:
-    """One probe as the online deployment sets it; times in seconds."""
+    """Settings of one probe. Times are in seconds."""
 
     initial_delay: float = 10.0
     period: float = 10.0
@@ -18,7 +18,7 @@ class ProbeSettings:
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> "ProbeSettings":
-        """The settings of a `livenessProbe` or `readinessProbe`, with all of Azure's defaults filled in."""
+        """Return the settings of a `livenessProbe` or `readinessProbe` document that has all fields."""
         delay, period, timeout = (
             parse_duration(document[name]) or 0.0 for name in ("initialDelay", "period", "timeout")
         )
@@ -26,13 +26,13 @@ class ProbeSettings:
 
     @property
     def startup_seconds(self) -> float:
-        """How long a container may fail it from its start, in seconds."""
+        """Time after the start within which a container must pass the probe, in seconds."""
         return self.initial_delay + self.period * self.failure_threshold
 
 
 @dataclass
 class Probe:
-    """The looks at one container since it was started; `now` is in seconds of any steady clock."""
+    """One probe of one container. `now` is in seconds of a monotonic clock."""
 
     settings: ProbeSettings
     has_passed: bool = True
@@ -41,14 +41,14 @@ class Probe:
     _successes: int = field(default=0)
 
     def begin(self, now: float) -> None:
-        """The container has been started."""
+        """Reset the probe after a start of the container."""
         self._due, self._failures, self._successes = now + self.settings.initial_delay, 0, 0
 
     def is_due(self, now: float) -> bool:
         return now >= self._due
 
     def record_result(self, is_healthy: bool, now: float) -> None:
-        """One look; `has_passed` changes after as many equal ones in a row as the thresholds say."""
+        """Record one result. `has_passed` changes after as many equal results in a row as the threshold says."""
         self._due = now + self.settings.period
         self._failures, self._successes = (0, self._successes + 1) if is_healthy else (self._failures + 1, 0)
         if self._failures >= self.settings.failure_threshold:

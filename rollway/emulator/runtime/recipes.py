@@ -1,7 +1,7 @@
-"""From what an Azure ML environment version says to what has to be installed: a Python version and pip requirements.
+"""Translation of an Azure ML environment version to a Python version and pip requirements.
 
-Pure apart from reading the build context and the mapping files. Everything that cannot be understood is a RecipeError
-with a text for the build log.
+It reads the build context and the mapping files, and nothing else. Errors are RecipeErrors with a text for the build
+log.
 """
 
 import re
@@ -17,9 +17,12 @@ ImageErrorCode: TypeAlias = Literal["ImageBuildFailure", "BadArgument"]
 
 @dataclass(frozen=True)
 class ImageRecipe:
-    """What an Azure ML environment version says: an image, an image and a conda file, or a build context.
+    """An Azure ML environment version: an image, an image and a conda file, or a build context.
 
-    `conda_file` is YAML text. `build_context` is an unpacked Docker build context folder, `dockerfile` a path in it.
+    Args:
+        conda_file: YAML text.
+        build_context: Folder of an unpacked Docker build context.
+        dockerfile: Path of the Dockerfile in the build context.
     """
 
     image: str | None
@@ -30,7 +33,7 @@ class ImageRecipe:
 
 @dataclass(frozen=True)
 class Requirements:
-    """What to install: a `major.minor` Python version (None: any), requirement lines, and requirements files."""
+    """Packages to install: `major.minor` version of Python (None: any), requirement lines, and requirements files."""
 
     python: str | None
     lines: tuple[str, ...]
@@ -38,7 +41,7 @@ class Requirements:
 
 
 class RecipeError(Exception):
-    """The environment cannot be built; `code` is the Azure error code of the failed operation."""
+    """The environment cannot be built. `code` is the Azure error code of the failed operation."""
 
     def __init__(self, message: str, code: ImageErrorCode = "ImageBuildFailure") -> None:
         super().__init__(message)
@@ -46,10 +49,13 @@ class RecipeError(Exception):
 
 
 def resolve(recipe: ImageRecipe, images: Path | None = None) -> Requirements:
-    """What `recipe` installs. `images` is a mapping file searched before the built-in one.
+    """Return the requirements of `recipe`.
 
-    Image and conda file: the conda file alone counts, the image only has to be well-formed. Image alone: the mapping
-    files say what is in it. Build context: see `_from_build_context`.
+    With a conda file, only the conda file counts; the image reference must be well-formed. An image alone is looked up
+    in the mapping files. For a build context see `_from_build_context`.
+
+    Args:
+        images: Mapping file that is searched before the built-in one.
     """
     if recipe.build_context is not None:
         return _from_build_context(recipe.build_context, recipe.dockerfile, images)
@@ -73,7 +79,10 @@ _REFERENCE = re.compile(
 
 
 def repository_and_tag(reference: str) -> str:
-    """`repository:tag` of an image reference; the tag is `latest` where there is none. BadArgument if malformed."""
+    """Return `repository:tag` of an image reference, with the tag `latest` if it has none.
+
+    Raises RecipeError with code BadArgument if it is malformed.
+    """
     match = _REFERENCE.fullmatch(reference)
     if match is None:
         raise RecipeError(f"'{reference}' is not a container image reference", "BadArgument")
@@ -100,7 +109,7 @@ def _mapping(path: Path | None) -> list[dict[str, Any]]:
 
 # -- conda files --------------------------------------------------------------------------------------------------
 
-# Names which differ between conda-forge and PyPI; None: there is nothing to install from PyPI.
+# Names that differ between conda-forge and PyPI. None: nothing to install from PyPI.
 _PYPI_NAMES: dict[str, str | None] = {
     "pip": None,
     "nomkl": None,
@@ -119,7 +128,7 @@ _CLAUSE = re.compile(r"(?P<operator>===?|!=|~=|<=|>=|<|>|=)?\s*(?P<version>[\w.!
 
 
 def parse_conda(text: str) -> Requirements:
-    """What a conda file installs: its `python` entry, its conda packages as PEP 508, its `pip` list as it stands."""
+    """Return the requirements of a conda file: conda packages translated to PEP 508, and its `pip` list unchanged."""
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as exc:
@@ -144,7 +153,10 @@ def parse_conda(text: str) -> Requirements:
 
 
 def _parse_conda_spec(spec: str) -> tuple[str, str]:
-    """Name and PEP 440 version part of a conda match spec: `scikit-learn=1.5` is `==1.5.*`, `numpy>=2,<3` stays."""
+    """Return the name and PEP 440 version of a conda match spec.
+
+    `scikit-learn=1.5` becomes `==1.5.*`; `numpy>=2,<3` stays.
+    """
     match = _SPEC.fullmatch(spec.strip())
     if match is None:
         raise RecipeError(f"the conda package '{spec}' cannot be translated to a pip requirement")
@@ -156,7 +168,7 @@ def _parse_conda_spec(spec: str) -> tuple[str, str]:
         if clause is None:
             raise RecipeError(f"the conda package '{spec}' cannot be translated to a pip requirement")
         operator, version = clause["operator"] or "==", clause["version"]
-        # One `=` (and `=1.5.*`) is conda's fuzzy match; `name=1.5.2=build` has a build string, thus is exact.
+        # One `=` (also `=1.5.*`) is conda's fuzzy match. `name=1.5.2=build` has a build string, so it is exact.
         if operator == "=":
             exact = part.count("=") > 1 or version.endswith("*")
             operator, version = "==", version if exact else f"{version}.*"
@@ -177,11 +189,11 @@ _FILE_WORD = re.compile(r"[\w./-]+\.(?:txt|in|ya?ml)\b")
 
 
 def _from_build_context(context: Path, dockerfile: str, images: Path | None) -> Requirements:
-    """What a Docker build context installs, as far as it can be known without Docker.
+    """Return the requirements of a Docker build context, as far as they are known without Docker.
 
-    Read are the last FROM image and the files of the context that the Dockerfile names: a conda file (`.yml`/`.yaml`
-    with `dependencies`) replaces what is in the image, a `requirements*.txt` is added to it. Nothing else is: no
-    ENV, no other RUN. Without such a file the context counts as its FROM image.
+    They are those of the last FROM image. Of the context's files that the Dockerfile names, a conda file (`.yml` or
+    `.yaml` with `dependencies`) replaces them, and each `requirements*.txt` is added to them. Other instructions, such
+    as ENV and RUN, have no effect.
     """
     path = context / dockerfile
     if not path.is_file():
@@ -200,6 +212,6 @@ def _from_build_context(context: Path, dockerfile: str, images: Path | None) -> 
 
 
 def _find_in(context: Path, word: str) -> Path | None:
-    """The file of the context that a word of the Dockerfile names, also when COPY has moved it before its use."""
+    """Return the context's file that a word of the Dockerfile names, even if COPY moved it before, or None."""
     candidates = [context / word.lstrip("/"), context / Path(word).name]
     return next((file for file in candidates if file.is_file() and context in file.resolve().parents), None)

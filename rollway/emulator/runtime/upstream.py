@@ -1,6 +1,7 @@
-"""The gateway's way to a container: one HTTP/1.1 request over loopback, its answer as it comes.
+"""HTTP/1.1 client for containers on loopback, with a streamed response.
 
-Nothing is kept alive: the inference server's gunicorn has synchronous workers, which close after each answer.
+Every request has its own connection: the inference server's gunicorn has synchronous workers, which close the
+connection after each response.
 """
 
 import asyncio
@@ -17,11 +18,14 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class BrokenResponse(Exception):
-    """The container closed the connection, or what it sent is not HTTP."""
+    """The container closed the connection, or its response is not HTTP."""
 
 
 class UpstreamResponse(asyncio.Protocol):
-    """The answer of a container: `status` and `headers` (names in lower case) after `started`, then `chunks`."""
+    """A container's response: `status` and `headers` after `wait_for_headers`, then the body from `chunks`.
+
+    Header names are in lower case.
+    """
 
     def __init__(self, request: bytes, *, is_head: bool) -> None:
         self.status, self.headers = 0, Headers()
@@ -35,12 +39,12 @@ class UpstreamResponse(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     async def wait_for_headers(self) -> None:
-        """Returns when status and headers are known; raises BrokenResponse."""
+        """Wait until status and headers have arrived. Raises BrokenResponse."""
         while not self.status:
             await self._wait_for_data()
 
     async def chunks(self) -> AsyncIterator[tuple[bytes, bool]]:
-        """The body, piece by piece, and whether there is more to come; at least one piece. Raises BrokenResponse."""
+        """Yield pairs of a piece of the body and True if more follows; at least one pair. Raises BrokenResponse."""
         is_more = True
         while is_more:
             while not self._body and not self._has_ended:
@@ -52,6 +56,7 @@ class UpstreamResponse(asyncio.Protocol):
             yield content, is_more
 
     def close(self) -> None:
+        """Drop the connection."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -65,7 +70,7 @@ class UpstreamResponse(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    # What asyncio calls
+    # Called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -75,7 +80,7 @@ class UpstreamResponse(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as exc:
-            self._error = BrokenResponse(f"the container's answer is not HTTP: {exc}")
+            self._error = BrokenResponse(f"the container's response is not HTTP: {exc}")
             self.close()
         if len(self._body) > MAX_BUFFERED_BYTES and self._transport is not None:
             self._transport.pause_reading()
@@ -89,7 +94,7 @@ class UpstreamResponse(asyncio.Protocol):
             self._error = BrokenResponse(f"the container closed the connection: {exc}")
         self._wake()
 
-    # What the parser calls
+    # Called by the parser
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name.lower(), value))
@@ -114,15 +119,18 @@ class UpstreamResponse(asyncio.Protocol):
 async def send_request(
     port: int, method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes
 ) -> AsyncIterator[UpstreamResponse]:
-    """The started answer to one request; leaving the block drops the connection. Raises OSError, BrokenResponse."""
+    """Send a request and yield its response, with status and headers. Drop the connection at the end of the block.
+
+    Raises OSError or BrokenResponse.
+    """
     lines = [b"%s %s HTTP/1.1\r\nhost: %s:%d" % (method.encode(), target, HOST.encode(), port)]
     lines += [b"%s: %s" % pair for pair in headers]
     lines.append(b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body))
     loop = asyncio.get_running_loop()
     request = b"\r\n".join(lines) + body
-    _, answer = await loop.create_connection(lambda: UpstreamResponse(request, is_head=method == "HEAD"), HOST, port)
+    _, response = await loop.create_connection(lambda: UpstreamResponse(request, is_head=method == "HEAD"), HOST, port)
     try:
-        await answer.wait_for_headers()
-        yield answer
+        await response.wait_for_headers()
+        yield response
     finally:
-        answer.close()
+        response.close()

@@ -312,9 +312,7 @@ def test_an_abort_that_loses_the_lease_leaves_the_rest_to_the_other_rollout(move
         ),
     }
     assert (done.cleaned_up, moved.writes) == expected[call]
-    assert done.kept == (
-        (told,) if retried else ("the lease stays until the running operation has ended",)
-    )
+    assert done.kept == ((told,) if retried else ("the lease stays until the running operation has ended",))
     assert moved.holder == THEIRS or not retried
 
 

@@ -171,9 +171,7 @@ def test_a_live_version_that_was_deleted_is_replaced(watched: Watched, following
     assert (finding.verdict, finding.version) == (Verdict.START, "1")
 
 
-def test_the_record_rejects_versions_and_pauses_what_is_live(
-    watched: Watched, following: RolloutFolder
-) -> None:
+def test_the_record_rejects_versions_and_pauses_what_is_live(watched: Watched, following: RolloutFolder) -> None:
     for version in ("1", "2", "3"):
         watched.models.have(version, int(version))
     watched.serve("1", **{"rollway:rejected": "diabetes:3", "rollway:paused": "rolled back"})

@@ -1,4 +1,4 @@
-"""The door as Event Grid sees it: real HTTP, both schemas, handshakes, replays, strangers and garbage."""
+"""The webhook as Event Grid sees it: real HTTP, both schemas, handshakes, replays, strangers and garbage."""
 
 import asyncio
 import socket
@@ -19,19 +19,19 @@ BEARER = {"Authorization": f"BEARER {SECRET}".encode()}  # as Microsoft's page o
 
 
 class Watcher:
-    """Takes the nudges; `trouble` is raised instead, and one that is stuck never answers."""
+    """Records the triggers; `trouble` is raised instead, and a stuck one never answers."""
 
     def __init__(self) -> None:
-        self.nudges: list[tuple[ModelRegistered, ...]] = []
+        self.triggers: list[tuple[ModelRegistered, ...]] = []
         self.trouble: RollwayError | None = None
         self.is_stuck = False
 
-    async def nudge(self, events: Sequence[ModelRegistered]) -> None:
+    async def trigger(self, events: Sequence[ModelRegistered]) -> None:
         if self.trouble:
             raise self.trouble
         if self.is_stuck:
             await asyncio.Event().wait()
-        self.nudges.append(tuple(events))
+        self.triggers.append(tuple(events))
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def watcher() -> Watcher:
 
 @pytest.fixture
 def sender(watcher: Watcher) -> Iterator[httpx.Client]:
-    """A client of a door that listens on loopback."""
-    server = webhook.make_server(webhook.make_app(SECRET, watcher.nudge))
+    """A client of a webhook that listens on loopback."""
+    server = webhook.make_server(webhook.make_app(SECRET, watcher.trigger))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
@@ -62,7 +62,7 @@ def test_events_of_event_grids_own_schema_reach_the_watcher(sender: httpx.Client
     )
 
     assert (answer.status_code, answer.json()) == (200, {"models": 1})
-    assert watcher.nudges == [(EXPECTED,)]
+    assert watcher.triggers == [(EXPECTED,)]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_cloud_events_reach_the_watcher(sender: httpx.Client, watcher: Watcher, 
     answer = sender.post("/events", json=document, headers=headers)
 
     assert (answer.status_code, answer.json()) == (200, {"models": 1})
-    assert watcher.nudges == [(EXPECTED,)]
+    assert watcher.triggers == [(EXPECTED,)]
 
 
 def test_event_grids_own_handshake_is_answered_with_its_code(sender: httpx.Client, watcher: Watcher) -> None:
@@ -89,7 +89,7 @@ def test_event_grids_own_handshake_is_answered_with_its_code(sender: httpx.Clien
     )
 
     assert (answer.status_code, answer.json()) == (200, {"validationResponse": "512d38b6"})
-    assert watcher.nudges == []
+    assert watcher.triggers == []
 
 
 def test_the_handshake_of_cloud_events_is_answered_with_the_origin_and_a_rate(sender: httpx.Client) -> None:
@@ -105,7 +105,7 @@ def test_the_handshake_of_cloud_events_is_answered_with_the_origin_and_a_rate(se
 def test_a_handshake_without_an_origin_is_refused(sender: httpx.Client) -> None:
     answer = sender.options("/events", params={"code": SECRET})
 
-    assert (answer.status_code, answer.json()) == (400, {"error": "WebHook-Request-Origin is missing"})
+    assert (answer.status_code, answer.json()) == (400, {"error": "the header WebHook-Request-Origin is missing"})
 
 
 @pytest.mark.parametrize(
@@ -122,25 +122,25 @@ def test_a_handshake_without_an_origin_is_refused(sender: httpx.Client) -> None:
     ids=["none", "empty", "short", "no token", "wrong", "other scheme", "other header"],
 )
 @pytest.mark.parametrize("method", ["POST", "OPTIONS"])
-def test_without_the_right_key_nothing_is_answered_and_nobody_is_nudged(
+def test_without_the_right_key_nothing_is_answered_and_nobody_is_triggered(
     sender: httpx.Client, watcher: Watcher, method: str, credentials: dict[str, Any]
 ) -> None:
     credentials = {**credentials, "headers": {**credentials.get("headers", {}), "WebHook-Request-Origin": "x"}}
 
     answer = sender.request(method, "/events", json=[event_grid()], **credentials)
 
-    assert (answer.status_code, answer.json()) == (401, {"error": "the key is missing or wrong"})
+    assert (answer.status_code, answer.json()) == (401, {"error": "the secret is missing or wrong"})
     assert "WebHook-Allowed-Origin" not in answer.headers
-    assert watcher.nudges == []
+    assert watcher.triggers == []
 
 
-def test_other_events_are_taken_and_nobody_is_nudged(sender: httpx.Client, watcher: Watcher) -> None:
+def test_other_events_are_taken_and_nobody_is_triggered(sender: httpx.Client, watcher: Watcher) -> None:
     other = event_grid({}, "Microsoft.MachineLearningServices.RunCompleted")
 
     answer = sender.post("/events", params={"code": SECRET}, json=[other])
 
     assert (answer.status_code, answer.json()) == (200, {"models": 0})
-    assert watcher.nudges == []
+    assert watcher.triggers == []
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_garbage_is_refused_with_the_reason(sender: httpx.Client, watcher: Watch
     answer = sender.post("/events", params={"code": SECRET}, content=body)
 
     assert (answer.status_code, answer.json()) == (400, {"error": reason})
-    assert watcher.nudges == []
+    assert watcher.triggers == []
 
 
 def test_the_largest_batch_is_taken_and_one_byte_more_is_refused(sender: httpx.Client, watcher: Watcher) -> None:
@@ -161,7 +161,7 @@ def test_the_largest_batch_is_taken_and_one_byte_more_is_refused(sender: httpx.C
     refused = sender.post("/events", params={"code": SECRET}, content=largest + b" ")
 
     assert taken.status_code == 200
-    assert (refused.status_code, refused.json()) == (413, {"error": "more than 1048576 bytes"})
+    assert (refused.status_code, refused.json()) == (413, {"error": "the body has more than 1048576 bytes"})
 
 
 def test_a_body_that_does_not_arrive_is_not_waited_for(sender: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +181,7 @@ def test_a_sender_that_hangs_up_does_no_harm(sender: httpx.Client, watcher: Watc
         connection.sendall(request.encode())
 
     assert sender.post("/events", params={"code": SECRET}, json=[event_grid()]).status_code == 200
-    assert watcher.nudges == [(EXPECTED,)]
+    assert watcher.triggers == [(EXPECTED,)]
 
 
 def test_when_the_watcher_cannot_be_told_event_grid_is_asked_to_deliver_again(
@@ -195,18 +195,18 @@ def test_when_the_watcher_cannot_be_told_event_grid_is_asked_to_deliver_again(
     assert (away.status_code, away.json()) == (503, {"error": "the Prefect server is away"})
     assert "connection refused" in caplog.text
     assert again.status_code == 200
-    assert watcher.nudges == [(EXPECTED,)]
+    assert watcher.triggers == [(EXPECTED,)]
 
 
 def test_a_watcher_that_does_not_answer_is_not_waited_for(
     sender: httpx.Client, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watcher.is_stuck = True
-    monkeypatch.setattr(webhook, "NUDGE_TIMEOUT_SECONDS", 0)
+    monkeypatch.setattr(webhook, "TRIGGER_TIMEOUT_SECONDS", 0)
 
     answer = sender.post("/events", params={"code": SECRET}, json=[event_grid()])
 
-    assert (answer.status_code, answer.json()) == (503, {"error": "the watcher could not be told within 0 s"})
+    assert (answer.status_code, answer.json()) == (503, {"error": "the watcher could not be triggered within 0 s"})
 
 
 def test_what_was_taken_is_logged_and_the_secret_is_not(sender: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
@@ -215,7 +215,10 @@ def test_what_was_taken_is_logged_and_the_secret_is_not(sender: httpx.Client, ca
         sender.post("/events", params={"code": SECRET}, content=b"x")
 
     messages = [one.getMessage() for one in caplog.records if one.name == "rollway.event_grid.webhook"]
-    assert messages == ["the watcher knows of 'diabetes:7'", "refused with 400: the body is not JSON"]
+    assert messages == [
+        "triggered the watcher for 'diabetes:7'",
+        "refused a request with status 400: the body is not JSON",
+    ]
 
 
 def test_it_says_that_it_is_alive_and_nothing_else(sender: httpx.Client) -> None:
@@ -231,6 +234,6 @@ def test_a_port_that_is_taken_is_an_error_that_says_so() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(RollwayError) as caught:
-            webhook.serve(webhook.make_app(SECRET, Watcher().nudge), "127.0.0.1", port, on_ready=lambda _: None)
+            webhook.serve(webhook.make_app(SECRET, Watcher().trigger), "127.0.0.1", port, on_ready=lambda _: None)
 
-    assert str(caught.value).startswith(f"the door cannot be opened\n  where: 127.0.0.1 port {port}\n  why: Address")
+    assert str(caught.value).startswith(f"the webhook cannot start\n  where: 127.0.0.1 port {port}\n  why: Address")

@@ -141,7 +141,13 @@ def test_no_traffic_is_not_the_same_as_unknown_traffic() -> None:
     [
         (KeyError("x"), "aborted", "an unexpected error occurred", Cause.PERMANENT, "read the traceback"),
         (TimeoutError("3 s"), "aborted", "a task exceeded its deadline", Cause.TRANSIENT, "what delays it"),
-        (asyncio.CancelledError(), "stopped", "the run was stopped", Cause.TRANSIENT, "run it again when you are ready"),
+        (
+            asyncio.CancelledError(),
+            "stopped",
+            "the run was stopped",
+            Cause.TRANSIENT,
+            "run it again when you are ready",
+        ),
         (KeyboardInterrupt(), "stopped", "the run was stopped", Cause.TRANSIENT, "it continues from the current state"),
         (TrafficNotRestored("bad", hint="look"), "TRAFFIC NOT RESTORED", "bad", Cause.PERMANENT, "look"),
         (ForeignChange("changed"), "aborted", "changed", Cause.CONFLICT, "find out who"),
