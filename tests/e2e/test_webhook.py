@@ -84,7 +84,10 @@ def test_while_prefect_is_away_event_grid_is_asked_to_deliver_again(world: World
     with running_webhook(away) as deliver:
         answer = deliver([event_grid()])
 
-    assert (answer.status_code, answer.json()) == (503, {"error": "the Prefect server cannot be told of new models"})
+    assert (answer.status_code, answer.json()) == (
+        503,
+        {"error": "the Prefect server cannot be notified of new models"},
+    )
 
 
 def test_without_a_prefect_server_the_webhook_does_not_start(world: World) -> None:
@@ -93,5 +96,5 @@ def test_without_a_prefect_server_the_webhook_does_not_start(world: World) -> No
     )
 
     assert done.returncode == 2
-    assert "error: there is no Prefect server to tell of new models" in done.stderr
+    assert "error: no Prefect server is configured to notify of new models" in done.stderr
     assert "PREFECT_API_URL" in done.stderr

@@ -196,7 +196,8 @@ def test_a_rollout_is_not_called_interrupted_while_azure_works_for_it() -> None:
             endpoint(tags=UNPROVEN),
             None,
             (
-                "a rollout moved traffic and ended before the smoke test (before: blue 100 %); roll out again to repair it",
+                "a rollout moved traffic and ended before the smoke test (before: blue 100 %); "
+                "roll out again to repair it",
             ),
         ),
         (
