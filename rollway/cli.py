@@ -18,7 +18,7 @@ from rollway.errors import PreflightFailed, RollwayError
 from rollway.local.cli import app as local_app
 from rollway.prefect.alerts import DEFAULT_CHANNEL, DEFAULT_TIMING, AlertedRollout, Timing
 from rollway.prefect.parameters import MODEL_VERSION_PATTERN
-from rollway.settings import Identity, Workspace, block_from_environment, is_debug, webhook_secret
+from rollway.settings import Identity, Workspace, block_from_environment, is_debug, require_checkout, webhook_secret
 
 if TYPE_CHECKING:
     from rollway.reports.rollout import RolloutReport
@@ -106,6 +106,7 @@ def deploy(
     as_json: AsJson = False,
 ) -> None:
     """Roll a folder out with the Prefect flow, in this process."""
+    require_checkout("deploy")
     _allow_temporary_server()
     from flows.deploy import deploy_endpoint
 
@@ -120,6 +121,7 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Go back to the previous version with the Prefect flow, in this process."""
+    require_checkout("rollback")
     _allow_temporary_server()
     from flows.rollback import rollback_endpoint
 

@@ -4,6 +4,7 @@ Without a Prefect block all of it comes from the environment, and the identity i
 `azure.identity.DefaultAzureCredential` finds there (`AZURE_CLIENT_ID`, …; `AZURE_TOKEN_CREDENTIALS` restricts it).
 """
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -122,6 +123,16 @@ def lease_seconds() -> int:
             hint="set a whole number of seconds, at least 1, or unset it for 300",
         )
     return int(text)
+
+
+def require_checkout(command: str) -> None:
+    """Raise ConfigurationError unless the flows can be imported: they are files of a checkout, not of the wheel."""
+    if importlib.util.find_spec("flows") is None:
+        raise ConfigurationError(
+            f"`rollway {command}` runs only in a checkout of Rollway",
+            why="the flows and tasks that it runs are files of a checkout and not part of the installed package",
+            hint="clone the repository and run the command there",
+        )
 
 
 def is_debug() -> bool:

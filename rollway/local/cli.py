@@ -7,6 +7,8 @@ from pathlib import Path
 
 from cyclopts import App
 
+from rollway.settings import require_checkout
+
 app = App(name="local", help="A whole Rollway on this machine, without an Azure subscription.")
 
 FOLDER = Path(".rollway")
@@ -15,6 +17,7 @@ FOLDER = Path(".rollway")
 @app.command
 def demo() -> None:
     """Train, register and roll out two versions of a model, then show that a third run has nothing to do."""
+    require_checkout("local demo")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     from rollway.local.demo import run
 
@@ -24,6 +27,7 @@ def demo() -> None:
 @app.command
 def up(*, port: int = 4200) -> None:
     """Start the local Azure ML, a Prefect server (its UI on PORT) and a worker in the background, with two models."""
+    require_checkout("local up")
     from rollway.local.example import register, train
     from rollway.local.stack import Stack, stop_saved
 
