@@ -67,7 +67,12 @@ def test_a_deadline_of_prefect_ends_only_after_the_write_and_then_it_does() -> N
     async def timed_out() -> None:
         with anyio.CancelScope() as deadline:  # as the timeout of a task does
             begun = asyncio.create_task(call.begun())
-            begun.add_done_callback(lambda _: (deadline.cancel(), call.may_end.set()))
+
+            def end(_: object) -> None:
+                deadline.cancel()
+                call.may_end.set()
+
+            begun.add_done_callback(end)
             went_on.append(await write_in_thread(call))
             await asyncio.sleep(0)
             went_on.append("further")

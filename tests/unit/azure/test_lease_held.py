@@ -1,6 +1,7 @@
 """Having the lease on an endpoint: proving it, keeping it alive and giving it back."""
 
 import asyncio
+import functools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -121,6 +122,10 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
+def has_napped(clock: Clock, times: int) -> bool:
+    return len(clock.naps) == times
+
+
 def test_a_long_block_renews_the_lease_every_third_of_its_time_and_stops_after(held: FakeAzure) -> None:
     clock = RealNaps()
 
@@ -129,7 +134,7 @@ def test_a_long_block_renews_the_lease_every_third_of_its_time_and_stops_after(h
             for number in (1, 2):
                 held._running = None
                 clock.ticks.put_nowait(None)
-                await until(lambda number=number: len(clock.naps) == number + 1)
+                await until(functools.partial(has_napped, clock, number + 1))
         clock.ticks.put_nowait(None)
         await asyncio.sleep(0)
 
@@ -219,3 +224,19 @@ def test_a_renewal_that_is_under_way_when_the_block_ends_is_waited_for(held: Fak
         return list(held.writes)
 
     assert run(block()) == [f"lease to {OURS}"]
+
+
+def test_two_renewals_in_the_same_second_are_two_signs_of_life(
+    held: FakeAzure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter(["12:00:00.100", "12:00:00.900"])
+    asked: list[str] = []
+
+    def now(timespec: str) -> str:
+        asked.append(timespec)
+        return next(times)
+
+    monkeypatch.setattr(lease, "now", now)
+
+    assert lease.new_lease(OURS) != lease.new_lease(OURS)
+    assert asked == ["milliseconds", "milliseconds"]

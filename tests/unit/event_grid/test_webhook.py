@@ -15,7 +15,7 @@ from rollway.event_grid.messages import SUBSCRIPTION_VALIDATION, ModelRegistered
 from tests.unit.event_grid.test_messages import EXPECTED, cloud_event, event_grid
 
 SECRET = "0123456789abcdef-ä"
-BEARER = {"Authorization": f"BEARER {SECRET}".encode()}  # as Microsoft's page on delivery properties writes it
+BEARER = f"BEARER {SECRET}".encode()  # as Microsoft's page on delivery properties writes it
 
 
 class Watcher:
@@ -70,7 +70,7 @@ def test_events_of_event_grids_own_schema_reach_the_watcher(sender: httpx.Client
     [("application/cloudevents+json", cloud_event()), ("application/cloudevents-batch+json", [cloud_event()])],
 )
 def test_cloud_events_reach_the_watcher(sender: httpx.Client, watcher: Watcher, kind: str, document: Any) -> None:
-    headers = {**BEARER, "Content-Type": f"{kind}; charset=utf-8"}
+    headers = [(b"Authorization", BEARER), (b"Content-Type", f"{kind}; charset=utf-8".encode())]
 
     answer = sender.post("/events", json=document, headers=headers)
 

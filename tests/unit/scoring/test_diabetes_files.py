@@ -30,7 +30,7 @@ def test_training_is_pinned_to_the_versions_that_the_container_installs() -> Non
 def test_the_code_upload_carries_the_scoring_script_only() -> None:
     uploaded = get_upload_files_from_folder(SCORING, ignore_file=get_ignore_file(SCORING))
 
-    assert {name for _, name in uploaded} == {"score.py"}
+    assert {str(entry[1]) for entry in uploaded} == {"score.py"}
 
 
 def test_the_endpoint_and_the_online_deployment_load_with_the_sdk() -> None:
@@ -39,8 +39,11 @@ def test_the_endpoint_and_the_online_deployment_load_with_the_sdk() -> None:
 
     assert (endpoint.name, endpoint.auth_mode) == ("diabetes", "key")
     assert deployment.endpoint_name == endpoint.name
-    assert deployment.code_configuration.scoring_script == "score.py"
-    assert (DEPLOYMENT / deployment.code_configuration.code / "score.py").resolve() == SCORING / "score.py"
+    code = deployment.code_configuration
+    assert code is not None
+    assert code.scoring_script == "score.py"
+    assert (DEPLOYMENT / str(code.code) / "score.py").resolve() == SCORING / "score.py"
+    assert deployment.request_settings is not None
     assert deployment.request_settings.max_concurrent_requests_per_instance == int(
         deployment.environment_variables["WORKER_COUNT"]
     )

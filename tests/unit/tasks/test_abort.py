@@ -94,7 +94,8 @@ class Aborting:
         facts = WorkspaceFacts(
             workspace=WORKSPACE, region="westeurope", public_network_access="Enabled", isolation_mode="Disabled"
         )
-        return run(act(facts, self.spec, self.planned, error, is_promoted))
+        result: azure_abort.AbortResult = run(act(facts, self.spec, self.planned, error, is_promoted))
+        return result
 
 
 @pytest.fixture
@@ -193,7 +194,7 @@ def test_traffic_that_cannot_be_brought_back_leaves_a_dossier_and_is_the_worst_e
     def refuse(_: Any) -> None:
         raise HttpResponseError("a policy forbids it")
 
-    aborting.azure._put_endpoint = refuse  # type: ignore[method-assign]
+    aborting.azure._put_endpoint = refuse  # type: ignore[method-assign, assignment]
 
     with pytest.raises(TrafficNotRestored) as caught:
         aborting(SMOKE)
