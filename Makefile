@@ -5,7 +5,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 .PHONY: help demo test matrix check format up down lock schema screenshot clean
 
-help: ## what can be made
+help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
 
 # Bytecode is compiled once here, because Prefect and the Azure SDK start in half the time with it.
@@ -22,7 +22,7 @@ demo: .venv/ready ## train a model, roll it out, roll out a second version under
 
 test: .venv/ready ## all checks and all tests
 	@$(MAKE) --no-print-directory check
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 25 tests/e2e tests/browser tests/contract
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 25 tests/e2e tests/browser tests/packaging tests/contract
 
 matrix: .venv/ready ## every call of a rollout with every fault, every write with a kill; `make test` tries a part
 	ROLLWAY_MATRIX=full $(BIN)/pytest -n 2 tests/e2e/test_fault_matrix.py tests/e2e/test_kill_matrix.py
@@ -34,7 +34,7 @@ check: .venv/ready ## format, lint, types, import rules, unit tests
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2 tests/unit
 
-format: .venv/ready ## format and mend what can be mended
+format: .venv/ready ## format, and fix what can be fixed automatically
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
