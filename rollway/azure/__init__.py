@@ -1,4 +1,7 @@
-"""The only place that imports azure.* or httpx. Functions are async; the SDK's blocking calls run in threads."""
+"""Everything that talks to Azure; no other room imports azure.* or httpx.
+
+Functions are async; the SDK's blocking calls run in threads.
+"""
 
 import logging
 import os
@@ -9,11 +12,11 @@ from azure.core.exceptions import AzureError
 from rollway.errors import AzureUnavailable
 
 if not sys.stderr.isatty():
-    os.environ.setdefault("TQDM_DISABLE", "1")  # a log file has no use for moving bars; read when tqdm is imported
+    os.environ.setdefault("TQDM_DISABLE", "1")  # no progress bars in log files; tqdm reads this when it is imported
 
 try:
-    # Importing the SDK reads the metadata of a private cloud, azure/ai/ml/_azure_environments.py, and fails where it
-    # cannot be reached: here, once, for every module of this package.
+    # Importing the SDK reads the metadata of a private cloud, azure/ai/ml/_azure_environments.py, and fails if it
+    # cannot be reached. Fail here, once, for every module of this package.
     import azure.ai.ml  # noqa: F401
 except AzureError as error:
     raise AzureUnavailable(
@@ -24,6 +27,6 @@ except AzureError as error:
         "for public Azure unset ARM_CLOUD_METADATA_URL and AZUREML_CURRENT_CLOUD",
     ) from error
 
-# The SDK writes its progress to stderr by itself, azure/ai/ml/_utils/_logger_utils.py; the steps' own log says more.
+# The SDK writes its progress to stderr, azure/ai/ml/_utils/_logger_utils.py; the log of the tasks says more.
 logging.getLogger("azure.ai.ml").setLevel(logging.WARNING)
 logging.getLogger("azure.ai.ml._utils._experimental").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Models and environments: which version a rollout means, registering what is defined inline."""
+"""Models and environments: resolve the version of a rollout, and register inline definitions."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -26,10 +26,14 @@ _MODEL_LABEL = re.compile(
 async def resolve_model(
     session: Session, spec: RolloutSpec, version: str | None = None, *, is_dry_run: bool = False
 ) -> ResolvedAsset | None:
-    """The model version to roll out, pinned; `version` overrides the one in deployment.yml.
+    """Return the model version to roll out, or None if deployment.yml names no model.
 
-    `@latest` is the version created last. A model given by `path` is registered, or recognised by its content.
-    None when deployment.yml names no model. Raises NotFound, and ConfigurationError when there is no version to choose.
+    `@latest` is the version created last. A model given by `path` is registered unless the same content exists.
+
+    Raises NotFound, or ConfigurationError if `version` is given but there is no version to choose.
+
+    Args:
+        version: Version to use instead of the one in deployment.yml.
     """
     wanted = spec.online_deployment.model
     if wanted is None or wanted.reference is None:
@@ -46,19 +50,19 @@ async def resolve_model(
         return await _register(session.ml.models, entity.model, _is_same_model, is_dry_run, "model")
     reference = wanted.reference
     if match := _MODEL_LABEL.match(reference):
-        # Azure would resolve the label itself, but then the plan could not tell one version from the next.
-        pinned = version or await _labelled(session, match["registry"], match["name"], match["label"])
-        reference = f"{match['head']}versions/{pinned}"
+        # Azure would resolve the label too, but the plan must tell one version from the next.
+        chosen = version or await _labelled(session, match["registry"], match["name"], match["label"])
+        reference = f"{match['head']}versions/{chosen}"
     return await _resolve(session.ml.models, reference, version, "model")
 
 
 async def register_environment(
     session: Session, spec: RolloutSpec, *, is_dry_run: bool = False
 ) -> ResolvedAsset | None:
-    """The environment version to run in; an inline definition is registered unless an identical version exists.
+    """Return the environment version, or None if deployment.yml names no environment.
 
-    None when deployment.yml names none. Raises NotFound, and RequestRefused when the named version exists with
-    other content.
+    An inline definition is registered unless an identical version exists. Raises NotFound, or RequestRefused if the
+    named version exists with other content.
     """
     wanted = spec.online_deployment.environment
     if wanted is None:
@@ -70,23 +74,23 @@ async def register_environment(
 
 
 async def register_model(session: Session, path: str, name: str, version: str | None = None) -> ResolvedAsset:
-    """Uploads a file or folder as a new version of a model (or finds it there), as `az ml model create` does."""
+    """Upload a file or folder as a new version of a model, unless the same content exists."""
     model = Model(path=path, name=name, version=version, type="custom_model")
     return await _register(session.ml.models, model, _is_same_model, False, "model")
 
 
 async def _resolve(operations: Any, reference: str, version: str | None, kind: str) -> ResolvedAsset:
     if match := _FULL_ID.match(reference):
-        pinned = version or match["version"]
-        return ResolvedAsset(id=f"{match['head']}versions/{pinned}", name=match["name"], version=pinned)
+        chosen = version or match["version"]
+        return ResolvedAsset(id=f"{match['head']}versions/{chosen}", name=match["name"], version=chosen)
     if reference.startswith("azureml://"):  # a label in a registry, which Azure itself resolves
         parts = reference.split("/")
         return ResolvedAsset(id=reference, name=parts[-3], version=parts[-1])
-    name, label, pinned = _split(reference, version)
-    what = f"there is no {kind} {name}:{pinned}" if pinned else f"there is no {kind} {name!r}"
+    name, label, chosen = _split(reference, version)
+    what = f"there is no {kind} {name}:{chosen}" if chosen else f"there is no {kind} {name!r}"
     try:
         with azure_errors(what, where=f"{kind} {reference}"):
-            found = await in_thread(operations.get, name, **({"version": pinned} if pinned else {"label": label}))
+            found = await in_thread(operations.get, name, **({"version": chosen} if chosen else {"label": label}))
     except (NotFound, RequestRefused) as error:  # an empty list of versions is a validation error in the SDK
         raise NotFound(
             what,
@@ -109,8 +113,8 @@ async def _labelled(session: Session, registry: str, name: str, label: str) -> s
 
 def _split(reference: str, version: str | None) -> tuple[str, str, str | None]:
     name, _, label = reference.partition("@")
-    name, _, pinned = name.partition(":")
-    return name, label or "latest", version or pinned or None
+    name, _, chosen = name.partition(":")
+    return name, label or "latest", version or chosen or None
 
 
 async def _what_there_is(operations: Any, name: str, kind: str) -> str:
@@ -125,7 +129,7 @@ async def _what_there_is(operations: Any, name: str, kind: str) -> str:
 
 
 async def _versions(operations: Any, name: str) -> list[Any]:
-    """Every active version, newest first; empty when the name is unknown."""
+    """Return every active version, newest first; empty for an unknown name."""
     try:
         found: Iterable[Any] = await in_thread(lambda: list(operations.list(name)))
     except ResourceNotFoundError:
@@ -138,7 +142,7 @@ async def _versions(operations: Any, name: str) -> list[Any]:
 async def _register(
     operations: Any, entity: Any, is_same: Callable[[Any, Any], bool], is_dry_run: bool, kind: str
 ) -> ResolvedAsset:
-    """Reuses a version with the same content; else registers the next one, or the one that the definition names."""
+    """Reuse a version with the same content, else register the next one or the one that the definition names."""
     with azure_errors(
         f"cannot register the {kind} {entity.name!r}", where=f"{kind} {entity.name}:{entity.version or 'next'}"
     ):

@@ -1,4 +1,4 @@
-"""What the SDK's endpoints say that Azure never changes, read alike from a file and from Azure."""
+"""Helpers for the SDK's entities, for those from files and from Azure alike."""
 
 from enum import Enum
 from typing import Literal
@@ -7,12 +7,12 @@ from azure.ai.ml.entities import KubernetesOnlineEndpoint, OnlineEndpoint
 
 
 def kind_of(entity: OnlineEndpoint) -> Literal["managed", "kubernetes"]:
-    """Who runs the online deployments."""
+    """Return the kind of an endpoint, by who runs its online deployments."""
     return "kubernetes" if isinstance(entity, KubernetesOnlineEndpoint) else "managed"
 
 
 def identities_of(entity: OnlineEndpoint) -> tuple[str, ...]:
-    """`system_assigned`, or the ARM ids of the user-assigned identities in lower case; empty when not all are known."""
+    """Return `system_assigned`, or the ARM ids of user-assigned identities in lower case; empty if one is unknown."""
     if entity.identity is None:
         return ()
     assigned = entity.identity.user_assigned_identities or []
@@ -24,5 +24,5 @@ def identities_of(entity: OnlineEndpoint) -> tuple[str, ...]:
 
 
 def word(value: object) -> str:
-    """A state as Azure spells it. The SDK's enumerations are strings, but `str()` of one is `Class.MEMBER`."""
+    """Return a state as Azure spells it: `str()` of one of the SDK's enumerations is `Class.MEMBER`."""
     return str(value.value if isinstance(value, Enum) else value)

@@ -1,4 +1,4 @@
-"""Reads a rollout folder: Azure's YAML through the SDK's own loaders, rollout.yml through our models.
+"""Read a rollout folder: Azure's YAML with the SDK's loaders, rollout.yml with our models.
 
 Nothing here touches the network. All problems of all files are collected and raised together.
 """
@@ -77,7 +77,7 @@ _NOT_SETTINGS = frozenset(
 
 
 def load_folder(folder: str) -> RolloutSpec:
-    """The rollout that a folder describes, given by its path or by its name in the folder of all rollouts.
+    """Return the rollout of a folder, given by its path or by its name in deployments/.
 
     Raises InvalidRollout with every problem of every file.
     """
@@ -103,27 +103,27 @@ def load_folder(folder: str) -> RolloutSpec:
 
 
 def load_all_folders() -> tuple[RolloutSpec, ...]:
-    """Every rollout of the folder of all rollouts, by name; raises InvalidRollout for the first that is wrong."""
+    """Return the rollouts of all folders, sorted by name; raises InvalidRollout for the first invalid one."""
     return tuple(load_folder(name) for name in known_rollouts())
 
 
 def load_endpoint_entity(folder: str) -> OnlineEndpoint:
-    """The SDK's own value for endpoint.yml, for creating the endpoint with everything the file says."""
+    """Return the SDK's entity for endpoint.yml, with everything that the file says."""
     return load_online_endpoint(Path(folder) / ENDPOINT_FILE)
 
 
 def load_online_deployment_entity(folder: str) -> OnlineDeployment:
-    """The SDK's own value for deployment.yml, for creating the online deployment with everything the file says."""
+    """Return the SDK's entity for deployment.yml, with everything that the file says."""
     return _load_online_deployment(load_endpoint_entity(folder).name, Path(folder) / ONLINE_DEPLOYMENT_FILE)
 
 
 def _load_online_deployment(endpoint_name: object, path: Path) -> OnlineDeployment:
-    # People pass the endpoint on the command line, `az ml online-deployment create --endpoint-name`, and leave it out.
+    # With the CLI the endpoint is often given on the command line, `az ml online-deployment create --endpoint-name`.
     return load_online_deployment(path, params_override=[{"endpoint_name": endpoint_name}])
 
 
 def settings_of(entity: OnlineDeployment) -> dict[str, JsonValue]:
-    """What decides what an online deployment is, except its assets and code, with the names of Azure's YAML."""
+    """Return the settings that belong to the fingerprint, without assets and code, in the names of Azure's YAML."""
     text = io.StringIO()
     entity.dump(text)
     settings: dict[str, Any] = {
@@ -251,7 +251,7 @@ def _is_mapping(path: Path, raw: object, problems: list[Problem]) -> bool:
 
 
 def _missing_files(path: Path, raw: Mapping[str, Any]) -> Iterator[Problem]:
-    """Local files that deployment.yml names and that cannot be used; paths are relative to the file, as for the CLI."""
+    """Yield problems of local files that deployment.yml names; paths are relative to the file, as for the CLI."""
     code = _nested(raw, "code_configuration.code")
     script = _nested(raw, "code_configuration.scoring_script")
     candidates = [
@@ -282,7 +282,7 @@ def _missing_files(path: Path, raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _load(loader: Any, path: Path, raw: object, found: list[Problem], shapes: Mapping[str, type]) -> Any:
-    """The SDK's entity, or None after adding to `found` what its schema says of fields that we have not judged."""
+    """Return the SDK's entity, or None after adding its problems with fields that we have not checked to `found`."""
     judged = tuple(f"{problem.field}." for problem in found)
     try:
         return loader(path)

@@ -1,4 +1,4 @@
-"""The preflight with what Azure says of its quota; nothing is written."""
+"""The preflight with the quota read from Azure; nothing is written."""
 
 from rollway.azure.quota import read_usage
 from rollway.azure.session import Session, WorkspaceFacts
@@ -11,9 +11,9 @@ from rollway.spec import RolloutSpec
 async def run_preflight(
     session: Session, connected: WorkspaceFacts, spec: RolloutSpec, plan: Plan, today: EndpointState
 ) -> Plan:
-    """The plan with everything that stands in its way, blockers first; see `rollway.rollout.preflight.preflight`.
+    """Return the plan with its findings, blockers first; see `rollway.rollout.preflight.preflight`.
 
-    A plan with nothing to do has nothing in its way.
+    A plan without actions has no findings.
     """
     if plan.is_no_op:
         return plan

@@ -1,4 +1,4 @@
-"""Which sizes of virtual machines a region has, and how many of their cores are used, through the SDK."""
+"""Read sizes of virtual machines and used cores of a region through the SDK."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -17,10 +17,10 @@ _LOW_PRIORITY = "lowpriority"
 
 
 async def read_usage(session: Session, region: str) -> Usage | None:
-    """The region's sizes and usage; None when Azure does not tell.
+    """Return the region's sizes and usage, or None if they cannot be read.
 
-    It belongs to the subscription, which a role on the workspace alone does not open, and what it says is only a
-    forecast: so nothing that goes wrong here is a reason to stop.
+    They belong to the subscription, so a role on the workspace is not enough, and they are only a forecast. Therefore
+    no error here stops a rollout.
     """
     try:
         sizes, usages = await asyncio.gather(

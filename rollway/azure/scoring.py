@@ -1,7 +1,4 @@
-"""Scoring: real requests to an endpoint.
-
-Not through the SDK's `invoke`, which leaks its routing header into later calls.
-"""
+"""Scoring: real requests to an endpoint, not through the SDK's `invoke`, which leaks its routing header."""
 
 import json
 import time
@@ -24,7 +21,7 @@ _EXPLAINING_HEADERS = ("ms-azureml-model-error-statuscode", "ms-azureml-model-er
 
 
 class _NotReadyYet(Exception):
-    """An answer, or none, that is normal for a moment after a container has started or traffic has moved."""
+    """An answer, or none, that is normal shortly after a container has started or traffic has moved."""
 
     def __init__(self, measurement: Measurement | None, reason: str) -> None:
         super().__init__(reason)
@@ -34,8 +31,8 @@ class _NotReadyYet(Exception):
 class Scorer:
     """A client of one endpoint: `async with Scorer(session, endpoint) as scorer: await scorer.score(request)`.
 
-    It reads the endpoint's key or token when it first needs it, and once more when it is refused (401): keys can be
-    regenerated and tokens expire. Requests take up to `timeout_seconds` each.
+    The endpoint's key or token is read on first use, and once more after a 401: keys are regenerated and tokens expire.
+    Each request may take up to `timeout_seconds`.
     """
 
     def __init__(self, session: Session, endpoint: EndpointState, *, timeout_seconds: float = 60.0) -> None:
@@ -56,10 +53,13 @@ class Scorer:
     async def score(
         self, request: JsonValue, *, online_deployment: str | None = None, warm_up_seconds: float = 0.0
     ) -> Measurement:
-        """POSTs one JSON request; `online_deployment` pins it to that one whatever its weight.
+        """POST one JSON request and return the answer, whatever its status.
 
-        Answers that mean "not ready yet" and refused connections are tried again for `warm_up_seconds`. Any HTTP answer
-        is a Measurement; none in time raises SmokeTestFailed, no connection EndpointUnreachable.
+        Raises SmokeTestFailed if there is no answer in time, and EndpointUnreachable without a connection.
+
+        Args:
+            online_deployment: If given, the request is pinned to it regardless of its weight.
+            warm_up_seconds: How long to retry answers that mean "not ready yet" and refused connections.
         """
         headers = {ROUTING_HEADER: online_deployment} if online_deployment else {}
         where = f"{self._endpoint.scoring_uri} ({online_deployment or 'by traffic'})"

@@ -1,4 +1,4 @@
-"""One signed-in connection to one workspace, shared by the steps of a process and never passed between them."""
+"""One signed-in connection per workspace, shared by the tasks of a process and never passed between them."""
 
 import os
 from collections.abc import Mapping
@@ -40,23 +40,23 @@ _ERRORS = {401: ClientAuthenticationError, 404: ResourceNotFoundError, 409: Reso
 
 
 class WorkspaceFacts(Frozen):
-    """What the workspace says of itself, proven by reading it with our identity."""
+    """Facts about the workspace, read with our identity; this proves access."""
 
     workspace: Workspace
     region: str
     public_network_access: str
     isolation_mode: str
-    managed_network_status: str | None = None  # Active or Inactive; None when Azure does not tell
+    managed_network_status: str | None = None  # Active or Inactive; None if Azure does not report it
     is_v1_legacy: bool = False
 
     @property
     def network(self) -> NetworkFacts:
-        """What the preflight asks for."""
+        """The facts that the preflight needs."""
         return NetworkFacts(**{name: getattr(self, name) for name in NetworkFacts.model_fields})
 
 
 class Session:
-    """The SDK's client and credential for one workspace; `open_session` gives the shared one."""
+    """The SDK's client and credential for one workspace; `open_session` returns the shared one."""
 
     def __init__(self, workspace: Workspace, identity: Identity) -> None:
         self.workspace = workspace
@@ -67,14 +67,14 @@ class Session:
             workspace.resource_group,
             workspace.name,
             enable_telemetry=False,
-            # Without it the SDK does not notice that a file of a folder could not be uploaded and waits for it for
-            # ever, azure/ai/ml/_utils/_asset_utils.py, upload_directory. The bar itself is only for terminals.
+            # Otherwise the SDK does not notice that a file of a folder could not be uploaded and waits for ever,
+            # azure/ai/ml/_utils/_asset_utils.py, upload_directory. The bar itself appears only on terminals.
             show_progress=True,
             connection_timeout=CONNECTION_TIMEOUT_SECONDS,
             read_timeout=READ_TIMEOUT_SECONDS,
         )
         self._registries: dict[str, MLClient] = {}
-        # For the few ARM documents that the SDK has no call for, such as the status of an operation.
+        # For ARM documents that the SDK has no call for, such as the status of an operation.
         base_url = self.ml._base_url  # the SDK has no public name for the cloud's resource manager
         self._arm: ARMPipelineClient[HttpRequest, HttpResponse] = ARMPipelineClient(
             base_url=base_url,
@@ -85,7 +85,7 @@ class Session:
         )
 
     def registry(self, name: str) -> MLClient:
-        """The SDK's client for a registry, which it first asks for its address."""
+        """Return the SDK's client for a registry; the first call asks the registry for its address."""
         if name not in self._registries:
             self._registries[name] = MLClient(self.credential, registry_name=name, enable_telemetry=False)
         return self._registries[name]
@@ -98,9 +98,9 @@ class Session:
         return document
 
     def patch_endpoint_tags(self, endpoint: str, tags: Mapping[str, str]) -> None:
-        """Starts setting tags of an endpoint and nothing else; raises HttpResponseError.
+        """Start changing the tags of an endpoint and nothing else; raises HttpResponseError.
 
-        The SDK only replaces whole endpoints, with traffic and settings that may have changed since they were read.
+        The SDK can only replace the whole endpoint, with traffic and settings that may have changed since the read.
         """
         workspace = self.workspace
         url = (
@@ -151,12 +151,12 @@ _cached = lru_cache(maxsize=8)(Session)
 
 
 async def open_session(workspace: Workspace, identity: Identity = DEFAULT_IDENTITY) -> Session:
-    """The process's one session for a workspace and an identity; a changed secret is another identity."""
+    """Return the process's session for a workspace and an identity; a changed secret makes another identity."""
     return await in_thread(_cached, workspace, identity)
 
 
 async def connect(workspace: Workspace, identity: Identity = DEFAULT_IDENTITY) -> WorkspaceFacts:
-    """Signs in and reads the workspace; raises CredentialsRejected, AccessDenied or NotFound."""
+    """Sign in and read the workspace; raises CredentialsRejected, AccessDenied or NotFound."""
     what = f"cannot reach the Azure ML workspace {workspace.name!r}"
     hint = "check AZURE_SUBSCRIPTION_ID, AZURE_RESOURCE_GROUP and AZUREML_WORKSPACE"
     if workspace.block:

@@ -1,4 +1,4 @@
-"""What Azure reports of endpoints and online deployments, read through the SDK, as values."""
+"""Read endpoints and online deployments through the SDK, as values."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 1800  # x-ms-async-operation-timeout of the service is PT30M
 
 
 async def read_endpoint(session: Session, name: str) -> EndpointState:
-    """The endpoint with all its online deployments; `exists` is False when there is none of that name."""
+    """Return the endpoint with all its online deployments; `exists` is False if there is none of that name."""
     with azure_errors(f"cannot read the endpoint {name!r}", where=f"endpoint {name}"):
         try:
             entity = await in_thread(session.ml.online_endpoints.get, name)
@@ -28,7 +28,7 @@ async def read_endpoint(session: Session, name: str) -> EndpointState:
 
 
 async def settle(session: Session, name: str, clock: Clock = SYSTEM_CLOCK) -> EndpointState:
-    """Waits until no operation is running on the endpoint."""
+    """Wait until no operation is running on the endpoint; return it."""
     return await wait_for(
         lambda: read_endpoint(session, name),
         lambda state: not state.exists or state.is_settled,
@@ -40,7 +40,7 @@ async def settle(session: Session, name: str, clock: Clock = SYSTEM_CLOCK) -> En
 
 
 async def list_online_deployments(session: Session, endpoint: str) -> tuple[OnlineDeploymentState, ...]:
-    """All online deployments behind an endpoint; raises what the SDK raises."""
+    """Return all online deployments of an endpoint; raises the SDK's exceptions."""
     return tuple(
         online_deployment_state_of(one)
         for one in await in_thread(lambda: list(session.ml.online_deployments.list(endpoint)))
@@ -48,7 +48,7 @@ async def list_online_deployments(session: Session, endpoint: str) -> tuple[Onli
 
 
 async def read_online_deployment(session: Session, endpoint: str, name: str) -> OnlineDeploymentState | None:
-    """One online deployment, or None when there is none of that name."""
+    """Return one online deployment, or None."""
     with azure_errors(f"cannot read the online deployment {name!r}", where=f"endpoint {endpoint}"):
         try:
             return online_deployment_state_of(await in_thread(session.ml.online_deployments.get, name, endpoint))
@@ -57,8 +57,8 @@ async def read_online_deployment(session: Session, endpoint: str, name: str) -> 
 
 
 async def read_reason(session: Session, entity: OnlineEndpoint | OnlineDeployment) -> dict[str, Any] | None:
-    """Azure's error body of the last operation on a resource, None when it gives none."""
-    # The resource only says "Failed"; its operation knows why, and the service leaves the address among the properties.
+    """Return the error body of the last operation on a resource, or None."""
+    # The resource only says "Failed". Its operation knows why, and its address is among the properties.
     url = (entity.properties or {}).get("AzureAsyncOperationUri")
     try:
         operation: dict[str, Any] = await in_thread(session.read_arm, str(url)) if url else {}
@@ -68,7 +68,7 @@ async def read_reason(session: Session, entity: OnlineEndpoint | OnlineDeploymen
 
 
 def state_of(entity: OnlineEndpoint) -> EndpointState:
-    """An endpoint's entity as a value, without its online deployments."""
+    """Convert an endpoint entity to a value without online deployments."""
     return EndpointState(
         name=str(entity.name),
         provisioning_state=word(entity.provisioning_state),
@@ -86,7 +86,7 @@ def state_of(entity: OnlineEndpoint) -> EndpointState:
 
 
 def online_deployment_state_of(entity: OnlineDeployment) -> OnlineDeploymentState:
-    """An online deployment's entity as a value."""
+    """Convert an online deployment entity to a value."""
     return OnlineDeploymentState(
         name=str(entity.name),
         provisioning_state=word(entity.provisioning_state),

@@ -1,4 +1,4 @@
-"""Reading how all endpoints of a workspace are: one list of each kind, side by side, nothing is written."""
+"""Read the status of the endpoints of a workspace; nothing is written."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 
 async def read_status(session: Session, names: Sequence[str] = ()) -> WorkspaceStatus:
-    """How the endpoints of those names are, or all of the workspace, by name; raises NotFound for an unknown name."""
+    """Return the status of the named endpoints, default: all of the workspace; raises NotFound for an unknown name."""
     with azure_errors("cannot list the endpoints", where=str(session.workspace)):
         entities = await in_thread(lambda: list(session.ml.online_endpoints.list()))
     found = {str(one.name).lower(): state_of(one) for one in entities}
@@ -66,7 +66,12 @@ async def read_status(session: Session, names: Sequence[str] = ()) -> WorkspaceS
 async def read_workspace_status(
     names: Sequence[str] = (), where: tuple[Workspace, Identity] | None = None
 ) -> WorkspaceStatus:
-    """The same for the environment's workspace, unless another is given; raises RollwayError when it is not reached."""
+    """Sign in and return the status of endpoints; raises RollwayError if the workspace cannot be reached.
+
+    Args:
+        names: Names of endpoints; default: all.
+        where: Workspace and identity; default: those of the environment.
+    """
     workspace, identity = where or (workspace_from_environment(), DefaultIdentity())
     connected = await connect(workspace, identity)
     return await read_status(await open_session(connected.workspace, identity), names)

@@ -1,6 +1,6 @@
-"""Waiting for Azure: by reading the resource's own state, with a deadline, and a clock that tests can move.
+"""Wait for Azure by reading the state of the resource, with a deadline and a clock that tests can move.
 
-Unlike the SDK's pollers this survives a lost process: whoever comes next reads the same state.
+Unlike the SDK's pollers this survives a lost process: the next process reads the same state.
 """
 
 import asyncio
@@ -12,23 +12,23 @@ from typing import Protocol, TypeVar
 from rollway.errors import AzureUnavailable, Busy, Cause, DeadlineExceeded
 
 T = TypeVar("T")
-OnProgress = Callable[[str, float], Awaitable[None]]  # how it looks now, seconds so far
+OnProgress = Callable[[str, float], Awaitable[None]]  # called with the state and the seconds so far
 
 FIRST_INTERVAL_SECONDS = 0.25
 LONGEST_INTERVAL_SECONDS = 10.0
-MOST_FAILED_WRITES = 3  # the client has repeated each of them already
+MOST_FAILED_WRITES = 3  # the SDK has already retried each of them
 BUSY_TIMEOUT_SECONDS = 1800  # x-ms-async-operation-timeout of the service is PT30M
 
 
 class Clock(Protocol):
-    """Monotonic seconds, and a way to let them pass."""
+    """A monotonic clock, in seconds, that can sleep."""
 
     def now(self) -> float: ...
     async def sleep(self, seconds: float) -> None: ...
 
 
 class SystemClock:
-    """The machine's own monotonic clock."""
+    """The monotonic clock of the machine."""
 
     def now(self) -> float:
         return time.monotonic()
@@ -41,7 +41,7 @@ SYSTEM_CLOCK = SystemClock()
 
 
 def now(timespec: str = "seconds") -> str:
-    """The time for a tag, in UTC, to the second or as `datetime.isoformat` takes it."""
+    """Return the time in UTC for a tag; `timespec` is that of `datetime.isoformat`."""
     return datetime.now(UTC).isoformat(timespec=timespec)
 
 
@@ -52,17 +52,24 @@ async def wait_for(
     what: str,
     timeout_seconds: float,
     describe: Callable[[T], str] = str,
-    hint: str = "see in Azure what holds it up, and run it again",
+    hint: str = "find out in Azure what delays it, and run it again",
     cause: Cause = Cause.TRANSIENT,
     most_unavailable: int | None = None,
     on_progress: OnProgress | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> T:
-    """Reads again and again, at growing intervals, until `is_done`; returns that reading.
+    """Read at growing intervals until `is_done`; return the last reading.
 
-    A moment in which Azure is unavailable does not end the wait (but the one that is number `most_unavailable` does),
-    only the deadline does: DeadlineExceeded, naming `what`, how it last looked (`describe`, or what was unavailable),
-    `hint`, with `cause`. `on_progress` is told the same.
+    Raises DeadlineExceeded, which quotes the last state. Azure being unavailable does not end the wait.
+
+    Args:
+        what: The operation that is waited for, for the error.
+        timeout_seconds: The deadline.
+        describe: Returns the state of a reading as text.
+        hint: Next action, for the error.
+        cause: Cause of the error.
+        most_unavailable: If given, AzureUnavailable ends the wait at this number of occurrences.
+        on_progress: Called with the state and the seconds so far after each reading.
     """
     start, interval, unavailable = clock.now(), FIRST_INTERVAL_SECONDS, 0
     while True:
@@ -92,10 +99,13 @@ async def wait_for(
 
 
 async def when_free(write: Callable[[], Awaitable[None]], *, what: str, clock: Clock = SYSTEM_CLOCK) -> None:
-    """Makes a write, again and again while another operation holds the resource (Busy); every other error ends it.
+    """Write, and try again while another operation is running on the resource (Busy).
 
-    Only AzureUnavailable does so the third time, for what hides behind a single one may be a write that was made.
-    `write` starts from a fresh reading each time, because the other operation may have changed what it builds on.
+    AzureUnavailable is retried twice, because the write may have succeeded. Every other error is raised at once.
+
+    Args:
+        write: Must start from a fresh reading each time, because the other operation may have changed the resource.
+        what: The resource, for the error.
     """
 
     async def attempt() -> bool:

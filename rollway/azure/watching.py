@@ -1,4 +1,4 @@
-"""Looking for new versions of the models that rollouts follow, without Prefect: everything is read, nothing written."""
+"""Look for new versions of the models that rollouts follow; nothing is written."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -19,7 +19,10 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 async def look(session: Session, rollout: str, now: datetime) -> Finding | None:
-    """What to do about a rollout now; None when it follows no model. Raises InvalidRollout and what Azure refuses."""
+    """Return the finding about a rollout now, or None if it follows no model.
+
+    Raises InvalidRollout, and RollwayError for Azure's errors.
+    """
     spec = await in_thread(load_folder, rollout)
     source = followed_model(spec)
     if source is None:
@@ -32,7 +35,7 @@ async def look(session: Session, rollout: str, now: datetime) -> Finding | None:
 
 
 async def list_model_versions(session: Session, source: ModelSource) -> tuple[ModelVersion, ...]:
-    """Every active version, in no order; none when no model has that name. Raises NotFound for an unknown registry."""
+    """Return every active version, unsorted; none for an unknown model. Raises NotFound for an unknown registry."""
 
     def read() -> list[Model]:
         models = _models(session, source)
@@ -48,7 +51,7 @@ async def list_model_versions(session: Session, source: ModelSource) -> tuple[Mo
 
 
 async def read_model_version(session: Session, source: ModelSource, version: str) -> ModelVersion | None:
-    """One version, active or archived, or None when there is none of that text."""
+    """Return one version, active or archived, or None."""
     where = _where(source)
     with azure_errors(f"cannot read version {version} of the model {source.name!r}", where=where):
         try:
@@ -61,7 +64,7 @@ async def read_model_version(session: Session, source: ModelSource, version: str
 async def _archived_live_versions(
     session: Session, source: ModelSource, active: tuple[ModelVersion, ...], endpoint: EndpointState
 ) -> tuple[ModelVersion, ...]:
-    # Lists leave archived versions out; one that is live still counts, or an older version would take its place.
+    # Lists leave archived versions out. A live one still counts, or an older version would replace it.
     known = {one.version.lower() for one in active}
     missing = [
         live.version

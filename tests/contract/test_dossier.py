@@ -81,7 +81,7 @@ def refused(call: Callable[[], Any]) -> RollwayError:
 
 OPERATIONS = [
     ("ImageBuildFailure", "Could not solve the conda environment.", Cause.PERMANENT, "conda file or Dockerfile"),
-    ("OutOfQuota", "Not enough cores.", Cause.QUOTA, "ask for more cores"),
+    ("OutOfQuota", "Not enough cores.", Cause.QUOTA, "request more cores"),
     ("OutOfQuota", "Container terminated due to insufficient memory.", Cause.QUOTA, "needs more memory"),
     ("OutOfQuota", "The region has no capacity for these machines.", Cause.TRANSIENT, "in an hour or later"),
     ("BadArgument", "Startup task failed due to authorization error.", Cause.PERMANENT, "'AcrPull'"),
@@ -161,7 +161,7 @@ def test_an_operation_that_failed_without_a_reason_says_so(
 @pytest.mark.parametrize(
     ("status", "code", "kind", "cause", "action"),
     [
-        (401, "ExpiredAuthenticationToken", AzureUnavailable, Cause.TRANSIENT, "the token ran out"),
+        (401, "ExpiredAuthenticationToken", AzureUnavailable, Cause.TRANSIENT, "the token has expired"),
         (401, "InvalidAuthenticationToken", CredentialsRejected, Cause.PERMANENT, "check AZURE_TENANT_ID"),
         (403, "RequestDisallowedByPolicy", AccessDenied, Cause.PERMANENT, "an Azure policy forbids it"),
         (403, "AuthorizationFailed", AccessDenied, Cause.PERMANENT, "'AzureML Data Scientist'"),
@@ -256,7 +256,7 @@ def test_too_many_cores_are_a_matter_of_quota(
 
     assert (type(error), error.cause) == (RequestRefused, Cause.QUOTA)
     assert error.why == f"BadRequest: VmSize: {text}"
-    assert "ask for more cores" in str(error.hint)
+    assert "request more cores" in str(error.hint)
 
 
 @pytest.mark.parametrize(("status", "body"), [(503, None), (429, "slow down")])

@@ -1,6 +1,6 @@
-"""Reading the body of an Azure error, whichever of its shapes it has.
+"""The body of an Azure error, in any of its shapes.
 
-The reason may be the message, or JSON inside a detail's message; the code may be null, and in front of the message.
+The reason may be the message, or JSON inside a detail's message. The code may be null, and in front of the message.
 """
 
 import json
@@ -18,8 +18,11 @@ _DEEPEST = 8  # levels of details that are shown
 class ErrorBody(Frozen):
     """An error of Azure Resource Manager, or of a failed operation: `{"code", "message", "details": [...]}`.
 
-    `code` and `message` are what to tell people; `inner_codes` are those of all details, outermost first; `tree` is the
-    whole error as indented lines, without secrets; `correlation_id` is what Microsoft's support asks for.
+    Attributes:
+        code: The code for people, as `message` is the text for people.
+        inner_codes: Codes of all details, outermost first.
+        tree: The whole error as indented lines, without secrets.
+        correlation_id: The id that Microsoft's support asks for.
     """
 
     code: str | None
@@ -30,7 +33,7 @@ class ErrorBody(Frozen):
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Self:
-        """Whatever of it is there; nothing is required, and nothing of another type does harm."""
+        """Read an error; every part is optional, and parts of another type are ignored."""
         code, message = _code_and_message(body)
         return cls(
             code=code,
@@ -68,7 +71,7 @@ def _descendants(body: Mapping[str, Any], depth: int = 0) -> Iterator[Mapping[st
 
 
 def _json(message: object) -> Mapping[str, Any]:
-    """The document inside a message, empty when it is a plain text."""
+    """Return the JSON document inside a message, empty for plain text."""
     try:
         document = json.loads(str(message))
     except ValueError:
@@ -77,7 +80,7 @@ def _json(message: object) -> Mapping[str, Any]:
 
 
 def _fields(document: Mapping[str, Any]) -> list[str]:
-    """The validation errors of the inference service: `{"errors": {"<field>": ["text"]}}`."""
+    """Return the validation errors of the inference service, `{"errors": {"<field>": ["text"]}}`."""
     errors = document.get("errors")
     if not isinstance(errors, Mapping):
         return []

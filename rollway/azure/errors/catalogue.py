@@ -1,4 +1,4 @@
-"""What an error of Azure means, and what to do next: looked up in a table by its code and its words."""
+"""The catalogue of Azure errors: cause and next action, looked up by code and words."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,9 +9,9 @@ from rollway.spec import Frozen
 
 
 class Classified(Frozen):
-    """An error of Azure, understood: its code, what kind of reason it is, what to do next.
+    """Code, cause and next action of an Azure error.
 
-    `is_known` says that the table has it; else cause and hint come from the HTTP status alone.
+    `is_known` is False if the table does not have it; then cause and hint follow from the HTTP status alone.
     """
 
     code: str | None
@@ -21,15 +21,18 @@ class Classified(Frozen):
 
 
 _KNOWN = {code.lower(): code for rule in TABLE for code in rule.codes.split()}
-# These say little when there is another code beside them.
+# These say little if there is another code.
 _VAGUE = ("badargument", "internalservererror", "serviceerror", "internalerror")
 
 
 def classify(status: int | None, code: str | None, message: str, inner_codes: Sequence[str] = ()) -> Classified:
-    """What an error of Azure means, and what to do about it.
+    """Look an Azure error up.
 
-    `status` is that of the HTTP answer, None for the reason of a failed operation; `code` is `error.code`, which may be
-    null; `message` may have the code in front or as the anchor of a help address; `inner_codes` are those of details.
+    Args:
+        status: Status of the HTTP answer; None for the reason of a failed operation.
+        code: `error.code`, which may be null.
+        message: The text; it may have the code in front, or as the anchor of a help address.
+        inner_codes: Codes of the details.
     """
     status = status or 200
     for candidate in _candidates(code, message, inner_codes) or [""]:
@@ -41,7 +44,7 @@ def classify(status: int | None, code: str | None, message: str, inner_codes: Se
 
 
 def _candidates(code: str | None, message: str, inner_codes: Sequence[str]) -> list[str]:
-    """The codes that the table knows, in lower case, the most telling one first."""
+    """Return the codes that the table knows, in lower case, the most specific one first."""
 
     def all_of_them() -> Iterator[str]:
         yield code or ""
@@ -61,7 +64,7 @@ def _by_status(status: int) -> tuple[Cause, str]:
         return Cause.TRANSIENT, LATER
     return Cause.PERMANENT, {
         401: "sign in again, or check AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET",
-        403: "a policy or a firewall forbids it: ask who administers the subscription; a role alone does not help",
+        403: "a policy or a firewall forbids it: ask an administrator of the subscription; a role alone does not help",
         404: "check the name, and the workspace that the environment variables name",
-        200: "read Azure's text and the log, correct what they complain about and run the rollout again",
-    }.get(status, "correct what Azure names and run it again")
+        200: "read Azure's text and the log, fix what they report and run the rollout again",
+    }.get(status, "fix what Azure names and run it again")

@@ -1,4 +1,4 @@
-"""Azure's exceptions as ours: classified, with the reason in plain words and what to do next."""
+"""Translate Azure's exceptions to ours: classified, with the reason in plain words and the next action."""
 
 import os
 import re
@@ -32,7 +32,7 @@ from rollway.masking import mask
 
 E = TypeVar("E", bound=RollwayError)
 
-# azure-identity has one exception for "refused", "could not ask" and "was asked to wait", with these words after it.
+# azure-identity has one exception for refused, unreachable and throttled; only its words tell them apart.
 _NO_ANSWER = ("Failed to establish a new connection", "Failed to resolve", "timed out", "Connection aborted")
 _NO_GOOD_ANSWER = re.compile(
     r"HTTP Error: (?:429|5\d\d)|temporarily_unavailable|Expecting value: line 1"  # a status, or a page instead of JSON
@@ -40,7 +40,7 @@ _NO_GOOD_ANSWER = re.compile(
 )
 _HINTS = {
     "AADSTS7000215": "the client secret is wrong: check AZURE_CLIENT_SECRET (its value, not its id)",
-    "AADSTS7000222": "the client secret has expired: make a new one and set AZURE_CLIENT_SECRET",
+    "AADSTS7000222": "the client secret has expired: create a new one and set AZURE_CLIENT_SECRET",
     "AADSTS700016": "the application is unknown in this tenant: check AZURE_CLIENT_ID and AZURE_TENANT_ID",
     "AADSTS90002": "the tenant is unknown: check AZURE_TENANT_ID",
     "Unable to get authority configuration": "the tenant is unknown: check AZURE_TENANT_ID and AZURE_AUTHORITY_HOST",
@@ -49,7 +49,13 @@ _HINTS = {
 
 @contextmanager
 def azure_errors(what: str, where: str, hint: str | None = None) -> Iterator[None]:
-    """Raises what Azure raises inside the block as a RollwayError; `what` is what was tried, `where` the resource."""
+    """Raise Azure's exceptions of the block as RollwayErrors.
+
+    Args:
+        what: Sentence about the attempt, such as "cannot read the endpoint 'x'".
+        where: The resource or file.
+        hint: Next action if the catalogue knows none.
+    """
     try:
         yield
     except AzureError as error:
@@ -57,9 +63,9 @@ def azure_errors(what: str, where: str, hint: str | None = None) -> Iterator[Non
 
 
 def translate(error: AzureError, what: str, where: str, hint: str | None = None) -> RollwayError:
-    """The RollwayError for an exception of azure.core, azure.identity or azure.ai.ml.
+    """Return the RollwayError for an exception of azure.core, azure.identity or azure.ai.ml.
 
-    What to try is the catalogue's word on the error, else `hint`, else what fits the HTTP status.
+    The next action comes from the catalogue, else from `hint`, else from the HTTP status.
     """
     if isinstance(error, MlException) and isinstance(error.__cause__, AzureError):  # the SDK's words around Azure's
         return translate(error.__cause__, what, where, hint)
@@ -70,12 +76,12 @@ def translate(error: AzureError, what: str, where: str, hint: str | None = None)
     if isinstance(error, ClientAuthenticationError) and error.error is None:  # azure-identity, not Resource Manager
         return _sign_in(error, what)
     if isinstance(error, MlException) and "Unknown cloud environment" in str(error):
-        # The SDK reads a private cloud's metadata again for each client and upload, and takes any failure for this.
+        # The SDK reads a private cloud's metadata again for each client and upload, and reports any failure like this.
         return AzureUnavailable(
             what,
             where=f"ARM_CLOUD_METADATA_URL={os.environ.get('ARM_CLOUD_METADATA_URL')}",
             why="the metadata of the cloud that the environment names cannot be read",
-            hint="see whether that cloud can be reached, and run it again",
+            hint="check that the cloud can be reached, and run it again",
         )
     if not isinstance(error, HttpResponseError):  # azure.ai.ml's own validation
         return RequestRefused(what, where=where, why=first_line(str(error)), hint=hint)
@@ -95,10 +101,10 @@ def translate(error: AzureError, what: str, where: str, hint: str | None = None)
 
 
 def _class_for(status: int, cause: Cause) -> type[RollwayError]:
-    """The class by what was answered; the cause decides between waiting and giving up where the status says neither."""
+    """Choose the class by status and cause; the cause decides between waiting and giving up."""
     if cause is Cause.BUSY:
         return Busy
-    # A failed operation or a refused request is not repeated by itself, whatever its cause: it may take an hour.
+    # A failed operation or a refused request is not repeated automatically: it may take an hour.
     if cause is Cause.TRANSIENT and (status in (401, 408, 409, 429) or status >= 500):
         return AzureUnavailable
     return {401: CredentialsRejected, 403: AccessDenied, 404: NotFound}.get(status, RequestRefused)
@@ -107,11 +113,14 @@ def _class_for(status: int, cause: Cause) -> type[RollwayError]:
 def operation_failed(
     kind: type[E], what: str, where: str, *, state: str, error: Mapping[str, Any] | None, details: str | None = None
 ) -> E:
-    """An error of class `kind` for a resource that ended in `state`; `error` is its operation's, if Azure gives one."""
+    """Return an error of class `kind` for a resource that ended in `state`.
+
+    `error` is the error body of its operation, if Azure has one.
+    """
     if error is None and state.lower() == "canceled":
         error = {"code": "OperationCanceled", "message": "Azure canceled the operation."}
     if error is None:
-        hint = "read the log below, correct what it complains about and run the rollout again"
+        hint = "read the log below, fix what it reports and run the rollout again"
         why = f"Azure gives no reason; the state is {state}"
         return kind(what, where=where, why=why, hint=hint, details=details)
     body = ErrorBody.parse(error)
@@ -136,7 +145,7 @@ def _body(error: HttpResponseError) -> ErrorBody:
 
 
 def _as_document(error: Any) -> dict[str, Any]:
-    """What azure.core has made of an error body, as it was."""
+    """Return the error body that azure.core has parsed, in its original shape."""
     return {
         "code": error.code,
         "message": error.message,
@@ -147,7 +156,7 @@ def _as_document(error: Any) -> dict[str, Any]:
 
 
 def first_line(text: str) -> str:
-    """The first line that says something, without the SDK's decoration."""
+    """Return the first meaningful line, without the SDK's decoration."""
     return next((line.strip() for line in text.splitlines() if line.strip(" .\t")), text)
 
 

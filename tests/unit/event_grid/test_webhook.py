@@ -19,16 +19,16 @@ BEARER = f"BEARER {SECRET}".encode()  # as Microsoft's page on delivery properti
 
 
 class Watcher:
-    """Records the triggers; `trouble` is raised instead, and a stuck one never answers."""
+    """Records the triggers; `error` is raised instead, and a stuck one never answers."""
 
     def __init__(self) -> None:
         self.triggers: list[tuple[ModelRegistered, ...]] = []
-        self.trouble: RollwayError | None = None
+        self.error: RollwayError | None = None
         self.is_stuck = False
 
     async def trigger(self, events: Sequence[ModelRegistered]) -> None:
-        if self.trouble:
-            raise self.trouble
+        if self.error:
+            raise self.error
         if self.is_stuck:
             await asyncio.Event().wait()
         self.triggers.append(tuple(events))
@@ -147,14 +147,14 @@ def test_other_events_are_taken_and_nobody_is_triggered(sender: httpx.Client, wa
     ("body", "reason"),
     [(b"garbage", "the body is not JSON"), (b"[{}]", "event 1: eventType is missing or no text")],
 )
-def test_garbage_is_refused_with_the_reason(sender: httpx.Client, watcher: Watcher, body: bytes, reason: str) -> None:
+def test_a_malformed_body_is_refused_with_the_reason(sender: httpx.Client, watcher: Watcher, body: bytes, reason: str) -> None:
     answer = sender.post("/events", params={"code": SECRET}, content=body)
 
     assert (answer.status_code, answer.json()) == (400, {"error": reason})
     assert watcher.triggers == []
 
 
-def test_the_largest_batch_is_taken_and_one_byte_more_is_refused(sender: httpx.Client, watcher: Watcher) -> None:
+def test_the_largest_batch_is_accepted_and_one_byte_more_is_refused(sender: httpx.Client, watcher: Watcher) -> None:
     largest = b'{"specversion": "1.0", "type": "other"}'.ljust(webhook.MAX_BODY_BYTES)
 
     taken = sender.post("/events", params={"code": SECRET}, content=largest)
@@ -164,7 +164,7 @@ def test_the_largest_batch_is_taken_and_one_byte_more_is_refused(sender: httpx.C
     assert (refused.status_code, refused.json()) == (413, {"error": "the body has more than 1048576 bytes"})
 
 
-def test_a_body_that_does_not_arrive_is_not_waited_for(sender: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_does_not_arrive_in_time_is_refused(sender: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook, "READ_TIMEOUT_SECONDS", 0.1)
     request = f"POST /events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SECRET}\r\nContent-Length: 9\r\n\r\n["
 
@@ -175,7 +175,7 @@ def test_a_body_that_does_not_arrive_is_not_waited_for(sender: httpx.Client, mon
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_sender_that_hangs_up_does_no_harm(sender: httpx.Client, watcher: Watcher) -> None:
+def test_a_sender_that_hangs_up_does_not_affect_the_next_one(sender: httpx.Client, watcher: Watcher) -> None:
     request = f"POST /events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SECRET}\r\nContent-Length: 9\r\n\r\n["
     with socket.create_connection((sender.base_url.host, sender.base_url.port or 0)) as connection:
         connection.sendall(request.encode())
@@ -184,12 +184,12 @@ def test_a_sender_that_hangs_up_does_no_harm(sender: httpx.Client, watcher: Watc
     assert watcher.triggers == [(EXPECTED,)]
 
 
-def test_when_the_watcher_cannot_be_told_event_grid_is_asked_to_deliver_again(
+def test_when_the_trigger_fails_event_grid_is_asked_to_deliver_again(
     sender: httpx.Client, watcher: Watcher, caplog: pytest.LogCaptureFixture
 ) -> None:
-    watcher.trouble = PrefectUnavailable("the Prefect server is away", why="connection refused")
+    watcher.error = PrefectUnavailable("the Prefect server is away", why="connection refused")
     away = sender.post("/events", params={"code": SECRET}, json=[event_grid()])
-    watcher.trouble = None
+    watcher.error = None
     again = sender.post("/events", params={"code": SECRET}, json=[event_grid()])
 
     assert (away.status_code, away.json()) == (503, {"error": "the Prefect server is away"})
@@ -198,7 +198,7 @@ def test_when_the_watcher_cannot_be_told_event_grid_is_asked_to_deliver_again(
     assert watcher.triggers == [(EXPECTED,)]
 
 
-def test_a_watcher_that_does_not_answer_is_not_waited_for(
+def test_a_trigger_that_takes_too_long_is_given_up(
     sender: httpx.Client, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watcher.is_stuck = True
@@ -209,7 +209,7 @@ def test_a_watcher_that_does_not_answer_is_not_waited_for(
     assert (answer.status_code, answer.json()) == (503, {"error": "the watcher could not be triggered within 0 s"})
 
 
-def test_what_was_taken_is_logged_and_the_secret_is_not(sender: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_accepted_events_are_logged_and_the_secret_is_not(sender: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("DEBUG", logger="rollway"):
         sender.post("/events", params={"code": SECRET}, json=[event_grid()])
         sender.post("/events", params={"code": SECRET}, content=b"x")
@@ -221,7 +221,7 @@ def test_what_was_taken_is_logged_and_the_secret_is_not(sender: httpx.Client, ca
     ]
 
 
-def test_it_says_that_it_is_alive_and_nothing_else(sender: httpx.Client) -> None:
+def test_the_health_page_says_ok_and_nothing_else_is_served(sender: httpx.Client) -> None:
     health = sender.get("/health")
 
     assert (health.status_code, health.text) == (200, "ok\n")
@@ -230,7 +230,7 @@ def test_it_says_that_it_is_alive_and_nothing_else(sender: httpx.Client) -> None
     assert sender.get("/").status_code == 404
 
 
-def test_a_port_that_is_taken_is_an_error_that_says_so() -> None:
+def test_a_port_in_use_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(RollwayError) as caught:

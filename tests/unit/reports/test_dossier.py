@@ -27,7 +27,7 @@ OUT_OF_CORES = ProvisioningFailed(
     "the online deployment 'main-1' did not become ready",
     where="endpoint diabetes",
     why="OutOfQuota: no cores",
-    hint="ask for more cores",
+    hint="request more cores",
     details="--- log of the inference server container, last 100 lines ---\nstarting",
     cause=Cause.QUOTA,
     code="OutOfQuota",
@@ -69,7 +69,7 @@ def test_the_short_text_has_what_why_and_what_to_do_in_a_dozen_lines() -> None:
         "  what: the online deployment 'main-1' did not become ready\n"
         "  where: endpoint diabetes\n"
         "  why: OutOfQuota: no cores\n"
-        "  next: ask for more cores\n"
+        "  next: request more cores\n"
         "  traffic: before main-0 100 %; now main-0 100 %\n"
         "  cleaned up: online deployment main-1 deleted\n"
         "  kept: endpoint diabetes, it costs nothing\n"
@@ -85,7 +85,7 @@ def test_the_artifact_has_all_of_it_with_the_reason_first_and_the_logs_last() ->
     parts = [
         "## diabetes: aborted at 'wait until ready' (quota, OutOfQuota)",
         "the online deployment 'main-1' did not become ready\nOutOfQuota: no cores\n```",
-        "**Next:** ask for more cores",
+        "**Next:** request more cores",
         f"| cause | quota: {MEANING[Cause.QUOTA]} |",
         "| code | OutOfQuota |",
         "| task | wait until ready |",

@@ -121,7 +121,7 @@ def test_where_and_azures_request_id_are_kept(status: int) -> None:
 @pytest.mark.parametrize(
     ("status", "code", "hint"),
     [
-        (403, "AuthorizationFailed", "give the identity the role 'AzureML Data Scientist'"),
+        (403, "AuthorizationFailed", "grant the identity the role 'AzureML Data Scientist'"),
         (403, "RequestDisallowedByPolicy", "a role alone does not help"),
         (404, "X", "check the name"),
         (409, "X", "wait until it has ended and run it again"),
