@@ -1,31 +1,30 @@
-"""Everything Rollway reports as an error, as one tree.
+"""The errors of Rollway, as one tree.
 
-Each class says how a process that ends with it exits, whether the same call may succeed when made again, and whether
-what was being deployed is to blame. Each error has a `cause`, its class's own or what Azure's answer says, and says
-whether the model or its code has failed::
+A class defines the exit code, whether the same call may succeed later, and whether the candidate is to blame. Each
+error has a `cause`: that of its class, or the one that Azure's answer implies::
 
     RollwayError               exit 1
-    ├── ConfigurationError     exit 2   what was asked for cannot be done; Azure was left as it was
-    │   ├── InvalidRollout              the folder's files, all problems at once
+    ├── ConfigurationError     exit 2   the request cannot be done; nothing in Azure was changed
+    │   ├── InvalidRollout              the files of the folder are wrong, all problems at once
     │   ├── CredentialsRejected         no credentials, or Microsoft Entra refused them
     │   ├── AccessDenied                the identity lacks a role
-    │   ├── NotFound                    workspace, model, environment, version
-    │   ├── PreflightFailed             the plan shows that it cannot succeed, all reasons at once
-    │   └── RequestRefused              Azure judged the request invalid: name taken, quota, bad value
-    ├── RolloutAborted         exit 3   the rollout ended, traffic is where it was before
-    │   ├── ProvisioningFailed          the online deployment never became ready (the candidate's fault)
+    │   ├── NotFound                    workspace, model, environment or version does not exist
+    │   ├── PreflightFailed             the plan cannot succeed, all reasons at once
+    │   └── RequestRefused              Azure refused the request: name taken, quota, bad value
+    ├── RolloutAborted         exit 3   the rollout failed, traffic is where it was before
+    │   ├── ProvisioningFailed          the online deployment did not become ready (the candidate's fault)
     │   ├── SmokeTestFailed             it answered, but not as expected (the candidate's fault)
-    │   ├── EndpointUnreachable         the scoring URI gives no answer at all
-    │   ├── EndpointFailed              an operation on the endpoint itself failed, such as moving traffic
-    │   ├── AnotherRollout              another rollout holds the endpoint for longer than this one may wait
-    │   └── ForeignChange               somebody else changed the endpoint meanwhile
-    │       └── LeaseLost               another rollout took the endpoint over
-    ├── DeadlineExceeded       exit 5   a wait took longer than allowed
-    ├── TrafficNotRestored     exit 4   a person must look: traffic may not be where it was
-    ├── PrefectUnavailable     exit 1   the Prefect server cannot be reached, or lacks what is asked of it
-    ├── WatchIncomplete        exit 1   a look at some rollouts failed; the others were handled
-    └── AzureUnavailable       exit 1   429, 5xx or no connection, after the client's own retries (retryable)
-        └── Busy               exit 1   another operation holds the resource (retryable)
+    │   ├── EndpointUnreachable         the scoring URI does not answer
+    │   ├── EndpointFailed              an operation on the endpoint failed, such as moving traffic
+    │   ├── AnotherRollout              another rollout held the endpoint until the deadline
+    │   └── ForeignChange               somebody else changed the endpoint
+    │       └── LeaseLost               another rollout took over the endpoint
+    ├── DeadlineExceeded       exit 5   a wait exceeded its deadline
+    ├── TrafficNotRestored     exit 4   the abort failed: a person must look at the traffic
+    ├── PrefectUnavailable     exit 1   the Prefect server cannot be reached, or lacks the deployment
+    ├── WatchIncomplete        exit 1   some rollouts could not be watched; the others were handled
+    └── AzureUnavailable       exit 1   429, 5xx or no connection after the client's retries (retryable)
+        └── Busy               exit 1   another operation is running on the resource (retryable)
 """
 
 import re
@@ -35,24 +34,31 @@ from typing import ClassVar, Protocol
 
 
 class Cause(StrEnum):
-    """The kinds of reasons for which a rollout fails, by what helps."""
+    """Kinds of causes, by what helps."""
 
-    TRANSIENT = "transient"  # Azure's own trouble: the same rollout works later
-    BUSY = "busy"  # something else is running on the resource: the same rollout works once that has ended
-    QUOTA = "quota"  # a limit is reached: ask for more, use less, or free some
-    PERMANENT = "permanent"  # repeating it gives the same: something must be changed first
-    CONFLICT = "conflict"  # somebody else changed the endpoint: look who, then decide
+    TRANSIENT = "transient"  # a temporary problem of Azure: the same rollout works later
+    BUSY = "busy"  # another operation is running: the same rollout works when it has ended
+    QUOTA = "quota"  # a limit is reached: request more, use less, or free some
+    PERMANENT = "permanent"  # it fails again until something is changed
+    CONFLICT = "conflict"  # somebody else changed the endpoint: find out who, then decide
 
 
-# Azure's codes for a container that came up and could not serve; of others (image, identity, quota) it is innocent.
+# Azure's codes for a container that started but could not serve. Others (image, identity, quota) are not its fault.
 _MODELS_FAULT = re.compile(r"ResourceNotReady|UserScript\w*|\w*CrashLoopBackOff", re.IGNORECASE)
 
 
 class RollwayError(Exception):
-    """What happened, where, why, and what to try; `str()` is the text for people, without a traceback.
+    """Base of all errors of Rollway; `str()` is the text for people.
 
-    `code` is Azure's own error code, `error_tree` Azure's whole error as indented lines, `details` what the containers
-    or the files say.
+    Attributes:
+        what: What happened.
+        where: The resource, or the file and field.
+        why: The reason.
+        hint: What to try.
+        request_id: Azure's request id.
+        details: Logs of the containers, or problems of the files.
+        code: Azure's error code.
+        error_tree: Azure's whole error as indented lines.
     """
 
     exit_code: ClassVar[int] = 1
@@ -87,7 +93,7 @@ class RollwayError(Exception):
 
     @property
     def is_models_fault(self) -> bool:
-        """Whether the model, or the code that serves it, has failed: another try would fail as well."""
+        """True if the model or its code failed, so that another try would fail too."""
         return False
 
     def __str__(self) -> str:
@@ -104,7 +110,7 @@ class RollwayError(Exception):
 
 
 class ConfigurationError(RollwayError):
-    """What was asked for cannot be done; nothing in Azure was changed."""
+    """The request cannot be done; nothing in Azure was changed."""
 
     exit_code = 2
 
@@ -114,7 +120,7 @@ class _ProblemLike(Protocol):
 
 
 class InvalidRollout(ConfigurationError):
-    """The files of a rollout folder are wrong; lists every problem found, one per line."""
+    """The files of a rollout folder are wrong; lists every problem, one per line."""
 
     def __init__(self, what: str, problems: Sequence[_ProblemLike] = (), *, hint: str | None = None) -> None:
         super().__init__(what, hint=hint, details="\n".join(f"  {problem}" for problem in problems) or None)
@@ -122,7 +128,7 @@ class InvalidRollout(ConfigurationError):
 
 
 class PreflightFailed(ConfigurationError):
-    """The plan cannot be carried out; `details` has everything that was found, and what helps."""
+    """The plan cannot succeed; `details` lists all findings and their hints."""
 
 
 class CredentialsRejected(ConfigurationError):
@@ -134,27 +140,27 @@ class AccessDenied(ConfigurationError):
 
 
 class NotFound(ConfigurationError):
-    """A workspace, model, environment or version that was named does not exist."""
+    """The workspace, model, environment or version does not exist."""
 
 
 class RequestRefused(ConfigurationError):
-    """Azure judged the request itself invalid (HTTP 400 or 409 that no waiting will heal)."""
+    """Azure refused the request as invalid; the same request fails again."""
 
 
 class RolloutAborted(RollwayError):
-    """The rollout ended before it was promoted; traffic is where it was before."""
+    """The rollout ended before its promotion; traffic is where it was before."""
 
     exit_code = 3
 
 
 class ProvisioningFailed(RolloutAborted):
-    """The online deployment did not become ready; `details` holds the containers' own logs."""
+    """The online deployment did not become ready; `details` has the containers' logs."""
 
     is_candidates_fault = True
 
     @property
     def is_models_fault(self) -> bool:
-        """Whether Azure's code says that the container came up and could not serve."""
+        """True if, by Azure's code, the container started but could not serve."""
         return _MODELS_FAULT.fullmatch(self.code or "") is not None
 
 
@@ -166,60 +172,60 @@ class SmokeTestFailed(RolloutAborted):
 
 
 class EndpointUnreachable(RolloutAborted):
-    """The scoring URI gives no answer at all, so nothing is known about the model behind it."""
+    """The scoring URI does not answer, so nothing is known about the model."""
 
 
 class EndpointFailed(RolloutAborted):
-    """An operation on the endpoint itself failed, such as creating it or moving its traffic."""
+    """An operation on the endpoint failed, such as creating it or moving its traffic."""
 
 
 class AnotherRollout(RolloutAborted):
-    """Another rollout holds the endpoint, and has for longer than this one was allowed to wait."""
+    """Another rollout held the endpoint until the deadline."""
 
     cause = Cause.BUSY
 
 
 class ForeignChange(RolloutAborted):
-    """Somebody else changed the endpoint while the rollout was under way."""
+    """Somebody else changed the endpoint during the rollout."""
 
     cause = Cause.CONFLICT
 
 
 class LeaseLost(ForeignChange):
-    """Another rollout took the endpoint over: this one must not write to it any more."""
+    """Another rollout took over the endpoint; this one must no longer write to it."""
 
 
 class DeadlineExceeded(RollwayError):
-    """A wait took longer than it was allowed to; what was waited for may still come."""
+    """A wait exceeded its deadline; the operation may still end."""
 
     exit_code = 5
     cause = Cause.TRANSIENT
 
 
 class TrafficNotRestored(RollwayError):
-    """The rollout failed, and so did the attempt to bring everything back to what it was before."""
+    """The rollout failed, and so did its abort: a person must look at the traffic."""
 
     exit_code = 4
 
 
 class PrefectUnavailable(RollwayError):
-    """The Prefect server cannot be reached, or does not know what it is asked to run."""
+    """The Prefect server cannot be reached, or does not know the Prefect deployment."""
 
     cause = Cause.TRANSIENT
 
 
 class WatchIncomplete(RollwayError):
-    """New model versions of some rollouts could not be noticed or started; all others were handled."""
+    """Some rollouts could not be watched or started; the others were handled."""
 
 
 class AzureUnavailable(RollwayError):
-    """Azure throttled, failed or could not be reached, although the client repeated the call."""
+    """Azure throttled, failed or could not be reached, after the client's retries."""
 
     retryable = True
     cause = Cause.TRANSIENT
 
 
 class Busy(AzureUnavailable):
-    """Another operation is running on the resource; the same call works once that has ended."""
+    """Another operation is running on the resource; the same call works when it has ended."""
 
     cause = Cause.BUSY

@@ -1,4 +1,4 @@
-"""Taking secrets out of texts that others wrote: container logs and Azure's own errors."""
+"""Mask secrets in foreign texts: container logs and Azure's errors."""
 
 import re
 
@@ -7,7 +7,7 @@ _NAMED = (
     r"account_?key|shared_?access_?(?:key|signature)|(?:primary|secondary|api|access|storage|subscription|registry)[_-]?key"
     r"|client_?secret|secret|password|passwd|pwd|(?:access|refresh|id|auth|sas|bearer)[_-]?token|token"
 )
-# What comes before a secret is kept, so that a reader sees what was there.
+# The part before a secret is kept, so that a reader sees its kind.
 _SECRETS = (
     re.compile(r"(?P<kept>\b(?:Bearer|Basic)\s+)(?!\*)[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE),
     # Signed addresses: a storage SAS, and Azure's own addresses of operations.
@@ -15,7 +15,7 @@ _SECRETS = (
     re.compile(r"(?P<kept>[?&](?:s|h|c|code)=)[A-Za-z0-9%+/=_-]{16,}"),
     re.compile(r"(?P<kept>://[^\s/:@]+:)[^\s/@]+(?=@)"),
     re.compile(rf"(?P<kept>(?:{_NAMED})[\"']?(?:=|\s*[=:]\s*[\"'])[\"']?)(?!\*)[^\s\"',;&}}]{{4,}}", re.IGNORECASE),
-    # After a colon it may be prose ("InvalidToken: expired"), but prose has no digits.
+    # Text after a colon may be prose ("InvalidToken: expired"), but prose has no digits.
     re.compile(rf"(?P<kept>(?:{_NAMED})\s*:\s*)(?!\*)(?=[^\s]*\d)[^\s\"',;&}}]{{6,}}", re.IGNORECASE),
     # Without a name beside them: a JSON Web Token, the keys of storage accounts, and Azure's newer keys.
     re.compile(r"(?P<kept>)\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]+)?"),
@@ -25,7 +25,7 @@ _SECRETS = (
 
 
 def mask(text: str) -> str:
-    """The text with everything that looks like a key, a token, a password or a signed address's signature as `***`."""
+    """Replace everything that looks like a key, token, password or signature by `***`."""
     for secret in _SECRETS:
         text = secret.sub(rf"\g<kept>{MASK}", text)
     return text

@@ -1,4 +1,4 @@
-"""Which Azure ML workspace to talk to, as whom, and where the rollout folders are.
+"""Settings: the Azure ML workspace, the identity, and the rollout folders.
 
 Without a Prefect block all of it comes from the environment, and the identity is what
 `azure.identity.DefaultAzureCredential` finds there (`AZURE_CLIENT_ID`, …; `AZURE_TOKEN_CREDENTIALS` restricts it).
@@ -20,9 +20,9 @@ MIN_SECRET_LENGTH = 16
 
 
 class Workspace(Frozen):
-    """The address of an Azure ML workspace: plain strings, safe to store and to show.
+    """Address of an Azure ML workspace: plain strings, safe to store and to show.
 
-    `block` names the Prefect block that it came from, which also says as whom to sign in; None is the environment.
+    `block` names the Prefect block that it came from, which also has the identity; None for the environment.
     """
 
     subscription_id: str
@@ -35,7 +35,7 @@ class Workspace(Frozen):
 
 
 class DefaultIdentity(Frozen):
-    """Whatever `DefaultAzureCredential` finds: environment variables, a workload or managed identity, `az login`."""
+    """The identity that `DefaultAzureCredential` finds: variables, a workload or managed identity, `az login`."""
 
 
 class ManagedIdentity(Frozen):
@@ -56,7 +56,7 @@ Identity = DefaultIdentity | ManagedIdentity | ServicePrincipal
 
 
 class _Environment(BaseSettings):
-    # The second names are those that Azure ML sets on its own compute.
+    # The second names are those that Azure ML sets on its compute.
     model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
     subscription_id: str = Field(
         min_length=1, validation_alias=AliasChoices("AZURE_SUBSCRIPTION_ID", "AZUREML_ARM_SUBSCRIPTION")
@@ -68,7 +68,7 @@ class _Environment(BaseSettings):
 
 
 def deployments_folder() -> str:
-    """The folder that holds the rollout folders: `deployments`, or what ROLLWAY_DEPLOYMENTS names."""
+    """Return the folder of all rollout folders: ROLLWAY_DEPLOYMENTS, default: `deployments`."""
     return os.environ.get("ROLLWAY_DEPLOYMENTS", "").rstrip("/") or DEPLOYMENTS
 
 
@@ -78,7 +78,7 @@ def known_rollouts() -> list[str]:
 
 
 def workspace_from_environment() -> Workspace:
-    """The workspace that the environment variables name; raises ConfigurationError listing all missing ones."""
+    """Return the workspace of the environment; raises ConfigurationError that lists all missing variables."""
     try:
         settings = _Environment()
     except ValidationError as error:
@@ -109,16 +109,16 @@ def webhook_secret() -> str:
 
 
 def block_from_environment() -> str | None:
-    """The Prefect block that holds the workspace, as ROLLWAY_WORKSPACE_BLOCK names it; None to use variables only."""
+    """Return the name of the Prefect block in ROLLWAY_WORKSPACE_BLOCK, or None."""
     return os.environ.get("ROLLWAY_WORKSPACE_BLOCK") or None
 
 
 def lease_seconds() -> int:
-    """How long a rollout that gives no sign of life keeps its endpoint from others (ROLLWAY_LEASE_SECONDS)."""
+    """Return how long a lease is valid without renewal, in seconds (ROLLWAY_LEASE_SECONDS, default: 300)."""
     text = os.environ.get("ROLLWAY_LEASE_SECONDS", "300")
     if not text.isdecimal() or int(text) < 1:
         raise ConfigurationError(
-            f"{text!r} is no lease time",
+            f"{text!r} is not a lease time",
             where="environment variable ROLLWAY_LEASE_SECONDS",
             hint="set a whole number of seconds, at least 1, or unset it for 300",
         )
@@ -136,5 +136,5 @@ def require_checkout(command: str) -> None:
 
 
 def is_debug() -> bool:
-    """Whether tracebacks are wanted (`rollway --debug`, or ROLLWAY_DEBUG=1)."""
+    """Return True if errors are shown with tracebacks (`rollway --debug`, or ROLLWAY_DEBUG=1)."""
     return os.environ.get("ROLLWAY_DEBUG", "") not in ("", "0")

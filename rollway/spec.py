@@ -1,4 +1,4 @@
-"""What a rollout folder says, as frozen values, and the checks that need nothing but the files' text.
+"""A rollout folder as frozen values, and the checks that need only the text of its files.
 
 A folder `deployments/<name>/` holds Azure's own `endpoint.yml` and `deployment.yml` (CLI v2 YAML) and our
 `rollout.yml`. `rollway.azure.folder` reads it and returns a `RolloutSpec`, or raises `InvalidRollout` with all problems
@@ -23,13 +23,13 @@ MAX_REQUEST_TIMEOUT_MS = 180_000
 
 
 class Frozen(BaseModel):
-    """Base of the values that pass between steps: immutable, and unknown keys are errors."""
+    """Base of all values that pass between layers: immutable, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Problem(Frozen):
-    """One thing wrong in one file; `field` is the dotted path inside it, empty for the file as a whole."""
+    """A problem in a file; `field` is the dotted path inside it, empty for the whole file."""
 
     file: str
     field: str = ""
@@ -40,13 +40,13 @@ class Problem(Frozen):
 
 
 class Expectation(Frozen):
-    """What a smoke test's answer must look like; the HTTP status must be 200 in any case."""
+    """The expected answer of a smoke test; its HTTP status must be 200."""
 
     max_latency_seconds: float = Field(
-        default=5.0, gt=0, le=300, description="The slowest answer that passes, in seconds."
+        default=5.0, gt=0, le=300, description="Maximum latency of the answer, in seconds."
     )
     body: dict[str, JsonValue] | None = Field(
-        default=None, description="A JSON Schema that the answer's body must satisfy."
+        default=None, description="JSON Schema that the body of the answer must satisfy."
     )
 
     @field_validator("body")
@@ -61,7 +61,7 @@ class Expectation(Frozen):
 
 
 class SmokeTest(Frozen):
-    """One real request that the online deployment must answer before, and again after, it gets traffic."""
+    """A real request that the online deployment must answer before and after it gets traffic."""
 
     request_file: str = Field(min_length=1, description="JSON file to POST, relative to this folder.")
     expect: Expectation = Expectation()
@@ -69,26 +69,26 @@ class SmokeTest(Frozen):
         default=30.0,
         ge=0,
         le=600,
-        description="How long answers that mean 'not ready yet' are tried again, in seconds.",
+        description="How long answers that mean 'not ready yet' are retried, in seconds.",
     )
 
 
 class Alerts(Frozen):
-    """Who hears of it when a rollout fails, waits for nobody or works again, and how urgent that is."""
+    """Who is notified when a rollout fails, waits for a worker, or recovers, and how urgently."""
 
     severity: Literal["page", "notify", "none"] = Field(
         default="notify",
-        description="First word of the alert's subject, by which its receiver can sort; none: no alerts at all.",
+        description="First word of the alert's subject, for routing at the receiver; none: no alerts.",
     )
     channel: str | None = Field(
         default=None,
         pattern="^([a-z0-9-]+/)?[a-z0-9-]+$",
-        description="A notification block of Prefect, as name or block-type/name. Without one: rollway-alerts.",
+        description="Prefect notification block, as name or block-type/name. Default: rollway-alerts.",
     )
 
 
 def _clock_time(value: object) -> object:
-    # YAML 1.1 reads an unquoted 16:00 as the number 960: sixteen times sixty.
+    # YAML 1.1 reads an unquoted 16:00 as the number 960, sixteen times sixty.
     return f"{value // 60:02}:{value % 60:02}" if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -97,14 +97,14 @@ Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
 class FreezeWindow(Frozen):
-    """A time of the week in which no rollout starts by itself. A window that ends before it starts ends a day later."""
+    """A weekly period without automatic rollouts; a window that ends before it starts ends on the next day."""
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
 
-    days: tuple[Day, ...] = Field(default=get_args(Day), min_length=1, description="The days on which it starts.")
-    start: ClockTime = Field(default="00:00", alias="from", description="When it starts, HH:MM.")
-    end: ClockTime = Field(default="24:00", alias="to", description="When it is over, HH:MM.")
-    timezone: str = Field(default="UTC", description="The time zone of the clock, such as Europe/Berlin.")
+    days: tuple[Day, ...] = Field(default=get_args(Day), min_length=1, description="Days on which it starts.")
+    start: ClockTime = Field(default="00:00", alias="from", description="Start, HH:MM.")
+    end: ClockTime = Field(default="24:00", alias="to", description="End, HH:MM.")
+    timezone: str = Field(default="UTC", description="Time zone, such as Europe/Berlin.")
 
     @field_validator("timezone")
     @classmethod
@@ -117,7 +117,7 @@ class FreezeWindow(Frozen):
         return timezone
 
     def covers(self, moment: datetime) -> bool:
-        """Whether a moment (with its time zone) lies inside."""
+        """Return True if a moment, with its time zone, lies in the window."""
         local = moment.astimezone(ZoneInfo(self.timezone))
         time, today = local.strftime("%H:%M"), local.weekday()
         if self.start < self.end:
@@ -133,54 +133,54 @@ class FreezeWindow(Frozen):
 
 
 class Follow(Frozen):
-    """Which new versions of the model the watcher rolls out by itself."""
+    """Rules for the new model versions that the watcher rolls out."""
 
     tags: dict[str, str] = Field(default={}, description="Tags that the version must have, with these values.")
-    stage: str | None = Field(default=None, min_length=1, description="The stage that the version must have.")
-    minimum_age_seconds: int = Field(default=0, ge=0, description="How old the version must be, in seconds.")
-    freeze: tuple[FreezeWindow, ...] = Field(default=(), description="When no rollout starts by itself.")
+    stage: str | None = Field(default=None, min_length=1, description="Stage that the version must have.")
+    minimum_age_seconds: int = Field(default=0, ge=0, description="Minimum age of the version, in seconds.")
+    freeze: tuple[FreezeWindow, ...] = Field(default=(), description="Periods without automatic rollouts.")
 
 
 class RolloutFile(Frozen):
-    """rollout.yml: how the online deployment gets its traffic, and what happens to the one it replaces."""
+    """rollout.yml: how the online deployment gets its traffic, and what happens to the replaced one."""
 
     strategy: Literal["blue_green"] = Field(
         default="blue_green", description="blue_green: create at weight 0, smoke-test, then move all traffic at once."
     )
     smoke_test: SmokeTest
     replaced: Literal["delete", "keep"] = Field(
-        default="delete", description="What to do with the online deployment whose traffic was taken over."
+        default="delete", description="What to do with the replaced online deployment."
     )
     failed: Literal["delete", "keep"] = Field(
         default="delete",
-        description="What to do, once its logs are saved, with an online deployment that is at fault.",
+        description="What to do with a failed online deployment after its logs are saved.",
     )
     ready_timeout_seconds: int = Field(
-        default=1800, ge=1, le=7200, description="How long the online deployment may take to become ready, in seconds."
+        default=1800, ge=1, le=7200, description="Deadline for the online deployment to become ready, in seconds."
     )
     follow: Follow | None = Field(
         default=None,
-        description="Which new versions of the model are rolled out by themselves; without it every one, where "
-        "deployment.yml names the model as @latest, and none where it names a version.",
+        description="Which new model versions the watcher rolls out. Default: all if deployment.yml names the model as "
+        "@latest, none if it names a version.",
     )
     alerts: Alerts = Alerts()
 
 
 class EndpointSpec(Frozen):
-    """endpoint.yml, as far as Rollway compares it with Azure; creation uses the file itself."""
+    """The fields of endpoint.yml that Rollway compares with Azure; creation uses the file itself."""
 
     name: str
     auth_mode: Literal["key", "aml_token", "aad_token"] = "key"
     public_network_access: Literal["enabled", "disabled"] = "enabled"
     kind: Literal["managed", "kubernetes"] = "managed"
     location: str | None = None
-    identities: tuple[str, ...] = ()  # "system_assigned", or ids of user-assigned ones; empty when the file has none
+    identities: tuple[str, ...] = ()  # "system_assigned", or ids of user-assigned ones; empty if the file has none
     description: str | None = None
     tags: dict[str, str] = {}
 
 
 class AssetSpec(Frozen):
-    """A model or an environment as deployment.yml gives it: a reference, or a definition next to the file."""
+    """A model or an environment in deployment.yml: a reference or an inline definition."""
 
     reference: str | None = None  # name:version, name@latest, ARM id or registry id; None: defined inline
     name: str | None = None  # of an inline definition
@@ -191,7 +191,7 @@ class AssetSpec(Frozen):
 
 
 class OnlineDeploymentSpec(Frozen):
-    """deployment.yml: what decides what the online deployment *is* (assets, code, `settings`), and the rest."""
+    """deployment.yml: the content of the fingerprint (assets, code, `settings`), and the rest."""
 
     name: str
     model: AssetSpec | None
@@ -203,7 +203,7 @@ class OnlineDeploymentSpec(Frozen):
 
 
 class RolloutSpec(Frozen):
-    """A whole folder, read and checked."""
+    """A rollout folder, read and checked."""
 
     folder: str
     endpoint: EndpointSpec
@@ -213,18 +213,18 @@ class RolloutSpec(Frozen):
 
     @property
     def name(self) -> str:
-        """The folder's own name, which is what people call the rollout."""
+        """Name of the folder, which is also the name of the rollout."""
         return self.folder.rstrip("/").rsplit("/", 1)[-1]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint such as ", did you mean 'instance_type'?", or nothing when no known word is close."""
+    """Return a hint such as ", did you mean 'instance_type'?", or an empty text if no known word is close."""
     close = difflib.get_close_matches(word, sorted(known), n=1)
     return f", did you mean {close[0]!r}?" if close else ""
 
 
 def check_name(value: object, file: str, field: str) -> Iterator[Problem]:
-    """The name rule that endpoints and online deployments share."""
+    """Yield a problem if the name of an endpoint or online deployment is invalid."""
     if not isinstance(value, str) or not NAME_RULE.fullmatch(value):
         fault = "is missing" if value is None else f"{value!r} is not a valid name"
         rule = "3 to 32 letters, digits and '-', a letter first, no '-' last"
@@ -232,7 +232,7 @@ def check_name(value: object, file: str, field: str) -> Iterator[Problem]:
 
 
 def check_range(raw: Mapping[str, Any], field: str, low: int, high: int, file: str) -> Iterator[Problem]:
-    """That a whole number under a dotted `field` lies in low..high; absent values and other types are not judged."""
+    """Yield a problem if the integer at a dotted `field` is out of range; other types and absent values pass."""
     value: Any = raw
     for key in field.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
@@ -241,7 +241,7 @@ def check_range(raw: Mapping[str, Any], field: str, low: int, high: int, file: s
 
 
 def check_online_deployment(raw: Mapping[str, Any], endpoint_name: object, file: str) -> Iterator[Problem]:
-    """What the SDK's own schema lets pass and Azure refuses; `endpoint_name` is what endpoint.yml says, if anything."""
+    """Yield problems that the SDK's schema lets pass but Azure refuses; `endpoint_name` is that of endpoint.yml."""
     if "name" in raw:
         yield from check_name(raw["name"], file, "name")
     if isinstance(endpoint_name, str) and raw.get("endpoint_name") not in (None, endpoint_name):
@@ -263,7 +263,7 @@ def check_online_deployment(raw: Mapping[str, Any], endpoint_name: object, file:
 
 
 def parse_rollout_file(raw: object, file: str) -> RolloutFile | list[Problem]:
-    """rollout.yml's content as a value, or all that is wrong with it."""
+    """Return the content of rollout.yml as a value, or all its problems."""
     if not isinstance(raw, dict):
         fault = "is empty" if raw is None else "is not a YAML mapping"
         return [Problem(file=file, message=f"{fault}; it must hold at least smoke_test.request_file")]

@@ -1,6 +1,6 @@
-"""What Azure Event Grid sends to a webhook, as values, in both of its schemas (its own, and CloudEvents 1.0).
+"""Messages of Azure Event Grid to a webhook, as values, in both schemas: its own, and CloudEvents 1.0.
 
-Nothing here is trusted to be complete or current: an event is only a hint to look at the models again.
+No event is trusted to be complete or current. It is only a hint to look at the models again.
 """
 
 import json
@@ -15,7 +15,7 @@ SUBSCRIPTION_VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
 
 
 class Handshake(Frozen):
-    """Event Grid asks whether events are wanted here; the answer repeats the code."""
+    """The question whether events are wanted here; the answer repeats the code."""
 
     code: str
 
@@ -30,7 +30,7 @@ class ModelRegistered(Frozen):
 
 
 class Refusal(Frozen):
-    """Why something is not what Event Grid sends."""
+    """The reason why a body is not a message of Event Grid."""
 
     reason: str
 
@@ -40,7 +40,7 @@ class _Malformed(ValueError):
 
 
 def parse(body: bytes) -> Handshake | tuple[ModelRegistered, ...] | Refusal:
-    """What a delivery says: a handshake, or the model versions in it (none, when all events are of other types)."""
+    """Return a handshake, or the model versions of a delivery; none if all events are of other types."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -80,7 +80,7 @@ def _read(event: Any, place: str) -> Handshake | ModelRegistered | None:
 
 def _text(values: Mapping[str, Any], key: str, place: str) -> str:
     value = values.get(key)
-    if isinstance(value, int) and not isinstance(value, bool):  # versions come as numbers, too
+    if isinstance(value, int) and not isinstance(value, bool):  # versions may be numbers
         value = str(value)
     if not isinstance(value, str) or not value:
         raise _Malformed(f"{place}: {key} is missing or no text")

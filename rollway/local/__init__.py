@@ -1,1 +1,1 @@
-"""A whole Rollway on one machine: the local Azure ML, a Prefect server and a worker, for exploring and for the demo."""
+"""Rollway on one machine: the local Azure ML, a Prefect server and a worker, for the demo and for exploring."""

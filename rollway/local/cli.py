@@ -9,16 +9,16 @@ from cyclopts import App
 
 from rollway.settings import require_checkout
 
-app = App(name="local", help="A whole Rollway on this machine, without an Azure subscription.")
+app = App(name="local", help="Rollway on this machine, without an Azure subscription.")
 
 FOLDER = Path(".rollway")
 
 
 @app.command
 def demo() -> None:
-    """Train, register and roll out two versions of a model, then show that a third run has nothing to do."""
+    """Train, register and roll out two versions of a model; a third rollout has nothing to do."""
     require_checkout("local demo")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all processes are stopped
     from rollway.local.demo import run
 
     run(FOLDER / "demo", _say)
@@ -26,7 +26,7 @@ def demo() -> None:
 
 @app.command
 def up(*, port: int = 4200) -> None:
-    """Start the local Azure ML, a Prefect server (its UI on PORT) and a worker in the background, with two models."""
+    """Start the local Azure ML with two models, a Prefect server (UI on PORT) and a worker in the background."""
     require_checkout("local up")
     from rollway.local.example import register, train
     from rollway.local.stack import Stack, stop_saved
@@ -56,7 +56,7 @@ def up(*, port: int = 4200) -> None:
 
 @app.command
 def down() -> None:
-    """Stop what `up` started; its state stays in .rollway/up."""
+    """Stop the processes that `up` started; their state stays in .rollway/up."""
     from rollway.local.stack import stop_saved
 
     print("stopped" if stop_saved(FOLDER / "up", _say) else "nothing is running")

@@ -1,4 +1,4 @@
-"""The demo: what a person would type, one command after the other, on a stack that is gone afterwards."""
+"""The demo: the commands of a user, one after the other, on a temporary stack."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from rollway.local.stack import Say, Stack, run_or_raise, temporary_stack
 
 
 def run(folder: Path, say: Say) -> None:
-    """Two rollouts under a client that never stops scoring, and a third that finds nothing to do."""
+    """Run two rollouts, the second while a client keeps scoring, and a third that has nothing to do."""
     started = time.monotonic()
     with temporary_stack(folder, say) as stack:
         say("starting the local Azure ML and a Prefect server")
@@ -23,7 +23,7 @@ def run(folder: Path, say: Say) -> None:
         stack.wait_for_emulator()
         stack.wait_for_prefect()
         variables = stack.environment()
-        os.environ.update(variables)  # from here on this process is one more Azure client
+        os.environ.update(variables)  # from now on this process is an Azure client too
         from rollway.local.load import Load  # importing the SDK reads the variables
 
         register(models["1"], "1", say)
@@ -42,7 +42,7 @@ def run(folder: Path, say: Say) -> None:
         writes = _count_writes(stack) - writes_before
         print(f"the third rollout made {writes} writes to Azure")
         if writes:
-            raise RollwayError("a rollout of what is there already must not write")
+            raise RollwayError("a rollout without changes must not write to Azure")
     print(f"done in {time.monotonic() - started:.0f} s; `make up` starts the same to explore in the Prefect UI")
 
 
@@ -52,7 +52,7 @@ def _deploy(variables: Mapping[str, str], say: Say, title: str) -> None:
 
 
 def _count_writes(stack: Stack) -> int:
-    # Signing in is a POST as well, but writes nothing.
+    # Signing in is a POST too, but it writes nothing.
     return sum(
         request["method"] not in ("GET", "HEAD") and request["path"].startswith("/subscriptions/")
         for request in stack.azure_requests()

@@ -1,4 +1,4 @@
-"""The example that ships with Rollway: a scikit-learn model of the progression of diabetes, in two versions."""
+"""The example of the demo: a scikit-learn model of the progression of diabetes, in two versions."""
 
 import asyncio
 from pathlib import Path
@@ -13,7 +13,7 @@ _SCRIPT = Path("scoring/diabetes/train.py")
 
 
 def train(folder: Path, version: str, say: Say) -> Path:
-    """Trains a version, in an environment of the script's own; returns the model's file."""
+    """Train a version in the script's own environment; return the model file."""
     say(f"training model version {version} with scikit-learn")
     output = folder / f"model-{version}"
     script = [str(_SCRIPT), "--version", version, "--output", str(output)]
@@ -22,8 +22,8 @@ def train(folder: Path, version: str, say: Say) -> Path:
 
 
 def register(model: Path, version: str, say: Say) -> None:
-    """Registers a model file with the workspace that the environment names."""
-    # Importing the SDK reads the environment, which is only complete by now.
+    """Register a model file in the workspace of the environment."""
+    # Importing the SDK reads the environment, which is complete only now.
     from rollway.azure.assets import register_model
     from rollway.azure.session import open_session
     from rollway.settings import workspace_from_environment

@@ -1,4 +1,4 @@
-"""A client that scores an endpoint without pause, from a thread of its own."""
+"""A client that keeps scoring an endpoint, in its own thread."""
 
 import asyncio
 import threading
@@ -16,11 +16,11 @@ from rollway.azure.threads import in_thread
 from rollway.errors import RollwayError
 from rollway.settings import workspace_from_environment
 
-PAUSE_SECONDS = 0.05  # leaves the rollout a part of a small machine
+PAUSE_SECONDS = 0.05  # leave some of a small machine to the rollout
 
 
 class Load:
-    """Scores the rollout's own smoke-test request from `with` to the end of the block, and counts."""
+    """Scores the smoke-test request of a rollout during a `with` block, and counts requests and failures."""
 
     def __init__(self, folder: str) -> None:
         self.requests = 0
@@ -32,7 +32,7 @@ class Load:
 
     @property
     def failures(self) -> int:
-        """How many requests were not answered with 200."""
+        """Number of requests without a 200."""
         return len(self.errors)
 
     def __enter__(self) -> Self:
@@ -47,7 +47,7 @@ class Load:
         self._thread.join()
 
     def wait_for_answers(self, count: int, timeout_seconds: float = 60) -> JsonValue:
-        """Waits until that many different answers have been seen, and gives the last of them."""
+        """Wait until that many different answers have come; return the last of them."""
         deadline = time.monotonic() + timeout_seconds
         while len(self.answers) < count:
             if time.monotonic() > deadline or not self._thread.is_alive():

@@ -1,4 +1,4 @@
-"""Starts and stops the processes of a local Rollway, each by its own process id, on loopback and free ports."""
+"""Start and stop the processes of a local Rollway, by their process ids, on loopback and free ports."""
 
 import contextlib
 import json
@@ -27,20 +27,20 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Process:
-    """One process of the stack; it leads its own group, so that stopping it stops its children."""
+    """A process of the stack, with its own process group, so that its children stop with it."""
 
     name: str
     pid: int
 
     @property
     def is_running(self) -> bool:
-        """Whether the process exists and has not ended."""
+        """True if the process exists and has not ended."""
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, os.WNOHANG)  # a child that has ended is not running, even before somebody waits for it
+            os.waitpid(self.pid, os.WNOHANG)  # reap an ended child
         return Path(f"/proc/{self.pid}").exists() if sys.platform == "linux" else _exists(self.pid)
 
     def stop(self) -> None:
-        """Asks it to end, and insists after a grace time."""
+        """Terminate the process; kill it after a grace period."""
         for signal_number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal_number)
@@ -52,7 +52,7 @@ class Process:
 
 
 class Stack:
-    """The processes under one folder: logs, state and process ids live there, and nothing anywhere else."""
+    """The processes of one folder, which holds their logs, state and process ids."""
 
     def __init__(self, folder: Path, say: Say) -> None:
         self.folder = folder.resolve()
@@ -61,7 +61,7 @@ class Stack:
         self._prefect_port: int | None = None
 
     def environment(self) -> dict[str, str]:
-        """What a client process needs to use this stack: variables only, nothing is patched."""
+        """Return the environment variables of a client process of this stack."""
         command = [
             sys.executable,
             "-m",
@@ -80,11 +80,11 @@ class Stack:
 
     @property
     def ui_url(self) -> str:
-        """Where the Prefect UI is."""
+        """Address of the Prefect UI."""
         return f"http://127.0.0.1:{self._prefect_port}"
 
     def azure_requests(self) -> list[dict[str, Any]]:
-        """What the local Azure ML has been asked so far, oldest first."""
+        """Return the requests to the local Azure ML so far, oldest first."""
         variables = self.environment()
         url = variables["ARM_CLOUD_METADATA_URL"].partition("/metadata")[0] + "/_emulator/requests"
         trust = ssl.create_default_context(cafile=variables["SSL_CERT_FILE"])
@@ -93,12 +93,12 @@ class Stack:
         return requests
 
     def start_emulator(self, *options: str) -> Process:
-        """The local Azure ML, with options of `emulator up`; returns before it is ready, see `wait_for_emulator`."""
+        """Start the local Azure ML with options of `emulator up`; `wait_for_emulator` waits until it is ready."""
         command = [sys.executable, "-m", "rollway", "emulator", "up", "--state", self._emulator_state, *options]
         return self._start("emulator", command)
 
     def wait_for_emulator(self) -> None:
-        """Until `rollway emulator env` answers."""
+        """Wait until `rollway emulator env` answers."""
 
         def is_ready() -> bool:
             try:
@@ -110,7 +110,7 @@ class Stack:
         self._wait("emulator", is_ready)
 
     def start_prefect(self, port: int | None = None) -> Process:
-        """A Prefect server with its own home; returns before it is ready, see `wait_for_prefect`."""
+        """Start a Prefect server with its own home; `wait_for_prefect` waits until it is ready."""
         self._prefect_port = port or _free_port()
         command = [
             sys.executable,
@@ -126,11 +126,11 @@ class Stack:
         return self._start("prefect-server", command, {**os.environ, **self._prefect_variables()})
 
     def wait_for_prefect(self) -> None:
-        """Until its API answers."""
+        """Wait until the API answers."""
         self._wait("prefect-server", lambda: _answers(f"{self.ui_url}/api/health"))
 
     def start_worker(self, checkout: Path | None = None) -> Process:
-        """A work pool, the Prefect deployments of the checkout's prefect.yaml and a worker that runs them there."""
+        """Create a work pool and the Prefect deployments of the checkout's prefect.yaml, and start a worker."""
         variables = self.environment()
         prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
         for arguments in (["work-pool", "create", WORK_POOL, "--type", "process", "--overwrite"], ["deploy", "--all"]):
@@ -142,17 +142,17 @@ class Stack:
         return self.add_worker(checkout)
 
     def add_worker(self, checkout: Path | None = None) -> Process:
-        """One more worker for the work pool and the Prefect deployments that are there."""
+        """Start another worker for the existing work pool and Prefect deployments."""
         command = [sys.executable, "-m", "prefect", "--no-prompt", "worker", "start", "--pool", WORK_POOL]
         return self._start("worker", command, self.environment(), checkout)
 
     def save(self) -> None:
-        """Remembers the process ids for `down`."""
+        """Save the process ids for `down`."""
         record = {"ui": self.ui_url, "processes": {process.name: process.pid for process in self.processes}}
         (self.folder / "stack.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
 
     def stop(self) -> None:
-        """Stops what was started, last first."""
+        """Stop all processes, last first."""
         for process in reversed(self.processes):
             self._say(f"stopping {process.name}")
             process.stop()
@@ -172,7 +172,7 @@ class Stack:
             "PREFECT_SERVER_UI_API_URL": "/api",
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
             "PREFECT_WORKER_QUERY_SECONDS": "2",
-            # In memory a server restart would leak held slots for good.
+            # With leases in memory a restart of the server leaks held slots for good.
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         }
         if self._prefect_port is not None:
@@ -207,14 +207,14 @@ class Stack:
         while not is_ready():
             if not process.is_running or time.monotonic() > deadline:
                 log = (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
-                why = "it took too long" if process.is_running else "it ended by itself"
+                why = "it took too long" if process.is_running else "its process ended"
                 raise RollwayError(f"{name} did not start", why=why, details="\n".join(log.splitlines()[-30:]))
             time.sleep(0.2)
 
 
 @contextlib.contextmanager
 def temporary_stack(folder: Path, say: Say) -> Iterator[Stack]:
-    """A stack in an emptied folder that is stopped however the block ends."""
+    """Yield a stack in an emptied folder; stop it at the end of the block."""
     shutil.rmtree(folder, ignore_errors=True)
     stack = Stack(folder, say)
     try:
@@ -224,7 +224,7 @@ def temporary_stack(folder: Path, say: Say) -> Iterator[Stack]:
 
 
 def stop_saved(folder: Path, say: Say) -> bool:
-    """Stops the stack that `save` remembered; False when there is none."""
+    """Stop the saved stack; return False if there is none."""
     record = folder / "stack.json"
     if not record.is_file():
         return False
@@ -238,7 +238,7 @@ def stop_saved(folder: Path, say: Say) -> bool:
 def run_or_raise(
     command: Sequence[str], environment: Mapping[str, str] | None = None, *, hint: str | None = None
 ) -> None:
-    """Runs a command that talks to the terminal itself; raises RollwayError when it fails."""
+    """Run a command that writes to the terminal; raises RollwayError if it fails."""
     done = subprocess.run(command, env=environment, check=False)
     if done.returncode:
         raise RollwayError(f"`{' '.join(command)}` ended with exit code {done.returncode}", hint=hint)

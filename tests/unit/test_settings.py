@@ -73,7 +73,7 @@ def test_anything_but_a_whole_number_of_seconds_is_no_lease_time(monkeypatch: py
         lease_seconds()
 
     assert str(caught.value) == (
-        f"{value!r} is no lease time\n"
+        f"{value!r} is not a lease time\n"
         "  where: environment variable ROLLWAY_LEASE_SECONDS\n"
         "  try: set a whole number of seconds, at least 1, or unset it for 300"
     )
