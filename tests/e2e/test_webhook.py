@@ -42,7 +42,7 @@ def running_webhook(variables: Mapping[str, str]) -> Iterator[Callable[[Any], ht
 
 @pytest.fixture
 def prefect(world: World) -> Iterator[httpx.Client]:
-    """Prefect's API, with a watcher that is known to it; runs that the test makes are deleted."""
+    """A client of Prefect's API, which knows the watcher; runs that the test creates are deleted."""
     with httpx.Client(base_url=f"{world.stack.ui_url}/api", timeout=30) as api:
         if api.get(f"/deployments/name/{FLOW}/{DEPLOYMENT}").status_code == 404:
             flow = api.post("/flows/", json={"name": FLOW}).raise_for_status().json()["id"]
@@ -55,12 +55,12 @@ def prefect(world: World) -> Iterator[httpx.Client]:
 
 
 def runs(api: httpx.Client) -> list[dict[str, Any]]:
-    """The watcher's runs that an event started."""
+    """Return the watcher's runs that an event started."""
     found = api.post("/flow_runs/filter", json={"flows": {"name": {"any_": [FLOW]}}}).raise_for_status().json()
     return [one for one in found if str(one["idempotency_key"]).startswith("event-grid-")]
 
 
-def test_an_event_starts_one_run_of_the_watcher_however_often_and_in_whatever_schema_it_comes(
+def test_an_event_starts_one_run_of_the_watcher_even_if_it_is_delivered_often_and_in_both_schemas(
     world: World, prefect: httpx.Client
 ) -> None:
     first, second = str(uuid.uuid4()), str(uuid.uuid4())
@@ -78,7 +78,7 @@ def test_an_event_starts_one_run_of_the_watcher_however_often_and_in_whatever_sc
     assert len(runs(prefect)) - before == 2
 
 
-def test_while_prefect_is_away_event_grid_is_asked_to_deliver_again(world: World) -> None:
+def test_while_prefect_is_unreachable_event_grid_is_asked_to_deliver_again(world: World) -> None:
     away = {**world.variables, "PREFECT_API_URL": "http://127.0.0.1:9/api"}
 
     with running_webhook(away) as deliver:

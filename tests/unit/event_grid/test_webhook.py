@@ -147,7 +147,9 @@ def test_other_events_are_taken_and_nobody_is_triggered(sender: httpx.Client, wa
     ("body", "reason"),
     [(b"garbage", "the body is not JSON"), (b"[{}]", "event 1: eventType is missing or no text")],
 )
-def test_a_malformed_body_is_refused_with_the_reason(sender: httpx.Client, watcher: Watcher, body: bytes, reason: str) -> None:
+def test_a_malformed_body_is_refused_with_the_reason(
+    sender: httpx.Client, watcher: Watcher, body: bytes, reason: str
+) -> None:
     answer = sender.post("/events", params={"code": SECRET}, content=body)
 
     assert (answer.status_code, answer.json()) == (400, {"error": reason})
@@ -209,7 +211,9 @@ def test_a_trigger_that_takes_too_long_is_given_up(
     assert (answer.status_code, answer.json()) == (503, {"error": "the watcher could not be triggered within 0 s"})
 
 
-def test_accepted_events_are_logged_and_the_secret_is_not(sender: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_accepted_events_are_logged_and_the_secret_is_not(
+    sender: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level("DEBUG", logger="rollway"):
         sender.post("/events", params={"code": SECRET}, json=[event_grid()])
         sender.post("/events", params={"code": SECRET}, content=b"x")
