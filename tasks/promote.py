@@ -114,8 +114,7 @@ async def retire_replaced(rollout: PlannedRollout) -> tuple[str, ...]:
     for name in plan.targets(Kind.RETIRE):
         await online_deployments.delete_online_deployment(session, plan.endpoint, name, attempt_id())
         get_run_logger().info("%s deleted", name)
-    for remark in await lease.try_release(session, plan.endpoint, attempt_id()):
-        get_run_logger().warning("%s", remark)
+    await lease.release(session, plan.endpoint, attempt_id())
     return plan.targets(Kind.RETIRE)
 
 

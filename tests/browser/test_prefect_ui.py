@@ -142,8 +142,8 @@ def test_the_form_of_a_rollout_offers_the_folders_and_explains_its_fields(
 ) -> None:
     page.goto(f"{stack.ui_url}/v2/deployments/deployment/{deployed['id']}/run")
 
-    expect(page.get_by_text("The folder to roll out, by its name under deployments/")).to_be_visible()
-    expect(page.get_by_text("Percent of the traffic that the new online deployment gets")).to_be_visible()
+    expect(page.get_by_text("Folder to roll out: its name in deployments/")).to_be_visible()
+    expect(page.get_by_text("Percent of the traffic for the new online deployment")).to_be_visible()
     expect(page.get_by_role("switch").first).to_be_visible()
     keep_picture(page, "form.png")
     page.get_by_role("button", name="Select rollout").click()
@@ -186,7 +186,7 @@ def test_a_person_starts_a_run_reads_why_it_failed_and_presses_retry(
         refusal = {"error": {"code": "AuthorizationFailed", "message": "not today"}}
         rest.fault(method="PUT", path=f"/onlineEndpoints/{MODEL}$", status=403, body=refusal, count=None)
         page.goto(f"{stack.ui_url}/v2/deployments/deployment/{deployed['id']}/run")
-        expect(page.get_by_text("Roll out anew although nothing differs.")).to_be_visible()
+        expect(page.get_by_text("Roll out again even if nothing changed.")).to_be_visible()
         page.get_by_role("switch").nth(1).click()  # force, because the rollout of the other tests is live
         submit = page.get_by_role("button", name="Submit")
         started = press_until_taken(page, submit.click, "/create_flow_run")["id"]

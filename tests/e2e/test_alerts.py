@@ -333,11 +333,11 @@ def test_a_channel_that_does_not_exist_is_refused(alerting: Alerting) -> None:
     )
 
 
-def test_alerts_need_a_server_that_stays(alerting: Alerting) -> None:
+def test_alerts_need_a_permanent_server(alerting: Alerting) -> None:
     refused = alerting.world.rollway("alerts", variables={"PREFECT_API_URL": None})
 
     assert refused.returncode == 2
-    assert "no Prefect server is configured, and only a server that stays can send alerts" in refused.stderr
+    assert "no Prefect server is configured, and only a permanent server can send alerts" in refused.stderr
 
 
 def test_a_run_that_no_worker_begins_is_alerted(alerting: Alerting) -> None:

@@ -173,7 +173,7 @@ def test_versions_that_came_while_nobody_watched_make_one_rollout_of_the_newest(
     watched.wait_until_served("10")
 
 
-def test_a_schedule_leaves_a_pinned_endpoint_alone_and_a_person_does_not(watched: Watched) -> None:
+def test_a_schedule_leaves_a_paused_endpoint_alone_and_a_person_does_not(watched: Watched) -> None:
     watched.world.rest.set_tags(watched.name, {"rollway:paused": "rolled back by a test"})
     watched.register("12")
     before, last = {run["id"] for run in watched.runs()}, watched.world.rest.last_request()
@@ -193,7 +193,7 @@ def test_a_schedule_leaves_a_pinned_endpoint_alone_and_a_person_does_not(watched
     of_run = {"flow_runs": {"id": {"any_": [run["id"]]}}, "artifacts": {"key": {"like_": "rollout-%"}}}
     (report,) = watched.ask("artifacts", **of_run)
     assert "nothing to do" in report["data"]
-    assert "a schedule changes nothing while it is pinned: rolled back by a test" in report["data"]
+    assert "it is paused, and a schedule leaves it alone: rolled back by a test" in report["data"]
 
     watched.api.post(f"{path}/create_flow_run", json={"parameters": parameters}).raise_for_status()
     wait(lambda: len(ended()) > 1, "the rollout that a person started")
