@@ -1,4 +1,4 @@
-"""Registered assets: models, environments and codes, in versions ordered by their creation."""
+"""Registered assets: versions of models, environments and codes, in the order of creation."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -15,17 +15,25 @@ from rollway.emulator.core.errors import Document
 from rollway.emulator.core.store import Resource
 
 UPLOAD_SECONDS = 24 * 3600
-REGISTRIES = "azureml://registries"  # how ids of what is in a registry begin
+REGISTRIES = "azureml://registries"  # prefix of the ids of assets in registries
 
 
 @dataclass(frozen=True)
 class AssetKind:
-    """What differs between the kinds. `content` decides what a version is and never changes once registered."""
+    """A kind of asset.
+
+    Args:
+        label: Name of the kind in error texts.
+        segment: Name of the kind in paths.
+        content: Properties that cannot change once a version is registered.
+        needs: Properties of which one is required.
+        defaults: Properties of a version where the client gives none.
+    """
 
     label: str
     segment: str
     content: tuple[str, ...]
-    needs: tuple[str, ...]  # one of them
+    needs: tuple[str, ...]
     defaults: Mapping[str, Any]
     is_in_registry: bool = False
 
@@ -34,7 +42,7 @@ class AssetKind:
         return f"{PROVIDER}/{'registries' if self.is_in_registry else 'workspaces'}/{self.segment}/versions"
 
     def id(self, call: Call, tail: str = "") -> str:
-        """The id of something of this kind; `tail` is a template over the path's parameters."""
+        """Return the id of an asset of this kind. `tail` is a template with the path's parameters."""
         if not self.is_in_registry:
             return call.id(f"/{self.segment}{tail}")
         return f"{REGISTRIES}/{call.params['registry']}/{self.segment}{tail.format(**call.params)}"
@@ -120,14 +128,15 @@ def _get(kind: AssetKind, call: Call) -> Response:
 
 
 def _list(kind: AssetKind, call: Call) -> Response:
-    """The versions of one name, newest first unless `$orderBy` says `asc`. 404 when no version was ever registered.
+    """List the versions of one name, newest first unless `$orderBy` says `asc`.
 
-    Not so in a registry: azure-ai-ml lists the versions before it registers the first, and ends with any 404.
+    A name without versions is a 404, but an empty list in a registry: azure-ai-ml lists the versions before it
+    registers the first one, and fails on a 404.
     """
     versions = call.emulator.store.find(kind.type, kind.id(call, "/{name}"))
     if not versions and kind is not CODES and not kind.is_in_registry:
         raise errors.asset_not_found(kind.label, call.params["name"])
-    if (digest := call.query("hash")) is not None:  # found under any name of the workspace
+    if (digest := call.query("hash")) is not None:  # the search covers all names of the workspace
         versions = [
             one
             for one in call.emulator.store.find(kind.type, kind.id(call))
@@ -141,7 +150,7 @@ def _list(kind: AssetKind, call: Call) -> Response:
 
 
 def is_listed(call: Call, version: Resource) -> bool:
-    """Whether a list shows a version: `listViewType` says if archived ones."""
+    """Return True if a list contains a version. `listViewType` selects active versions, archived ones, or both."""
     view = (call.query("listViewType") or "ActiveOnly").lower()
     is_archived = bool(version.properties.get("isArchived"))
     return view == "all" or is_archived == (view == "archivedonly")
@@ -163,7 +172,7 @@ def _list_containers(kind: AssetKind, call: Call) -> Response:
 
 
 def container_document(kind: AssetKind, versions: list[Resource]) -> Document:
-    """What ARM shows of a name; `nextVersion` is what a client takes that gives no version."""
+    """Return the document of an asset name. Clients that give no version register `nextVersion`."""
     first, latest = versions[0], versions[-1]
     numbers = [int(one.name) for one in versions if one.name.isdecimal()]
     id_ = first.id.rsplit("/", 2)[0]
@@ -185,7 +194,7 @@ def container_document(kind: AssetKind, versions: list[Resource]) -> Document:
 
 
 def _start_pending_upload(call: Call) -> Response:
-    """A fresh blob container for one asset, with a signature to write it."""
+    """Create a blob container for one asset, with a signature to write to it."""
     group = call.workspace.id.partition("/providers/")[0]
     return JSONResponse(
         {
@@ -197,7 +206,7 @@ def _start_pending_upload(call: Call) -> Response:
 
 
 def blob_reference(call: Call, owner: str, group: str) -> Document:
-    """Where a client may upload to: a fresh blob container, named after its owner."""
+    """Return a reference to a new blob container, named after its owner, with a signature to write to it."""
     blobs = call.emulator.blobs
     container = f"{owner.lower()}-{uuid4().hex[:24]}"
     url = blobs.container_url(container)
@@ -210,7 +219,10 @@ def blob_reference(call: Call, owner: str, group: str) -> Document:
 
 
 def asset_routes(kind: AssetKind, root: str, check: Callable[[Call], None] = lambda _: None) -> list[ArmRoute]:
-    """The operations on a kind of asset below `root`; `check` raises what stands against any of them."""
+    """Return the operations on a kind of asset below the path `root`.
+
+    `check` runs before each operation and raises an error to refuse it.
+    """
     names = f"{root}/{kind.segment}"
 
     def of_kind(handler: Callable[[AssetKind, Call], Response]) -> Callable[[Call], Response]:

@@ -1,4 +1,4 @@
-"""What a region offers and what of it is used: sizes of virtual machines, and cores by family."""
+"""Virtual machine sizes of a region, and its cores in use by family."""
 
 from starlette.responses import JSONResponse, Response
 
@@ -9,12 +9,12 @@ from rollway.emulator.arm.workspaces import LOCATION_PATH
 from rollway.emulator.core.errors import Document
 
 NO_LIMIT = -1
-# What of Azure Machine Learning takes a size; MIR, its inference runtime, is managed online endpoints.
+# Compute types that can use a size. MIR, the inference runtime, is managed online endpoints.
 COMPUTE_TYPES = ["AmlCompute", "ComputeInstance", "MIR"]
 
 
 def list_vm_sizes(call: Call) -> Response:
-    """GET `vmSizes`: the sizes that the emulator knows, the same in all regions."""
+    """GET `vmSizes`: the sizes that the emulator knows, which are the same in all regions."""
     sizes = [
         {"name": name, "family": size.family, "vCPUs": size.cores, "supportedComputeTypes": COMPUTE_TYPES}
         for name, size in all_vm_sizes(call.emulator).items()
@@ -23,7 +23,7 @@ def list_vm_sizes(call: Call) -> Response:
 
 
 def list_usages(call: Call) -> Response:
-    """GET `usages`: cores of each family, dedicated ones and those of low priority, which nothing here ever uses."""
+    """GET `usages`: dedicated and low-priority cores of each family. Low-priority cores are never used."""
     emulator, region = call.emulator, call.params["location"]
     limits = {family.lower(): cores for family, cores in emulator.seed.vm_quotas.items()}
     deployments = find_deployments(emulator, "")

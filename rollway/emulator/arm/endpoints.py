@@ -1,4 +1,4 @@
-"""Online endpoints: create, update traffic, keys and tokens, delete."""
+"""Online endpoints: create, update, traffic, keys and tokens, delete."""
 
 import re
 from secrets import token_urlsafe
@@ -31,12 +31,15 @@ OPERATION_RESULTS = "mfeOperationResults"
 
 
 def scoring_path(endpoint: Resource) -> str:
-    """The path of an endpoint's inference routes; `localhost` alone resolves everywhere, so the name is in the path."""
+    """Return the path of an endpoint's scoring routes.
+
+    The endpoint's name is in the path, because only `localhost` resolves on every machine.
+    """
     return f"/inference/{endpoint.document['location']}/{endpoint.name}"
 
 
 def find_by_region(emulator: Emulator, region: str, name: str) -> Resource | None:
-    """The endpoint with this name in a region; there is at most one."""
+    """Return the endpoint with this name in a region, or None. Names are unique per region."""
     for one in emulator.store.find(ENDPOINT_TYPE):
         if one.name.lower() == name.lower() and one.document["location"].lower() == region.lower():
             return one
@@ -44,7 +47,7 @@ def find_by_region(emulator: Emulator, region: str, name: str) -> Resource | Non
 
 
 def require_endpoint(call: Call) -> Resource:
-    """The endpoint in the path; raises the 404."""
+    """Return the endpoint in the path. Raises the 404."""
     found = call.emulator.store.get(call.id(ENDPOINT_PATH))
     if found is None:
         raise errors.not_found("Endpoint", call.params["endpoint"])
@@ -52,18 +55,23 @@ def require_endpoint(call: Call) -> Resource:
 
 
 def find_deployments(emulator: Emulator, endpoint_id: str) -> list[Resource]:
+    """Return the online deployments of an endpoint, or of all endpoints if the id is empty."""
     return emulator.store.find(DEPLOYMENT_TYPE, endpoint_id)
 
 
 def raise_if_busy(call: Call) -> None:
-    """One write at a time per endpoint, whatever it writes to below it."""
+    """Raise the 409 while an operation changes the endpoint or one of its online deployments."""
     running = call.emulator.operations.running_on(call.id(ENDPOINT_PATH))
     if running is not None:
         raise errors.endpoint_busy(running.method, call.params["endpoint"])
 
 
 def new_operation(call: Call, prefix: str, method: str, resource: Resource, action: str) -> Operation:
-    """An operation on `resource` that takes as long as the profile says `action` does."""
+    """Return a new operation on `resource`, with declared faults applied. It is not stored yet.
+
+    Args:
+        action: Name of the profile's duration, such as `create endpoint`.
+    """
     now = call.emulator.clock.now()
     operation = Operation(
         id=new_operation_id(prefix, call.workspace.properties["workspaceId"]),
@@ -78,13 +86,13 @@ def new_operation(call: Call, prefix: str, method: str, resource: Resource, acti
 
 
 def with_state(resource: Resource, state: str) -> Resource:
-    """The same resource in another provisioning state."""
+    """Return a copy of the resource in another provisioning state."""
     properties = {**resource.properties, "provisioningState": state}
     return Resource(resource.type, {**resource.document, "properties": properties}, resource.private, resource.sequence)
 
 
 def endpoint_document(emulator: Emulator, endpoint: Resource) -> Document:
-    """What clients see: scoring addresses appear once the endpoint has been created."""
+    """Return an endpoint as clients see it. It has scoring URIs once it has been created."""
     uris: Document = {"scoringUri": None, "swaggerUri": None}
     if endpoint.private["is_created"]:
         base = emulator.url + scoring_path(endpoint)
@@ -180,7 +188,7 @@ def _update(call: Call, before: Resource, properties: Document) -> Response:
 
 
 def patch_endpoint(call: Call) -> Response:
-    """PATCH: tags and identity alone (PartialMinimalTrackedResourceWithIdentity); what is not named stays."""
+    """PATCH: change tags and identity only (PartialMinimalTrackedResourceWithIdentity)."""
     before = require_endpoint(call)
     check_field_types(call.body, FIELD_TYPES)
     raise_if_busy(call)
@@ -199,12 +207,15 @@ def patch_endpoint(call: Call) -> Response:
 
 
 def merge_tags(before: Document, given: Document | None) -> Document:
-    """Tags after a PATCH: added to those there are, and null takes one away (RFC 7396, as ARM asks of providers)."""
+    """Return the tags after a PATCH. It adds tags, and removes those with null (RFC 7396, which ARM requires)."""
     return {key: value for key, value in {**before, **(given or {})}.items() if value is not None}
 
 
 def _stored_properties(properties: Document, always: Document) -> Document:
-    """The stored properties: the caller's, Azure's defaults and spelling, no secrets."""
+    """Return the properties to store: the caller's, with Azure's defaults and spelling, without secrets.
+
+    `always` is added to the property bag `properties`.
+    """
     spelled = {mode.lower(): mode for mode in ("Key", "AMLToken", "AADToken")}
     access = str(properties.get("publicNetworkAccess") or "Enabled").capitalize()
     return {
@@ -252,7 +263,7 @@ def delete_endpoint(call: Call) -> Response:
 
 
 async def remove_endpoint(emulator: Emulator, operation: Operation) -> None:
-    """The work of a delete: drain and stop every online deployment below."""
+    """Delete an endpoint: drain and stop all its online deployments, then end the operation."""
     for deployment in find_deployments(emulator, operation.resource):
         await emulator.fleet.remove(deployment.id)
     emulator.operations.set_outcome(operation)
@@ -270,7 +281,7 @@ def regenerate_keys(call: Call) -> Response:
         raise errors.invalid_request({"KeyType": ["must be Primary or Secondary."]})
     raise_if_busy(call)
     keys: dict[str, str] = endpoint.private["keys"]
-    wanted = call.body.get("keyValue")  # azure-ai-ml sends the present key here and expects another one
+    wanted = call.body.get("keyValue")  # azure-ai-ml sends the current key here, and expects a new one
     is_given = isinstance(wanted, str) and bool(wanted) and wanted != keys[which]
     keys = {**keys, which: str(wanted) if is_given else token_urlsafe(24)}
     operation = new_operation(call, "oeidp", "POST", endpoint, "regenerate keys")
@@ -282,7 +293,7 @@ def regenerate_keys(call: Call) -> Response:
 
 
 def get_token(call: Call) -> Response:
-    """A token of the endpoint itself, for auth mode `aml_token`; times in seconds since the epoch."""
+    """Issue a token of the endpoint, for auth mode `aml_token`. Times are in seconds since the epoch."""
     endpoint = require_endpoint(call)
     if endpoint.properties["authMode"] != "AMLToken":
         raise errors.invalid_request({"AuthMode": ["Tokens are given out only with auth mode AMLToken."]})
@@ -294,12 +305,12 @@ def get_token(call: Call) -> Response:
 
 
 def token_audience(endpoint: Resource) -> str:
-    """Whom an `aml_token` is for: this endpoint, not one of the same name later."""
+    """Return the audience of an endpoint's `aml_token`. A later endpoint with the same name has another one."""
     return f"onlineEndpoint:{endpoint.properties['properties']['azureml.onlineendpointid']}"
 
 
 def without_deployment(endpoint: Resource, name: str) -> Resource:
-    """The endpoint after an online deployment has gone: its weights no longer name it."""
+    """Return the endpoint with an online deployment's name removed from its weights."""
     weights = {
         field: {key: value for key, value in endpoint.properties[field].items() if key.lower() != name.lower()}
         for field in ("traffic", "mirrorTraffic")
@@ -309,6 +320,7 @@ def without_deployment(endpoint: Resource, name: str) -> Resource:
 
 
 def parent_endpoint_id(deployment_id: str) -> str:
+    """Return the endpoint's id from the id of an online deployment. An endpoint's id is returned unchanged."""
     return re.sub(r"/deployments/[^/]+$", "", deployment_id, flags=re.IGNORECASE)
 
 

@@ -1,6 +1,6 @@
-"""Kubernetes clusters that are attached to a workspace, and the rules of what is served on them.
+"""Kubernetes clusters that are attached to a workspace, and the rules for endpoints on them.
 
-Containers run on this machine all the same, and the scoring URI is the gateway's. Only the control plane differs.
+Only the control plane differs: containers still run on this machine, behind the same scoring gateway.
 """
 
 from starlette.responses import JSONResponse, Response
@@ -12,17 +12,20 @@ from rollway.emulator.core.errors import Document
 from rollway.emulator.core.store import Resource
 
 COMPUTE_TYPE = f"{PROVIDER}/workspaces/computes"
-KUBERNETES = "K8S"  # the `kind` of endpoints and online deployments on a cluster
-REQUESTS, LIMITS = {"cpu": "100m", "memory": "2Gi"}, {"cpu": "2", "memory": "2Gi"}  # of the default instance type
+KUBERNETES = "K8S"  # `kind` of endpoints and online deployments on a cluster
+REQUESTS, LIMITS = (
+    {"cpu": "100m", "memory": "2Gi"},
+    {"cpu": "2", "memory": "2Gi"},
+)  # resources of the default instance type
 INSTANCE_TYPES = {
     "defaultinstancetype": {"nodeSelector": None, "resources": {"requests": REQUESTS, "limits": LIMITS}},
 }
-# azure-ai-ml crashes on an answer without.
+# azure-ai-ml crashes on a response without these.
 RESOURCES = {"containerResourceRequests": REQUESTS, "containerResourceLimits": LIMITS}
 
 
 def _attached_clusters(call: Call) -> list[str]:
-    """The clusters attached to the call's workspace."""
+    """Return the names of the clusters attached to the workspace."""
     parts = call.workspace.id.lower().split("/")
     for one in call.emulator.seed.workspaces:
         if (one.resource_group.lower(), one.name.lower()) == (parts[4], parts[8]):
@@ -72,7 +75,10 @@ def get_compute(call: Call) -> Response:
 
 
 def check_compute(call: Call, before: Resource | None, properties: Document) -> Problems:
-    """An endpoint's cluster is attached to the workspace, and never another one; no mirror traffic there."""
+    """Return the problems with an endpoint's cluster.
+
+    The cluster must be attached to the workspace and cannot be changed. Endpoints on it have no mirror traffic.
+    """
     compute = properties.get("compute")
     if before is not None and compute and str(compute).lower() != str(before.properties["compute"]).lower():
         return {"Compute": [f"cannot be changed from {before.properties['compute']} to {compute}."]}
@@ -86,12 +92,15 @@ def check_compute(call: Call, before: Resource | None, properties: Document) -> 
 
 
 def compute_type(endpoint: Resource) -> str:
-    """What runs an endpoint's online deployments: `Managed` or `Kubernetes`."""
+    """Return the compute type of an endpoint: `Managed` or `Kubernetes`."""
     return "Kubernetes" if endpoint.properties["compute"] else "Managed"
 
 
 def check_compute_type(endpoint: Resource, properties: Document) -> Problems:
-    """An online deployment is of its endpoint's kind; only on Kubernetes does it scale by utilization itself."""
+    """Return the problems with an online deployment's compute type and scale settings.
+
+    The type must be the endpoint's. Only Kubernetes has scale type TargetUtilization.
+    """
     wanted, problems = compute_type(endpoint), Problems()
     given = properties.get("endpointComputeType") or "Managed"
     if given != wanted:
@@ -109,7 +118,7 @@ def check_compute_type(endpoint: Resource, properties: Document) -> Problems:
 
 
 def with_default_capacity(properties: Document, sku: Document) -> Document:
-    """The `sku` with the instances that a utilization target starts with, where the client names none."""
+    """Return the `sku`, with `minInstances` as capacity if scaling by utilization and the client gives none."""
     settings = properties.get("scaleSettings") or {}
     if settings.get("scaleType") == "TargetUtilization" and sku.get("capacity") is None:
         return {**sku, "capacity": settings.get("minInstances") or 1}

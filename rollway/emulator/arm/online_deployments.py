@@ -1,4 +1,4 @@
-"""Online deployments: create, update, logs, delete. The work itself is in `provisioning`."""
+"""Online deployments: create, update, logs, delete. `provisioning` starts and stops their containers."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from rollway.emulator.core.errors import Document
 from rollway.emulator.core.store import Resource
 
 DEPLOYMENT_PATH = ENDPOINT_PATH + "/deployments/{deployment}"
-# What the service fills in on success, how-to-troubleshoot-online-endpoints and recorded answers.
+# Defaults that Azure fills in on success (how-to-troubleshoot-online-endpoints, and recorded responses).
 DEFAULT_PROBE = {
     "initialDelay": "PT10S",
     "period": "PT10S",
@@ -43,7 +43,7 @@ DEFAULT_PROBE = {
     "successThreshold": 1,
 }
 DEFAULT_REQUEST_SETTINGS = {"requestTimeout": "PT5S", "maxConcurrentRequestsPerInstance": 1, "maxQueueWait": "PT0S"}
-# What decides how the containers run; when nothing of it changes they are left alone.
+# Properties that decide how containers run. An update that changes none of them leaves the containers running.
 CONTAINER_SETTINGS = (
     "model",
     "environmentId",
@@ -56,7 +56,7 @@ CONTAINER_SETTINGS = (
 
 
 def require_deployment(call: Call) -> Resource:
-    """The online deployment in the path; raises the 404."""
+    """Return the online deployment in the path. Raises the 404."""
     require_endpoint(call)
     found = call.emulator.store.get(call.id(DEPLOYMENT_PATH))
     if found is None:
@@ -121,7 +121,7 @@ def put_deployment(call: Call) -> Response:
 
 
 def patch_deployment(call: Call) -> Response:
-    """PATCH: tags and `sku` alone (PartialMinimalTrackedResourceWithSku), so it can scale without a full PUT."""
+    """PATCH: change tags and `sku` only (PartialMinimalTrackedResourceWithSku), so it can scale without a PUT."""
     before = require_deployment(call)
     check_field_types(call.body, FIELD_TYPES)
     raise_if_busy(call)
@@ -143,14 +143,14 @@ def patch_deployment(call: Call) -> Response:
 
 
 def _check_network(call: Call) -> None:
-    """Raise unless the workspace's managed virtual network is provisioned, if it has one."""
+    """Raise the 400 if the workspace has a managed virtual network that is not provisioned."""
     network: Document = call.workspace.properties.get("managedNetwork") or {}
     if network.get("status", {}).get("status") == "Inactive":
         raise errors.managed_network_not_ready(call.workspace.name)
 
 
 def _check_assets(call: Call, properties: Document) -> Problems:
-    """Model, environment and code must be registered."""
+    """Return the problems with model, environment and code: each must be registered."""
     wanted = {
         "Model": properties.get("model"),
         "EnvironmentId": properties.get("environmentId"),
@@ -169,11 +169,11 @@ def _check_assets(call: Call, properties: Document) -> Problems:
 def _build_documents(
     call: Call, endpoint: Resource, before: Resource | None, properties: Document, capacity: int
 ) -> tuple[Document, Document]:
-    """The online deployment as it is shown at first, and as it is wanted, with the service's defaults."""
+    """Return the document to show while the operation runs, and the one after it, which has Azure's defaults."""
     given = {key: value for key, value in properties.items() if value is not None}
     for field in ("environmentId", "model"):
         if "/labels/" in str(given.get(field)) and (asset := find_asset(call.emulator, given[field])) is not None:
-            given[field] = asset.id  # a label means what it means now
+            given[field] = asset.id  # a label is resolved once, now
     given["endpointComputeType"] = compute_type(endpoint)
     given["scaleSettings"] = given.get("scaleSettings") or {"scaleType": "Default"}
     if given["endpointComputeType"] == "Kubernetes":
@@ -229,6 +229,7 @@ def _start_operation(call: Call, method: str, before: Resource | None, shown: Re
 
 
 def _has_same_containers(before: Document, after: Document) -> bool:
+    """Return True if both documents run equal containers. The number of instances may differ."""
     return all(before["properties"].get(name) == after["properties"].get(name) for name in CONTAINER_SETTINGS)
 
 
@@ -259,10 +260,10 @@ def delete_deployment(call: Call) -> Response:
 
 
 def get_logs(call: Call) -> Response:
-    """The log of a container type: of the newest revision, also when it has failed.
+    """Return the log of a container type, from the newest revision, even if that one failed.
 
-    Before there is a container, the inference server's log is the build log of the environment: the service keeps that
-    one in its container registry, which the emulator has not.
+    Until there is a container, the log of the inference server is the environment's build log. Azure keeps that log in
+    its container registry, which the emulator does not have.
     """
     deployment = require_deployment(call)
     container_type = str(call.body.get("containerType") or "InferenceServer")
@@ -279,6 +280,7 @@ def get_logs(call: Call) -> Response:
 
 
 def _read_first(folder: Path, names: tuple[str, ...]) -> str:
+    """Return the text of the first file that exists, or an empty string."""
     for name in names:
         if (folder / name).is_file():
             return (folder / name).read_text(errors="replace")

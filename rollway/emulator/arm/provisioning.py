@@ -1,4 +1,4 @@
-"""What happens between the PUT of an online deployment and its `Succeeded`: image, downloads, containers."""
+"""Provisioning of online deployments: build the environment, download model and code, start containers."""
 
 import logging
 from pathlib import Path
@@ -17,26 +17,26 @@ from rollway.emulator.runtime.images import ImageBuildFailed, ImageRecipe, build
 from rollway.emulator.runtime.probes import ProbeSettings
 from rollway.emulator.state import Emulator, environment_cache
 
-log = logging.getLogger("rollway.emulator.arm.resource_manager.provisioning")
+log = logging.getLogger("rollway.emulator.arm.provisioning")
 
 BUILD_LOG, STORAGE_LOG, SERVER_LOG = "image-build.log", "storage-initializer.log", "instances/0/inference-server.log"
 SHOWN_BUILD_LINES = 20
 
 
 class DownloadFailed(Exception):
-    """Model, code or build context is not in storage; the text says which."""
+    """A model, code or build context is not in storage. The text says which one."""
 
 
 async def provision(emulator: Emulator, operation: Operation) -> None:
-    """The work of a PUT: at its end the operation has its outcome, and on success the new revision serves."""
-    assert operation.result is not None  # noqa: S101 - a PUT always has one
+    """Start the containers for an operation, send requests to them, and set the operation's outcome."""
+    assert operation.result is not None  # noqa: S101 - PUT and PATCH set it
     try:
         revision = await _start_revision(emulator, operation.result)
     except _FAILURES as exc:
         emulator.operations.set_outcome(operation, _operation_error(exc))
         return
     except Exception:
-        log.exception("provisioning of %s failed unexpectedly", operation.resource)
+        log.exception("provisioning of %s failed with an unexpected error", operation.resource)
         emulator.operations.set_outcome(
             operation, errors.failed_operation("InternalServerError", "See the emulator's log.")
         )
@@ -46,11 +46,11 @@ async def provision(emulator: Emulator, operation: Operation) -> None:
 
 
 async def restore(emulator: Emulator, deployment: Resource) -> None:
-    """Let an online deployment serve again after a restart of the emulator."""
+    """Start the containers of an online deployment again after a restart of the emulator."""
     try:
         revision = await _start_revision(emulator, deployment.private["serving"])
     except _FAILURES as exc:
-        log.error("%s does not serve after the restart: %s", deployment.id, exc)
+        log.error("%s could not be started after the restart: %s", deployment.id, exc)
         return
     await emulator.fleet.replace(deployment.id, revision)
 
@@ -59,7 +59,7 @@ _FAILURES = (ImageBuildFailed, ContainerFailed, DownloadFailed)
 
 
 def _operation_error(failure: Exception) -> Document:
-    """The operation's error, with the code that Azure gives for such a failure."""
+    """Return the operation's error, with Azure's code for the failure."""
     if isinstance(failure, ImageBuildFailed):
         tail = "\n".join(failure.log.splitlines()[-SHOWN_BUILD_LINES:])
         return errors.failed_operation(failure.code, f"{failure}\n{tail}\n", [failure.log])
@@ -70,7 +70,7 @@ def _operation_error(failure: Exception) -> Document:
 
 
 async def remove_deployment(emulator: Emulator, operation: Operation) -> None:
-    """The work of a delete: drain, stop, and take its zero weight out of the endpoint's traffic."""
+    """Delete an online deployment: drain and stop it, and remove its name from the endpoint's weights."""
     await emulator.fleet.remove(operation.resource)
     endpoint = emulator.store.get(parent_endpoint_id(operation.resource))
     if endpoint is not None:
@@ -79,13 +79,13 @@ async def remove_deployment(emulator: Emulator, operation: Operation) -> None:
 
 
 def resume_operations(emulator: Emulator) -> None:
-    """After a start: go on with unfinished operations, and let every online deployment serve that did."""
+    """Resume unfinished operations after a start, and start the containers of every online deployment that had any."""
     emulator.operations.end_due()
     unfinished = [one for one in emulator.operations.running.values() if one.outcome is None]
-    leaving = {one.resource.lower() for one in unfinished if one.method == "DELETE"}
+    deleted = {one.resource.lower() for one in unfinished if one.method == "DELETE"}
     for deployment in find_deployments(emulator, ""):
-        is_leaving = leaving & {deployment.id.lower(), parent_endpoint_id(deployment.id).lower()}
-        if deployment.private.get("serving") and not is_leaving:
+        is_deleted = deleted & {deployment.id.lower(), parent_endpoint_id(deployment.id).lower()}
+        if deployment.private.get("serving") and not is_deleted:
             emulator.spawn(restore(emulator, deployment), f"restore {deployment.id}")
     for operation in unfinished:
         if operation.method != "DELETE":
@@ -98,7 +98,7 @@ def resume_operations(emulator: Emulator) -> None:
 
 
 async def _start_revision(emulator: Emulator, deployment: Document) -> Revision:
-    """Build, download and start what a deployment document says; gives it ready to serve."""
+    """Build, download and start the containers of an online deployment's document. Return the ready revision."""
     properties = deployment["properties"]
     folder = emulator.fleet.new_folder(deployment["id"])
     python = await _build(emulator, properties["environmentId"], folder)
@@ -130,7 +130,7 @@ async def _start_revision(emulator: Emulator, deployment: Document) -> Revision:
 
 
 async def _build(emulator: Emulator, environment_id: str, folder: Path) -> Path:
-    """The interpreter of the environment's image; its build log is kept in the revision's folder."""
+    """Build the environment and return its interpreter. The build log is written to the revision's folder."""
     environment = _require_asset(emulator, environment_id)
     properties = environment.properties
     context = None
@@ -149,7 +149,7 @@ async def _build(emulator: Emulator, environment_id: str, folder: Path) -> Path:
 
 
 async def _download(emulator: Emulator, properties: Document, folder: Path) -> tuple[Path, Path | None, str, str]:
-    """The storage initializer: code and model onto the disk of the containers, and the model's name and version."""
+    """Download code and model, like Azure's storage initializer. Return both paths and the model's name and version."""
     with (folder / STORAGE_LOG).open("w") as file:
 
         def write_log(text: str) -> None:
@@ -181,15 +181,19 @@ def _require_asset(emulator: Emulator, reference: str) -> Resource:
 
 
 async def _download_url(emulator: Emulator, uri: str, target: Path) -> Path:
-    """Copy what a blob URL or an `azureml://.../datastores/{d}/paths/{p}` URI means into `target`."""
+    """Copy a blob URL, or an `azureml://.../datastores/{d}/paths/{p}` URI, into the folder `target`.
+
+    Return the copied file or folder. Raises DownloadFailed.
+    """
     try:
-        container, name = _locate(emulator, uri)
+        container, name = _parse_uri(emulator, uri)
         return await emulator.blobs.download(container, name, target)
     except (ValueError, FileNotFoundError) as exc:
         raise DownloadFailed(str(exc)) from exc
 
 
-def _locate(emulator: Emulator, uri: str) -> tuple[str, str]:
+def _parse_uri(emulator: Emulator, uri: str) -> tuple[str, str]:
+    """Return the container and blob name of a URI. Raise ValueError if it is not in storage."""
     if not uri.startswith("azureml://"):
         return emulator.blobs.parse_url(uri)
     workspace_path, _, path = uri.removeprefix("azureml:/").partition("/datastores/")

@@ -1,4 +1,4 @@
-"""Limits of the subscription: endpoints, online deployments, and cores of virtual machines with a reserve."""
+"""Limits of the subscription: endpoints, online deployments, and cores with Azure's reserve."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -8,14 +8,14 @@ from rollway.emulator.core.errors import Document
 from rollway.emulator.core.store import Resource
 from rollway.emulator.state import Emulator
 
-# how-to-manage-quotas: the service keeps 20 % more instances for upgrades.
+# how-to-manage-quotas: Azure reserves 20 % more instances for upgrades.
 RESERVE = 1.2
 HELP = "Please see troubleshooting guide, available here: https://aka.ms/oe-tsg#error-outofquota"
 
 
 @dataclass(frozen=True)
 class VmSize:
-    """A virtual machine size: the family that its quota counts for, its cores, and whether the reserve is waived."""
+    """A virtual machine size: the family of its quota, its cores, and `is_exempt` if it needs no reserve."""
 
     family: str
     cores: int
@@ -26,7 +26,7 @@ def _sizes(family: str, *sizes: tuple[str, int], is_exempt: bool = False) -> dic
     return {f"Standard_{name}": VmSize(family, cores, is_exempt) for name, cores in sizes}
 
 
-# A small part of reference-managed-online-endpoints-vm-sku-list; a seed adds others. Exempt ones: how-to-manage-quotas.
+# A small part of reference-managed-online-endpoints-vm-sku-list. A seed can add others. Exempt: how-to-manage-quotas.
 VM_SIZES = {
     **_sizes("standardDSv2Family", ("DS1_v2", 1), ("DS2_v2", 2), ("DS3_v2", 4), ("DS4_v2", 8), ("DS5_v2", 16)),
     **_sizes("standardDASv4Family", ("D2as_v4", 2), ("D4as_v4", 4), ("D8as_v4", 8), ("D16as_v4", 16)),
@@ -46,26 +46,31 @@ VM_SIZES = {
 
 
 def find_vm_size(emulator: Emulator, name: str) -> VmSize | None:
-    """A size of the table or of the seed, whatever its case."""
+    """Return a size of the table or the seed by name, ignoring case, or None."""
     return next((size for known, size in all_vm_sizes(emulator).items() if known.lower() == name.lower()), None)
 
 
 def all_vm_sizes(emulator: Emulator) -> dict[str, VmSize]:
-    """Every size by its name; one of the seed goes before one of the table."""
+    """Return all sizes by name. A size of the seed replaces one of the table."""
     seeded = {name: VmSize(size.family, size.cores) for name, size in emulator.seed.vm_sizes.items()}
     hidden = {name.lower() for name in seeded}
     return {**seeded, **{name: size for name, size in VM_SIZES.items() if name.lower() not in hidden}}
 
 
 def cores_needed(size: VmSize, instances: int) -> int:
-    """The cores that `instances` take from the quota, the service's reserve among them."""
+    """Return the cores that `instances` take from the quota, including Azure's reserve."""
     return (instances if size.is_exempt else ceil(round(RESERVE * instances, 6))) * size.cores
 
 
 def check_cores(emulator: Emulator, deployments: list[Resource], wanted: Document) -> Problems:
-    """The size is offered, and its family's quota has room for `wanted` beside all other online deployments.
+    """Return the problems if the size is unknown, or the quota of its family has no room for `wanted`.
 
-    A family without a quota in the seed has no limit. Failed online deployments count: their machines are kept.
+    A family without a quota in the seed has no limit. Failed online deployments count, because they keep their
+    machines.
+
+    Args:
+        deployments: All online deployments.
+        wanted: Document of the online deployment to create or update.
     """
     name = str(wanted["properties"].get("instanceType") or "")
     size = find_vm_size(emulator, name)
@@ -89,7 +94,7 @@ def check_cores(emulator: Emulator, deployments: list[Resource], wanted: Documen
 
 
 def used_cores(emulator: Emulator, deployments: list[Resource], family: str, region: str) -> int:
-    """The cores of a family that these online deployments take from the quota of a region, the reserve among them."""
+    """Return the cores that online deployments take from a family's quota in a region, including the reserve."""
     used = 0
     for document in (_largest_document(emulator, one) for one in deployments):
         size = find_vm_size(emulator, str(document["properties"].get("instanceType") or ""))
@@ -99,7 +104,7 @@ def used_cores(emulator: Emulator, deployments: list[Resource], family: str, reg
 
 
 def _largest_document(emulator: Emulator, deployment: Resource) -> Document:
-    """The document with most instances: the one that is shown, or the one that a running operation leads to."""
+    """Return the document with the most instances: the current one, or the result of a running operation."""
     documents = [deployment.document]
     for operation in emulator.operations.running.values():
         if operation.resource.lower() == deployment.id.lower() and operation.result is not None:
@@ -108,7 +113,7 @@ def _largest_document(emulator: Emulator, deployment: Resource) -> Document:
 
 
 def check_endpoint_count(emulator: Emulator, existing: list[Resource], region: str) -> Problems:
-    """Whether the region has room for one more endpoint, of any workspace."""
+    """Return the problems if the region has no room for one more endpoint, across all workspaces."""
     most = emulator.seed.limits.endpoints_per_region
     if sum(one.document["location"].lower() == region.lower() for one in existing) < most:
         return {}
@@ -117,7 +122,10 @@ def check_endpoint_count(emulator: Emulator, existing: list[Resource], region: s
 
 
 def check_deployment_count(emulator: Emulator, endpoint_id: str, existing: list[Resource]) -> Problems:
-    """Whether endpoint and subscription have room for one more online deployment; `existing` are all of them."""
+    """Return the problems if endpoint or subscription has no room for one more online deployment.
+
+    `existing` are all online deployments of the subscription.
+    """
     limits = emulator.seed.limits
     if len(existing) >= limits.deployments_per_subscription:
         most = limits.deployments_per_subscription

@@ -1,4 +1,4 @@
-"""Registries: the public `azureml` with a few curated environments, read-only, and those of the seed, for models."""
+"""Registries: the public, read-only `azureml` with a few curated environments, and the writable ones of the seed."""
 
 import re
 
@@ -24,7 +24,7 @@ from rollway.emulator.state import Emulator
 PUBLIC_REGISTRY = "azureml"
 PUBLIC_ROOT = f"{REGISTRIES}/{PUBLIC_REGISTRY}"
 REFERENCE = re.compile(r"azureml://registries/([^/]+)/(\w+)/([^/]+)/(versions|labels)/([^/]+)", re.IGNORECASE)
-# Names and images are Microsoft's (the images are those of runtime/images.yml); which versions there are is our choice.
+# Names and images are Microsoft's (runtime/images.yml has the images). The set of versions is our choice.
 CURATED = {
     "sklearn-1.5": ("mcr.microsoft.com/azureml/curated/sklearn-1.5", ("26", "27")),
     "minimal-py311-inference": ("mcr.microsoft.com/azureml/minimal-py311-inference", ("1",)),
@@ -34,7 +34,7 @@ CURATED = {
 
 
 def create_curated_environments(emulator: Emulator) -> None:
-    """The curated environments exist; their ids are the references that clients write."""
+    """Create the curated environments that do not exist yet. Their ids are the references that clients use."""
     now = format_iso(emulator.clock.now())
     for name, (image, versions) in CURATED.items():
         for version in versions:
@@ -57,21 +57,24 @@ def create_curated_environments(emulator: Emulator) -> None:
 
 
 def find_asset(emulator: Emulator, reference: str) -> Resource | None:
-    """What an asset reference means: an ARM id, also after `azureml:`, or a registry's id with a version or a label."""
+    """Return the asset of a reference, or None.
+
+    A reference is an ARM id, optionally after `azureml:`, or a registry id with a version or a label.
+    """
     match = REFERENCE.fullmatch(reference)
     if match is None:
         return emulator.store.get(reference.removeprefix("azureml:"))
-    registry, kind, name, what, which = match.groups()
-    if what.lower() == "versions":
+    registry, kind, name, selector, value = match.groups()
+    if selector.lower() == "versions":
         return emulator.store.get(reference)
     type_ = f"{PROVIDER}/registries/{kind.lower()}/versions"
     versions = emulator.store.find(type_, f"{REGISTRIES}/{registry}/{kind}/{name}")
     active = [one for one in versions if not one.properties.get("isArchived")]
-    return active[-1] if active and which.lower() == "latest" else None
+    return active[-1] if active and value.lower() == "latest" else None
 
 
 async def get_discovery(request: Request) -> Response:
-    """GET `/registrymanagement/v1.0/registries/{name}/discovery`: where a registry is, before any of its requests."""
+    """GET `/registrymanagement/v1.0/registries/{name}/discovery`: location of a registry. Clients request it first."""
     emulator: Emulator = request.app.state.emulator
     identity = emulator.identity
     identity.check_token(request.headers.get("authorization"), (*identity.arm_audiences, AZURE_ML))
@@ -92,12 +95,13 @@ async def get_discovery(request: Request) -> Response:
 
 
 def _check_registry(emulator: Emulator, name: str) -> None:
+    """Raise the 404 if the registry does not exist."""
     if name.lower() not in (PUBLIC_REGISTRY, *(one.lower() for one in emulator.seed.registries)):
         raise errors.not_found("Registry", name)
 
 
 def _check_access(call: Call) -> None:
-    """The registry exists, and nobody writes to the public one."""
+    """Raise the 404 if the registry does not exist, or the 403 for a write to the public one."""
     _check_registry(call.emulator, call.params["registry"])
     if call.request.method == "PUT" and call.params["registry"].lower() == PUBLIC_REGISTRY:
         path = call.request.url.path.removeprefix(DATA_PLANE)
@@ -106,7 +110,7 @@ def _check_access(call: Call) -> None:
 
 
 def _put_temporary_data_reference(call: Call) -> Response:
-    """Where azure-ai-ml uploads the files of a new version before it registers it."""
+    """Return the blob container to which azure-ai-ml uploads a new version before it registers it."""
     _check_access(call)
     group = f"/subscriptions/{call.params['subscription']}/resourceGroups/{call.params['group']}"
     return JSONResponse({"blobReferenceForConsumption": blob_reference(call, call.params["registry"], group)})

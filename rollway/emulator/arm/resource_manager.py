@@ -1,4 +1,4 @@
-"""Azure Resource Manager's front door: finds the operation, checks token, rights, api-version and workspace."""
+"""Entry point of Azure Resource Manager: checks token, rights, api-version and scope, and calls the operation."""
 
 import asyncio
 import json
@@ -28,8 +28,8 @@ WORKSPACE_PATH = (
     f"/subscriptions/{{subscription}}/resourceGroups/{{group}}/providers/{PROVIDER}/workspaces/{{workspace}}"
 )
 MAX_NAME_CHARACTERS = 260
-DATA_PLANE = "/mferp/managementfrontend"  # before the ARM paths of registries, which Azure ML serves itself
-MAX_BODY_BYTES = 4 * 1024 * 1024  # ARM's own limit on a request
+DATA_PLANE = "/mferp/managementfrontend"  # prefix of ARM paths of registries, which Azure ML serves itself
+MAX_BODY_BYTES = 4 * 1024 * 1024  # ARM's limit on a request
 VERBS = {"GET": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete", "POST": "action"}
 
 
@@ -45,25 +45,25 @@ class Call:
 
     @property
     def workspace(self) -> Resource:
-        """The workspace in the path."""
+        """Workspace in the path. Raises the 404."""
         found = self.emulator.store.get(WORKSPACE_PATH.format(**self.params))
         if found is None:
             raise errors.workspace_not_found(self.params["group"], self.params["workspace"])
         return found
 
     def id(self, tail: str) -> str:
-        """The ARM id of something in the workspace: `tail` is a template over the path's parameters."""
+        """Return the ARM id of a resource in the workspace. `tail` is a template with the path's parameters."""
         return self.workspace.id + tail.format(**self.params)
 
     def query(self, name: str) -> str | None:
-        """A query parameter; their names ignore case."""
+        """Return a query parameter, or None. Names ignore case."""
         for key, value in self.request.query_params.items():
             if key.lower() == name.lower():
                 return value
         return None
 
     def system_data(self, before: Document | None = None) -> Document:
-        """Who made a resource and who changed it last, and when."""
+        """Return the resource's `systemData`: creator and last editor, with times."""
         now = format_iso(self.emulator.clock.now())
         changed = {"lastModifiedAt": now, "lastModifiedBy": self.client_id, "lastModifiedByType": "Application"}
         if before is not None:
@@ -76,37 +76,39 @@ Handler = Callable[[Call], Response]
 
 @dataclass(frozen=True)
 class ArmRoute:
-    """An operation: handlers are plain functions, so nothing comes between what they read and what they write."""
+    """An operation. Handlers are synchronous, so no other request runs between their reads and their writes."""
 
     method: str
     path: str
     handler: Handler
 
     def match(self, path: str) -> dict[str, str] | None:
+        """Return the parameters in the path, or None if the path is another operation's."""
         return None if (found := self._pattern().fullmatch(path)) is None else found.groupdict()
 
-    def _pattern(self) -> re.Pattern[str]:  # re caches what it has compiled
+    def _pattern(self) -> re.Pattern[str]:  # re caches compiled patterns
         return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(self.path)), re.IGNORECASE)
 
     @property
     def action(self) -> str:
-        """The right it needs, for example `Microsoft.MachineLearningServices/workspaces/onlineEndpoints/write`."""
+        """Required right, for example `Microsoft.MachineLearningServices/workspaces/onlineEndpoints/write`."""
         words = [word for word in self.path.partition("/providers/")[2].split("/") if not word.startswith("{")]
         return f"{'/'.join(words)}/{VERBS[self.method]}"
 
 
 def workspace_route(method: str, tail: str, handler: Handler) -> ArmRoute:
-    """An operation on something in a workspace."""
+    """Return the route of an operation in a workspace."""
     return ArmRoute(method, WORKSPACE_PATH + tail, handler)
 
 
 class ResourceManager:
-    """Answers everything under `/subscriptions`."""
+    """All operations below `/subscriptions`."""
 
     def __init__(self, emulator: Emulator, routes: list[ArmRoute]) -> None:
         self._emulator, self._routes = emulator, routes
 
     async def serve(self, request: Request) -> Response:
+        """Check the request and call its operation. Raises ArmError."""
         emulator, path = self._emulator, request.url.path.removeprefix(DATA_PLANE).rstrip("/")
         audiences: tuple[str, ...] = emulator.identity.arm_audiences
         if request.url.path.startswith(DATA_PLANE):
@@ -121,7 +123,7 @@ class ResourceManager:
         call = Call(emulator, request, params, await _read_body(request), client_id)
         emulator.operations.end_due()
         response = route.handler(call)
-        await asyncio.sleep(0)  # lets work that the handler has begun, begin
+        await asyncio.sleep(0)  # lets tasks that the handler created start
         request_id = str(uuid4())
         response.headers["x-ms-request-id"] = request_id
         response.headers["x-ms-correlation-request-id"] = request_id
@@ -145,7 +147,7 @@ class ResourceManager:
             raise errors.authorization_failed(client_id, route.action, path)
 
     def _check_scope(self, params: dict[str, str]) -> None:
-        """Raise the 404 that says which part of the path does not exist."""
+        """Raise the 404 for the first part of the path that does not exist."""
         if params["subscription"].lower() != self._emulator.seed.subscription_id.lower():
             raise errors.subscription_not_found(params["subscription"])
         groups = {one.resource_group.lower() for one in self._emulator.seed.workspaces}
@@ -156,7 +158,7 @@ class ResourceManager:
 
 
 def _check_names(params: Mapping[str, str]) -> None:
-    """No name in a path is a step through folders or holds what Azure's naming rules keep out of all names."""
+    """Raise the 400 for names that would change the folder, or that Azure's naming rules forbid for all resources."""
     for name in params.values():
         if name in (".", "..") or len(name) > MAX_NAME_CHARACTERS or re.search(r"[\x00-\x1f\x7f<>%&\\?]", name):
             raise errors.invalid_resource_name(name)
@@ -182,7 +184,9 @@ async def _read_body(request: Request) -> Document:
         return {}
     try:
         body: Any = json.loads(content)
-        json.dumps(body, ensure_ascii=False, allow_nan=False).encode()  # what Python reads and no client could
+        json.dumps(
+            body, ensure_ascii=False, allow_nan=False
+        ).encode()  # Python reads values that are not JSON, such as NaN
     except (ValueError, RecursionError) as exc:
         raise errors.invalid_content(str(exc)) from exc
     if not isinstance(body, dict):
@@ -191,7 +195,7 @@ async def _read_body(request: Request) -> Document:
 
 
 def paginate(call: Call, items: list[Document], default_size: int = 50) -> Response:
-    """One page of a list. `$top` is the size of a page; `nextLink` leads to the rest, even for `$top=1`."""
+    """Return one page of a list. `$top` is its size. `nextLink` is the URL of the next page, even for `$top=1`."""
     try:
         start, size = int(call.query("$skipToken") or 0), int(call.query("$top") or default_size)
     except ValueError as exc:
@@ -204,7 +208,7 @@ def paginate(call: Call, items: list[Document], default_size: int = 50) -> Respo
 
 
 def accepted_response(call: Call, operation: Operation, body: Document | None, status: int, location: str) -> Response:
-    """The answer that starts a long-running operation."""
+    """Return the response that starts a long-running operation."""
     emulator = call.emulator
     headers = {
         "Azure-AsyncOperation": operation_url(emulator, operation, call, "mfeOperationsStatus"),
@@ -216,13 +220,16 @@ def accepted_response(call: Call, operation: Operation, body: Document | None, s
 
 
 def operation_url(emulator: Emulator, operation: Operation, call: Call, kind: str) -> str:
-    """Where an operation is polled: its status (`mfeOperationsStatus`) or its result (`mfeOperationResults`)."""
+    """Return the URL to poll an operation: its status (`mfeOperationsStatus`) or result (`mfeOperationResults`)."""
     subscription = emulator.seed.subscription_id
     path = f"/subscriptions/{subscription}/providers/{PROVIDER}/locations/{operation.region}/{kind}/{operation.id}"
     return f"{emulator.url}{path}?api-version={call.query('api-version')}"
 
 
 def poll_headers(emulator: Emulator) -> dict[str, str]:
-    """When to ask again. In milliseconds, which azure-core reads; `Retry-After` can say no less than a second."""
+    """Return the header that tells clients when to poll again, if the profile has one.
+
+    It is in milliseconds, which azure-core supports. `Retry-After` cannot be shorter than a second.
+    """
     milliseconds = emulator.profile.poll_after_ms
     return {} if milliseconds is None else {"retry-after-ms": str(milliseconds)}

@@ -1,4 +1,4 @@
-"""The models of the seed: registered and uploaded as if a client had done it."""
+"""Models of the seed: uploaded and registered as a client would do it."""
 
 import shutil
 from pathlib import Path
@@ -13,7 +13,7 @@ from rollway.emulator.state import Emulator
 
 
 def create_seeded_models(emulator: Emulator) -> None:
-    """The models of the seed exist in the first workspace; those that are there already stay as they are."""
+    """Create the models of the seed in the first workspace. Existing versions stay unchanged."""
     seed, first = emulator.seed, emulator.seed.workspaces[0]
     id_ = WORKSPACE_PATH.format(subscription=seed.subscription_id, group=first.resource_group, workspace=first.name)
     workspace = emulator.store.get(id_)

@@ -1,4 +1,4 @@
-"""The rules for endpoints and online deployments: each gives the problems by field, as Azure's validation does."""
+"""Validation of endpoints and online deployments. Each check returns its problems by field, as Azure lists them."""
 
 import re
 from collections.abc import Mapping
@@ -20,9 +20,13 @@ TYPE_NAMES: dict[type, str] = {dict: "an object", str: "a string", bool: "a bool
 Problems = dict[str, list[str]]
 
 
-def check_field_types(body: Document, shapes: Mapping[str, type]) -> None:
-    """Raise ARM's error unless each of the dotted fields, where given, is of its type."""
-    for path, wanted in shapes.items():
+def check_field_types(body: Document, types: Mapping[str, type]) -> None:
+    """Raise ARM's error if a field has the wrong type.
+
+    Args:
+        types: Expected types by dotted path. Missing fields and nulls are accepted.
+    """
+    for path, wanted in types.items():
         value: Any = body
         for part in path.split("."):
             value = value.get(part) if isinstance(value, dict) else None
@@ -35,7 +39,7 @@ def check_field_types(body: Document, shapes: Mapping[str, type]) -> None:
 
 
 def raise_problems(*found: Problems) -> None:
-    """Raise one Azure error with all problems, if there are any."""
+    """Raise one Azure error that lists all problems, if there are any."""
     problems: Problems = {}
     for one in found:
         for name, texts in one.items():
@@ -44,16 +48,19 @@ def raise_problems(*found: Problems) -> None:
         raise errors.invalid_request(problems)
 
 
-def check_name(name: str, what: str) -> Problems:
-    """Names of endpoints and online deployments, concept-endpoints-online and reference-yaml-endpoint-online."""
+def check_name(name: str, kind: str) -> Problems:
+    """Check the name of an endpoint or online deployment.
+
+    Rules: concept-endpoints-online and reference-yaml-endpoint-online.
+    """
     if NAME.fullmatch(name):
         return {}
     text = "must be 3 to 32 characters: letters, digits and '-', starting with a letter, ending with a letter or digit."
-    return {"Name": [f"{what} name '{name}' {text}"]}
+    return {"Name": [f"{kind} name '{name}' {text}"]}
 
 
 def check_endpoint(properties: Document) -> Problems:
-    """Settings of an endpoint, traffic aside."""
+    """Check the settings of an endpoint, without its traffic."""
     problems: Problems = {}
     if str(properties.get("authMode")).lower() not in [mode.lower() for mode in AUTH_MODES]:
         problems["AuthMode"] = [f"must be one of {', '.join(AUTH_MODES)}."]
@@ -64,9 +71,13 @@ def check_endpoint(properties: Document) -> Problems:
 
 
 def check_traffic(traffic: Any, mirror: Any, usable: Mapping[str, bool]) -> Problems:
-    """Weights: whole percents of existing online deployments that sum to 0 or 100; mirror: one, at most 50 %.
+    """Check weights and mirror weights of an endpoint.
 
-    `usable` has every online deployment of the endpoint in lower case, and whether it can serve.
+    Weights are whole percents of existing online deployments and sum to 0 or 100. Only one online deployment without
+    live traffic can have a mirror weight, of at most 50 %.
+
+    Args:
+        usable: All online deployments of the endpoint, in lower case, with True for those that can serve.
     """
     problems: Problems = {}
     for field, weights in (("Traffic", traffic), ("MirrorTraffic", mirror)):
@@ -101,7 +112,7 @@ def _is_weight(value: Any) -> bool:
 
 
 def check_deployment(properties: Document, sku: Document) -> Problems:
-    """Settings of an online deployment that need nothing else to be judged."""
+    """Check the settings of an online deployment that do not depend on other resources."""
     problems: Problems = {}
     is_kubernetes = properties.get("endpointComputeType") == "Kubernetes"
     if not properties.get("instanceType") and not is_kubernetes:
@@ -128,7 +139,7 @@ def check_deployment(properties: Document, sku: Document) -> Problems:
 
 
 def check_capacity(sku: Document) -> Problems:
-    """How many instances an online deployment has."""
+    """Check the number of instances of an online deployment."""
     capacity = sku.get("capacity")
     if isinstance(capacity, int) and not isinstance(capacity, bool) and 1 <= capacity <= MAX_INSTANCES:
         return {}
@@ -149,7 +160,7 @@ def _check_probes(properties: Document) -> Problems:
 
 
 def check_unchanged(before: Document, after: Document) -> Problems:
-    """What an update of an online deployment cannot change."""
+    """Check that an update changes no property that must stay the same."""
     problems: Problems = {}
     for name in ("instanceType", "egressPublicNetworkAccess"):
         if after.get(name) is not None and str(after[name]).lower() != str(before.get(name)).lower():

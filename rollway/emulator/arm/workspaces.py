@@ -30,7 +30,7 @@ MAX_SAS_HOURS = 24
 
 
 def create_seeded_workspaces(emulator: Emulator) -> None:
-    """The workspaces of the seed and the registry exist; those that are there already stay as they are."""
+    """Create the workspaces of the seed and the curated environments. Existing ones stay unchanged."""
     create_curated_environments(emulator)
     seed = emulator.seed
     for wanted in seed.workspaces:
@@ -69,7 +69,7 @@ def create_seeded_workspaces(emulator: Emulator) -> None:
 
 
 def default_container(workspace: Resource) -> str:
-    """The blob container of a workspace's default datastore."""
+    """Return the blob container of a workspace's default datastore."""
     return f"azureml-blobstore-{workspace.properties['workspaceId']}"
 
 
@@ -136,13 +136,13 @@ def list_datastore_secrets(call: Call) -> Response:
 
 
 def get_operation_status(call: Call) -> Response:
-    operation = _operation(call)
+    operation = _require_operation(call)
     return JSONResponse(operation.status(), headers=poll_headers(call.emulator) if operation.is_running else {})
 
 
 def get_operation_result(call: Call) -> Response:
-    """202 while it runs; then what it was about (PATCH), or nothing (DELETE, POST)."""
-    operation = _operation(call)
+    """Return 202 while the operation runs; then the resource (PATCH) or no content (DELETE, POST)."""
+    operation = _require_operation(call)
     if operation.is_running:
         return Response(status_code=202, headers=poll_headers(call.emulator))
     if operation.method == "PATCH" and (found := call.emulator.store.get(operation.resource)) is not None:
@@ -151,7 +151,8 @@ def get_operation_result(call: Call) -> Response:
     return Response(status_code=204)
 
 
-def _operation(call: Call) -> Operation:
+def _require_operation(call: Call) -> Operation:
+    """Return the operation in the path. Raises the 404."""
     operation = call.emulator.operations.get(call.params["operation"])
     if operation is None:
         raise errors.not_found("Operation", call.params["operation"])

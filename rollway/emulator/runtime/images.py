@@ -95,7 +95,7 @@ async def _find_interpreter(version: str | None, tee: Callable[[str], None]) -> 
     found: list[str] = []
     if await _run_uv(["python", "find", "--quiet", "--no-python-downloads", f"{version}"], found.append) == 0 and found:
         return found[-1]
-    tee(f"warning: Python {version} is not installed, so the emulator's own Python {_OWN_VERSION} is used")
+    tee(f"warning: Python {version} is not on this machine, so the emulator's own Python {_OWN_VERSION} is used")
     return _OWN_PYTHON
 
 
