@@ -1,4 +1,4 @@
-"""What the scoring gateway costs: scoring through it against scoring the inference server directly.
+"""Cost of the scoring gateway, compared with scoring the inference server directly.
 
     python -m benchmarks.gateway
 

@@ -1,4 +1,4 @@
-"""What a person sees in the Prefect UI after the shipped example has been rolled out."""
+"""The Prefect UI after a rollout of the shipped example."""
 
 import contextlib
 import os

@@ -30,7 +30,7 @@ def session_of(client: MLClient) -> Session:
 
 
 def usages(client: MLClient, region: str = REGION) -> dict[tuple[str, str], tuple[int, int]]:
-    """What is used and the limit, by family and kind of cores."""
+    """Return usage and limit by family and kind of cores."""
     found: list[dict[str, Any]] = [vars(one) for one in client.compute.list_usage(location=region)]
     return {
         (one["name"]["value"], one["type"].split("/")[2]): (one["currentValue"], one["limit"])

@@ -73,7 +73,7 @@ def dossier_of(error: RollwayError, step: str) -> Dossier:
 
 
 def refused(call: Callable[[], Any]) -> RollwayError:
-    """What the adapter makes of a call that Azure refuses."""
+    """Return the error that the adapter raises for a refused call."""
     with pytest.raises(RollwayError) as caught, azure_errors("it cannot be done", where="endpoint x"):
         call()
     return caught.value

@@ -1,4 +1,4 @@
-"""What passes the gateway on the wire: headers, bodies, status codes of the model, and copies to a mirror."""
+"""The gateway on the wire: headers, bodies, status codes of the model, and copies to a mirror."""
 
 import json
 import uuid
@@ -127,7 +127,7 @@ def test_the_swagger_document_needs_the_key(client: MLClient, served: Served, ve
 
 
 def copies(client: MLClient, served: Served) -> int:
-    """How many requests `shadow` has had; its one worker has answered all that came before this one."""
+    """Return the number of requests to `shadow`; its one worker has answered all earlier ones."""
     assert ask(served, azureml_model_deployment="shadow").status_code == 200
     logs = client.online_deployments.get_logs("shadow", served.name, 10_000)
     return str(logs).count("POST /score 200")

@@ -207,7 +207,7 @@ def with_values(body: Any, changes: list[tuple[str, Any]]) -> Any:
 
 
 class Calls(RuleBasedStateMachine):
-    """What clients do, in any order."""
+    """Actions of clients, in any order."""
 
     world: ClassVar[World]
 

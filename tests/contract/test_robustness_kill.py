@@ -71,7 +71,7 @@ def test_no_acknowledged_write_is_lost_in_a_kill(tmp_path: Path, seed: int) -> N
 
 
 def is_within(sent: Any, found: Any) -> bool:
-    """Whether what was sent is there, beside what the emulator has added; or what a later, unanswered write sent."""
+    """Return True if the resource has the values of this write, or of a later, unanswered one."""
     if isinstance(sent, dict):
         return all(key in found and is_within(value, found[key]) for key, value in sent.items())
     return str(sent) == str(found) or (str(sent).isdigit() and int(found) > int(sent))

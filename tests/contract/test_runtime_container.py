@@ -86,7 +86,7 @@ async def score(container: Container, body: object) -> httpx.Response:
 
 
 def group_is_alive(process_id: int) -> bool:
-    """Whether a process of the group runs; one that has ended and waits for init to collect it does not."""
+    """Return True if a process of the group is running; zombies do not count."""
     command = ["ps", "-eo", "pgid=,stat="]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     return any(group == str(process_id) and not state.startswith("Z") for group, state in map(str.split, lines))

@@ -1,4 +1,4 @@
-"""What becomes of containers that hang, crash, or never get ready."""
+"""Containers that hang, crash, or never become ready."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What an Azure ML environment version installs in the emulator."""
+"""Installation of an Azure ML environment version in the emulator."""
 
 from pathlib import Path
 

@@ -53,7 +53,7 @@ class WalkThrough:
         return Counter(one.headers["azureml-model-deployment"] for one in answers)
 
     def scored(self, deployment: str) -> int:
-        """How many requests an online deployment's own log shows."""
+        """Return the number of requests in the log of an online deployment."""
         log = self.client.online_deployments.get_logs(deployment, self.name, lines=5000)
         return sum("POST /score" in line for line in log.splitlines())
 

@@ -25,7 +25,7 @@ SECRET = "a secret of some length"
 
 
 def start(folder: Path, *arguments: str, secret: str = "") -> subprocess.CompletedProcess[str]:
-    """What a start answers that is refused."""
+    """Return the error of a start that is refused."""
     command = [sys.executable, "-m", "rollway.emulator", "up", "--state", str(folder), *arguments]
     variables = {**own_environment(), "ROLLWAY_EMULATOR_SECRET": secret}
     return subprocess.run(
@@ -36,10 +36,10 @@ def start(folder: Path, *arguments: str, secret: str = "") -> subprocess.Complet
 @pytest.mark.parametrize(
     ("arguments", "secret", "reason"),
     [
-        (("--host", ANYWHERE), "", "It needs --public-name"),
-        (("--host", ANYWHERE, "--public-name", "build-host"), "", "It needs ROLLWAY_EMULATOR_SECRET"),
+        (("--host", ANYWHERE), "", "Set --public-name"),
+        (("--host", ANYWHERE, "--public-name", "build-host"), "", "Set ROLLWAY_EMULATOR_SECRET"),
         (("--host", ANYWHERE, "--public-name", "build-host"), "too short", "at least 16 characters"),
-        (("--host", ANYWHERE), SECRET, "It needs --public-name"),
+        (("--host", ANYWHERE), SECRET, "Set --public-name"),
         (("--host", "everywhere"), "", "'everywhere' is not an IPv4 address"),
     ],
 )

@@ -92,7 +92,7 @@ def variables(tenant: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 
 def sign_in(tenant: EmulatorProcess, scope: str = "") -> PlainRest:
-    """What DefaultAzureCredential finds in the environment signs in to ARM."""
+    """Sign in to ARM with the credential that DefaultAzureCredential finds in the environment."""
     credential = DefaultAzureCredential(disable_instance_discovery=True, retry_total=0)
     return PlainRest(tenant, credential.get_token(scope or f"{tenant.url}/.default").token)
 

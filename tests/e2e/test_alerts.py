@@ -170,7 +170,7 @@ def prefect_file(folder: Path, rollouts: dict[str, Rollout]) -> dict[str, Any]:
 
 
 def complete_again(alerting: Alerting, rollout: str) -> None:
-    """What one more rollout that completes emits; at the end of the tests no all-clear must have come of it."""
+    """Emit the event of another completed rollout; no recovery alert may follow by the end of the tests."""
     deployment = alerting.ask("GET", f"/deployments/name/deploy-endpoint/{rollout}")
     event = {
         "event": "rollway.rollout.completed",
@@ -354,7 +354,7 @@ def test_a_run_that_no_worker_begins_is_alerted(alerting: Alerting) -> None:
 
 
 def apply(alerting: Alerting, *options: str) -> dict[str, Any]:
-    """What `rollway alerts --apply` says that it did."""
+    """Return the output of `rollway alerts --apply`."""
     late = ("--watcher-late-seconds", str(WATCHER_LATE_SECONDS))
     done = alerting.world.rollway("alerts", "--apply", "--json", *late, *options)
     assert done.returncode == 0, done.stderr

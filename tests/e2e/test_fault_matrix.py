@@ -58,14 +58,14 @@ def test_every_call_with(
 
 
 def is_chosen(number: int, call: Call, trouble: str) -> bool:
-    """Whether a cell is tried: all, or of each write half of what lasts and a fifth of the rest, of each read less."""
+    """Return True if a cell is tried: all of them, or a part, with more of the writes than of the reads."""
     lasts = TROUBLES[trouble].get("count", 1) is None
     every = 1 if IS_FULL else (2 if lasts else 5) if call.is_write else 15
     return (number + list(TROUBLES).index(trouble)) % every == 0
 
 
 def try_cell(lab: Lab, call: Call, trouble: dict[str, Any]) -> tuple[str, str]:
-    """What is wrong after a rollout that met the trouble and, if it failed, the one after; and how it ended."""
+    """Return the problem after a rollout with the fault (and the next one, if it failed), and its result."""
     before = lab.look()
     lab.change()
     lab.emulator.fail(method=call.method, path=call.path, after=call.occurrence - 1, **trouble)
@@ -84,7 +84,7 @@ def try_cell(lab: Lab, call: Call, trouble: dict[str, Any]) -> tuple[str, str]:
 
 
 def judge_failed(lab: Lab, outcome: RunResult, before: Seen, after: Seen) -> str:
-    """What is wrong after a rollout that failed, or nothing."""
+    """Return the problem after a failed rollout, or an empty text."""
     if outcome.exit_code not in (1, 2, 3, 5):
         return f"it ended with exit code {outcome.exit_code}"
     # Live traffic has passed: what failed is only to confirm that, or to delete what was replaced.
@@ -99,7 +99,7 @@ def judge_failed(lab: Lab, outcome: RunResult, before: Seen, after: Seen) -> str
 
 
 def judge_promoted(after: Seen, before: Seen) -> str:
-    """What is wrong after a rollout that succeeded, or nothing."""
+    """Return the problem after a successful rollout, or an empty text."""
     names = list(after.online_deployments)
     if after.traffic != dict.fromkeys(names, 100) or set(names) == set(before.traffic):
         return f"one new online deployment should serve: {after}"

@@ -31,7 +31,7 @@ print(json.dumps([ours, sorted({one for name in new for one in known.get(name, [
 
 
 def copied() -> list[str]:
-    """What the Dockerfile takes from the checkout."""
+    """Return the files that the Dockerfile copies from the checkout."""
     words = [line.split()[1:] for line in INSTRUCTIONS if line.startswith("COPY ") and "--from" not in line]
     return [source for line in words for source in line[:-1]]
 
@@ -56,7 +56,7 @@ def run_time_packages() -> set[str]:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the image has in its working directory."""
+    """Return the working directory of the image."""
     rules = (ROOT / ".dockerignore").read_text().splitlines()
     left_out = [rule for rule in rules if rule and rule != "*" and rule[0] not in "#!"]
 

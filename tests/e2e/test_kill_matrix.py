@@ -86,7 +86,7 @@ def test_a_first_rollout_that_is_killed_is_finished_by_the_next(
 
 
 def kill_and_finish(lab: Lab, write: Call, moment: str, expected: Seen) -> list[str]:
-    """What is wrong after a rollout that was killed there, and after the one that followed."""
+    """Return the problems after a killed rollout and after the next one."""
     kill = {"method": write.method, "path": write.path[1:], "occurrence": write.occurrence, "moment": moment}
     killed = lab.roll_out(kill=kill)
     lab.bury(killed)
@@ -104,5 +104,5 @@ def kill_and_finish(lab: Lab, write: Call, moment: str, expected: Seen) -> list[
 
 
 def shape(seen: Seen) -> tuple[list[int], list[str], set[str]]:
-    """What is the same after every rollout, whatever the online deployment is called."""
+    """Return the state without the names of online deployments, to compare rollouts."""
     return list(seen.traffic.values()), list(seen.online_deployments.values()), set(seen.tags)

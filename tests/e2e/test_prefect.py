@@ -1,4 +1,4 @@
-"""What Prefect remembers of a rollout."""
+"""Task runs, tags and artifacts of a rollout in Prefect."""
 
 from typing import Any
 

@@ -19,7 +19,7 @@ FLOW, DEPLOYMENT = "watch-models", "watch-models"
 
 @contextmanager
 def running_webhook(variables: Mapping[str, str]) -> Iterator[Callable[[Any], httpx.Response]]:
-    """What delivers to a webhook that runs as users run it; what that wrote to stderr must not hold the secret."""
+    """Run the webhook like a user, and yield a function that delivers to it; its log must not hold the secret."""
     command = [sys.executable, "-m", "rollway", "webhook", "--port", "0"]
     with subprocess.Popen(
         command,

@@ -36,7 +36,7 @@ class Operator:
     api: httpx.Client
 
     def start_run(self, state: str = "SCHEDULED", **parameters: Any) -> httpx.Response:
-        """What the button of the form does; a worker takes what is scheduled."""
+        """Create a run like the button of the form; a worker starts it."""
         deployment = self.api.get("/deployments/name/deploy-endpoint/diabetes").raise_for_status().json()
         return self.api.post(
             f"/deployments/{deployment['id']}/create_flow_run",

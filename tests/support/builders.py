@@ -93,7 +93,7 @@ def good_folder(root: Path) -> RolloutFolder:
 
 
 def online_deployment_spec(**changes: Any) -> OnlineDeploymentSpec:
-    """What a deployment.yml says."""
+    """Return the values of a deployment.yml."""
     values: dict[str, Any] = {
         "name": "main",
         "model": AssetSpec(reference="diabetes@latest"),
@@ -106,7 +106,7 @@ def online_deployment_spec(**changes: Any) -> OnlineDeploymentSpec:
 
 
 def rollout_spec(endpoint: Mapping[str, Any] | None = None, **online_deployment: Any) -> RolloutSpec:
-    """What a whole folder says."""
+    """Return the values of a whole folder."""
     return RolloutSpec(
         folder="deployments/diabetes",
         endpoint=EndpointSpec(**{"name": "diabetes", **(endpoint or {})}),
@@ -140,7 +140,7 @@ def planned(spec: RolloutSpec, endpoint: EndpointState | None = None, **options:
 def after(
     made: Plan, spec: RolloutSpec, before: EndpointState, *, actions: int | None = None, run: str = "run/1"
 ) -> EndpointState:
-    """What Azure looks like when the first `actions` of a plan have been carried out; all of them: also confirmed.
+    """Return the endpoint after the first `actions` of a plan; after all of them it is also confirmed.
 
     Refuses what Azure would refuse, and what would hurt: deleting what serves, traffic to what is not ready.
     """

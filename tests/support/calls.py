@@ -38,7 +38,7 @@ class Call:
 
     @property
     def is_write(self) -> bool:
-        """Whether it changes what Azure has."""
+        """True if the call writes to Azure."""
         return self.method not in ("GET", "HEAD") and not self.path.rstrip("$").endswith(READING_POSTS)
 
     def __str__(self) -> str:

@@ -46,7 +46,7 @@ class FakeAzure:
 
     @property
     def session(self) -> Session:
-        """What the control plane takes."""
+        """The session whose client talks to this fake."""
         ml = SimpleNamespace(
             online_endpoints=SimpleNamespace(
                 get=self._get_endpoint, begin_create_or_update=self._put_endpoint, begin_delete=self._delete_endpoint
@@ -107,7 +107,7 @@ class FakeAzure:
         self._running = (reads, change)
 
     def set_traffic(self, **traffic: int) -> None:
-        """What somebody else does."""
+        """Change the traffic as somebody else would."""
         assert self.endpoint is not None
         self.endpoint.traffic = traffic
 

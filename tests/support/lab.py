@@ -34,7 +34,7 @@ LEASE, PROVEN, WRITTEN = "rollway:lease", "rollway:proven-traffic", "rollway:tra
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a rollout ended: its exit code (-9 when it was killed), the error it ended with, all it wrote."""
+    """Result of a rollout: exit code (-9 if it was killed), error, and output."""
 
     exit_code: int
     error: str
@@ -48,7 +48,7 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Seen:
-    """What Azure has: weights that are not 0, the state of each online deployment by name, the endpoint's tags."""
+    """An endpoint in Azure: non-zero weights, states of its online deployments by name, and tags."""
 
     traffic: dict[str, int]
     online_deployments: dict[str, str]
@@ -61,12 +61,12 @@ class Seen:
 
     @property
     def is_proven(self) -> bool:
-        """Whether its traffic counts as proven."""
+        """True if its traffic counts as proven."""
         return self.tags.get(PROVEN) == self.tags.get(WRITTEN)
 
     @property
     def is_free(self) -> bool:
-        """Whether nobody holds the endpoint, and its traffic counts as proven."""
+        """True if nobody holds the endpoint and its traffic counts as proven."""
         return self.holder == "free" and self.is_proven
 
 
@@ -159,7 +159,7 @@ class Lab:
         return json.loads(self.server.stdout.readline())
 
     def look(self) -> Seen:
-        """What Azure has of the endpoint now; nothing when there is none."""
+        """Return the endpoint as Azure has it now, empty if there is none."""
         answer = self.rest.workspace(f"onlineEndpoints/{self.rollout.name}")
         if answer.status_code == 404:
             return Seen({}, {}, {})
@@ -172,7 +172,7 @@ class Lab:
         )
 
     def requests_of(self, act: Callable[[], object]) -> list[dict[str, Any]]:
-        """What the emulator is asked while something happens."""
+        """Record the requests to the emulator during a call."""
         before = self.rest.last_request()
         act()
         requests: list[dict[str, Any]] = self.emulator.get(f"requests?after={before}")
@@ -186,13 +186,13 @@ class Lab:
             file.write(f"{line}\n")
 
     def dossier(self, outcome: RunResult) -> str | None:
-        """What the run says in its artifact about why it failed."""
+        """Return the dossier in the run's artifacts."""
         of_run = {"flow_runs": {"id": {"any_": [outcome.flow_run]}}}
         found = self.prefect.post("/artifacts/filter", json=of_run).raise_for_status().json()
         return next((one["data"] for one in found if (one["key"] or "").startswith("failure-")), None)
 
     def bury(self, killed: RunResult) -> None:
-        """What a worker tells Prefect of a run whose process has died, and what an operator does who does not wait."""
+        """Report the death of a run to Prefect like a worker, and free its slot like an impatient operator."""
         crashed = {"state": {"type": "CRASHED", "name": "Crashed"}, "force": True}
         self.prefect.post(f"/flow_runs/{killed.flow_run}/set_state", json=crashed).raise_for_status()
         name = f"endpoint:{self.rollout.name}"

@@ -22,7 +22,7 @@ WORKER = Path(__file__).parent / "clients" / "worker.py"
 
 
 class ClientError(Exception):
-    """What the other client raised: its class, HTTP status, Azure's code, and the whole text."""
+    """An exception of the other client: class, HTTP status, Azure's code, and text."""
 
     def __init__(self, kind: str, status: int | None, code: str | None, text: str) -> None:
         super().__init__(f"{kind}: {text}")

@@ -22,7 +22,7 @@ class Delivery:
 
 @dataclass
 class Receiver:
-    """What has arrived so far, oldest first."""
+    """Deliveries so far, oldest first."""
 
     url: str = ""
     deliveries: list[Delivery] = field(default_factory=list)

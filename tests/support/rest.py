@@ -64,7 +64,7 @@ class Rest:
             time.sleep(0.1)
 
     def set_traffic(self, endpoint: str, traffic: dict[str, int]) -> None:
-        """What somebody else does in the portal: the whole endpoint again, with other traffic."""
+        """Put the whole endpoint with other traffic, as somebody would in the portal."""
         today = self.workspace(f"onlineEndpoints/{endpoint}").raise_for_status().json()
         body = {name: today[name] for name in ("location", "identity", "kind", "tags")}
         body["properties"] = {"authMode": today["properties"]["authMode"], "traffic": traffic}
@@ -82,7 +82,7 @@ class Rest:
         return tags
 
     def is_ready(self, endpoint: str, online_deployment: str) -> bool:
-        """Whether an online deployment has been provisioned."""
+        """Return True if an online deployment has been provisioned."""
         answer = self.workspace(f"onlineEndpoints/{endpoint}/deployments/{online_deployment}")
         return bool(answer.status_code == 200 and answer.json()["properties"]["provisioningState"] == "Succeeded")
 

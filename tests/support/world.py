@@ -73,7 +73,7 @@ class Rollout:
 
 @dataclass
 class World:
-    """What a test needs: the stack's variables, a witness, and a way to run commands."""
+    """The stack's variables, a plain REST client, and a way to run commands."""
 
     stack: Stack
     variables: dict[str, str]
@@ -105,7 +105,7 @@ class World:
         )
 
     def wait_for(self, read: Callable[[], T | None], what: str) -> T:
-        """What `read` gives once it gives something true."""
+        """Wait until `read` returns a true value; return it."""
         deadline = time.monotonic() + WAIT_TIMEOUT_SECONDS
         while not (found := read()):
             assert time.monotonic() < deadline, f"there is still no {what}"

@@ -26,7 +26,7 @@ from tests.support.builders import RolloutFolder, a_plan
 
 
 def code_of(*arguments: str) -> int:
-    """How the process would end."""
+    """Return the exit code of the process."""
     try:
         main(list(arguments))
     except SystemExit as ended:

@@ -1,4 +1,4 @@
-"""What people read when something is wrong, and how the process ends."""
+"""Texts and exit codes of errors."""
 
 import inspect
 import pickle

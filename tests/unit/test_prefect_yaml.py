@@ -75,7 +75,7 @@ def problems_of_prefect_yaml(document: dict[str, Any]) -> list[str]:
 
 
 def problems_of_job_variables(variables: dict[str, Any], kind: str) -> list[str]:
-    """What the base job template that Prefect ships for a kind of work pool has against the variables."""
+    """Return the objections of Prefect's base job template for a kind of work pool to the variables."""
     packages = json.loads(
         files("prefect.server.api").joinpath("collections_data/views/aggregate-worker-metadata.json").read_text("utf-8")
     )

@@ -1,4 +1,4 @@
-"""What Azure never changes of an endpoint is read alike from a file and from Azure."""
+"""Kind and identities are read alike from a file and from Azure."""
 
 from typing import Any
 

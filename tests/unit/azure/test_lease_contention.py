@@ -23,7 +23,7 @@ Call = Coroutine[Any, Any, Any]
 
 
 class Turn:
-    """What a rollout awaits to let the other go first; `before` names the call that comes next."""
+    """An awaitable that lets the other rollout go first; `before` names the next call."""
 
     def __init__(self, before: str) -> None:
         self.before = before

@@ -1,4 +1,4 @@
-"""What Azure says of sizes and quotas, in the shapes of its API's own examples."""
+"""Sizes and quotas in the shapes of the API's examples."""
 
 from types import SimpleNamespace
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""What Event Grid sends, in both schemas and both spellings, and what is not it."""
+"""Messages of Event Grid in both schemas and both spellings, and bodies that are none."""
 
 import json
 from typing import Any

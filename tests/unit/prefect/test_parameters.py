@@ -1,4 +1,4 @@
-"""What the forms offer and what Python takes."""
+"""Values that the forms offer and that Python accepts."""
 
 from pathlib import Path
 

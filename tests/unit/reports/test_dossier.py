@@ -1,4 +1,4 @@
-"""What a failed rollout leaves behind for the person who looks at it."""
+"""The dossier of a failed rollout."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

@@ -90,7 +90,7 @@ def online_deployments(draw: st.DrawFn, name: str, wanted: Plan) -> OnlineDeploy
 
 @st.composite
 def situations(draw: st.DrawFn) -> tuple[RolloutSpec, EndpointState, dict[str, Any]]:
-    """What is wanted, what there is, and how the rollout was started."""
+    """The folder, the endpoint, and the options of the rollout."""
     spec = draw(specs())
     absent = st.just(EndpointState(name="diabetes", exists=False))
     options = {"weight": draw(st.sampled_from([100, 100, 10, 1])), "force": draw(st.sampled_from(["", "", "token"]))}

@@ -1,4 +1,4 @@
-"""What stands in the way of a rollout is found before it begins, everything at once."""
+"""The preflight finds everything that would stop a rollout, at once."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a rollback goes back to, and what its plan does."""
+"""The target of a rollback, and its plan."""
 
 from typing import Any
 

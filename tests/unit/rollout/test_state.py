@@ -1,4 +1,4 @@
-"""What an endpoint's tags say about its traffic: whether it is proven, and where to return to."""
+"""Proven traffic, derived from the record of an endpoint."""
 
 import pytest
 from hypothesis import given

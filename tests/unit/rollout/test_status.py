@@ -1,4 +1,4 @@
-"""What is said of an endpoint, from what Azure says of it."""
+"""The status of an endpoint, from Azure's answers."""
 
 from typing import Any
 

@@ -86,7 +86,7 @@ class Aborting:
 
     @property
     def lines(self) -> list[str]:
-        """What it logged."""
+        """The lines that it logged."""
         return [record.getMessage() for record in self._caplog.records if record.name == "abort"]
 
     def __call__(self, error: BaseException, is_promoted: bool = False) -> azure_abort.AbortResult:

@@ -43,7 +43,7 @@ To mitigate this issue, please refer to the troubleshooting guidelines here at h
 
 
 class Answer:
-    """What azure.core reads of an HTTP answer."""
+    """Return an HTTP answer as azure.core reads it."""
 
     def __init__(self, status: int, body: object, headers: Mapping[str, str]) -> None:
         self.status_code, self.reason, self.headers = status, "reason", dict(headers)
