@@ -3,7 +3,7 @@ SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix check format up down lock schema screenshot clean
+.PHONY: help demo test matrix check lint imports types unit format up down lock schema screenshot clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -28,11 +28,20 @@ matrix: .venv/ready ## every call of a rollout with every fault, every write wit
 	ROLLWAY_MATRIX=full $(BIN)/pytest -n 2 tests/e2e/test_fault_matrix.py tests/e2e/test_kill_matrix.py
 
 check: .venv/ready ## format, lint, types, import rules, unit tests
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 tests/unit
+	@$(MAKE) --no-print-directory -j 3 $(if $(filter output-sync,$(.FEATURES)),--output-sync=line) lint imports types unit
+
+lint: .venv/ready
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+imports: .venv/ready
+	@$(BIN)/lint-imports
+
+types: .venv/ready
+	@$(BIN)/mypy
+
+unit: .venv/ready
+	@$(BIN)/pytest -n 2 tests/unit
 
 format: .venv/ready ## format, and fix what can be fixed automatically
 	$(BIN)/ruff format .
