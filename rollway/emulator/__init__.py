@@ -1,1 +1,1 @@
-"""The local Azure ML: its control plane, its data plane, and the runtime that really serves models."""
+"""The local Azure ML: control plane, data plane, and containers that run real models."""

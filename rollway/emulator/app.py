@@ -1,4 +1,4 @@
-"""The emulator as one web application."""
+"""The emulator's web application."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -47,7 +47,7 @@ ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def build_app(emulator: Emulator) -> ASGIApp:
-    """The ASGI application; its lifespan starts and stops the containers."""
+    """Return the ASGI application. Its lifespan starts and stops the containers."""
     arm = ResourceManager(emulator, ARM_ROUTES)
 
     @asynccontextmanager
@@ -56,8 +56,8 @@ def build_app(emulator: Emulator) -> ASGIApp:
         create_seeded_models(emulator)
         resume_operations(emulator)
         watchers = [
-            asyncio.create_task(watch, name=f"watch {what}")
-            for what, watch in (
+            asyncio.create_task(watch, name=f"watch {name}")
+            for name, watch in (
                 ("containers", emulator.fleet.watch()),
                 ("usage", watch_usage(emulator)),
                 ("autoscale", Autoscaler(emulator, arm).watch()),
@@ -73,7 +73,7 @@ def build_app(emulator: Emulator) -> ASGIApp:
             await asyncio.gather(*watchers, return_exceptions=True)
             await emulator.stop_work()
 
-    async def serve_anything_else(request: Request) -> Response:
+    async def serve_other(request: Request) -> Response:
         if request.url.path.removeprefix(DATA_PLANE).lower().startswith("/subscriptions/"):
             return await arm.serve(request)
         raise errors.not_emulated(request.method, request.url.path)
@@ -89,28 +89,28 @@ def build_app(emulator: Emulator) -> ASGIApp:
             Route("/msi/token", get_app_service_token),
             Route("/{tenant}/oauth2/v2.0/token", post_token, methods=["POST"]),
             Route(f"{blobs.ROOT}/{{path:path}}", serve_blob, methods=ALL_METHODS),
-            Route("/{path:path}", serve_anything_else, methods=ALL_METHODS),
+            Route("/{path:path}", serve_other, methods=ALL_METHODS),
         ],
-        exception_handlers={errors.EmulatedError: answer_error, Exception: answer_bug},
+        exception_handlers={errors.EmulatedError: handle_error, Exception: handle_bug},
         lifespan=lifespan,
     )
     app.state.emulator = emulator
     return RequestRecorder(Gateway(emulator, app), emulator)
 
 
-async def answer_error(_: Request, error: Exception) -> Response:
-    """The answer of an error that Azure has too."""
-    assert isinstance(error, errors.EmulatedError)  # noqa: S101 - registered for these only
+async def handle_error(_: Request, error: Exception) -> Response:
+    """Return the response of an error that the emulator raises on purpose."""
+    assert isinstance(error, errors.EmulatedError)  # noqa: S101 - registered for this type only
     return error.response()
 
 
-async def answer_bug(_: Request, __: Exception) -> Response:
-    """The answer of a bug; Starlette hands the traceback on to the log."""
+async def handle_bug(_: Request, __: Exception) -> Response:
+    """Return Azure's InternalServerError for a bug. Starlette logs the traceback."""
     return errors.internal_error().response()
 
 
 async def get_cloud_metadata(request: Request) -> Response:
-    """GET `/metadata/endpoints`: the cloud that the emulator is. azure-ai-ml asks for it without a token, and often."""
+    """GET `/metadata/endpoints`: the emulator's cloud metadata. azure-ai-ml requests it often, without a token."""
     emulator: Emulator = request.app.state.emulator
     cloud = {
         "name": CLOUD,

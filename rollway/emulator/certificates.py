@@ -1,4 +1,4 @@
-"""The emulator's own certificate authority, and the bundles that make clients trust it."""
+"""The emulator's own certificate authority, and the bundle that makes clients trust it."""
 
 import ssl
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ RENEW_BEFORE = timedelta(days=30)
 
 @dataclass(frozen=True)
 class Certificates:
-    """Files of the TLS server: its key with chain, the CA alone, and the CA together with the machine's roots."""
+    """Certificate files: the server's key with its chain, the CA, and the CA together with the machine's roots."""
 
     server: Path
     authority: Path
@@ -26,14 +26,17 @@ class Certificates:
 
 
 def provide_certificates(store: Store, folder: Path, roots: Path | None, public_name: str | None) -> Certificates:
-    """The certificate files for `localhost`, signed by the CA kept in the store (a new one when it is about to expire).
+    """Write the certificate files for `localhost` and return their paths.
 
-    They are valid for `public_name` too. `roots` are the certificates in force on this machine; certifi's when None or
-    not there.
+    The CA is stored, and replaced when it is about to expire.
+
+    Args:
+        roots: File with the root certificates of this machine. certifi's if None or missing.
+        public_name: Another name for which the certificate is valid.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     files = Certificates(folder / "server.pem", folder / "ca.pem", folder / "bundle.pem")
-    authority = _authority(store)
+    authority = _load_or_create_authority(store)
     names = ["localhost", "127.0.0.1", "::1", *([public_name] if public_name else [])]
     leaf = authority.issue_cert(*names, not_after=datetime.now(UTC) + VALID)
     files.server.touch(mode=0o600)
@@ -45,7 +48,7 @@ def provide_certificates(store: Store, folder: Path, roots: Path | None, public_
     return files
 
 
-def _authority(store: Store) -> trustme.CA:
+def _load_or_create_authority(store: Store) -> trustme.CA:
     certificate, key = store.setting("ca certificate"), store.setting("ca key")
     if certificate and key:
         expires = x509.load_pem_x509_certificate(certificate.encode()).not_valid_after_utc
@@ -59,7 +62,7 @@ def _authority(store: Store) -> trustme.CA:
 
 
 def server_context(files: Certificates) -> ssl.SSLContext:
-    """The TLS settings of the server."""
+    """Return the TLS settings of the server."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files.server)
     return context

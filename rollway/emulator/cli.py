@@ -1,4 +1,4 @@
-"""The emulator's command line: `up` runs it, `env` points a shell at it."""
+"""The emulator's command line: `up` runs it, `env` prints the variables for its clients."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from rollway.emulator.core.clock import Profile
 from rollway.emulator.core.seed import SeedError
 from rollway.emulator.server import LOOPBACK, NotRunning, NotSafe, StateInUse, read_client_environment, run
 
-app = App(name="emulator", help="A local Azure ML, for the same clients and the same flow as the cloud's.")
+app = App(name="emulator", help="A local Azure ML, for the same clients and the same flow.")
 
 STATE = Path(".rollway/emulator")
 
@@ -30,24 +30,24 @@ def up(
     host: str = LOOPBACK,
     public_name: str | None = None,
 ) -> None:
-    """Run the emulator in the foreground; prints its URL when it is ready, and stops on SIGTERM or Ctrl-C.
+    """Run the emulator in the foreground. It prints its URL when it is ready, and stops on SIGTERM or Ctrl-C.
 
     Parameters
     ----------
     port
-        The port on loopback; 0 takes the one of the last run when it is free, else any.
+        The port to listen on. 0 uses the port of the last run if it is free, else any free port.
     state
-        The folder of everything it remembers. It is made when missing.
+        The folder for its state. It is created if missing.
     profile
-        How long operations take: "instant", "azure", or "azure:<scale>".
+        The minimum duration of operations: "instant", "azure", or "azure:<scale>".
     seed
-        A YAML file with the tenant, principals, workspaces and taken endpoint names to start with.
+        A YAML file with the tenant, principals, workspaces, models and limits to start with.
     images
-        A YAML file that maps further container images to Python packages.
+        A YAML file that maps more container images to Python packages.
     host
-        The IPv4 address to listen on. Off loopback it needs a public name, and a secret in ROLLWAY_EMULATOR_SECRET.
+        The IPv4 address to listen on. Other than loopback needs --public-name, and a secret in ROLLWAY_EMULATOR_SECRET.
     public_name
-        The name under which other machines reach it.
+        The host name that other machines use.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
@@ -65,7 +65,7 @@ def up(
     except (ValueError, SeedError, NotSafe) as exc:
         _fail(str(exc), 2)
     except StateInUse as exc:
-        _fail(f"{exc}. Stop it first, or give this one a folder of its own with --state.", 2)
+        _fail(f"{exc}. Stop it first, or choose another folder with --state.", 2)
     except OSError as exc:
         _fail(f"the emulator cannot start: {exc}", 1)
 
@@ -76,14 +76,14 @@ def env(
     state: Path = STATE,
     format: Annotated[Literal["shell", "json"], Parameter(name="--format")] = "shell",
 ) -> None:
-    """Print the variables that point any Azure client at the running emulator: eval "$(rollway emulator env)".
+    """Print the environment variables for Azure clients of the running emulator: eval "$(rollway emulator env)".
 
     Parameters
     ----------
     state
-        The folder that the emulator runs on.
+        The emulator's state folder.
     format
-        "shell" for export lines, "json" for one document.
+        "shell" for export lines, "json" for one JSON document.
     """
     try:
         values = read_client_environment(state)

@@ -1,4 +1,4 @@
-"""Runs one emulator on a state directory: lock, port, TLS, signals; and tells other processes how to reach it."""
+"""Server process of one emulator on a state directory: lock, port, TLS, signals, and variables for its clients."""
 
 import asyncio
 import fcntl
@@ -29,10 +29,10 @@ LOOPBACK = "127.0.0.1"
 SECRET_VARIABLE, MIN_SECRET_CHARACTERS = "ROLLWAY_EMULATOR_SECRET", 16
 DATABASE, LOCK = "emulator.sqlite", "emulator.lock"
 CONNECTION = "connection"
-# Clients poll every few seconds and would find their connection closed just then.
+# Longer than the polling intervals of clients. Otherwise the server would close connections as they send a request.
 KEEP_ALIVE_SECONDS = 75
 GRACE_SECONDS = 10
-# Of a shell that points at an emulator: nothing that the emulator starts may talk to it by accident.
+# Variables that point a shell at an emulator. They are removed, so that no process of this emulator uses them.
 CLIENT_PREFIXES = ("AZURE_", "AZUREML_CURRENT_CLOUD", "ARM_CLOUD_")
 
 
@@ -41,7 +41,7 @@ class StateInUse(Exception):
 
 
 class NotSafe(Exception):
-    """It would be open to other machines without the protection that this needs."""
+    """The emulator would be open to other machines without a secret."""
 
 
 class NotRunning(Exception):
@@ -59,12 +59,23 @@ def run(
     host: str = LOOPBACK,
     public_name: str | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then stop all containers; calls `on_ready` with the URL when it answers.
+    """Serve until SIGTERM or SIGINT, then stop all containers.
 
-    Port 0 takes the port of the last start when it is free, else any. An IPv4 address `host` that is not loopback needs
-    the name under which other machines reach it, and a secret. Raises NotSafe, StateInUse, SeedError, OSError.
+    Args:
+        port: 0 for the port of the last start if it is free, else any free port.
+        seed: Seed file.
+        images: Mapping file of more container images.
+        on_ready: Called with the URL when the emulator is ready.
+        host: IPv4 address. Other than loopback needs a public name, and a secret in ROLLWAY_EMULATOR_SECRET.
+        public_name: Host name that other machines use.
+
+    Raises:
+        NotSafe: The host needs a public name or a secret.
+        StateInUse: Another emulator runs on `folder`.
+        SeedError: The seed file is invalid.
+        OSError: The port cannot be used.
     """
-    secret = os.environ.pop(SECRET_VARIABLE, "")  # the containers have no need to know it
+    secret = os.environ.pop(SECRET_VARIABLE, "")  # removed, so that containers do not inherit it
     check_exposure(host, public_name, secret)
     roots = next((os.environ[name] for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE") if os.environ.get(name)), None)
     for name in [name for name in os.environ if name.startswith(CLIENT_PREFIXES)]:
@@ -95,26 +106,26 @@ def run(
                 store.set_setting(CONNECTION, json.dumps(client_environment(url, loaded, files)))
                 on_ready(url)
 
-            # uvicorn raises the signal that stopped it once more, for the handler that was there before.
+            # After its shutdown, uvicorn raises the signal again for the handler that was set before.
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: sys.exit(0))
             asyncio.run(_Server(config, ready).serve([listener]))
 
 
 def check_exposure(host: str, public_name: str | None, secret: str) -> None:
-    """Raise NotSafe unless only this machine can reach `host`, or everything needed to open it has been said."""
+    """Raise NotSafe unless `host` is loopback, or a public name and a secret are given."""
     try:
         is_loopback = ipaddress.IPv4Address(host).is_loopback
     except ValueError as exc:
-        raise NotSafe(f"{host!r} is not an IPv4 address to listen on") from exc
+        raise NotSafe(f"{host!r} is not an IPv4 address") from exc
     if is_loopback and public_name is None:
         return
-    missing = [] if public_name else ["--public-name with the name under which other machines reach it"]
+    missing = [] if public_name else ["--public-name with the host name that other machines use"]
     if len(secret) < MIN_SECRET_CHARACTERS:
         missing.append(f"{SECRET_VARIABLE} with a secret of at least {MIN_SECRET_CHARACTERS} characters")
     if missing:
-        reason = "whoever reaches the emulator can run code on this machine"
-        raise NotSafe(f"refused to listen on {host}: {reason}. It needs {' and '.join(missing)}")
+        reason = "anyone who reaches the emulator can run code on this machine"
+        raise NotSafe(f"refused to listen on {host}: {reason}. Set {' and '.join(missing)}")
 
 
 class _Server(uvicorn.Server):
@@ -128,7 +139,7 @@ class _Server(uvicorn.Server):
             self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop without waiting for clients that keep a connection open: TLS would wait for their goodbye."""
+        """Stop without waiting for idle connections, because TLS would wait for their close message."""
         for connection in self.server_state.connections:
             cycle = getattr(connection, "cycle", None)
             transport = getattr(connection, "transport", None)
@@ -138,7 +149,7 @@ class _Server(uvicorn.Server):
 
 
 def client_environment(url: str, seed: Seed, files: Certificates) -> dict[str, str]:
-    """The variables that point Azure's clients at the emulator, as its first principal in its first workspace."""
+    """Return the variables for Azure clients of the emulator, for its first principal and first workspace."""
     principal, workspace = seed.principals[0], seed.workspaces[0]
     return {
         "ARM_CLOUD_METADATA_URL": f"{url}/metadata/endpoints?api-version=2019-05-01",
@@ -157,7 +168,7 @@ def client_environment(url: str, seed: Seed, files: Certificates) -> dict[str, s
 
 
 def read_client_environment(folder: Path) -> dict[str, str]:
-    """The variables of the emulator that runs on a state directory; raises NotRunning."""
+    """Return the variables for clients of the emulator that runs on a state directory. Raises NotRunning."""
     try:
         with _hold_lock(folder):
             raise NotRunning(f"no emulator runs on {folder}")
@@ -168,14 +179,14 @@ def read_client_environment(folder: Path) -> dict[str, str]:
     with closing(sqlite3.connect(f"file:{folder / DATABASE}?mode=ro", uri=True, timeout=5)) as connection:
         row = connection.execute("SELECT value FROM settings WHERE name = ?", (CONNECTION,)).fetchone()
     if row is None:
-        raise NotRunning(f"the emulator on {folder} is starting and not ready yet")
+        raise NotRunning(f"the emulator on {folder} is still starting")
     values: dict[str, str] = json.loads(row[0])
     return values
 
 
 @contextmanager
 def _hold_lock(folder: Path) -> Iterator[None]:
-    """Hold the state directory; the lock goes with the process, however it ends."""
+    """Lock the state directory. The lock ends with the process, even if it is killed."""
     with (folder / LOCK).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -186,9 +197,10 @@ def _hold_lock(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _listen(store: Store, host: str, port: int) -> Iterator[socket.socket]:
+    """Yield a socket bound to the port, or for port 0 to the port of the last start, else to any free port."""
     wanted = [port] if port else [int(store.setting("port") or 0), 0]
     for number in wanted:
-        # Said outright, because asyncio switches Nagle's delay off only for sockets that say TCP.
+        # IPPROTO_TCP is explicit, because asyncio sets TCP_NODELAY only on sockets that have it.
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

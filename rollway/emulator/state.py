@@ -1,4 +1,4 @@
-"""What the emulator is made of: its parts, wired once for one state directory."""
+"""The emulator's parts, created once for one state directory."""
 
 import asyncio
 import itertools
@@ -30,7 +30,7 @@ CLOCK_AHEAD = "clock ahead"
 
 @dataclass
 class Emulator:
-    """The parts that requests share."""
+    """The parts that all requests share."""
 
     url: str
     folder: Path
@@ -45,21 +45,21 @@ class Emulator:
     fleet: Fleet
     samples: Samples
     images: Path | None = None
-    secret: str = ""  # for `/_emulator/` and the page; empty on loopback, where none is needed
+    secret: str = ""  # for `/_emulator/` and the page; empty on loopback, which needs none
     requests: deque[Document] = field(default_factory=lambda: deque(maxlen=REQUESTS_KEPT))
     request_numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     faults: Faults = field(default_factory=Faults)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def spawn(self, work: Coroutine[None, None, None], name: str) -> None:
-        """Run `work` beside the requests; what it raises unexpectedly goes to the log."""
+        """Run `work` as a task. An unexpected error is logged."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(log_failure)
 
     async def stop_work(self) -> None:
-        """Cancel all work and stop all containers."""
+        """Cancel all tasks and stop all containers."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -70,7 +70,7 @@ class Emulator:
 def create_emulator(
     folder: Path, store: Store, seed: Seed, *, url: str, profile: Profile, images: Path | None, secret: str = ""
 ) -> Emulator:
-    """The emulator of a state directory, answering at `url`."""
+    """Return the emulator of a state directory. `url` is its own address."""
     clock = Clock()
     clock.advance(float(store.setting(CLOCK_AHEAD) or 0))
     return Emulator(
@@ -92,7 +92,7 @@ def create_emulator(
 
 
 def get_or_create_secret(store: Store, name: str) -> str:
-    """A random secret, made on first use and the same ever after."""
+    """Return a stored random secret. Create it on first use."""
     value = store.setting(name)
     if value is None:
         value = token_hex(32)
@@ -101,13 +101,16 @@ def get_or_create_secret(store: Store, name: str) -> str:
 
 
 def environment_cache() -> Path:
-    """The folder of built environments, shared by all emulators of this user; `ROLLWAY_CACHE` moves it."""
+    """Return the folder of built environments, which all emulators of this user share.
+
+    The variable `ROLLWAY_CACHE` changes its location.
+    """
     if own := os.environ.get("ROLLWAY_CACHE"):
         return Path(own) / "environments"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rollway" / "environments"
 
 
 def log_failure(task: asyncio.Task[None]) -> None:
-    """For `add_done_callback`: an unexpected error of work that nobody waits for goes to the log."""
+    """Log the unexpected error of a task. Pass it to `add_done_callback` of tasks that are not awaited."""
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("%s ended with an unexpected error", task.get_name(), exc_info=error)

@@ -1,10 +1,10 @@
-"""The local Azure ML in the tests of a pipeline: pytest fixtures, and the process behind them.
+"""pytest fixtures that run the local Azure ML in the tests of other projects.
 
     # conftest.py
     pytest_plugins = ["rollway.emulator.testing"]
 
-gives `local_azure_ml` (a running emulator; the environment points Azure's clients at it), `local_azure_ml_seed` to
-override with what it starts with, and `declare_fault`. docs/test-your-pipeline.md shows them at work.
+The fixtures are `local_azure_ml`, a running emulator with the environment variables for its clients set;
+`local_azure_ml_seed`, to override with a seed; and `declare_fault`. docs/test-your-pipeline.md has examples.
 """
 
 import json
@@ -30,7 +30,7 @@ CLIENT_PREFIXES = ("AZURE_", "AZUREML_", "ARM_CLOUD_", "REQUESTS_CA_BUNDLE")
 
 
 class EmulatorProcess:
-    """A running emulator. `environment` has the variables that point Azure's clients at it."""
+    """A running emulator. `environment` has the variables for its Azure clients."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder
@@ -57,7 +57,7 @@ class EmulatorProcess:
         return self._process.pid
 
     def stop(self) -> int:
-        """SIGTERM; gives the exit code."""
+        """Stop it with SIGTERM and return the exit code."""
         self._process.send_signal(signal.SIGTERM)
         try:
             return self._process.wait(STOP_SECONDS)
@@ -66,39 +66,40 @@ class EmulatorProcess:
             raise
 
     def kill(self) -> None:
-        """SIGKILL, also when it has ended already."""
+        """Kill it with SIGKILL. It may have ended already."""
         self._process.kill()
         self._process.wait()
 
     def log(self) -> str:
+        """Return the emulator's log."""
         return (self.folder / "emulator.log").read_text()
 
     def get(self, path: str) -> Any:
-        """The JSON answer at a path of `/_emulator/`."""
+        """Return the JSON response of a path below `/_emulator/`."""
         return self.http().get(f"{self.url}/_emulator/{path}").raise_for_status().json()
 
     def fail(self, **fault: object) -> None:
-        """Declare a fault."""
+        """Declare a fault, with the keys that docs/emulator.md lists."""
         self.http().post(f"{self.url}/_emulator/faults", json=[fault]).raise_for_status()
 
     def delete_faults(self) -> None:
-        """Nothing goes wrong on purpose any more; operations that were stuck end."""
+        """Delete all faults, and let stuck operations end."""
         self.http().delete(f"{self.url}/_emulator/faults").raise_for_status()
 
     def advance_clock(self, seconds: float) -> None:
-        """Let time pass at once."""
+        """Move the emulator's clock forward by `seconds`."""
         self.http().post(f"{self.url}/_emulator/clock", json={"advance_seconds": seconds}).raise_for_status()
 
     def reset(self) -> None:
-        """Back to the seed: no endpoints, containers, uploaded assets, faults; the clock shows the machine's time."""
+        """Return to the seed: delete endpoints, containers, assets and faults, and reset the clock."""
         self.http().post(f"{self.url}/_emulator/reset").raise_for_status()
 
     def http(self) -> httpx.Client:
-        """A fresh client that trusts the emulator."""
+        """Return a new client that trusts the emulator's certificate."""
         return httpx.Client(verify=self.tls, trust_env=False, timeout=30)
 
     def _read_url(self) -> str:
-        """The line that the emulator prints when it is ready."""
+        """Return the URL that the emulator prints when it is ready. Raise RuntimeError with its log if it does not."""
         lines: queue.Queue[str] = queue.Queue()
         stdout = self._process.stdout
         assert stdout is not None  # noqa: S101 - it is a pipe
@@ -113,7 +114,7 @@ class EmulatorProcess:
 
 
 def own_environment() -> dict[str, str]:
-    """The test process's environment without what points at some emulator."""
+    """Return this process's environment without the variables for clients of an emulator."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(CLIENT_PREFIXES)}
     if "rollway" in kept.get("SSL_CERT_FILE", "") or "bundle.pem" in kept.get("SSL_CERT_FILE", ""):
         del kept["SSL_CERT_FILE"]
@@ -121,14 +122,14 @@ def own_environment() -> dict[str, str]:
 
 
 def read_env(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """What `emulator env` answers for a state directory."""
+    """Run `emulator env` for a state directory and return the completed process."""
     command = [sys.executable, "-m", "rollway.emulator", "env", "--state", str(folder), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=own_environment())
 
 
 @contextmanager
 def running_emulator(folder: Path, *arguments: str) -> Iterator[EmulatorProcess]:
-    """An emulator on a state directory for as long as the block lasts."""
+    """Run an emulator on a state directory until the block ends."""
     emulator = EmulatorProcess(folder, *arguments)
     try:
         yield emulator
@@ -139,7 +140,7 @@ def running_emulator(folder: Path, *arguments: str) -> Iterator[EmulatorProcess]
 
 @pytest.fixture(scope="session")
 def local_azure_ml_seed() -> Mapping[str, Any]:
-    """What the emulator starts with, as in a seed file; override it in your conftest.py."""
+    """The seed, with the keys of a seed file. Override it in your conftest.py."""
     return {}
 
 
@@ -147,9 +148,9 @@ def local_azure_ml_seed() -> Mapping[str, Any]:
 def local_azure_ml(
     tmp_path_factory: pytest.TempPathFactory, local_azure_ml_seed: Mapping[str, Any]
 ) -> Iterator[EmulatorProcess]:
-    """A local Azure ML for the whole session; the environment points Azure's clients at it.
+    """A local Azure ML for the whole session, with the environment variables for its clients set.
 
-    azure-ai-ml reads the environment when it is imported: import it in tests and fixtures that use this one, or later.
+    azure-ai-ml reads the environment when it is imported. Import it inside tests and fixtures that use this fixture.
     """
     folder = tmp_path_factory.mktemp("local-azure-ml")
     seed = folder / "seed.yaml"
@@ -162,6 +163,6 @@ def local_azure_ml(
 
 @pytest.fixture
 def declare_fault(local_azure_ml: EmulatorProcess) -> Iterator[Callable[..., None]]:
-    """Makes something go wrong for as long as the test lasts: `declare_fault(path="...", status=429, ...)`."""
+    """Function that declares a fault until the test ends: `declare_fault(path="...", status=429, ...)`."""
     yield local_azure_ml.fail
     local_azure_ml.delete_faults()

@@ -130,4 +130,4 @@ def test_requests_are_numbered_so_that_a_test_can_ask_for_those_since_another(ow
 
     assert later["path"].endswith("/environments")
     assert later["number"] == first + 2, "a reset forgets requests, and counts on"
-    assert (refused.status_code, refused.json()["problems"]) == (400, ["after=yesterday: not the number of a request"])
+    assert (refused.status_code, refused.json()["problems"]) == (400, ["after=yesterday: use the number of a request"])

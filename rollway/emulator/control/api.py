@@ -1,4 +1,4 @@
-"""`/_emulator/`: how tests and people look into the emulator and make it fail on purpose."""
+"""REST API below `/_emulator/`, for tests and people: health, requests, reset, clock and faults."""
 
 import json
 import re
@@ -21,14 +21,17 @@ from rollway.emulator.state import CLOCK_AHEAD, Emulator
 
 
 class ClockAdvance(BaseModel):
-    """How far the clock moves: forward, at most ten years."""
+    """Amount by which the clock moves forward; at most ten years."""
 
     model_config = ConfigDict(extra="forbid")
     advance_seconds: float = Field(ge=0, le=10 * 366 * 86400)
 
 
 class RequestRecorder:
-    """ASGI middleware around everything: notes each request, and lets the declared faults happen."""
+    """ASGI middleware that records every request to Azure's paths, and applies declared faults.
+
+    It also refuses unsafe requests, see `guard`.
+    """
 
     def __init__(self, app: ASGIApp, emulator: Emulator) -> None:
         self._app, self._emulator = app, emulator
@@ -68,12 +71,13 @@ class RequestRecorder:
 
 
 class ControlApi:
-    """The operations below `/_emulator/`."""
+    """Operations below `/_emulator/`."""
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
 
     def routes(self) -> list[Route]:
+        """Return the routes of all operations."""
         return [
             Route(f"{PREFIX}health", self.get_health),
             Route(f"{PREFIX}requests", self.get_requests),
@@ -86,7 +90,7 @@ class ControlApi:
         ]
 
     async def get_health(self, _: Request) -> Response:
-        """How it is: containers, running operations, and the state of each online deployment."""
+        """Return the number of containers and running operations, and the state of each online deployment."""
         emulator = self._emulator
         emulator.operations.end_due()
         body = {
@@ -99,14 +103,14 @@ class ControlApi:
         return JSONResponse(body)
 
     async def get_requests(self, request: Request) -> Response:
-        """The requests handled since the start or the last reset, or `?after=` a number; oldest first."""
+        """Return the requests since the start or the last reset, oldest first. `?after=` skips those up to a number."""
         after = request.query_params.get("after", "0")
         if not after.isdecimal():
-            return JSONResponse({"problems": [f"after={after}: not the number of a request"]}, 400)
+            return JSONResponse({"problems": [f"after={after}: use the number of a request"]}, 400)
         return JSONResponse([one for one in self._emulator.requests if one["number"] > int(after)])
 
     async def post_reset(self, _: Request) -> Response:
-        """As after the first start with the same seed: no containers, assets, endpoints, faults or noted requests."""
+        """Return to the state of the seed: no containers, assets, endpoints, faults or recorded requests."""
         emulator = self._emulator
         emulator.operations.forget_all()
         await emulator.stop_work()
@@ -124,12 +128,12 @@ class ControlApi:
         return Response(status_code=204)
 
     async def get_clock(self, _: Request) -> Response:
-        """What time it is, and how many seconds ahead of the machine's clock that is."""
+        """Return the emulator's time, and by how many seconds it is ahead of the machine's clock."""
         clock = self._emulator.clock
         return JSONResponse({"now": format_iso(clock.now()), "ahead_seconds": clock.ahead_seconds})
 
     async def post_clock(self, request: Request) -> Response:
-        """Let time pass at once: operations end, tokens and signatures expire. 400 when it is no advance forward."""
+        """Move the clock forward: operations end, tokens and signatures expire. 400 for an invalid amount."""
         emulator = self._emulator
         try:
             advance = ClockAdvance.model_validate_json(await request.body())
@@ -141,11 +145,11 @@ class ControlApi:
         return await self.get_clock(request)
 
     async def get_faults(self, _: Request) -> Response:
-        """The faults still to come."""
+        """Return the declared faults that are not used up."""
         return JSONResponse([fault.model_dump(exclude_defaults=True) for fault in self._emulator.faults])
 
     async def post_faults(self, request: Request) -> Response:
-        """Add a list of faults; 400 with the problems when they are not faults."""
+        """Add a list of faults. 400 with all problems if one is invalid."""
         try:
             self._emulator.faults += TypeAdapter(list[Fault]).validate_json(await request.body())
         except ValidationError as exc:
@@ -153,7 +157,7 @@ class ControlApi:
         return await self.get_faults(request)
 
     async def delete_faults(self, _: Request) -> Response:
-        """Nothing goes wrong on purpose any more; operations that were stuck end."""
+        """Delete all faults, and let stuck operations end."""
         self._emulator.faults.clear()
         self._emulator.operations.release_stuck()
         return Response(status_code=204)

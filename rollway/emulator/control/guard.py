@@ -1,4 +1,4 @@
-"""What is refused before anything else looks at a request: foreign host names, other people's pages, huge bodies."""
+"""Checks before any other code sees a request: host name, control characters, origin, secret and size."""
 
 import base64
 import binascii
@@ -16,40 +16,40 @@ from rollway.emulator.core.errors import too_large
 from rollway.emulator.state import Emulator
 
 PREFIX = "/_emulator/"
-OPEN_ENDED = (f"{ROOT}/", "/inference/")  # blobs and scoring requests have limits of their own
+OWN_LIMIT_PATHS = (f"{ROOT}/", "/inference/")  # blobs and scoring requests have their own limits
 
 
 def find_refusal(emulator: Emulator, scope: Scope) -> Response | None:
-    """The answer to a request that must not be served, or None.
+    """Return the refusal of an unsafe request, or None.
 
-    A browser that was lured to a name which resolves to loopback sends that name as host, and a page elsewhere that
-    posts here sends its origin; both could steer the emulator of the person who looks at them.
+    A web page could otherwise control the emulator of the person who views it. If its own host name resolves to
+    loopback, the browser sends that name as host; if it posts to the emulator, the browser sends the page's origin.
     """
     headers = Headers(scope=scope)
     own = urlsplit(emulator.url)
     if headers.getlist("host") not in [[f"{name}:{own.port}"] for name in (own.hostname, "localhost", "127.0.0.1")]:
-        return _refusal(400, "InvalidHostName", f"The request is not for this host: the emulator is {emulator.url}.")
+        return _refusal(400, "InvalidHostName", f"The request is for another host. Use {emulator.url}.")
     if re.search(r"[\x00-\x1f\x7f]", scope["path"]):
-        return _refusal(400, "InvalidUri", "The path holds control characters.")
+        return _refusal(400, "InvalidUri", "The path contains control characters.")
     if not is_control_path(scope["path"]):
         return None
     if headers.get("origin") not in (None, emulator.url):
-        return _refusal(403, "ForeignOrigin", "Pages of other origins cannot steer the emulator.")
+        return _refusal(403, "ForeignOrigin", "Pages of other origins cannot control the emulator.")
     if emulator.secret and not _has_secret(emulator.secret, headers.get("authorization", "")):
-        refusal = _refusal(401, "SecretRequired", "The secret of this emulator is needed as bearer token or password.")
+        refusal = _refusal(401, "SecretRequired", "Send the emulator's secret as bearer token or password.")
         refusal.headers["WWW-Authenticate"] = 'Basic realm="rollway emulator"'
         return refusal
     return None
 
 
 def is_control_path(path: str) -> bool:
-    """Whether a path is the emulator's own, not Azure's."""
+    """Return True if a path is the emulator's own, not Azure's."""
     return path == "/" or path.startswith(PREFIX)
 
 
 def limit_body(scope: Scope, receive: Receive) -> Receive:
-    """`receive`, which raises ARM's 413 when a body outgrows what any of Azure's JSON or form requests may have."""
-    if scope["path"].startswith(OPEN_ENDED):
+    """Return a `receive` that raises ARM's 413 if a JSON or form body exceeds ARM's limit."""
+    if scope["path"].startswith(OWN_LIMIT_PATHS):
         return receive
     received = 0
 

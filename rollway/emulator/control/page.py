@@ -1,4 +1,4 @@
-"""The page on `/`: what the emulator holds, for a person in a browser. Plain HTML that loads itself again."""
+"""HTML page on `/` with endpoints, weights and online deployments. It reloads itself."""
 
 from html import escape
 
@@ -31,7 +31,7 @@ td.number,th.number{text-align:right;padding-right:1.5rem}i{display:inline-block
 
 
 async def get_page(request: Request) -> Response:
-    """GET `/`."""
+    """GET `/`: the page."""
     emulator: Emulator = request.app.state.emulator
     emulator.operations.end_due()
     headers = {
@@ -42,7 +42,7 @@ async def get_page(request: Request) -> Response:
 
 
 def render_page(emulator: Emulator) -> str:
-    """The whole page."""
+    """Return the HTML of the page."""
     endpoints = emulator.store.find(ENDPOINT_TYPE)
     running, containers = len(emulator.operations.running), emulator.fleet.container_count()
     facts = [_count(len(endpoints), "endpoint"), _count(containers, "container"), _count(running, "running operation")]
@@ -82,7 +82,7 @@ def _section(emulator: Emulator, endpoint: Resource) -> str:
 
 
 def _bar(endpoint: Resource, deployments: list[Resource]) -> str:
-    """The weights as one bar."""
+    """Return a bar with the weights."""
     parts = [
         f'<span style="width:{weight}%;background:{_colour(number)}">{_label(one, weight)}</span>'
         for number, one in enumerate(deployments)
@@ -92,7 +92,7 @@ def _bar(endpoint: Resource, deployments: list[Resource]) -> str:
 
 
 def _label(deployment: Resource, weight: int) -> str:
-    """What fits into its part of the bar."""
+    """Return the text of one part of the bar. A narrow part has only its weight."""
     return f"{escape(deployment.name)} {weight} %" if weight >= MIN_NAMED_WEIGHT else f"{weight} %"
 
 
@@ -124,5 +124,5 @@ def _colour(number: int) -> str:
     return f"hsl({HUES[number % len(HUES)]} 55% 42%)"
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

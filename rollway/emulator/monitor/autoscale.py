@@ -1,6 +1,6 @@
-"""Azure Monitor's autoscale settings: stored and checked (autoscale REST reference, 2022-10-01).
+"""REST API of Azure Monitor's autoscale settings (autoscale REST reference, 2022-10-01).
 
-`scaling` acts on them.
+`autoscaler` scales online deployments by these settings.
 """
 
 from collections.abc import Iterator, Mapping
@@ -47,7 +47,7 @@ def put_setting(call: Call) -> Response:
 
 
 def patch_setting(call: Call) -> Response:
-    """Tags and properties that are named are replaced, each as a whole."""
+    """PATCH: replace the given tags and properties, each as a whole."""
     before = _require_setting(call)
     check_field_types(call.body, FIELD_TYPES)
     given = {key: value for key, value in (call.body.get("properties") or {}).items() if value is not None}
@@ -79,6 +79,7 @@ def _store(call: Call, before: Resource | None, location: str, tags: Document, p
 
 
 def _require_setting(call: Call) -> Resource:
+    """Return the setting in the path. Raises the 404."""
     found = call.emulator.store.get(SETTING_PATH.format(**call.params))
     if found is None:
         raise errors.autoscale_setting_not_found(call.params["group"], call.params["name"])
@@ -123,7 +124,7 @@ def _find_problems(properties: Document) -> Iterator[str]:
 
 
 def _find_capacity_problems(where: str, capacity: Any) -> Iterator[str]:
-    """The instances of a profile are whole numbers, written as strings."""
+    """Yield the problems with a profile's numbers of instances, which are strings."""
     names = ("minimum", "default", "maximum")
     given = capacity if isinstance(capacity, dict) else {}
     values = [one for name in names if isinstance(one := given.get(name), str) and one.isdecimal()]

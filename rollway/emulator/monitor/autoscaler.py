@@ -1,8 +1,8 @@
-"""Autoscale at work: reads the metrics that a setting names, and scales its online deployment as Azure Monitor does.
+"""Autoscaler: scales online deployments by autoscale settings, as Azure Monitor does.
 
-Scale out when any rule says so, in only when all do, never outside of minimum and maximum or within a cooldown; the
-default where no metric can be read and there are fewer instances. It changes the capacity with a PATCH through Azure
-Resource Manager's front door, as the service does.
+It scales out if any rule asks for it, and in only if all scale-in rules do. It respects minimum, maximum and cooldown.
+If no metric can be read, it scales out to the default. Like Azure, it changes the capacity with a PATCH through Azure
+Resource Manager.
 """
 
 import asyncio
@@ -46,14 +46,14 @@ AGGREGATIONS: dict[str, Callable[[Sequence[float]], float]] = {
 
 
 class Autoscaler:
-    """Acts on the enabled autoscale settings whose target is an online deployment."""
+    """Task that applies the enabled autoscale settings whose target is an online deployment."""
 
     def __init__(self, emulator: Emulator, arm: ResourceManager) -> None:
         self._emulator, self._arm = emulator, arm
         self._scaled_at: dict[str, float] = {}  # by id of the setting, on the emulator's clock
 
     async def watch(self) -> None:
-        """Look at all settings for ever."""
+        """Apply all settings forever, every `INTERVAL_SECONDS`."""
         while True:
             await asyncio.sleep(INTERVAL_SECONDS)
             for setting in self._emulator.store.find(SETTING_TYPE):
@@ -61,6 +61,7 @@ class Autoscaler:
                     await self._apply_setting(setting)
 
     async def _apply_setting(self, setting: Resource) -> None:
+        """Scale the target of a setting if its rules ask for it, and no operation runs on the endpoint."""
         emulator = self._emulator
         target = emulator.store.get(str(setting.properties["targetResourceUri"]))
         if target is None or target.type != DEPLOYMENT_TYPE or target.state != "Succeeded":
@@ -82,7 +83,7 @@ class Autoscaler:
         self._scaled_at[setting.id] = now
 
     async def _patch(self, target: Resource, capacity: int) -> None:
-        """Change the capacity; raises ArmError, which the next look may not meet."""
+        """Change the capacity. Raises ArmError; the next interval tries again."""
         emulator = self._emulator
         principal = next((one for one in emulator.seed.principals if one.role is Role.CONTRIBUTOR), None)
         if principal is None:
@@ -107,7 +108,7 @@ class Autoscaler:
 
 
 def _current_profile(setting: Resource) -> Document:
-    """The default profile: the one that is for no particular time. Those of a time are not followed."""
+    """Return the default profile, which has no date or recurrence. Other profiles are not emulated."""
     profiles: list[Document] = setting.properties["profiles"]
     return next((one for one in profiles if not one.get("fixedDate") and not one.get("recurrence")), profiles[0])
 
@@ -115,7 +116,13 @@ def _current_profile(setting: Resource) -> Document:
 def choose_capacity(
     profile: Document, capacity: int, waited_seconds: float, read: Callable[[Document], float | None]
 ) -> int:
-    """How many instances there should be; `read` gives the metric of a rule, None when there is no data."""
+    """Return the number of instances that a profile asks for.
+
+    Args:
+        capacity: Current number of instances.
+        waited_seconds: Time since the last scaling.
+        read: Returns the metric of a rule, or None without data.
+    """
     least, default, most = (int(profile["capacity"][name]) for name in ("minimum", "default", "maximum"))
     if not least <= capacity <= most:
         return min(max(capacity, least), most)
@@ -139,15 +146,16 @@ def choose_capacity(
 
 
 def _changed_capacity(capacity: int, direction: str, action: Document) -> int:
+    """Return the number of instances after a scale action."""
     value, kind = int(action.get("value") or 1), str(action["type"]).lower()
     if kind == "exactcount":
         return value
-    step = max(1, round(capacity * value / 100)) if kind == "percentchangecount" else value
-    return capacity + step if direction == "increase" else capacity - step
+    change = max(1, round(capacity * value / 100)) if kind == "percentchangecount" else value
+    return capacity + change if direction == "increase" else capacity - change
 
 
 def read_metric(emulator: Emulator, trigger: dict[str, Any]) -> float | None:
-    """The metric of a rule over its time window; None without data, or for a metric that is not emulated."""
+    """Return the metric of a rule over its time window, or None without data or if the metric is not emulated."""
     resource = emulator.store.get(str(trigger["metricResourceUri"]))
     if resource is None:
         return None

@@ -1,4 +1,4 @@
-"""Azure Monitor's metrics of endpoints and online deployments: definitions, and what a query of them adds up to."""
+"""Azure Monitor's metrics of endpoints and online deployments: definitions, filters and time series."""
 
 import re
 import statistics
@@ -17,19 +17,20 @@ AGGREGATIONS: dict[str, Callable[[Sequence[float]], float]] = {
     "total": sum,
     "count": len,
 }
-UNKNOWN = "unknown"  # where a dimension has no value: a refused request has no online deployment and no model status
+UNKNOWN = "unknown"  # value of a dimension without one: a refused request has no online deployment and model status
 
 
 class FilterError(ValueError):
-    """A `$filter` that cannot be understood."""
+    """The `$filter` is invalid."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of monitor-azure-machine-learning-reference.
+    """A metric (monitor-azure-machine-learning-reference).
 
-    `rows` gives the numbers of one minute of one online deployment by dimension; `point` makes one number of all that
-    are left for a minute after filtering.
+    Args:
+        rows: Returns the values of one online deployment in one minute, by dimension.
+        point: Combines all values of a minute that pass the filter into one.
     """
 
     name: str
@@ -109,16 +110,20 @@ METRICS: dict[str, list[Metric]] = {
 
 @dataclass(frozen=True)
 class Filter:
-    """A parsed `$filter`: all of the clauses hold, of each any condition (dimension, is equal, value)."""
+    """A parsed `$filter`: every clause must hold, and a clause holds if any of its conditions does.
+
+    A condition is a dimension, True for `eq` or False for `ne`, and a value.
+    """
 
     clauses: tuple[tuple[tuple[str, bool, str], ...], ...] = ()
 
     @property
     def dimensions(self) -> list[str]:
-        """The dimensions it names: results are split by them."""
+        """Dimensions in the filter. Results are split by them."""
         return list(dict.fromkeys(name for clause in self.clauses for name, _, _ in clause))
 
     def allows(self, dimensions: Dimensions) -> bool:
+        """Return True if a row with these dimensions passes the filter."""
         return all(any(_holds(dimensions, *condition) for condition in clause) for clause in self.clauses)
 
 
@@ -127,7 +132,10 @@ def _holds(dimensions: Dimensions, name: str, is_equal: bool, value: str) -> boo
 
 
 def parse_filter(text: str, dimensions: Sequence[str]) -> Filter:
-    """`deployment eq 'green' and (statusCodeClass eq '4xx' or statusCodeClass eq '5xx')`; raises FilterError."""
+    """Return the filter of a text such as `deployment eq 'green' and (statusCode eq '408' or statusCode eq '424')`.
+
+    Raises FilterError.
+    """
     spelled = {name.lower(): name for name in dimensions}
     clauses = []
     for clause in _split(re.findall(r"'[^']*'|[^\s()']+|'", text), "and"):
@@ -157,7 +165,7 @@ Series = dict[tuple[str, ...], dict[int, float]]
 
 
 def build_series(metric: Metric, minutes: Iterable[tuple[int, str, Minute]], wanted: Filter) -> Series:
-    """The metric's number of each minute, for each combination of values of the dimensions that the filter names."""
+    """Return the metric per minute, for each combination of values of the filter's dimensions."""
     found: dict[tuple[str, ...], dict[int, list[float]]] = {}
     for number, deployment, minute in minutes:
         for dimensions, values in metric.rows(deployment, minute):

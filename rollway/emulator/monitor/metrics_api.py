@@ -1,4 +1,4 @@
-"""Azure Monitor's REST for metrics, below an endpoint or an online deployment."""
+"""REST API of Azure Monitor's metrics of an endpoint or online deployment."""
 
 import math
 from datetime import UTC, datetime
@@ -48,7 +48,7 @@ def list_deployment_definitions(call: Call) -> Response:
 
 
 def _metrics(call: Call, endpoint: Resource, deployment: Resource | None) -> Response:
-    """The answer of `metrics.list`; a point without data has its time only."""
+    """Return the response to `metrics.list`. A point without data has only a time."""
     kind, resource = (ENDPOINT_KIND, endpoint) if deployment is None else (DEPLOYMENT_KIND, deployment)
     wanted = [_find(kind, name) for name in (call.query("metricnames") or METRICS[kind][0].name).split(",")]
     start, end = _timespan(call)
@@ -101,18 +101,18 @@ def _metric_document(
 def _data_points(
     points: dict[int, float], start: float, end: float, interval: str, aggregations: list[str]
 ) -> list[Document]:
-    step = int(parse_duration(interval) or 60)
-    first = int(start // step) * step
+    seconds = int(parse_duration(interval) or 60)
+    first = int(start // seconds) * seconds
     data: list[Document] = []
-    for at in range(first, math.ceil(end), step):
-        values = [points[number] for number in range(at // 60, (at + step) // 60) if number in points]
+    for at in range(first, math.ceil(end), seconds):
+        values = [points[number] for number in range(at // 60, (at + seconds) // 60) if number in points]
         found = {name: AGGREGATIONS[name](values) for name in aggregations} if values else {}
         data.append({"timeStamp": _short(at), **found})
     return data
 
 
 def lag_seconds(emulator: Emulator) -> float:
-    """How old a minute is when it can be read."""
+    """Return the age, in seconds, at which a minute of metrics can be read."""
     lag = emulator.seed.scoring.metrics_lag_seconds
     return emulator.profile.seconds("metrics arrive") if lag is None else lag
 
@@ -146,6 +146,7 @@ def _parse_time(text: str) -> float:
 
 
 def _short(seconds: float) -> str:
+    """Return a time in the form of metrics: `2026-01-31T12:00:00Z`."""
     return f"{format_iso(seconds)[:19]}Z"
 
 
@@ -165,7 +166,7 @@ def _metadata(wanted: Filter, key: tuple[str, ...]) -> list[Document]:
 
 
 def _definitions(resource: Resource, kind: str) -> Response:
-    """The answer of `metric_definitions.list`."""
+    """Return the response to `metric_definitions.list`."""
     availabilities = [{"timeGrain": interval, "retention": "P1D"} for interval in INTERVALS]
     value = [
         {

@@ -1,4 +1,4 @@
-"""Looks at what the containers use: processor and memory, for the metrics of online deployments."""
+"""Measurement of the containers' processor and memory usage, for the metrics of online deployments."""
 
 import asyncio
 import os
@@ -15,9 +15,12 @@ MACHINE_BYTES = PAGE_BYTES * os.sysconf("SC_PHYS_PAGES")
 
 
 async def watch_usage(emulator: Emulator) -> None:
-    """Note for ever what each serving instance uses: processor in percent of one core, memory of the machine's."""
+    """Sample the usage of every serving instance forever.
+
+    Processor usage is in percent of one core, memory usage in percent of the machine's memory.
+    """
     before: dict[int, float] = {}
-    looked_at = time.monotonic()
+    measured_at = time.monotonic()
     while True:
         await asyncio.sleep(INTERVAL_SECONDS)
         serving = {
@@ -40,20 +43,23 @@ async def watch_usage(emulator: Emulator) -> None:
             usage.state = "Ready" if instance.is_ready else "NotReady"
             usage.memory.append(100 * byte_count / MACHINE_BYTES)
             if pid in before:
-                usage.cpu.append(min(100.0, 100 * max(0.0, cpu_seconds - before[pid]) / (now - looked_at)))
-        before, looked_at = {pid: cpu for pid, (cpu, _) in found.items()}, now
+                usage.cpu.append(min(100.0, 100 * max(0.0, cpu_seconds - before[pid]) / (now - measured_at)))
+        before, measured_at = {pid: cpu for pid, (cpu, _) in found.items()}, now
 
 
 def read_tree_usage(roots: Iterable[int]) -> dict[int, tuple[float, int]]:
-    """Seconds of processor since its start and bytes of memory of each process with its children; Linux only."""
+    """Return the processor seconds since the start and the bytes of memory of each process with its children.
+
+    Works on Linux only.
+    """
     found = {}
     for root in roots:
         cpu_seconds, byte_count = 0.0, 0
         for pid in _tree(root):
             try:
-                # proc_pid_stat(5); the second field, the name, may hold anything, so what follows it is counted.
+                # proc_pid_stat(5). The second field, the name, can contain anything, so fields are counted after it.
                 fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            except OSError:  # it has ended meanwhile
+            except OSError:  # it has ended in the meantime
                 continue
             cpu_seconds += (int(fields[11]) + int(fields[12])) / TICKS
             byte_count += int(fields[21]) * PAGE_BYTES
@@ -63,6 +69,7 @@ def read_tree_usage(roots: Iterable[int]) -> dict[int, tuple[float, int]]:
 
 
 def _tree(pid: int) -> list[int]:
+    """Return the ids of a process and all its descendants."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
