@@ -32,6 +32,7 @@ from pydantic import JsonValue
 
 from rollway.azure.entities import identities_of, kind_of
 from rollway.errors import InvalidRollout
+from rollway.rollout.record import MOST_CHARACTERS, MOST_TAGS, PREFIX, is_ours
 from rollway.settings import ROLLOUT_FILE, deployments_folder, known_rollouts
 from rollway.spec import (
     AssetSpec,
@@ -47,8 +48,9 @@ from rollway.spec import (
 )
 
 ENDPOINT_FILE, ONLINE_DEPLOYMENT_FILE = "endpoint.yml", "deployment.yml"
+MOST_OWN_TAGS = 50 - MOST_TAGS  # 50 per resource: "Use tags to organize your Azure resources"
 
-# Which SDK class describes which part of deployment.yml: its constructor's parameters are the keys people may mean.
+# The SDK's class of each part of deployment.yml. The parameters of its constructor are the known keys.
 _SHAPES: Mapping[str, type] = {
     "": ManagedOnlineDeployment,
     "request_settings": OnlineRequestSettings,
@@ -59,7 +61,7 @@ _SHAPES: Mapping[str, type] = {
     "environment.build": BuildContext,
     "model": Model,
 }
-# Keys of deployment.yml that do not decide what the online deployment is, or are resolved to ids of their own.
+# Keys of deployment.yml that are not settings: they are outside the fingerprint, or enter it as resolved ids.
 _NOT_SETTINGS = frozenset(
     {
         "name",
@@ -141,7 +143,7 @@ def settings_of(entity: OnlineDeployment) -> dict[str, JsonValue]:
 def _other_folders(root: Path) -> str:
     known = sorted(path.parent.name for path in root.parent.glob(f"*/{ROLLOUT_FILE}")) if root.parent.is_dir() else []
     if not known:
-        return f"make one with {ENDPOINT_FILE}, {ONLINE_DEPLOYMENT_FILE} and {ROLLOUT_FILE}, or name another"
+        return f"create one with {ENDPOINT_FILE}, {ONLINE_DEPLOYMENT_FILE} and {ROLLOUT_FILE}, or name another"
     return f"{root.parent} has {', '.join(known)}{did_you_mean(root.name, known)}"
 
 
@@ -170,8 +172,9 @@ def _endpoint(path: Path, raw: object, problems: list[Problem]) -> EndpointSpec 
     found = list(check_name(document.get("name"), str(path), "name"))
     for key in ("traffic", "mirror_traffic"):
         if document.get(key):
-            message = "is for Rollway to set, when an online deployment has passed its smoke test: remove it"
+            message = "is set by Rollway, after the smoke test: remove it"
             found.append(Problem(file=str(path), field=key, message=message))
+    found += _tag_problems(document, str(path))
     entity = _load(load_online_endpoint, path, raw, found, {"": OnlineEndpoint})
     problems += found
     if entity is None or found:
@@ -195,7 +198,11 @@ def _online_deployment(
     if not _is_mapping(path, raw, problems):
         return None
     document = cast(dict[str, Any], raw)
-    found = [*check_online_deployment(document, endpoint_name, str(path)), *_missing_files(path, document)]
+    found = [
+        *check_online_deployment(document, endpoint_name, str(path)),
+        *_tag_problems(document, str(path)),
+        *_missing_files(path, document),
+    ]
     entity = _load(partial(_load_online_deployment, endpoint_name or "unknown"), path, document, found, _SHAPES)
     problems += found
     if entity is None or found:
@@ -213,7 +220,7 @@ def _online_deployment(
 
 
 def _rollout(path: Path, raw: object, problems: list[Problem]) -> tuple[RolloutFile | None, JsonValue]:
-    if raw is None and problems and problems[-1].file == str(path):  # it could not be read, which has been said
+    if raw is None and problems and problems[-1].file == str(path):  # unreadable, which is already reported
         return None, None
     parsed = parse_rollout_file(raw, str(path))
     if isinstance(parsed, list):
@@ -231,13 +238,13 @@ def _rollout(path: Path, raw: object, problems: list[Problem]) -> tuple[RolloutF
 
 
 def _has_model_by_reference(deployment: OnlineDeploymentSpec | None) -> bool:
-    if deployment is None:  # it is wrong itself, so nobody knows
+    if deployment is None:  # invalid itself, so the question is open
         return True
     return deployment.model is not None and deployment.model.reference is not None
 
 
 def _refuse_constant(name: str) -> None:
-    # Python reads NaN and Infinity, and would send them; JSON has neither.
+    # Python would read and send NaN and Infinity, which JSON does not have.
     raise ValueError(f"{name} is not a JSON value")
 
 
@@ -248,6 +255,23 @@ def _is_mapping(path: Path, raw: object, problems: list[Problem]) -> bool:
         problems.append(Problem(file=str(path), message="must be a YAML mapping, as `az ml … create --file` takes it"))
         return False
     return True
+
+
+def _tag_problems(raw: Mapping[str, Any], file: str) -> Iterator[Problem]:
+    """Yield problems of `tags` that Azure would refuse, or that would be mixed up with Rollway's record."""
+    tags = raw.get("tags")
+    if not isinstance(tags, Mapping):  # the SDK's schema reports it
+        return
+    if len(tags) > MOST_OWN_TAGS:
+        message = f"has {len(tags)} tags, allowed are {MOST_OWN_TAGS}: Rollway's record needs the rest of Azure's 50"
+        yield Problem(file=file, field="tags", message=message)
+    for name, value in tags.items():
+        if is_ours(str(name).lower()):  # Azure ignores the case of tag names
+            message = f"names that begin with {PREFIX!r} belong to Rollway's record: choose another name"
+            yield Problem(file=file, field=f"tags.{name}", message=message)
+        if len(str(value)) > MOST_CHARACTERS:
+            message = f"has {len(str(value))} characters, allowed are {MOST_CHARACTERS}"
+            yield Problem(file=file, field=f"tags.{name}", message=message)
 
 
 def _missing_files(path: Path, raw: Mapping[str, Any]) -> Iterator[Problem]:
@@ -283,14 +307,14 @@ def _missing_files(path: Path, raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _load(loader: Any, path: Path, raw: object, found: list[Problem], shapes: Mapping[str, type]) -> Any:
     """Return the SDK's entity, or None after adding its problems with fields that we have not checked to `found`."""
-    judged = tuple(f"{problem.field}." for problem in found)
+    checked = tuple(f"{problem.field}." for problem in found)
     try:
         return loader(path)
     except ValidationError as error:
         # azure/ai/ml/entities/_util.py raises a decorated text from the ValidationError that holds the structure.
         messages = error.__context__.messages if isinstance(error.__context__, ValidationError) else error.messages
         for field, message in _leaves(messages, raw, shapes):
-            if not field or not any(one.startswith(f"{field}.") for one in judged):
+            if not field or not any(one.startswith(f"{field}.") for one in checked):
                 found.append(Problem(file=str(path), field=field, message=message))
         if not found:
             found.append(Problem(file=str(path), message=str(error).strip().splitlines()[0]))
@@ -314,9 +338,9 @@ def _leaves(messages: Any, raw: Any, shapes: Mapping[str, type], field: str = ""
             ),
         )
     elif field in ("model", "environment") and isinstance(messages, list) and not isinstance(messages[-1], str):
-        yield from _leaves(messages[-1], raw, shapes, field)  # of the alternatives, the last is the definition
+        yield from _leaves(messages[-1], raw, shapes, field)  # the last alternative is the definition
     else:
-        # A field that may be a reference or a definition reports every alternative; the first sensible words suffice.
+        # The SDK reports every alternative of a field that may be a reference or a definition. Show only the first.
         texts = list(dict.fromkeys(_texts(messages)))
         for text in texts[:1]:
             yield field, text if text != "Unknown field." else _unknown(field, shapes)
@@ -357,5 +381,5 @@ def _asset(value: str | Model | Environment | None) -> AssetSpec | None:
 
 
 def _code_sha256(code: Path) -> str:
-    # The same hash, over the same files, by which Azure recognises code that was uploaded before.
+    # The SDK uses this hash of these files too, to recognise code that was uploaded before.
     return str(get_content_hash(os.fspath(code), get_ignore_file(os.fspath(code))))

@@ -47,7 +47,7 @@ def test_a_missing_folder_is_an_error_that_names_the_others(folder: RolloutFolde
 
 
 def test_a_missing_folder_without_neighbours_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(InvalidRollout, match=r"make one with endpoint\.yml, deployment\.yml and rollout\.yml"):
+    with pytest.raises(InvalidRollout, match=r"create one with endpoint\.yml, deployment\.yml and rollout\.yml"):
         load_folder(str(tmp_path / "nowhere" / "at-all"))
 
 
@@ -118,7 +118,7 @@ def test_a_file_that_is_empty_or_no_mapping_is_refused(
         ({"identity": {"typ": "system_assigned"}}, "identity.typ: unknown key"),
         (
             {"traffic": {"blue": 100}},
-            "traffic: is for Rollway to set, when an online deployment has passed its smoke test: remove it",
+            "traffic: is set by Rollway, after the smoke test: remove it",
         ),
     ],
 )
@@ -202,6 +202,51 @@ def test_a_fault_in_deployment_yml_is_named_with_its_field(
     folder.change(DEPLOYMENT, **changes)
 
     assert problems_of(folder) == [f"{DEPLOYMENT}: {problem}"]
+
+
+@pytest.mark.parametrize("file", [ENDPOINT, DEPLOYMENT])
+@pytest.mark.parametrize("name", ["rollway:run", "Rollway:owner"])
+def test_tags_of_the_record_are_refused(folder: RolloutFolder, file: str, name: str) -> None:
+    folder.change(file, tags={"team": "ml", name: "x"})
+
+    assert problems_of(folder) == [
+        f"{file}: tags.{name}: names that begin with 'rollway:' belong to Rollway's record: choose another name"
+    ]
+
+
+@pytest.mark.parametrize("file", [ENDPOINT, DEPLOYMENT])
+def test_a_tag_value_has_at_most_256_characters(folder: RolloutFolder, file: str) -> None:
+    folder.change(file, tags={"note": "x" * 256, "number": 10**255})
+    load(folder)
+    folder.change(file, tags={"note": "x" * 257, "number": 10**256})
+
+    assert problems_of(folder) == [
+        f"{file}: tags.note: has 257 characters, allowed are 256",
+        f"{file}: tags.number: has 257 characters, allowed are 256",
+    ]
+
+
+@pytest.mark.parametrize("file", [ENDPOINT, DEPLOYMENT])
+def test_the_tags_leave_room_for_the_record(folder: RolloutFolder, file: str) -> None:
+    folder.change(file, tags={f"tag-{number}": "x" for number in range(28)})
+    load(folder)
+    folder.change(file, tags={f"tag-{number}": "x" for number in range(29)})
+
+    assert problems_of(folder) == [
+        f"{file}: tags: has 29 tags, allowed are 28: Rollway's record needs the rest of Azure's 50"
+    ]
+
+
+def test_all_problems_of_tags_come_at_once(folder: RolloutFolder) -> None:
+    folder.change(ENDPOINT, tags={"rollway:run": "x" * 257, "note": "x" * 257})
+    folder.change(DEPLOYMENT, tags={"rollway:model": 1})
+
+    assert sorted(tuple(problem.split(": ")[:2]) for problem in problems_of(folder)) == [
+        (DEPLOYMENT, "tags.rollway:model"),
+        (ENDPOINT, "tags.note"),
+        (ENDPOINT, "tags.rollway:run"),
+        (ENDPOINT, "tags.rollway:run"),
+    ]
 
 
 @pytest.mark.parametrize("field", ["model", "environment"])
