@@ -118,7 +118,7 @@ def test_what_an_interrupted_rollout_left_is_taken_up_by_the_next(world: World) 
 
     assert process.returncode == 130, rest
     assert "interrupted" in rest
-    assert "stays without traffic (Creating), to go on with" in rest
+    assert "stays without traffic (Creating), to continue with" in rest
     assert again.returncode == 0, again.stderr
     assert world.rest.online_deployments(rollout.name) == left, "it was adopted"
     assert len([one for one in world.rest.writes(to=f"/{rollout.name}/deployments/") if one.startswith("PUT")]) == 1
