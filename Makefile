@@ -21,8 +21,9 @@ demo: .venv/ready ## train a model, roll it out, roll out a second version under
 	@$(BIN)/rollway local demo
 
 test: .venv/ready ## all checks and all tests
-	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory check COVERAGE="--cov --cov-report="
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 25 tests/e2e tests/browser tests/packaging tests/contract
+	@echo "the unit tests cover $$($(BIN)/coverage report --format=total) % of rollway, tasks and flows (emulator and local stack aside)"
 
 matrix: .venv/ready ## every call of a rollout with every fault, every write with a kill; `make test` tries a part
 	ROLLWAY_MATRIX=full $(BIN)/pytest -n 2 tests/e2e/test_fault_matrix.py tests/e2e/test_kill_matrix.py
@@ -41,7 +42,7 @@ types: .venv/ready
 	@$(BIN)/mypy
 
 unit: .venv/ready
-	@$(BIN)/pytest -n 2 tests/unit
+	@$(BIN)/pytest -n 2 $(COVERAGE) tests/unit
 
 format: .venv/ready ## format, and fix what can be fixed automatically
 	$(BIN)/ruff format .
