@@ -27,7 +27,7 @@ class AssetKind:
         segment: Name of the kind in paths.
         content: Properties that cannot change once a version is registered.
         needs: Properties of which one is required.
-        defaults: Properties of a version where the client gives none.
+        defaults: Default properties of a version.
     """
 
     label: str
@@ -54,7 +54,7 @@ MODELS = AssetKind(
     "models",
     content=("modelUri", "modelType"),
     needs=("modelUri",),
-    # azure-ai-ml crashes on answers without flavors.
+    # azure-ai-ml crashes on responses without flavors.
     defaults={
         **COMMON,
         "modelType": "custom_model",

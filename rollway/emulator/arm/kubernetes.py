@@ -13,10 +13,8 @@ from rollway.emulator.core.store import Resource
 
 COMPUTE_TYPE = f"{PROVIDER}/workspaces/computes"
 KUBERNETES = "K8S"  # `kind` of endpoints and online deployments on a cluster
-REQUESTS, LIMITS = (
-    {"cpu": "100m", "memory": "2Gi"},
-    {"cpu": "2", "memory": "2Gi"},
-)  # resources of the default instance type
+# Resources of the default instance type.
+REQUESTS, LIMITS = {"cpu": "100m", "memory": "2Gi"}, {"cpu": "2", "memory": "2Gi"}
 INSTANCE_TYPES = {
     "defaultinstancetype": {"nodeSelector": None, "resources": {"requests": REQUESTS, "limits": LIMITS}},
 }

@@ -184,9 +184,8 @@ async def _read_body(request: Request) -> Document:
         return {}
     try:
         body: Any = json.loads(content)
-        json.dumps(
-            body, ensure_ascii=False, allow_nan=False
-        ).encode()  # Python reads values that are not JSON, such as NaN
+        # Python reads values that are not JSON, such as NaN and lone surrogates. This raises ValueError for them.
+        json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as exc:
         raise errors.invalid_content(str(exc)) from exc
     if not isinstance(body, dict):

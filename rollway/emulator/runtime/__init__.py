@@ -1,1 +1,1 @@
-"""The containers of online deployments: built environments that run Microsoft's own inference server."""
+"""Containers of online deployments: environments, and Microsoft's own inference server as a process."""
