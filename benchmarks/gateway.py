@@ -2,9 +2,10 @@
 
     python -m benchmarks.gateway
 
-It starts an emulator of its own with one online deployment, and takes turns between the two ways in blocks of a second,
-so that both see the same machine. Loopback only. One block in each turn is paced (50 requests/s, latency counted from
-the moment a request was due), one is as fast as `CLIENTS` clients go. Exits with 1 when a target is missed.
+It starts its own emulator, with one online deployment, on loopback. It measures the two routes in turns of a few
+seconds, so that both see the same load of the machine. A turn has a paced block (50 requests/s, with latency counted
+from the time at which a request was due) and a burst (`CLIENTS` clients, each as fast as possible). The exit code is 1
+if a target is missed.
 """
 
 import argparse
@@ -28,12 +29,17 @@ PER_SECOND = 50
 CLIENTS = 4
 REQUESTS_IN_A_BURST = 200
 BODY = json.dumps({"data": [[round(0.1 * number, 1) for number in range(10)]] * 4}).encode()
-MOST_ADDED_P50_MS, MOST_ADDED_P99_MS, LEAST_THROUGHPUT = 3.0, 15.0, 0.60
+MAX_ADDED_P50_MS, MAX_ADDED_P99_MS, MIN_THROUGHPUT = 3.0, 15.0, 0.60
 
 
 @dataclass
-class Way:
-    """One way to the model and what was measured on it: latencies in ms of paced requests, requests/s of bursts."""
+class Route:
+    """One route to the model, with its measurements.
+
+    Args:
+        latencies: Latencies of paced requests, in ms.
+        rates: Requests per second of each burst.
+    """
 
     name: str
     connect: Callable[[], HTTPConnection]
@@ -43,16 +49,17 @@ class Way:
     rates: list[float]
 
     def score(self, connection: HTTPConnection) -> None:
+        """Send one request. Raise RuntimeError unless the status is 200."""
         connection.request("POST", self.path, BODY, self.headers)
-        answer = connection.getresponse()
-        content = answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"{self.name}: {answer.status} {content[:200]!r}")
+        response = connection.getresponse()
+        content = response.read()
+        if response.status != 200:
+            raise RuntimeError(f"{self.name}: {response.status} {content[:200]!r}")
 
     def pace(self, count: int) -> None:
-        """One client, `PER_SECOND`."""
+        """Send `count` requests from one client, `PER_SECOND` per second, and record their latencies."""
         connection = self.connect()
-        self.score(connection)  # the handshake of TLS is not the gateway's work
+        self.score(connection)  # opens the connection: the TLS handshake is not measured
         start = time.perf_counter()
         for number in range(count):
             due = start + number / PER_SECOND
@@ -62,7 +69,7 @@ class Way:
         connection.close()
 
     def burst(self, count: int) -> None:
-        """`CLIENTS` clients, each sends the next request when it has its answer."""
+        """Send `count` requests from `CLIENTS` clients, each as fast as possible, and record the rate."""
         connections = [self.connect() for _ in range(CLIENTS)]
         for connection in connections:
             self.score(connection)
@@ -82,7 +89,7 @@ class Way:
 
 
 def deploy(emulator: EmulatorProcess) -> tuple[str, str]:
-    """An endpoint with one instance of a model that answers at once; gives its scoring URI and key."""
+    """Create an endpoint with one instance of a fast model. Return its scoring URI and key."""
     os.environ.update(emulator.environment)
     from azure.ai.ml import MLClient  # noqa: PLC0415 - reads the environment when it is imported
     from azure.ai.ml.entities import (  # noqa: PLC0415
@@ -116,7 +123,7 @@ def deploy(emulator: EmulatorProcess) -> tuple[str, str]:
 
 
 def container_port(emulator: EmulatorProcess) -> int:
-    """Where the inference server of the one container listens: it is on its command line."""
+    """Return the port of the only container's inference server, from its command line."""
     children = Path(f"/proc/{emulator.pid}/task/{emulator.pid}/children").read_text().split()
     for child in children:
         words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
@@ -125,43 +132,44 @@ def container_port(emulator: EmulatorProcess) -> int:
     raise RuntimeError("the emulator runs no container")
 
 
-def ways(emulator: EmulatorProcess) -> tuple[Way, Way]:
+def create_routes(emulator: EmulatorProcess) -> tuple[Route, Route]:
+    """Deploy the model and return the direct route and the route through the gateway."""
     uri, key = deploy(emulator)
     port, url = container_port(emulator), urlsplit(uri)
     tls = ssl.create_default_context(cafile=emulator.environment["SSL_CERT_FILE"])
     headers = {"Content-Type": "application/json"}
-    direct = Way("direct", lambda: HTTPConnection("127.0.0.1", port, timeout=30), "/score", headers, [], [])
+    direct = Route("direct", lambda: HTTPConnection("127.0.0.1", port, timeout=30), "/score", headers, [], [])
 
-    def to_the_gateway() -> HTTPConnection:
+    def connect_to_gateway() -> HTTPConnection:
         return HTTPSConnection(str(url.hostname), url.port, timeout=30, context=tls)
 
-    return direct, Way("gateway", to_the_gateway, url.path, headers | {"Authorization": f"Bearer {key}"}, [], [])
+    return direct, Route("gateway", connect_to_gateway, url.path, headers | {"Authorization": f"Bearer {key}"}, [], [])
 
 
 def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(int(share * len(values)), len(values) - 1)]
 
 
-def report(direct: Way, gateway: Way) -> bool:
-    """Print the figures; gives whether all targets are met."""
+def report(direct: Route, gateway: Route) -> bool:
+    """Print the figures. Return True if all targets are met."""
     figures: list[tuple[str, float, float, float, str]] = []
-    for share, most in ((0.50, MOST_ADDED_P50_MS), (0.99, MOST_ADDED_P99_MS)):
-        bare, routed = (percentile(way.latencies, share) for way in (direct, gateway))
-        figures.append((f"latency p{share * 100:.0f}, ms", bare, routed, routed - bare, f"at most +{most:g}"))
-    bare, routed = (statistics.median(way.rates) for way in (direct, gateway))
-    figures.append(("requests/s", bare, routed, routed / bare, f"at least x{LEAST_THROUGHPUT:g}"))
+    for share, limit in ((0.50, MAX_ADDED_P50_MS), (0.99, MAX_ADDED_P99_MS)):
+        bare, routed = (percentile(route.latencies, share) for route in (direct, gateway))
+        figures.append((f"latency p{share * 100:.0f}, ms", bare, routed, routed - bare, f"at most +{limit:g}"))
+    bare, routed = (statistics.median(route.rates) for route in (direct, gateway))
+    figures.append(("requests/s", bare, routed, routed / bare, f"at least x{MIN_THROUGHPUT:g}"))
     print(f"{'':16}{'direct':>9}{'gateway':>9}{'':>9}  target")
     for name, one, other, change, target in figures:
         shown = f"x{change:.2f}" if "x" in target else f"{change:+.2f}"
         print(f"{name:16}{one:9.2f}{other:9.2f}{shown:>9}  {target}")
     print(f"{len(direct.latencies)} paced requests and {len(direct.rates)} bursts of each")
-    added = [figures[0][3] <= MOST_ADDED_P50_MS, figures[1][3] <= MOST_ADDED_P99_MS]
-    return all(added) and figures[2][3] >= LEAST_THROUGHPUT
+    added = [figures[0][3] <= MAX_ADDED_P50_MS, figures[1][3] <= MAX_ADDED_P99_MS]
+    return all(added) and figures[2][3] >= MIN_THROUGHPUT
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="What the scoring gateway costs.")
-    parser.add_argument("--turns", type=int, default=10, help="how often to take turns, about 4 s each")
+    parser = argparse.ArgumentParser(description="Measure the cost of the scoring gateway.")
+    parser.add_argument("--turns", type=int, default=10, help="number of turns, about 4 s each")
     turns = parser.parse_args().turns
     with tempfile.TemporaryDirectory() as folder:
         seed = Path(folder) / "seed.yaml"
@@ -171,16 +179,16 @@ def main() -> int:
 
 
 def measure(emulator: EmulatorProcess, turns: int) -> int:
-    """Take turns, and report; gives the exit code."""
-    both = ways(emulator)
-    for way in both:
-        way.burst(REQUESTS_IN_A_BURST)  # warms up
-        way.rates.clear()
+    """Measure both routes in turns, print the figures, and return the exit code."""
+    both = create_routes(emulator)
+    for route in both:
+        route.burst(REQUESTS_IN_A_BURST)  # warms up
+        route.rates.clear()
     for _ in range(turns):
-        for way in both:
-            way.pace(PER_SECOND)
-        for way in both:
-            way.burst(REQUESTS_IN_A_BURST)
+        for route in both:
+            route.pace(PER_SECOND)
+        for route in both:
+            route.burst(REQUESTS_IN_A_BURST)
     return 0 if report(*both) else 1
 
 
