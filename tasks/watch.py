@@ -31,7 +31,7 @@ async def list_rollouts() -> tuple[str, ...]:
 @task("look", run_name="look at {rollout}", timeout_seconds=300, tags=["azure"], retries=2)
 async def look(connected: WorkspaceFacts, rollout: str) -> Finding | None:
     """Compare the newest eligible version of the model with the live one; return None if it follows no model."""
-    finding = await watching.look(await open_session(connected.workspace), rollout, datetime.now(UTC))
+    finding = await watching.read_finding(await open_session(connected.workspace), rollout, datetime.now(UTC))
     if finding is None:
         get_run_logger().info("%s follows no model", rollout)
     else:

@@ -4,7 +4,7 @@ from rollway.azure import lease
 from rollway.azure.endpoints import move_traffic
 from rollway.azure.online_deployments import delete_online_deployment
 from rollway.azure.session import Session
-from rollway.azure.state import read_endpoint, settle
+from rollway.azure.state import read_endpoint, wait_until_settled
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock, now
 from rollway.errors import LeaseLost
 from rollway.rollout import traffic
@@ -66,7 +66,7 @@ async def _abort(
     """Perform the abort; return remarks that are not visible on the endpoint."""
     endpoint = state.name
     try:
-        state = await settle(session, endpoint, clock)  # a running operation hides its changes
+        state = await wait_until_settled(session, endpoint, clock)  # a running operation hides its changes
         if state.is_unproven and not keeps_traffic:
             before, proven = state.traffic, state.proven_traffic
             await move_traffic(session, endpoint, proven, expected=before, proven=proven, run_id=run_id, clock=clock)

@@ -51,7 +51,7 @@ async def resolve_model(
     reference = wanted.reference
     if match := _MODEL_LABEL.match(reference):
         # Azure would resolve the label too, but the plan must tell one version from the next.
-        chosen = version or await _labelled(session, match["registry"], match["name"], match["label"])
+        chosen = version or await _version_by_label(session, match["registry"], match["name"], match["label"])
         reference = f"{match['head']}versions/{chosen}"
     return await _resolve(session.ml.models, reference, version, "model")
 
@@ -95,13 +95,13 @@ async def _resolve(operations: Any, reference: str, version: str | None, kind: s
         raise NotFound(
             what,
             where=f"{kind} {reference}",
-            hint=await _what_there_is(operations, name, kind),
+            hint=await _known_versions_hint(operations, name, kind),
             request_id=error.request_id,
         ) from error
     return ResolvedAsset(id=found.id, name=found.name, version=str(found.version))
 
 
-async def _labelled(session: Session, registry: str, name: str, label: str) -> str:
+async def _version_by_label(session: Session, registry: str, name: str, label: str) -> str:
     what = f"there is no model {name!r} in the registry {registry}"
     try:
         with azure_errors(what, where=f"azureml://registries/{registry}/models/{name}/labels/{label}"):
@@ -117,7 +117,7 @@ def _split(reference: str, version: str | None) -> tuple[str, str, str | None]:
     return name, label or "latest", version or chosen or None
 
 
-async def _what_there_is(operations: Any, name: str, kind: str) -> str:
+async def _known_versions_hint(operations: Any, name: str, kind: str) -> str:
     versions = [str(one.version) for one in await _versions(operations, name)]
     if versions:
         return f"it has the versions {', '.join(versions[:10])}"

@@ -11,9 +11,9 @@ from rollway.azure import lease
 from rollway.azure.errors.translate import azure_errors, operation_failed
 from rollway.azure.folder import load_endpoint_entity
 from rollway.azure.session import Session
-from rollway.azure.state import TIMEOUT_SECONDS, read_endpoint, read_reason, settle, state_of
+from rollway.azure.state import TIMEOUT_SECONDS, read_endpoint, read_reason, state_of, wait_until_settled
 from rollway.azure.threads import in_thread, write_in_thread
-from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, now, wait_for, when_free
+from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, now, wait_for, write_when_free
 from rollway.errors import EndpointFailed, ForeignChange, NotFound
 from rollway.rollout import traffic
 from rollway.rollout.plan import Kind, Plan, endpoint_changes
@@ -40,7 +40,7 @@ async def ensure_endpoint(
     today = await read_endpoint(session, spec.endpoint.name)
     if today.exists and today.provisioning_state == "Succeeded" and not endpoint_changes(spec.endpoint, today):
         return today
-    today = await settle(session, today.name, clock)
+    today = await wait_until_settled(session, today.name, clock)
     if today.provisioning_state == "Failed" and not today.online_deployments:
         await delete_endpoint(session, today.name, clock)
         today = EndpointState(name=today.name, exists=False)
@@ -73,8 +73,8 @@ async def ensure_endpoint(
             entity.tags = with_record(entity.tags or {}, EndpointRecord.of(entity.tags or {}).released())
             await write_in_thread(session.ml.online_endpoints.begin_create_or_update, entity)
 
-    await when_free(put, what=f"endpoint {today.name}", clock=clock)
-    return await _require_succeeded(session, await settle(session, today.name, clock))
+    await write_when_free(put, what=f"endpoint {today.name}", clock=clock)
+    return await _require_succeeded(session, await wait_until_settled(session, today.name, clock))
 
 
 def lease_timeout_seconds(spec: RolloutSpec) -> float:
@@ -127,8 +127,8 @@ async def move_traffic(
         with azure_errors(f"cannot move the traffic of {endpoint!r}", where=where):
             await write_in_thread(session.ml.online_endpoints.begin_create_or_update, entity)
 
-    await when_free(put, what=f"endpoint {endpoint}", clock=clock)
-    after = await _require_succeeded(session, await settle(session, endpoint, clock))
+    await write_when_free(put, what=f"endpoint {endpoint}", clock=clock)
+    after = await _require_succeeded(session, await wait_until_settled(session, endpoint, clock))
     if not traffic.is_same(after.traffic, wanted):
         raise ForeignChange(
             f"the traffic of {endpoint!r} is not what was written",
@@ -164,7 +164,7 @@ async def delete_endpoint(session: Session, name: str, clock: Clock = SYSTEM_CLO
         with azure_errors(f"cannot delete the endpoint {name!r}", where=f"endpoint {name}"):
             await write_in_thread(session.ml.online_endpoints.begin_delete, name)
 
-    await when_free(delete, what=f"endpoint {name}", clock=clock)
+    await write_when_free(delete, what=f"endpoint {name}", clock=clock)
     await wait_for(
         lambda: read_endpoint(session, name),
         lambda state: not state.exists,

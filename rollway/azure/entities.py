@@ -23,6 +23,6 @@ def identities_of(entity: OnlineEndpoint) -> tuple[str, ...]:
     return (*(["system_assigned"] if is_system_assigned else []), *sorted(ids))
 
 
-def word(value: object) -> str:
+def text_of(value: object) -> str:
     """Return a state as Azure spells it: `str()` of one of the SDK's enumerations is `Class.MEMBER`."""
     return str(value.value if isinstance(value, Enum) else value)

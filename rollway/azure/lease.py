@@ -18,9 +18,9 @@ from azure.ai.ml.entities import OnlineEndpoint
 
 from rollway.azure.errors.translate import azure_errors
 from rollway.azure.session import Session
-from rollway.azure.state import read_endpoint, settle, state_of
-from rollway.azure.threads import in_thread, outlast, write_in_thread
-from rollway.azure.waiting import MOST_FAILED_WRITES, SYSTEM_CLOCK, Clock, OnProgress, now, when_free
+from rollway.azure.state import read_endpoint, state_of, wait_until_settled
+from rollway.azure.threads import in_thread, wait_despite_cancellation, write_in_thread
+from rollway.azure.waiting import MOST_FAILED_WRITES, SYSTEM_CLOCK, Clock, OnProgress, now, write_when_free
 from rollway.errors import AnotherRollout, AzureUnavailable, Busy, DeadlineExceeded, LeaseLost, NotFound, RollwayError
 from rollway.rollout.record import LEASE, EndpointRecord, Lease, is_earlier_attempt, with_record
 from rollway.rollout.state import EndpointState
@@ -150,7 +150,7 @@ async def renewed(session: Session, endpoint: str, run_id: str, clock: Clock = S
         yield
     finally:
         renewing.cancel()
-        await outlast(renewing)  # a later renewal would overwrite the writes after the block
+        await wait_despite_cancellation(renewing)  # a later renewal would overwrite the writes after the block
         with contextlib.suppress(asyncio.CancelledError, RollwayError):  # the next write finds a lost lease
             await renewing
 
@@ -165,8 +165,8 @@ async def write_record(
         require_own(state, run_id)
         await _write(session, state, change(state.record).claimed(new_lease(run_id)))
 
-    await when_free(write, what=f"endpoint {endpoint}", clock=clock)
-    await settle(session, endpoint, clock)
+    await write_when_free(write, what=f"endpoint {endpoint}", clock=clock)
+    await wait_until_settled(session, endpoint, clock)
 
 
 async def release(
@@ -181,12 +181,12 @@ async def release(
 
     Raises Busy while an operation is running, and LeaseLost if another attempt holds the lease.
     """
-    state = await settle(session, endpoint, clock)
+    state = await wait_until_settled(session, endpoint, clock)
     if not state.exists or state.record.lease is None:
         return False
     state = state_of(await require(session, endpoint, run_id))
     await _write(session, state, change(state.record).released())
-    await settle(session, endpoint, clock)
+    await wait_until_settled(session, endpoint, clock)
     return True
 
 

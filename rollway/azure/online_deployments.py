@@ -7,13 +7,13 @@ from azure.ai.ml.entities import OnlineDeployment
 from azure.core.exceptions import AzureError
 
 from rollway.azure import lease
-from rollway.azure.entities import word
+from rollway.azure.entities import text_of
 from rollway.azure.errors.translate import azure_errors, operation_failed
 from rollway.azure.folder import load_online_deployment_entity
 from rollway.azure.session import Session
 from rollway.azure.state import online_deployment_state_of, read_online_deployment, read_reason
 from rollway.azure.threads import in_thread, write_in_thread
-from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, now, wait_for, when_free
+from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, now, wait_for, write_when_free
 from rollway.errors import ForeignChange, ProvisioningFailed
 from rollway.masking import mask
 from rollway.rollout.plan import Plan
@@ -54,7 +54,7 @@ async def create_online_deployment(
             await lease.require(session, plan.endpoint, run_id)
             await write_in_thread(session.ml.online_deployments.begin_create_or_update, entity)
 
-    await when_free(put, what=f"endpoint {plan.endpoint}", clock=clock)
+    await write_when_free(put, what=f"endpoint {plan.endpoint}", clock=clock)
     created = await read_online_deployment(session, plan.endpoint, name)
     if created is None:
         raise ForeignChange(
@@ -77,7 +77,7 @@ async def update_online_deployment(session: Session, plan: Plan, run_id: str, *,
             await lease.require(session, plan.endpoint, run_id)
             await write_in_thread(session.ml.online_deployments.begin_create_or_update, entity)
 
-    await when_free(put, what=f"endpoint {plan.endpoint}", clock=clock)
+    await write_when_free(put, what=f"endpoint {plan.endpoint}", clock=clock)
 
 
 async def wait_until_ready(
@@ -100,10 +100,10 @@ async def wait_until_ready(
 
     entity = await wait_for(
         read,
-        lambda entity: is_settled(word(entity.provisioning_state)),
+        lambda entity: is_settled(text_of(entity.provisioning_state)),
         what=f"the provisioning of {name}",
         timeout_seconds=timeout_seconds,
-        describe=lambda entity: word(entity.provisioning_state),
+        describe=lambda entity: text_of(entity.provisioning_state),
         hint="allow more time (ready_timeout_seconds in rollout.yml), or find out in Azure what delays it",
         on_progress=on_progress,
         clock=clock,
@@ -164,7 +164,7 @@ async def delete_online_deployment(
 
     if await read_online_deployment(session, endpoint, name) is None:
         return
-    await when_free(delete, what=f"endpoint {endpoint}", clock=clock)
+    await write_when_free(delete, what=f"endpoint {endpoint}", clock=clock)
     await wait_for(
         lambda: read_online_deployment(session, endpoint, name),
         lambda state: state is None,

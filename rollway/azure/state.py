@@ -5,7 +5,7 @@ from typing import Any
 from azure.ai.ml.entities import OnlineDeployment, OnlineEndpoint
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 
-from rollway.azure.entities import identities_of, kind_of, word
+from rollway.azure.entities import identities_of, kind_of, text_of
 from rollway.azure.errors.translate import azure_errors
 from rollway.azure.folder import settings_of
 from rollway.azure.session import Session
@@ -27,7 +27,7 @@ async def read_endpoint(session: Session, name: str) -> EndpointState:
     return state_of(entity).model_copy(update={"online_deployments": found})
 
 
-async def settle(session: Session, name: str, clock: Clock = SYSTEM_CLOCK) -> EndpointState:
+async def wait_until_settled(session: Session, name: str, clock: Clock = SYSTEM_CLOCK) -> EndpointState:
     """Wait until no operation is running on the endpoint; return it."""
     return await wait_for(
         lambda: read_endpoint(session, name),
@@ -71,9 +71,9 @@ def state_of(entity: OnlineEndpoint) -> EndpointState:
     """Convert an endpoint entity to a value without online deployments."""
     return EndpointState(
         name=str(entity.name),
-        provisioning_state=word(entity.provisioning_state),
-        auth_mode=word(entity.auth_mode).lower(),
-        public_network_access=word(getattr(entity, "public_network_access", None) or "enabled").lower(),
+        provisioning_state=text_of(entity.provisioning_state),
+        auth_mode=text_of(entity.auth_mode).lower(),
+        public_network_access=text_of(getattr(entity, "public_network_access", None) or "enabled").lower(),
         kind=kind_of(entity),
         location=entity.location,
         identities=identities_of(entity),
@@ -89,7 +89,7 @@ def online_deployment_state_of(entity: OnlineDeployment) -> OnlineDeploymentStat
     """Convert an online deployment entity to a value."""
     return OnlineDeploymentState(
         name=str(entity.name),
-        provisioning_state=word(entity.provisioning_state),
+        provisioning_state=text_of(entity.provisioning_state),
         instance_count=int(entity.instance_count or 1),
         tags={str(key): str(value) for key, value in (entity.tags or {}).items()},
         model=str(entity.model) if entity.model else None,

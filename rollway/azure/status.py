@@ -53,9 +53,9 @@ async def read_status(session: Session, names: Sequence[str] = ()) -> WorkspaceS
             except (ResourceNotFoundError, ValidationException):  # deleted, or all its versions are archived
                 return None
 
-    endpoints = [one for one in await _side_by_side(fill, wanted) if one is not None]
+    endpoints = [one for one in await _gather(fill, wanted) if one is not None]
     models = sorted(set[str]().union(*map(models_of, endpoints)))
-    newest = dict(zip(models, await _side_by_side(newest_version, models), strict=True))
+    newest = dict(zip(models, await _gather(newest_version, models), strict=True))
     now = datetime.now(UTC)
     return WorkspaceStatus(
         workspace=str(session.workspace),
@@ -77,7 +77,7 @@ async def read_workspace_status(
     return await read_status(await open_session(connected.workspace, identity), names)
 
 
-async def _side_by_side(call: Callable[[T], Awaitable[R]], values: Iterable[T]) -> list[R]:
+async def _gather(call: Callable[[T], Awaitable[R]], values: Iterable[T]) -> list[R]:
     limit = asyncio.Semaphore(MOST_AT_ONCE)
 
     async def limited(value: T) -> R:

@@ -25,11 +25,11 @@ async def write_in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwarg
     context = contextvars.copy_context()
     # A future, not a task: the event loop cancels all tasks when it ends.
     sent = asyncio.get_running_loop().run_in_executor(None, functools.partial(context.run, call, *args, **kwargs))
-    await outlast(sent)
+    await wait_despite_cancellation(sent)
     return sent.result()
 
 
-async def outlast(work: asyncio.Future[Any]) -> None:
+async def wait_despite_cancellation(work: asyncio.Future[Any]) -> None:
     """Wait until `work` has ended in any way, even if the wait is cancelled; then raise the cancellation."""
     cancelled: asyncio.CancelledError | None = None
     with anyio.CancelScope(shield=True):  # Prefect's deadlines cancel again in every iteration of the event loop

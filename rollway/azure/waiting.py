@@ -98,7 +98,7 @@ async def wait_for(
         interval = min(interval * 1.5, LONGEST_INTERVAL_SECONDS)
 
 
-async def when_free(write: Callable[[], Awaitable[None]], *, what: str, clock: Clock = SYSTEM_CLOCK) -> None:
+async def write_when_free(write: Callable[[], Awaitable[None]], *, what: str, clock: Clock = SYSTEM_CLOCK) -> None:
     """Write, and try again while another operation is running on the resource (Busy).
 
     AzureUnavailable is retried twice, because the write may have succeeded. Every other error is raised at once.

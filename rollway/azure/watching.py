@@ -18,7 +18,7 @@ from rollway.rollout.state import EndpointState
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-async def look(session: Session, rollout: str, now: datetime) -> Finding | None:
+async def read_finding(session: Session, rollout: str, now: datetime) -> Finding | None:
     """Return the finding about a rollout now, or None if it follows no model.
 
     Raises InvalidRollout, and RollwayError for Azure's errors.

@@ -10,7 +10,7 @@ from rollway.azure.waiting import (
     LONGEST_INTERVAL_SECONDS,
     MOST_FAILED_WRITES,
     wait_for,
-    when_free,
+    write_when_free,
 )
 from rollway.errors import AzureUnavailable, Busy, Cause, DeadlineExceeded, NotFound
 from tests.support.builders import Clock
@@ -140,7 +140,7 @@ def test_a_resource_that_stays_busy_is_reported_as_busy_and_any_other_wait_as_pa
         raise Busy("taken")
 
     with pytest.raises(DeadlineExceeded) as busy:
-        asyncio.run(when_free(write, what="endpoint x", clock=Clock()))
+        asyncio.run(write_when_free(write, what="endpoint x", clock=Clock()))
     with pytest.raises(DeadlineExceeded) as other:
         asyncio.run(wait_for(Readings(["a"]), lambda _: False, what="it", timeout_seconds=1, clock=Clock()))
 
@@ -153,7 +153,7 @@ def test_a_write_is_made_again_while_the_resource_is_busy_and_after_a_moment_wit
     async def written() -> None:
         await write()
 
-    asyncio.run(when_free(written, what="endpoint x", clock=Clock()))
+    asyncio.run(write_when_free(written, what="endpoint x", clock=Clock()))
 
     assert write.count == 23
 
@@ -165,7 +165,7 @@ def test_an_azure_that_stays_away_ends_a_write_long_before_the_deadline() -> Non
         await write()
 
     with pytest.raises(AzureUnavailable, match="cannot move the traffic") as caught:
-        asyncio.run(when_free(written, what="endpoint x", clock=clock))
+        asyncio.run(write_when_free(written, what="endpoint x", clock=clock))
 
     assert not isinstance(caught.value, Busy)
     assert (write.count, clock.seconds < 5) == (1 + MOST_FAILED_WRITES, True)
@@ -177,6 +177,6 @@ def test_a_write_is_made_as_soon_as_the_other_operation_has_ended() -> None:
     async def written() -> None:
         await write()
 
-    asyncio.run(when_free(written, what="endpoint x", clock=Clock()))
+    asyncio.run(write_when_free(written, what="endpoint x", clock=Clock()))
 
     assert write.count == 3

@@ -10,7 +10,7 @@ from azure.ai.ml.entities._system_data import SystemData
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
 from rollway.azure.session import Session
-from rollway.azure.watching import list_model_versions, look
+from rollway.azure.watching import list_model_versions, read_finding
 from rollway.errors import AccessDenied, InvalidRollout, NotFound
 from rollway.rollout.follow import Finding, ModelSource, ModelVersion, Verdict
 from tests.support.builders import WORKSPACE_ID, RolloutFolder
@@ -68,7 +68,7 @@ class Watched:
         self.azure.have("main", model=f"{WORKSPACE_ID}/models/diabetes/versions/{version}")
 
     def look(self, folder: RolloutFolder) -> Finding | None:
-        return run(look(self.session, str(folder.path), NOW))
+        return run(read_finding(self.session, str(folder.path), NOW))
 
     def _registry(self, name: str) -> Any:
         if name != "team":
