@@ -44,7 +44,7 @@ def test_a_rollback_goes_to_what_is_there_or_rolls_it_out_anew_and_stays_there(w
     assert tags["rollway:previous"] == f"{second}={name}:2"
     assert tags["rollway:lease"] == "free"
 
-    # What served before is gone: its model version is rolled out anew.
+    # The previous online deployment is gone: its model version is rolled out again.
     world.rest.workspace(f"onlineEndpoints/{name}/deployments/{second}", method="DELETE").raise_for_status()
     anew = world.rollway("rollback", rollout.write())
     assert anew.returncode == 0, anew.stderr
