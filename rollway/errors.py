@@ -4,7 +4,7 @@ A class defines the exit code, whether the same call may succeed later, and whet
 error has a `cause`: that of its class, or the one that Azure's answer implies::
 
     RollwayError               exit 1
-    ├── ConfigurationError     exit 2   the request cannot be done; nothing in Azure was changed
+    ├── ConfigurationError     exit 2   the request is invalid or not allowed; nothing in Azure was changed
     │   ├── InvalidRollout              the files of the folder are wrong, all problems at once
     │   ├── CredentialsRejected         no credentials, or Microsoft Entra refused them
     │   ├── AccessDenied                the identity lacks a role
@@ -21,7 +21,7 @@ error has a `cause`: that of its class, or the one that Azure's answer implies::
     │       └── LeaseLost               another rollout took over the endpoint
     ├── DeadlineExceeded       exit 5   a wait exceeded its deadline
     ├── TrafficNotRestored     exit 4   the abort failed: a person must look at the traffic
-    ├── PrefectUnavailable     exit 1   the Prefect server cannot be reached, or lacks the deployment
+    ├── PrefectUnavailable     exit 1   the Prefect server cannot be reached, or lacks the Prefect deployment
     ├── WatchIncomplete        exit 1   some rollouts could not be watched; the others were handled
     └── AzureUnavailable       exit 1   429, 5xx or no connection after the client's retries (retryable)
         └── Busy               exit 1   another operation is running on the resource (retryable)
@@ -34,7 +34,7 @@ from typing import ClassVar, Protocol
 
 
 class Cause(StrEnum):
-    """Kinds of causes, by what helps."""
+    """Kinds of causes; each has its own remedy."""
 
     TRANSIENT = "transient"  # a temporary problem of Azure: the same rollout works later
     BUSY = "busy"  # another operation is running: the same rollout works when it has ended
@@ -110,7 +110,7 @@ class RollwayError(Exception):
 
 
 class ConfigurationError(RollwayError):
-    """The request cannot be done; nothing in Azure was changed."""
+    """The request is invalid or not allowed; nothing in Azure was changed."""
 
     exit_code = 2
 
@@ -196,7 +196,7 @@ class LeaseLost(ForeignChange):
 
 
 class DeadlineExceeded(RollwayError):
-    """A wait exceeded its deadline; the operation may still end."""
+    """A wait exceeded its deadline; the operation may still succeed."""
 
     exit_code = 5
     cause = Cause.TRANSIENT

@@ -12,7 +12,9 @@ from rollway.rollout.quota import FamilyUsage, Usage, VmSize
 
 # azure-rest-api-specs, Microsoft.MachineLearningServices, examples VirtualMachineSize/list.json and Usage/list.json.
 _ONLINE_ENDPOINTS = "mir"  # among the compute types that a size supports
-_FAMILY_OF_SUBSCRIPTION = "/vmfamily/"  # in the type of a usage; those of workspaces and clusters repeat its cores
+_FAMILY_OF_SUBSCRIPTION = (
+    "/vmfamily/"  # in the type of a usage; other types repeat its cores for workspaces and clusters
+)
 _LOW_PRIORITY = "lowpriority"
 
 
@@ -55,12 +57,12 @@ def _families(found: Iterable[Any]) -> Iterator[FamilyUsage]:
             yield FamilyUsage(
                 family=name,
                 used=values.get("currentValue") or 0,
-                limit=None if limit is None or limit < 0 else limit,  # -1 is no limit
+                limit=None if limit is None or limit < 0 else limit,  # -1: unlimited
             )
 
 
 def _values(entity: Any) -> dict[str, Any]:
-    # The SDK fills its entities with the names of the wire, and leaves its own attributes empty:
+    # The SDK fills its entities with the wire's names and leaves its own attributes empty:
     # azure/ai/ml/entities/_compute/_usage.py and _vm_size.py, _from_rest_object.
     values: dict[str, Any] = vars(entity)
     return values

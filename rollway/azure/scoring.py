@@ -1,4 +1,7 @@
-"""Scoring: real requests to an endpoint, not through the SDK's `invoke`, which leaks its routing header."""
+"""Scoring: real requests to an endpoint.
+
+Not through the SDK's `invoke`, which leaks its routing header into later calls.
+"""
 
 import json
 import time
@@ -80,13 +83,13 @@ class Scorer:
                 "the endpoint cannot be reached",
                 where=where,
                 why=str(error),
-                hint="when public network access is disabled, the worker must run inside the workspace's network",
+                hint="if public network access is disabled, run the worker inside the workspace's network",
             ) from error
         except httpx.ReadTimeout as error:
             raise SmokeTestFailed(
-                f"the endpoint gave no answer within {self._timeout_seconds:g} s",
+                f"the endpoint did not answer within {self._timeout_seconds:g} s",
                 where=where,
-                hint="see what run() waits for, or allow more (smoke_test.expect.max_latency_seconds in rollout.yml)",
+                hint="find out what run() waits for, or raise smoke_test.expect.max_latency_seconds in rollout.yml",
             ) from error
         raise AssertionError("a retry context returns or raises")
 

@@ -28,19 +28,17 @@ from rollway.spec import Frozen
 
 READ_TIMEOUT_SECONDS = 120
 CONNECTION_TIMEOUT_SECONDS = 20
-# Data-plane tokens have this audience in every cloud: azure/ai/ml/_azure_environments.py.
 ENDPOINTS_API_VERSION = "2024-04-01"  # Online Endpoints - Update
+# Data-plane tokens have this audience in every cloud: azure/ai/ml/_azure_environments.py.
 DATA_PLANE_SCOPE = "https://ml.azure.com/.default"
 WORKSPACE_API_VERSION = "2024-10-01"
 DEFAULT_IDENTITY = DefaultIdentity()
-
-
 # As in the SDK's generated clients.
 _ERRORS = {401: ClientAuthenticationError, 404: ResourceNotFoundError, 409: ResourceExistsError}
 
 
 class WorkspaceFacts(Frozen):
-    """Facts about the workspace, read with our identity; this proves access."""
+    """Facts about a workspace; reading them proves that the identity has access."""
 
     workspace: Workspace
     region: str
@@ -114,8 +112,8 @@ class Session:
 
 
 def _credential(identity: Identity) -> TokenCredential:
-    # Outside the public clouds there is no instance discovery to ask; azure-identity's own documentation says to
-    # disable it for private clouds, else it calls the public login host.
+    # Private clouds have no instance discovery, and azure-identity's documentation says to disable it for them.
+    # Otherwise it calls the public login host.
     host = urlsplit(f"//{os.environ.get('AZURE_AUTHORITY_HOST', '').removeprefix('https://')}").hostname
     is_public = host in (None, AzureAuthorityHosts.AZURE_PUBLIC_CLOUD, AzureAuthorityHosts.AZURE_CHINA) or host == (
         AzureAuthorityHosts.AZURE_GOVERNMENT
@@ -133,7 +131,7 @@ def _credential(identity: Identity) -> TokenCredential:
                 )
             case DefaultIdentity():
                 return DefaultAzureCredential(disable_instance_discovery=not is_public)
-    except ValueError as error:  # something that is there but empty or malformed
+    except ValueError as error:  # a value is empty or malformed
         is_environment = isinstance(identity, DefaultIdentity)
         raise CredentialsRejected(
             f"the credentials in the {'environment' if is_environment else 'Prefect block'} cannot be used",
@@ -141,9 +139,7 @@ def _credential(identity: Identity) -> TokenCredential:
             if is_environment
             else "tenant_id, client_id and client_secret of the block",
             why=str(error),
-            hint="set all three, or none of them and sign in with `az login`"
-            if is_environment
-            else "correct the block",
+            hint="set all three, or none of them and sign in with `az login`" if is_environment else "fix the block",
         ) from error
 
 
@@ -177,7 +173,7 @@ async def connect(workspace: Workspace, identity: Identity = DEFAULT_IDENTITY) -
 
 
 def _read_properties(opened: Session, workspace_id: str) -> dict[str, Any]:
-    # The SDK's workspace has no v1 legacy mode.
+    # The SDK's workspace entity has no field for the v1 legacy mode.
     url = f"{opened.ml._base_url.rstrip('/')}{workspace_id}?api-version={WORKSPACE_API_VERSION}"
     properties: dict[str, Any] = opened.read_arm(url).get("properties") or {}
     return properties

@@ -18,7 +18,7 @@ from rollway.rollout.status import WorkspaceStatus, models_of, status_of
 from rollway.settings import DefaultIdentity, Identity, Workspace, workspace_from_environment
 from rollway.spec import did_you_mean
 
-MOST_AT_ONCE = 8  # requests, far below what throttles a subscription
+MOST_AT_ONCE = 8  # requests; far below Azure's limits for a subscription
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -91,5 +91,5 @@ def _lease_age_seconds(endpoint: EndpointState, now: datetime) -> float | None:
     held = endpoint.record.lease
     try:
         return (now - datetime.fromisoformat(held.renewed_at)).total_seconds() if held else None
-    except (ValueError, TypeError):  # not what Rollway writes
+    except (ValueError, TypeError):  # not written by Rollway
         return None

@@ -15,7 +15,7 @@ SUBSCRIPTION_VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
 
 
 class Handshake(Frozen):
-    """The question whether events are wanted here; the answer repeats the code."""
+    """A validation request of Event Grid; the answer must repeat its code."""
 
     code: str
 
@@ -40,7 +40,7 @@ class _Malformed(ValueError):
 
 
 def parse(body: bytes) -> Handshake | tuple[ModelRegistered, ...] | Refusal:
-    """Return a handshake, or the model versions of a delivery; none if all events are of other types."""
+    """Return a handshake, the model versions of a delivery (none if all events are of other types), or a refusal."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -83,5 +83,5 @@ def _text(values: Mapping[str, Any], key: str, place: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):  # versions may be numbers
         value = str(value)
     if not isinstance(value, str) or not value:
-        raise _Malformed(f"{place}: {key} is missing or no text")
+        raise _Malformed(f"{place}: {key} is missing or not text")
     return value

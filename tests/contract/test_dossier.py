@@ -273,4 +273,4 @@ def test_a_sign_in_that_is_down_or_throttled_is_not_a_wrong_secret(
     error = refused(lambda: newcomer.ml.online_endpoints.get(endpoint))
 
     assert (type(error), error.cause) == (AzureUnavailable, Cause.TRANSIENT)
-    assert "Microsoft Entra is busy or has a fault" in str(error.hint)
+    assert "Microsoft Entra is busy or has a problem" in str(error.hint)

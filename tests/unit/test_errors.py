@@ -61,11 +61,11 @@ def test_the_exit_code_tells_what_happened(kind: type[RollwayError], code: int) 
     assert kind("it").exit_code == code
 
 
-def test_only_an_unavailable_azure_is_worth_another_try() -> None:
+def test_only_an_unavailable_azure_is_retryable() -> None:
     assert [one for one in TREE if one.retryable] == [AzureUnavailable, Busy]
 
 
-def test_only_two_errors_are_the_candidates_own_fault() -> None:
+def test_only_two_errors_are_the_candidates_fault() -> None:
     assert {one for one in TREE if one.is_candidates_fault} == {ProvisioningFailed, SmokeTestFailed}
 
 
@@ -87,7 +87,7 @@ def test_only_two_errors_are_the_candidates_own_fault() -> None:
     ],
     ids=lambda value: f"{type(value).__name__} {value.code}" if isinstance(value, RollwayError) else None,
 )
-def test_only_what_came_up_and_could_not_serve_is_the_models_own_fault(
+def test_only_a_container_that_started_but_could_not_serve_is_the_models_fault(
     error: RollwayError, is_models_fault: bool
 ) -> None:
     assert error.is_models_fault is is_models_fault
@@ -111,11 +111,11 @@ def test_only_what_came_up_and_could_not_serve_is_the_models_own_fault(
         (DeadlineExceeded, Cause.TRANSIENT),
     ],
 )
-def test_each_class_has_a_cause_of_its_own(kind: type[RollwayError], cause: Cause) -> None:
+def test_each_class_has_a_default_cause(kind: type[RollwayError], cause: Cause) -> None:
     assert kind("it").cause is cause
 
 
-def test_what_azure_says_is_the_better_cause() -> None:
+def test_the_cause_by_azures_answer_beats_that_of_the_class() -> None:
     error = ProvisioningFailed("it", cause=Cause.QUOTA, code="OutOfQuota", error_tree="OutOfQuota: no cores")
 
     assert (error.cause, error.code, error.error_tree) == (Cause.QUOTA, "OutOfQuota", "OutOfQuota: no cores")
@@ -145,7 +145,7 @@ def test_an_error_says_what_where_why_and_what_to_try_in_this_order() -> None:
     )
 
 
-def test_what_is_not_known_is_left_out() -> None:
+def test_unknown_parts_are_left_out() -> None:
     assert str(RollwayError("no luck")) == "no luck"
 
 
@@ -165,7 +165,7 @@ def test_an_invalid_rollout_lists_every_problem_on_a_line_of_its_own() -> None:
     assert error.problems == tuple(problems)
 
 
-def test_an_error_survives_the_way_from_one_process_to_another() -> None:
+def test_an_error_can_be_pickled() -> None:
     error = SmokeTestFailed("too slow", where="endpoint x", hint="make it faster", cause=Cause.BUSY, code="X")
 
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301

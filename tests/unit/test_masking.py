@@ -1,4 +1,4 @@
-"""No secret leaves through a text that somebody else wrote."""
+"""Secrets in foreign texts are masked."""
 
 import base64
 
@@ -35,7 +35,7 @@ JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJkZXBsb3llciJ9.c2lnbmF0dXJl"
         ("x" * 52 + "JQQJ99" + "y" * 26, "***"),
     ],
 )
-def test_a_secret_is_replaced_and_what_is_around_it_stays(text: str, masked: str | None) -> None:
+def test_a_secret_is_masked_and_the_text_around_it_stays(text: str, masked: str | None) -> None:
     found = mask(text)
 
     assert "***" in found

@@ -1,4 +1,4 @@
-"""Which workspace and which folder the environment variables name."""
+"""Settings from environment variables: workspace, folder, lease, webhook secret."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_the_workspace_is_read_from_either_set_of_names(
     assert str(workspace) == "rg/ws (subscription sub)"
 
 
-def test_ours_win_over_those_of_the_compute(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_names_win_over_those_of_the_compute(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*NAMES, *NAMES_ON_COMPUTE):
         monkeypatch.setenv(name, name)
 
@@ -80,13 +80,13 @@ def test_anything_but_a_whole_number_of_seconds_is_no_lease_time(monkeypatch: py
 
 
 @pytest.mark.parametrize(("value", "expected"), [("1", True), ("yes", True), ("0", False), ("", False)])
-def test_debug_is_asked_for_by_a_variable(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool) -> None:
+def test_a_variable_switches_debug_on(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool) -> None:
     monkeypatch.setenv("ROLLWAY_DEBUG", value)
 
     assert is_debug() is expected
 
 
-def test_the_secret_of_the_webhook_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_webhook_secret_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROLLWAY_WEBHOOK_SECRET", "s" * MIN_SECRET_LENGTH)
 
     assert webhook_secret() == "s" * MIN_SECRET_LENGTH
@@ -95,7 +95,7 @@ def test_the_secret_of_the_webhook_is_read_from_its_variable(monkeypatch: pytest
 @pytest.mark.parametrize(
     ("secret", "why"), [("", "it is not set"), ("s" * (MIN_SECRET_LENGTH - 1), "it has fewer than 16 characters")]
 )
-def test_the_webhook_has_no_secret_that_is_missing_or_short(
+def test_a_webhook_secret_that_is_missing_or_too_short_is_refused(
     monkeypatch: pytest.MonkeyPatch, secret: str, why: str
 ) -> None:
     monkeypatch.setenv("ROLLWAY_WEBHOOK_SECRET", secret)
@@ -110,7 +110,7 @@ def test_the_webhook_has_no_secret_that_is_missing_or_short(
 @pytest.mark.parametrize(
     ("value", "expected"), [(None, "deployments"), ("", "deployments"), ("/srv/rollouts/", "/srv/rollouts")]
 )
-def test_the_folder_of_all_rollouts_can_be_another_one(
+def test_a_variable_changes_the_folder_of_all_rollouts(
     monkeypatch: pytest.MonkeyPatch, value: str | None, expected: str
 ) -> None:
     if value is not None:

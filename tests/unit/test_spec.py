@@ -1,4 +1,4 @@
-"""The checks that need nothing but the text of the files."""
+"""The checks that need only the text of the files."""
 
 from typing import Any
 
@@ -52,14 +52,14 @@ def test_a_missing_name_is_called_missing() -> None:
 
 
 @given(st.integers(), st.integers(), st.integers())
-def test_a_range_is_judged_by_both_of_its_ends(low: int, high: int, value: int) -> None:
+def test_both_ends_of_a_range_are_checked(low: int, high: int, value: int) -> None:
     problems = list(check_range({"a": {"b": value}}, "a.b", low, high, "f"))
 
     assert bool(problems) is not (low <= value <= high)
 
 
 @pytest.mark.parametrize("raw", [{}, {"a": None}, {"a": {"b": "7"}}, {"a": {"b": True}}, {"a": [7]}])
-def test_a_range_does_not_judge_what_is_absent_or_no_whole_number(raw: dict[str, Any]) -> None:
+def test_absent_values_and_other_types_pass_the_range_check(raw: dict[str, Any]) -> None:
     assert not list(check_range(raw, "a.b", 100, 200, "f"))
 
 
@@ -84,7 +84,7 @@ def test_a_range_does_not_judge_what_is_absent_or_no_whole_number(raw: dict[str,
         ({"environment": {"name": "x", "conda_file": "c.yml"}}, "environment: has neither image nor build"),
     ],
 )
-def test_what_azure_refuses_is_found_before_it_is_asked(raw: dict[str, Any], problem: str) -> None:
+def test_values_that_azure_refuses_are_problems(raw: dict[str, Any], problem: str) -> None:
     found = online_deployment_problems(raw)
 
     assert len(found) == 1
@@ -104,11 +104,11 @@ def test_what_azure_refuses_is_found_before_it_is_asked(raw: dict[str, Any], pro
         {},
     ],
 )
-def test_what_azure_accepts_is_no_problem(raw: dict[str, Any]) -> None:
+def test_values_that_azure_accepts_are_no_problems(raw: dict[str, Any]) -> None:
     assert online_deployment_problems(raw) == []
 
 
-def test_the_endpoint_is_not_compared_with_an_endpoint_file_that_names_none() -> None:
+def test_the_endpoint_is_not_compared_if_endpoint_yml_has_no_name() -> None:
     assert online_deployment_problems({"endpoint_name": "diabetes"}, endpoint_name=None) == []
 
 
@@ -179,7 +179,7 @@ def test_a_suggestion_is_always_one_of_the_known_words(word: str, known: list[st
 @pytest.mark.parametrize(
     ("folder", "name"), [("deployments/diabetes", "diabetes"), ("deployments/diabetes/", "diabetes"), ("x", "x")]
 )
-def test_a_rollout_is_called_like_its_folder(folder: str, name: str) -> None:
+def test_a_rollout_has_the_name_of_its_folder(folder: str, name: str) -> None:
     assert rollout_spec().model_copy(update={"folder": folder}).name == name
 
 

@@ -1,4 +1,4 @@
-"""The section `follow` of rollout.yml: what may be written, and which moments a freeze window covers."""
+"""The section `follow` of rollout.yml: its fields, and the moments that a freeze window covers."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
@@ -31,7 +31,7 @@ def test_times_may_be_written_without_quotes() -> None:
     )
 
 
-def test_the_section_survives_the_way_from_task_to_task() -> None:
+def test_the_section_survives_serialization() -> None:
     parsed = parse("{tags: {approved: 'yes'}, stage: Production, minimum_age_seconds: 60, freeze: [{to: 08:00}]}")
 
     assert isinstance(parsed, RolloutFile)

@@ -1,7 +1,7 @@
 """The table of the catalogue: cause and next action of each known Azure error. Only data.
 
 The codes are those of Microsoft's troubleshooting page for online endpoints and of Azure Resource Manager. The first
-rule that fits decides, so the special rules of a code stand before its general one.
+rule that fits decides, so the specific rules of a code come before its general one.
 """
 
 import re
@@ -12,7 +12,7 @@ from rollway.errors import Cause
 
 @dataclass(frozen=True)
 class Rule:
-    """Fits errors with one of `codes`, `words` in the message and one of `statuses`; an empty field fits any."""
+    """A rule for errors with one of `codes`, `words` in the message and one of `statuses`; an empty field fits any."""
 
     codes: str  # separated by spaces
     cause: Cause
@@ -44,8 +44,8 @@ _REGISTER = "register it once: `az provider register --namespace Microsoft.Machi
 _SCRIPT = "read the inference server's log, fix the scoring script or the environment and run the rollout again"
 _EXTENSION = "ask the cluster's administrator to check, update or reinstall its Azure ML extension, then run it again"
 _CLUSTER_NETWORK = (
-    "ask the cluster's administrator whether it reaches Microsoft Entra, the registry and the workspace (proxy, "
-    "network policy, private endpoints), then run it again"
+    "ask the cluster's administrator to check that the cluster reaches Microsoft Entra, the registry and the workspace "
+    "(proxy, network policy, private endpoints), then run it again"
 )
 
 # A request was refused, and its outer code (BadRequest, UserError, Conflict) says less than its words.
@@ -70,7 +70,7 @@ _REFUSED = (
     Rule(
         "",
         Cause.PERMANENT,
-        "a failed creation cannot be repaired: run the rollout again, which deletes it and creates it again",
+        "its creation failed, so it cannot be updated: run the rollout again, which deletes it and creates it again",
         r"initial provisioning|not been created successfully",
         (400,),
     ),
@@ -182,7 +182,7 @@ _PROVISIONING = (
     Rule(
         "BadArgument",
         Cause.PERMANENT,
-        "request fewer resources in deployment.yml, and ask the cluster's administrator whether azureml-fe is running",
+        "request fewer resources in deployment.yml, and ask the cluster's administrator to check azureml-fe",
         r"azureml-fe|resource requests?.{0,40}limit",
     ),
     Rule(
@@ -243,7 +243,7 @@ _PROVISIONING = (
         "SecretsInjectionError",
         Cause.PERMANENT,
         "grant the endpoint's identity access to the secret ('Azure Machine Learning Workspace Connection Secrets "
-        "Reader' or 'Key Vault Secrets User'), check its reference, and run it again after some minutes",
+        "Reader' or 'Key Vault Secrets User'), check the reference to it, and run it again in a few minutes",
     ),
     Rule(
         "OperationCanceled OperationCancelled Canceled",

@@ -36,7 +36,7 @@ E = TypeVar("E", bound=RollwayError)
 _NO_ANSWER = ("Failed to establish a new connection", "Failed to resolve", "timed out", "Connection aborted")
 _NO_GOOD_ANSWER = re.compile(
     r"HTTP Error: (?:429|5\d\d)|temporarily_unavailable|Expecting value: line 1"  # a status, or a page instead of JSON
-    r"|AADSTS(?:90006|90024|90033|90055|50196)\b"  # Entra's own faults and throttling
+    r"|AADSTS(?:90006|90024|90033|90055|50196)\b"  # Entra's own errors and throttling
 )
 _HINTS = {
     "AADSTS7000215": "the client secret is wrong: check AZURE_CLIENT_SECRET (its value, not its id)",
@@ -67,7 +67,7 @@ def translate(error: AzureError, what: str, where: str, hint: str | None = None)
 
     The next action comes from the catalogue, else from `hint`, else from the HTTP status.
     """
-    if isinstance(error, MlException) and isinstance(error.__cause__, AzureError):  # the SDK's words around Azure's
+    if isinstance(error, MlException) and isinstance(error.__cause__, AzureError):  # the SDK wraps Azure's exception
         return translate(error.__cause__, what, where, hint)
     if isinstance(error, ServiceRequestError | ServiceResponseError):
         return AzureUnavailable(
@@ -172,13 +172,13 @@ def _sign_in(error: ClientAuthenticationError, what: str) -> RollwayError:
         return AzureUnavailable(
             what,
             why=f"no connection to sign in: {_reasons(text)}",
-            hint="check the network, and AZURE_AUTHORITY_HOST when it is set, and run it again",
+            hint="check the network, and AZURE_AUTHORITY_HOST if it is set, and run it again",
         )
     if _NO_GOOD_ANSWER.search(text) or (error.status_code or 0) in (429, 500, 502, 503, 504):
         return AzureUnavailable(
             what,
             why=f"the sign-in is unavailable: {_reasons(text)}",
-            hint="Microsoft Entra is busy or has a fault: run it again in a few minutes",
+            hint="Microsoft Entra is busy or has a problem: run it again in a few minutes",
         )
     code = next((code for code in _HINTS if code in text), None)
     if code:

@@ -35,16 +35,16 @@ def of(kind: str, *assigned: dict[str, Any]) -> OnlineEndpoint:
     ],
     ids=["not said", "system", "two of the user's", "one without its id"],
 )
-def test_identities_are_known_or_not_said(entity: OnlineEndpoint, identities: tuple[str, ...]) -> None:
+def test_identities_are_listed_and_none_if_one_is_unknown(entity: OnlineEndpoint, identities: tuple[str, ...]) -> None:
     assert identities_of(entity) == identities
 
 
-def test_a_kubernetes_endpoint_is_told_from_a_managed_one() -> None:
+def test_a_kubernetes_endpoint_is_distinguished_from_a_managed_one() -> None:
     assert kind_of(KubernetesOnlineEndpoint(name="any", compute="cluster")) == "kubernetes"
     assert kind_of(ManagedOnlineEndpoint(name="any")) == "managed"
 
 
-def test_a_file_says_kind_location_and_identities(folder: RolloutFolder) -> None:
+def test_kind_location_and_identities_are_read_from_the_file(folder: RolloutFolder) -> None:
     plain = load_folder(str(folder.path)).endpoint
     folder.change(
         "endpoint.yml",

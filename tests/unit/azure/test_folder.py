@@ -1,4 +1,4 @@
-"""Reading a rollout folder: every fault of every file, all at once."""
+"""A rollout folder: every problem of every file, all at once."""
 
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,14 @@ def load(folder: RolloutFolder) -> RolloutSpec:
 
 
 def problems_of(folder: RolloutFolder) -> list[str]:
-    """Each problem, with the folder's own path left out."""
+    """Return each problem, without the path of the folder."""
     with pytest.raises(InvalidRollout) as caught:
         load(folder)
     assert f"{len(caught.value.problems)} problem" in str(caught.value)
     return [str(problem).replace(f"{folder.path}/", "") for problem in caught.value.problems]
 
 
-def test_a_good_folder_is_read_whole(folder: RolloutFolder) -> None:
+def test_a_valid_folder_is_read(folder: RolloutFolder) -> None:
     spec = load(folder)
 
     assert (spec.name, spec.endpoint.name, spec.endpoint.auth_mode) == ("diabetes", "diabetes", "key")
@@ -283,7 +283,7 @@ def test_a_conda_file_that_is_not_yaml_is_shown_with_its_line(folder: RolloutFol
     ],
     ids=["missing", "cut off", "empty", "NaN"],
 )
-def test_the_smoke_tests_request_is_read_beforehand(
+def test_the_request_of_the_smoke_test_is_checked(
     folder: RolloutFolder, request_file: str, text: str | None, message: str
 ) -> None:
     folder.change(ROLLOUT, smoke_test={"request_file": request_file})
@@ -337,7 +337,7 @@ def test_following_needs_a_model_by_reference(folder: RolloutFolder, model: dict
     ]
 
 
-def test_a_faulty_deployment_file_says_nothing_about_following(folder: RolloutFolder) -> None:
+def test_an_invalid_deployment_file_is_no_problem_of_following(folder: RolloutFolder) -> None:
     folder.change(DEPLOYMENT, instance_count=0)
     folder.change(ROLLOUT, follow={"stage": "Production"})
 

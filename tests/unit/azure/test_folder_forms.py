@@ -111,7 +111,7 @@ def test_a_kubernetes_online_deployment_is_read(folder: RolloutFolder) -> None:
     ],
     ids=lambda setting: next(iter(setting)),
 )
-def test_every_setting_decides_what_the_online_deployment_is(folder: RolloutFolder, setting: dict[str, Any]) -> None:
+def test_every_setting_belongs_to_the_online_deployment(folder: RolloutFolder, setting: dict[str, Any]) -> None:
     spec = changed(folder, **setting)
 
     ((key, value),) = setting.items()
@@ -142,7 +142,7 @@ def test_the_code_hash_follows_the_code(folder: RolloutFolder) -> None:
     assert load(folder).online_deployment.code_sha256 != before
 
 
-def test_what_the_upload_leaves_out_does_not_count_as_code(folder: RolloutFolder) -> None:
+def test_files_that_are_not_uploaded_do_not_count_as_code(folder: RolloutFolder) -> None:
     folder.write("code/.amlignore", "train.py\n.amlignore\n")
     before = load(folder).online_deployment.code_sha256
     folder.write("code/train.py", "X = 1\n")
@@ -150,7 +150,7 @@ def test_what_the_upload_leaves_out_does_not_count_as_code(folder: RolloutFolder
     assert load(folder).online_deployment.code_sha256 == before
 
 
-def test_the_endpoint_is_read_with_all_that_is_compared(folder: RolloutFolder) -> None:
+def test_the_endpoint_has_every_field_that_is_compared(folder: RolloutFolder) -> None:
     folder.change(ENDPOINT, auth_mode="aad_token", public_network_access="disabled", description="d", tags={"a": 1})
 
     endpoint = load(folder).endpoint

@@ -18,7 +18,7 @@ DSV2 = "Standard DSv2 Family Cluster Dedicated vCPUs"
 
 
 def a_session(sizes: Any = (), usages: Any = ()) -> Session:
-    """A session whose SDK gives these; an exception is raised."""
+    """Return a session whose SDK returns these values; exceptions are raised."""
 
     def give(answer: Any) -> Any:
         def call(location: str) -> Any:
@@ -44,7 +44,7 @@ def a_size(**wire: Any) -> VmSize:
     )
 
 
-def test_the_cores_of_families_are_read_and_those_of_workspaces_and_clusters_and_low_priority_are_not() -> None:
+def test_only_the_dedicated_cores_of_the_subscriptions_families_are_read() -> None:
     usages = [
         a_usage("Total Cluster Dedicated Regional vCPUs", "dedicatedCores", 14),
         a_usage(),
@@ -82,6 +82,6 @@ def test_a_size_says_whether_online_endpoints_may_use_it(types: list[str] | None
 @pytest.mark.parametrize(
     "error", [HttpResponseError("AuthorizationFailed"), ClientAuthenticationError("x"), ServiceRequestError("x")]
 )
-def test_an_azure_that_does_not_tell_fails_nothing(error: AzureError) -> None:
+def test_usage_that_cannot_be_read_is_not_an_error(error: AzureError) -> None:
     assert run(read_usage(a_session(sizes=error), "westeurope")) is None
     assert run(read_usage(a_session(usages=error), "westeurope")) is None

@@ -24,7 +24,7 @@ ATTEMPTS = 4
 
 @dataclass
 class Gateway:
-    """A scoring gateway: gives one answer after the other, the last one for ever, and keeps what it was asked."""
+    """A scoring gateway that sends its answers in turn, repeats the last one, and records the requests."""
 
     answers: list[tuple[int, dict[str, str], str]] = field(default_factory=lambda: [(200, {}, "{}")])
     requests: list[tuple[dict[str, str], Any]] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Gateway:
     url: str = ""
 
     def will_answer(self, *answers: tuple[int, dict[str, str], Any]) -> None:
-        """Bodies that are no text are sent as JSON."""
+        """Set the answers; a body that is not text is sent as JSON."""
         self.answers = [
             (status, headers, body if isinstance(body, str) else json.dumps(body)) for status, headers, body in answers
         ]
@@ -40,7 +40,7 @@ class Gateway:
 
 @pytest.fixture
 def gateway() -> Iterator[Gateway]:
-    """One that answers on a free port, until the test is over."""
+    """A gateway on a free port."""
     gateway = Gateway()
 
     class Handler(BaseHTTPRequestHandler):
@@ -73,13 +73,13 @@ def gateway() -> Iterator[Gateway]:
 
 @pytest.fixture(autouse=True)
 def no_waiting() -> Iterator[None]:
-    """Repeats come at once, and at most so often that a test ends."""
+    """Retry without pauses, and at most ATTEMPTS times."""
     with stamina.set_testing(True, attempts=ATTEMPTS, cap=True):
         yield
 
 
 def a_session(*keys: object) -> Session:
-    """One whose keys are read in this order; an exception is raised."""
+    """Return a session that reads these keys in turn; exceptions are raised."""
     remaining = list(keys or ["key-1"])
 
     def get_keys(name: str) -> Any:
@@ -156,7 +156,7 @@ def test_a_refused_key_is_read_again_once(gateway: Gateway) -> None:
     assert [headers["authorization"] for headers, _ in gateway.requests] == ["Bearer old", "Bearer new"]
 
 
-def test_a_key_that_stays_refused_is_an_answer(gateway: Gateway) -> None:
+def test_a_second_401_is_returned(gateway: Gateway) -> None:
     gateway.will_answer((401, {}, "no"))
 
     assert score(gateway.url, a_session("old", "new")).status == 401
@@ -174,7 +174,9 @@ def test_a_key_that_stays_refused_is_an_answer(gateway: Gateway) -> None:
         (424, {"ms-azureml-model-error-reason": "model_not_ready"}),
     ],
 )
-def test_what_is_normal_while_warming_up_is_tried_again(gateway: Gateway, status: int, headers: dict[str, str]) -> None:
+def test_answers_that_are_normal_during_the_warm_up_are_retried(
+    gateway: Gateway, status: int, headers: dict[str, str]
+) -> None:
     gateway.will_answer((status, headers, ""), (status, headers, ""), (200, {}, {}))
 
     assert score(gateway.url, warm_up_seconds=30).status == 200
@@ -185,7 +187,7 @@ def test_what_is_normal_while_warming_up_is_tried_again(gateway: Gateway, status
     ("status", "headers"),
     [(400, {}), (403, {}), (408, {}), (424, {"ms-azureml-model-error-reason": "model_error"}), (424, {}), (500, {})],
 )
-def test_the_models_own_failure_is_the_answer_at_once(gateway: Gateway, status: int, headers: dict[str, str]) -> None:
+def test_a_failure_of_the_model_is_returned_at_once(gateway: Gateway, status: int, headers: dict[str, str]) -> None:
     gateway.will_answer((status, headers, "boom"))
 
     measured = score(gateway.url, warm_up_seconds=30)
@@ -194,14 +196,14 @@ def test_the_models_own_failure_is_the_answer_at_once(gateway: Gateway, status: 
     assert len(gateway.requests) == 1
 
 
-def test_without_a_warm_up_nothing_is_tried_again(gateway: Gateway) -> None:
+def test_without_a_warm_up_nothing_is_retried(gateway: Gateway) -> None:
     gateway.will_answer((503, {}, "busy"))
 
     assert score(gateway.url).status == 503
     assert len(gateway.requests) == 1
 
 
-def test_one_that_stays_unready_is_measured_as_it_answered_last(gateway: Gateway) -> None:
+def test_if_the_endpoint_stays_unready_its_last_answer_is_returned(gateway: Gateway) -> None:
     gateway.will_answer((503, {}, "busy"))
 
     measured = score(gateway.url, warm_up_seconds=30)
@@ -221,10 +223,10 @@ def test_an_endpoint_that_cannot_be_reached_is_named_with_a_hint() -> None:
     assert not caught.value.is_candidates_fault
 
 
-def test_an_answer_that_does_not_come_ends_with_the_setting_to_change(gateway: Gateway) -> None:
+def test_a_missing_answer_is_an_error_that_names_the_setting_to_change(gateway: Gateway) -> None:
     gateway.will_answer((200, {"slow": "yes"}, {}))
 
-    with pytest.raises(SmokeTestFailed, match=r"the endpoint gave no answer within 0\.1 s") as caught:
+    with pytest.raises(SmokeTestFailed, match=r"the endpoint did not answer within 0\.1 s") as caught:
         score(gateway.url, timeout_seconds=0.1)
 
     assert "max_latency_seconds" in str(caught.value.hint)
@@ -238,7 +240,7 @@ def test_an_answer_that_is_not_json_is_kept_as_text(gateway: Gateway, body: str)
 
 
 @pytest.mark.parametrize("error", [ServiceRequestError("no network"), HttpResponseError("no")])
-def test_keys_that_cannot_be_read_are_an_error_of_ours(error: Exception) -> None:
+def test_keys_that_cannot_be_read_are_a_rollway_error(error: Exception) -> None:
     with pytest.raises(RollwayError, match="cannot read the endpoint's keys") as caught:
         score("http://127.0.0.1:1/score", a_session(error))
 

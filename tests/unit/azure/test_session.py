@@ -1,4 +1,4 @@
-"""As whom a session signs in."""
+"""The credentials of a session."""
 
 import pytest
 from azure.identity import ClientSecretCredential, DefaultAzureCredential, ManagedIdentityCredential
@@ -24,7 +24,7 @@ def test_each_kind_of_identity_has_its_credential(identity: Identity, kind: type
     assert type(_credential(identity)) is kind
 
 
-def test_a_principal_that_cannot_be_one_is_the_blocks_fault() -> None:
+def test_a_malformed_service_principal_is_an_error_that_names_the_block() -> None:
     with pytest.raises(CredentialsRejected) as caught:
         _credential(PRINCIPAL.model_copy(update={"tenant_id": "not a tenant"}))
 
@@ -33,7 +33,9 @@ def test_a_principal_that_cannot_be_one_is_the_blocks_fault() -> None:
     assert "hush" not in str(caught.value)
 
 
-def test_an_environment_that_holds_a_malformed_tenant_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_malformed_tenant_in_the_environment_is_an_error_that_names_the_variables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name, value in (("TENANT_ID", "not a tenant"), ("CLIENT_ID", "client"), ("CLIENT_SECRET", "hush")):
         monkeypatch.setenv(f"AZURE_{name}", value)
 

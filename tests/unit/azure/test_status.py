@@ -1,4 +1,4 @@
-"""Reading the status: which calls are made, and what becomes of endpoints and models that vanish in between."""
+"""The status of a workspace: the calls to Azure, and endpoints and models that are deleted between them."""
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ from tests.support.fake_azure import run
 
 
 class Workspace:
-    """Endpoints by name, each with one online deployment `main` that serves; the newest version of models by name."""
+    """Endpoints by name, each with an online deployment `main` with all traffic; newest versions by model name."""
 
     def __init__(self) -> None:
         self.endpoints: dict[str, dict[str, str]] = {}  # tags
@@ -62,7 +62,7 @@ class Workspace:
 
 @pytest.fixture
 def workspace() -> Workspace:
-    """Three endpoints that serve the same model."""
+    """Three endpoints with the same model."""
     workspace = Workspace()
     workspace.endpoints = {"c": {}, "a": {}, "b": {}}
     workspace.models = {"diabetes": 2}
@@ -85,7 +85,7 @@ def test_only_the_named_endpoints_are_read(workspace: Workspace) -> None:
     assert "behind a" not in workspace.calls
 
 
-def test_an_unknown_name_is_an_error_that_says_which_there_are(workspace: Workspace) -> None:
+def test_an_unknown_name_is_an_error_that_lists_the_known_ones(workspace: Workspace) -> None:
     workspace.endpoints = {"diabetes": {}, "churn": {}}
 
     with pytest.raises(NotFound) as caught:
@@ -95,7 +95,7 @@ def test_an_unknown_name_is_an_error_that_says_which_there_are(workspace: Worksp
     assert caught.value.hint == "the workspace has churn, diabetes, did you mean 'diabetes'?"
 
 
-def test_an_endpoint_that_is_deleted_meanwhile_is_left_out(workspace: Workspace) -> None:
+def test_an_endpoint_that_is_deleted_after_the_list_is_left_out(workspace: Workspace) -> None:
     workspace.trouble["b"] = ResourceNotFoundError("gone")
 
     assert [one.name for one in run(read_status(workspace.session)).endpoints] == ["a", "c"]
@@ -137,7 +137,7 @@ def test_the_age_of_a_lease_is_counted_from_its_renewal(
     assert last.outcome is outcome
 
 
-def test_a_lease_without_a_time_is_taken_as_alive(workspace: Workspace) -> None:
+def test_a_lease_without_a_time_counts_as_valid(workspace: Workspace) -> None:
     workspace.endpoints["a"] = {LEASE: "run/1 300 yesterday"}
 
     last = run(read_status(workspace.session, ["a"])).endpoints[0].last_rollout

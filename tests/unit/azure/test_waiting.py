@@ -1,4 +1,4 @@
-"""Waiting by reading, under a deadline, on a clock that only moves when somebody sleeps."""
+"""Waiting under a deadline, on a clock that moves only when somebody sleeps."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ from tests.support.builders import Clock
 
 
 class Readings:
-    """Gives one reading after the other, and the last one for ever; exceptions are raised."""
+    """Returns its readings in turn and repeats the last one; exceptions are raised."""
 
     def __init__(self, values: Iterable[str | Exception]) -> None:
         self._values: Iterator[str | Exception] = iter(values)
@@ -25,7 +25,7 @@ class Readings:
         self.count = 0
 
     async def __call__(self) -> str:
-        """The next reading."""
+        """Return the next reading."""
         self.count += 1
         self._last = next(self._values, self._last)
         if isinstance(self._last, Exception):
@@ -39,7 +39,7 @@ def waited(readings: Readings, clock: Clock, timeout_seconds: float = 60.0) -> s
     )
 
 
-def test_what_is_done_already_is_not_waited_for() -> None:
+def test_an_operation_that_is_done_is_not_waited_for() -> None:
     clock = Clock()
 
     assert waited(Readings(["done"]), clock) == "done"
@@ -56,7 +56,7 @@ def test_the_interval_grows_up_to_its_limit() -> None:
     assert clock.naps[-1] == LONGEST_INTERVAL_SECONDS
 
 
-def test_the_deadline_ends_the_wait_to_the_second_and_says_what_was_seen_last() -> None:
+def test_the_deadline_ends_the_wait_on_time_with_the_last_state() -> None:
     clock = Clock()
 
     with pytest.raises(DeadlineExceeded) as caught:
@@ -66,7 +66,7 @@ def test_the_deadline_ends_the_wait_to_the_second_and_says_what_was_seen_last() 
     assert str(caught.value).startswith("it took longer than 7.5 s\n  why: it was last seen as: Updating\n")
 
 
-def test_a_last_look_is_taken_when_the_deadline_has_come() -> None:
+def test_the_state_is_read_once_more_at_the_deadline() -> None:
     clock = Clock()
     readings = Readings(["busy", "done"])
 
@@ -74,17 +74,17 @@ def test_a_last_look_is_taken_when_the_deadline_has_come() -> None:
     assert readings.count == 2
 
 
-def test_a_deadline_of_nothing_still_looks_once() -> None:
+def test_a_deadline_of_zero_still_reads_once() -> None:
     assert waited(Readings(["done"]), Clock(), timeout_seconds=0) == "done"
 
 
-def test_a_moment_without_azure_does_not_end_the_wait() -> None:
+def test_an_unavailable_azure_does_not_end_the_wait() -> None:
     assert (
         waited(Readings([AzureUnavailable("throttled"), "busy", AzureUnavailable("gone"), "done"]), Clock()) == "done"
     )
 
 
-def test_an_azure_that_stays_away_ends_with_the_deadline_and_its_reason() -> None:
+def test_if_azure_stays_unavailable_the_deadline_ends_the_wait_with_the_reason() -> None:
     with pytest.raises(DeadlineExceeded, match="last seen as: cannot read the endpoint"):
         waited(Readings([AzureUnavailable("cannot read the endpoint")]), Clock())
 
@@ -98,7 +98,7 @@ def test_any_other_error_ends_the_wait_at_once() -> None:
     assert clock.naps == []
 
 
-def test_every_look_is_told_with_the_seconds_so_far_also_a_vain_one() -> None:
+def test_progress_is_reported_after_every_read_even_a_failed_one() -> None:
     clock, seen = Clock(seconds=1000), []
 
     async def on_progress(looks: str, seconds: float) -> None:
@@ -118,7 +118,7 @@ def test_every_look_is_told_with_the_seconds_so_far_also_a_vain_one() -> None:
     assert seen == [("a", 0.0), ("x (429)", 0.25), ("b", 0.625), ("done", pytest.approx(1.1875))]
 
 
-def test_the_last_reading_is_described_and_the_hint_is_the_callers() -> None:
+def test_the_error_has_the_last_state_and_the_callers_hint() -> None:
     with pytest.raises(DeadlineExceeded) as caught:
         asyncio.run(
             wait_for(
@@ -135,7 +135,7 @@ def test_the_last_reading_is_described_and_the_hint_is_the_callers() -> None:
     assert (caught.value.why, caught.value.hint) == ("it was last seen as: ABC", "be patient")
 
 
-def test_a_resource_that_stays_busy_is_reported_as_busy_and_any_other_wait_as_passing() -> None:
+def test_a_resource_that_stays_busy_is_reported_as_busy_and_any_other_wait_as_transient() -> None:
     async def write() -> None:
         raise Busy("taken")
 
@@ -147,7 +147,7 @@ def test_a_resource_that_stays_busy_is_reported_as_busy_and_any_other_wait_as_pa
     assert (busy.value.cause, other.value.cause) == (Cause.BUSY, Cause.TRANSIENT)
 
 
-def test_a_write_is_made_again_while_the_resource_is_busy_and_after_a_moment_without_azure() -> None:
+def test_a_write_is_retried_while_the_resource_is_busy_or_azure_is_unavailable() -> None:
     write = Readings([Busy("taken"), AzureUnavailable("throttled"), *[Busy("taken")] * 20, "written"])
 
     async def written() -> None:
@@ -158,7 +158,7 @@ def test_a_write_is_made_again_while_the_resource_is_busy_and_after_a_moment_wit
     assert write.count == 23
 
 
-def test_an_azure_that_stays_away_ends_a_write_long_before_the_deadline() -> None:
+def test_if_azure_stays_unavailable_a_write_fails_long_before_the_deadline() -> None:
     write, clock = Readings([Busy("taken"), AzureUnavailable("cannot move the traffic")]), Clock()
 
     async def written() -> None:

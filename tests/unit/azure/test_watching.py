@@ -1,4 +1,4 @@
-"""Looking at what a rollout follows: what is read of Azure, and what becomes of it."""
+"""Findings about followed models: the reads from Azure, and the decision."""
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ DIABETES = ModelSource(name="diabetes")
 
 
 class FakeModels:
-    """The versions of models in one place; archived ones are read by their version, and not listed."""
+    """The model versions of a workspace or registry; archived ones can be read but are not listed."""
 
     def __init__(self) -> None:
         self.versions: list[Model] = []
@@ -29,7 +29,7 @@ class FakeModels:
         self.error: HttpResponseError | None = None
 
     def have(self, version: str, minutes: int = 0, name: str = "diabetes", **values: Any) -> None:
-        """Registers a version so many minutes after a fixed moment."""
+        """Register a version, `minutes` after a fixed moment."""
         context = SystemData(created_at=NOW - timedelta(days=1) + timedelta(minutes=minutes))
         model_id = f"{WORKSPACE_ID}/models/{name}/versions/{version}"
         self.versions.append(
@@ -63,7 +63,7 @@ class Watched:
         return cast(Session, session)
 
     def serve(self, version: str, **tags: str) -> None:
-        """All traffic goes to a version of the model."""
+        """Send all traffic to a version of the model."""
         self.azure.have_endpoint(traffic={"main": 100}, tags=tags)
         self.azure.have("main", model=f"{WORKSPACE_ID}/models/diabetes/versions/{version}")
 
@@ -88,7 +88,9 @@ def following(folder: RolloutFolder) -> RolloutFolder:
     return folder
 
 
-def test_a_new_version_is_found_with_all_that_a_rollout_of_it_needs(watched: Watched, following: RolloutFolder) -> None:
+def test_a_new_version_is_found_with_everything_that_its_rollout_needs(
+    watched: Watched, following: RolloutFolder
+) -> None:
     watched.models.have("1")
     watched.models.have("2", 1)
     watched.serve("1")
@@ -135,7 +137,7 @@ def test_a_folder_that_names_a_version_follows_nothing(watched: Watched, folder:
     assert watched.look(folder) is None
 
 
-def test_the_rules_of_the_folder_hold(watched: Watched, folder: RolloutFolder) -> None:
+def test_the_rules_of_the_folder_are_applied(watched: Watched, folder: RolloutFolder) -> None:
     folder.change("rollout.yml", follow={"tags": {"approved": "yes"}})
     watched.models.have("2", tags={"approved": "yes"})
     watched.models.have("3", 1)
@@ -171,7 +173,7 @@ def test_a_live_version_that_was_deleted_is_replaced(watched: Watched, following
     assert (finding.verdict, finding.version) == (Verdict.START, "1")
 
 
-def test_the_record_rejects_versions_and_pauses_what_is_live(watched: Watched, following: RolloutFolder) -> None:
+def test_rejected_versions_and_the_pause_are_read_from_the_record(watched: Watched, following: RolloutFolder) -> None:
     for version in ("1", "2", "3"):
         watched.models.have(version, int(version))
     watched.serve("1", **{"rollway:rejected": "diabetes:3", "rollway:paused": "rolled back"})
@@ -182,7 +184,7 @@ def test_the_record_rejects_versions_and_pauses_what_is_live(watched: Watched, f
     assert (finding.verdict, finding.version, finding.reason) == (Verdict.PAUSED, "2", "2 waits: rolled back")
 
 
-def test_a_registrys_model_is_looked_for_in_the_registry(watched: Watched, folder: RolloutFolder) -> None:
+def test_a_model_of_a_registry_is_read_from_the_registry(watched: Watched, folder: RolloutFolder) -> None:
     folder.change("deployment.yml", model="azureml://registries/team/models/diabetes/labels/latest")
     watched.models.have("7")
     watched.team.have("3")
@@ -216,7 +218,7 @@ def test_no_access_is_an_error_and_not_an_empty_list(watched: Watched, following
         watched.look(following)
 
 
-def test_a_folder_that_is_wrong_is_an_error(watched: Watched, following: RolloutFolder) -> None:
+def test_an_invalid_folder_is_an_error(watched: Watched, following: RolloutFolder) -> None:
     following.write("rollout.yml", "{}")
 
     with pytest.raises(InvalidRollout, match="smoke_test: Field required"):

@@ -1,4 +1,4 @@
-"""Messages of Event Grid in both schemas and both spellings, and bodies that are none."""
+"""Messages of Event Grid in both schemas and both spellings, and bodies that are no messages."""
 
 import json
 from typing import Any
@@ -69,11 +69,11 @@ def test_a_registered_model_is_understood_in_every_schema_and_spelling(make: Any
     assert parsed([make(data)]) == (EXPECTED,)
 
 
-def test_one_event_without_a_list_is_understood_as_cloud_events_are_sent() -> None:
+def test_a_single_cloud_event_without_a_list_is_understood() -> None:
     assert parsed(cloud_event()) == (EXPECTED,)
 
 
-def test_a_batch_gives_its_models_in_order_and_leaves_out_other_events() -> None:
+def test_a_batch_has_its_models_in_order_and_leaves_out_other_events() -> None:
     second = event_grid({"ModelName": "churn", "ModelVersion": "2"}, id="event-2")
     batch = [event_grid(), event_grid(None, "Microsoft.MachineLearningServices.RunCompleted"), second]
 
@@ -81,11 +81,11 @@ def test_a_batch_gives_its_models_in_order_and_leaves_out_other_events() -> None
 
 
 @pytest.mark.parametrize("make", [event_grid, cloud_event])
-def test_events_of_other_types_are_nothing_to_do(make: Any) -> None:
+def test_events_of_other_types_are_ignored(make: Any) -> None:
     assert parsed([make({"ServiceName": "x"}, "Microsoft.MachineLearningServices.ModelDeployed")]) == ()
 
 
-def test_nothing_is_nothing_to_do() -> None:
+def test_an_empty_batch_has_no_models() -> None:
     assert parsed([]) == ()
 
 
@@ -100,20 +100,20 @@ def test_the_validation_event_is_a_handshake() -> None:
     [
         (7, "event 1 is not a JSON object"),
         ([event_grid(), "x"], "event 2 is not a JSON object"),
-        ([{}], "event 1: eventType is missing or no text"),
-        ([event_grid(kind="")], "event 1: eventType is missing or no text"),
+        ([{}], "event 1: eventType is missing or not text"),
+        ([event_grid(kind="")], "event 1: eventType is missing or not text"),
         ([cloud_event(specversion="0.3")], "event 1: specversion is not '1.0'"),
-        ([cloud_event(kind=None)], "event 1: type is missing or no text"),  # type: ignore[arg-type]
+        ([cloud_event(kind=None)], "event 1: type is missing or not text"),  # type: ignore[arg-type]
         ([event_grid([])], "event 1: data is not a JSON object"),
-        ([event_grid({"ModelName": "diabetes"})], "event 1: data: modelversion is missing or no text"),
-        ([event_grid({**DATA, "ModelVersion": True})], "event 1: data: modelversion is missing or no text"),
-        ([event_grid({**DATA, "ModelName": {}})], "event 1: data: modelname is missing or no text"),
-        ([event_grid(id=None)], "event 1: id is missing or no text"),
-        ([event_grid(topic="")], "event 1: topic is missing or no text"),
-        ([event_grid({}, SUBSCRIPTION_VALIDATION)], "event 1: data: validationcode is missing or no text"),
+        ([event_grid({"ModelName": "diabetes"})], "event 1: data: modelversion is missing or not text"),
+        ([event_grid({**DATA, "ModelVersion": True})], "event 1: data: modelversion is missing or not text"),
+        ([event_grid({**DATA, "ModelName": {}})], "event 1: data: modelname is missing or not text"),
+        ([event_grid(id=None)], "event 1: id is missing or not text"),
+        ([event_grid(topic="")], "event 1: topic is missing or not text"),
+        ([event_grid({}, SUBSCRIPTION_VALIDATION)], "event 1: data: validationcode is missing or not text"),
     ],
 )
-def test_what_event_grid_does_not_send_is_refused_with_the_reason(document: Any, reason: str) -> None:
+def test_a_malformed_event_is_refused_with_the_reason(document: Any, reason: str) -> None:
     assert parsed(document) == Refusal(reason=reason)
 
 
@@ -129,5 +129,5 @@ anything = st.recursive(
 
 
 @given(st.binary() | anything.map(lambda document: json.dumps(document).encode()))
-def test_no_body_whatever_raises(body: bytes) -> None:
+def test_no_body_raises_an_exception(body: bytes) -> None:
     assert isinstance(parse(body), Handshake | tuple | Refusal)

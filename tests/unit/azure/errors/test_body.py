@@ -1,4 +1,4 @@
-"""Azure's error bodies in all their shapes: what to tell people, and the whole of it as a tree."""
+"""Azure's error bodies in all their shapes: code, message, and the whole error as a tree."""
 
 import json
 from typing import Any
@@ -75,12 +75,12 @@ def test_the_tree_shows_every_level_with_validation_errors_unfolded() -> None:
     assert found.correlation_id == "0af7"
 
 
-def test_an_error_that_says_nothing_still_has_a_tree() -> None:
+def test_an_empty_error_still_has_a_tree() -> None:
     assert ErrorBody.parse({}).tree == "(no code, no message)"
     assert ErrorBody.parse({}).correlation_id is None
 
 
-def test_a_secret_in_azures_text_goes_no_further() -> None:
+def test_a_secret_in_azures_text_is_masked() -> None:
     url = "https://a.blob.example/m?sig=very%2Fsecret"
 
     found = ErrorBody.parse({"code": "A", "message": f"cannot read {url}", "details": [{"code": "B", "message": url}]})
@@ -89,7 +89,7 @@ def test_a_secret_in_azures_text_goes_no_further() -> None:
     assert found.message == "cannot read https://a.blob.example/m?sig=***"
 
 
-def test_details_without_end_are_cut() -> None:
+def test_deeply_nested_details_are_cut() -> None:
     body: dict[str, Any] = {"code": "Deepest", "message": "x"}
     for level in range(50):
         body = {"code": f"Level{level}", "message": "x", "details": [body]}

@@ -1,4 +1,4 @@
-"""Every known error of Azure: its cause, and what to do next."""
+"""Every known error of Azure: its cause and the next action."""
 
 import pytest
 
@@ -55,8 +55,8 @@ OPERATIONS = [
     # Kubernetes
     ("ACRSecretError", "No secret.", PERMANENT, "Azure ML extension"),
     ("TokenRefreshFailed", "No token.", PERMANENT, "Azure ML extension"),
-    ("GetAADTokenFailed", "No token.", PERMANENT, "whether it reaches Microsoft Entra"),
-    ("ACRAuthenticationChallengeFailed", "No answer.", PERMANENT, "whether it reaches Microsoft Entra"),
+    ("GetAADTokenFailed", "No token.", PERMANENT, "that the cluster reaches Microsoft Entra"),
+    ("ACRAuthenticationChallengeFailed", "No answer.", PERMANENT, "that the cluster reaches Microsoft Entra"),
     ("ACRTokenExchangeFailedError", "Not yet.", TRANSIENT, "run it again in a minute"),
     ("ACRTokenExchangeFailed", "Not yet.", TRANSIENT, "run it again in a minute"),
     ("KubernetesUnaccessible", "InvalidCertificate", PERMANENT, "rotate its certificate"),
@@ -122,11 +122,11 @@ def test_the_reason_of_a_failed_operation_is_known_in_every_shape(
 
 
 @pytest.mark.parametrize("code", sorted({row[0] for row in OPERATIONS} - {"InferencingClientCallFailed"}))
-def test_a_code_of_a_detail_is_as_good_as_one_outside(code: str) -> None:
+def test_the_code_of_a_detail_counts_like_the_outer_one(code: str) -> None:
     assert classify(None, "UserError", "It failed.", ("InferencingClientCallFailed", code)).code == code
 
 
-def test_the_services_own_client_in_a_detail_says_nothing() -> None:
+def test_the_services_own_client_failure_in_a_detail_is_ignored() -> None:
     found = classify(400, "BadRequest", "The request is invalid.", ("InferencingClientCallFailed",))
 
     assert (found.code, found.is_known) == ("BadRequest", False)
@@ -156,7 +156,7 @@ def test_a_refused_request_is_known(status: int, code: str, text: str, cause: Ca
         (503, TRANSIENT, "in a few minutes"),
     ],
 )
-def test_an_unknown_error_is_judged_by_its_status(status: int | None, cause: Cause, action: str) -> None:
+def test_an_unknown_error_is_classified_by_its_status(status: int | None, cause: Cause, action: str) -> None:
     found = classify(status, "Unheard", "of it")
 
     assert (found.code, found.cause, found.is_known) == ("Unheard", cause, False)
@@ -170,17 +170,17 @@ def test_every_rule_of_the_table_is_reached() -> None:
     assert {rule.hint for rule in TABLE} - hints == set()
 
 
-def test_a_vague_code_gives_way_to_a_telling_one() -> None:
+def test_a_specific_code_beats_a_vague_one() -> None:
     found = classify(None, "InternalServerError", "OutOfQuota: no cores", ("BadArgument",))
 
     assert (found.code, found.cause) == ("OutOfQuota", QUOTA)
 
 
-def test_a_code_is_known_whatever_its_case() -> None:
+def test_the_case_of_a_code_is_ignored() -> None:
     assert classify(None, "outofquota", "no cores").code == "OutOfQuota"
 
 
-def test_a_code_in_a_containers_words_below_the_first_line_does_not_count() -> None:
+def test_a_code_in_a_containers_log_below_the_first_line_is_ignored() -> None:
     found = classify(None, None, "It crashed.\nOutOfQuota: said the script")
 
     assert (found.code, found.is_known) == (None, False)

@@ -1,4 +1,4 @@
-"""Azure's exceptions as ours: the class, the reason in plain words, and what to do next."""
+"""Azure's exceptions as ours: the class, the reason in plain words, and the next action."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ To mitigate this issue, please refer to the troubleshooting guidelines here at h
 
 
 class Answer:
-    """Return an HTTP answer as azure.core reads it."""
+    """An HTTP answer as azure.core reads it."""
 
     def __init__(self, status: int, body: object, headers: Mapping[str, str]) -> None:
         self.status_code, self.reason, self.headers = status, "reason", dict(headers)
@@ -129,22 +129,22 @@ def test_where_and_azures_request_id_are_kept(status: int) -> None:
         (503, "X", "run it again in a few minutes"),
     ],
 )
-def test_there_is_always_something_to_try(status: int, code: str, hint: str) -> None:
+def test_every_error_has_a_hint(status: int, code: str, hint: str) -> None:
     assert hint in str(translated(http_error(status, arm(code, "y"))).hint)
 
 
 @pytest.mark.parametrize("status", [400, 404])
-def test_the_callers_own_hint_is_the_better_one(status: int) -> None:
+def test_the_callers_hint_beats_the_one_for_the_status(status: int) -> None:
     assert translated(http_error(status, arm("X", "y")), hint="look there").hint == "look there"
 
 
-def test_the_catalogues_word_on_an_error_is_better_than_the_callers_hint() -> None:
+def test_the_catalogues_hint_beats_the_callers() -> None:
     error = translated(http_error(400, arm("EndpointAlreadyExists", "It exists.")), hint="look there")
 
     assert "choose another name in endpoint.yml" in str(error.hint)
 
 
-def test_a_refused_request_is_not_repeated_by_itself_although_it_may_work_later() -> None:
+def test_a_refused_request_is_not_retryable_even_if_it_may_work_later() -> None:
     error = translated(http_error(400, arm("OutOfQuota", "The region has no capacity.")))
 
     assert (type(error), error.cause, error.retryable) == (RequestRefused, Cause.TRANSIENT, False)
@@ -177,7 +177,7 @@ def test_the_reason_of_a_failed_operation_decides_cause_code_and_next_action() -
     assert "needs more memory" in str(error.hint)
 
 
-def test_what_azure_canceled_may_work_later_although_it_gives_no_reason() -> None:
+def test_a_canceled_operation_is_transient_even_without_a_reason() -> None:
     error = operation_failed(ProvisioningFailed, "x", "y", state="Canceled", error=None)
 
     assert (error.cause, error.code) == (Cause.TRANSIENT, "OperationCanceled")
@@ -230,7 +230,7 @@ def test_an_answer_that_is_no_arm_error_is_cut_to_its_first_line() -> None:
         ("Unable to get authority configuration for x", "check AZURE_TENANT_ID and AZURE_AUTHORITY_HOST"),
     ],
 )
-def test_what_entra_says_is_picked_out_of_the_credentials_long_text(code: str, hint: str) -> None:
+def test_entras_error_is_found_in_the_long_text_of_the_credential(code: str, hint: str) -> None:
     text = (
         "DefaultAzureCredential failed to retrieve a token from the included credentials.\n"
         "Attempted credentials:\n"
@@ -288,10 +288,10 @@ def test_a_sign_in_service_that_is_down_or_throttles_is_not_a_wrong_secret(reaso
 
     assert (type(error), error.cause) == (AzureUnavailable, Cause.TRANSIENT)
     assert reason in str(error.why)
-    assert "Microsoft Entra is busy or has a fault" in str(error.hint)
+    assert "Microsoft Entra is busy or has a problem" in str(error.hint)
 
 
-def test_a_credentials_own_answer_with_a_server_error_is_unavailability_too() -> None:
+def test_a_server_error_of_a_credential_is_an_unavailable_azure() -> None:
     answer = Answer(503, "<html>no</html>", {})
 
     error = translated(ClientAuthenticationError(message="no token", response=answer))  # type: ignore[arg-type]
@@ -299,7 +299,7 @@ def test_a_credentials_own_answer_with_a_server_error_is_unavailability_too() ->
     assert type(error) is AzureUnavailable
 
 
-def test_a_secret_in_what_the_sign_in_says_goes_no_further() -> None:
+def test_a_secret_in_the_text_of_the_sign_in_is_masked() -> None:
     error = translated(ClientAuthenticationError(message="AADSTS7000215: wrong client_secret=hunter2222"))
 
     assert "hunter2222" not in str(error)
@@ -324,7 +324,7 @@ def test_metadata_of_the_cloud_that_cannot_be_read_is_an_unavailable_azure(monke
     assert error.why == "the metadata of the cloud that the environment names cannot be read"
 
 
-def test_a_lost_connection_inside_of_the_sdks_own_words_is_an_unavailable_azure() -> None:
+def test_a_lost_connection_that_the_sdk_wraps_is_an_unavailable_azure() -> None:
     try:
         try:
             raise ServiceResponseError("Connection aborted.")
@@ -337,7 +337,7 @@ def test_a_lost_connection_inside_of_the_sdks_own_words_is_an_unavailable_azure(
     assert translated.why == "no connection: Connection aborted."
 
 
-def test_an_upload_that_meets_its_own_first_try_is_made_again() -> None:
+def test_an_upload_that_finds_the_file_of_its_first_try_is_retryable() -> None:
     refused = ResourceExistsError("The specified blob already exists.")
     refused.status_code = 409
 
@@ -362,14 +362,14 @@ def test_the_sdks_own_validation_is_a_refused_request() -> None:
     assert (error.why, error.hint) == ("No value given.", "give one")
 
 
-def test_the_block_raises_ours_from_theirs() -> None:
+def test_azure_errors_raises_our_error_from_azures() -> None:
     with pytest.raises(NotFound, match="cannot do it") as caught, azure_errors("cannot do it", where="x"):
         raise http_error(404, arm("ResourceNotFound", "Gone."))
 
     assert isinstance(caught.value.__cause__, ResourceNotFoundError)
 
 
-def test_the_block_leaves_other_errors_alone() -> None:
+def test_azure_errors_passes_on_other_exceptions() -> None:
     with pytest.raises(KeyError), azure_errors("cannot do it", where="x"):
         raise KeyError("mine")
 
