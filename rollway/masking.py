@@ -25,7 +25,7 @@ _SECRETS = (
 
 
 def mask(text: str) -> str:
-    """Replace everything that looks like a key, token, password or signature by `***`."""
+    """Return the text with everything that looks like a key, token, password or signature replaced by `***`."""
     for secret in _SECRETS:
         text = secret.sub(rf"\g<kept>{MASK}", text)
     return text

@@ -69,7 +69,7 @@ class SmokeTest(Frozen):
         default=30.0,
         ge=0,
         le=600,
-        description="How long answers that mean 'not ready yet' are retried, in seconds.",
+        description="Time for retries while the answer means 'not ready yet', in seconds.",
     )
 
 
@@ -149,11 +149,11 @@ class RolloutFile(Frozen):
     )
     smoke_test: SmokeTest
     replaced: Literal["delete", "keep"] = Field(
-        default="delete", description="What to do with the replaced online deployment."
+        default="delete", description="Delete or keep the replaced online deployment."
     )
     failed: Literal["delete", "keep"] = Field(
         default="delete",
-        description="What to do with a failed online deployment after its logs are saved.",
+        description="Delete or keep a failed online deployment, after its logs are saved.",
     )
     ready_timeout_seconds: int = Field(
         default=1800, ge=1, le=7200, description="Deadline for the online deployment to become ready, in seconds."

@@ -1,8 +1,8 @@
-"""Serves a diabetes model on an Azure ML online endpoint: `init()` once per worker, `run()` per request.
+"""Scoring script of a diabetes model on an Azure ML online endpoint: `init()` per worker, `run()` per request.
 
-Answers `{"predictions": [float, ...], "model_version": "..."}`; a prediction is the disease progression one year on.
-Input that cannot be scored answers 400 with `{"error": "..."}`. Any other error is left to the inference server, which
-answers 500 and logs the traceback.
+The answer is `{"predictions": [float, ...], "model_version": "..."}`; a prediction is the disease progression after one
+year. The answer to invalid input is 400 with `{"error": "..."}`. All other errors are left to the inference server,
+which answers 500 and logs the traceback.
 """
 
 import json
@@ -21,19 +21,19 @@ model_version = ""
 
 
 def init() -> None:
-    """Loads the model. Raises, so that the container does not start, when there is none or it is another's."""
+    """Load the model; raise, so that the container does not start, if it is missing or needs other features."""
     global model, model_version  # noqa: PLW0603 - the inference server's contract: init() prepares what run() uses
     model_dir = Path(os.environ["AZUREML_MODEL_DIR"])
     model_version = model_dir.name  # .../azureml-models/<name>/<version>
     path = find_model(model_dir)
     model = joblib.load(path)
     if model.n_features_in_ != len(FEATURES):
-        raise ValueError(f"{path} takes {model.n_features_in_} features, this script serves {len(FEATURES)}")
+        raise ValueError(f"{path} needs {model.n_features_in_} features, but this script sends {len(FEATURES)}")
     print(f"Loaded {path}, model version {model_version}")
 
 
 def find_model(model_dir: Path) -> Path:
-    """The one .joblib file in `model_dir`: directly in it (a file model) or deeper (a folder model)."""
+    """Return the only .joblib file below `model_dir`: at its top for a file model, deeper for a folder model."""
     files = sorted(model_dir.rglob("*.joblib"))
     if len(files) != 1:
         there = ", ".join(str(path.relative_to(model_dir)) for path in sorted(model_dir.rglob("*"))) or "nothing"
@@ -42,7 +42,7 @@ def find_model(model_dir: Path) -> Path:
 
 
 def run(raw_data: str) -> Any:
-    """Predictions for the rows of a JSON request body."""
+    """Return the predictions for the rows of a JSON request body."""
     try:
         rows = parse(raw_data)
     except BadInput as exc:
@@ -55,15 +55,15 @@ class BadInput(ValueError):
 
 
 def parse(text: str) -> list[list[float]]:
-    """Rows of len(FEATURES) finite floats, in the order of FEATURES.
+    """Return rows of finite floats in the order of FEATURES; raise BadInput if the body is invalid.
 
-    Two forms: `{"data": [[...], ...]}`, with the values in the order of FEATURES, and pandas' split form
-    `{"input_data": {"columns": [...], "index": [...], "data": [[...], ...]}}`, where the columns are the names of the
-    features in any order, or 0 to 9; columns and index may be left out. Raises BadInput.
+    There are two forms: `{"data": [[...], ...]}`, with the values in the order of FEATURES, and pandas' split form
+    `{"input_data": {"columns": [...], "index": [...], "data": [[...], ...]}}`. Its columns are the names of the
+    features in any order, or 0 to 9. Columns and index are optional.
     """
     try:
         body = json.loads(text)
-    except (ValueError, RecursionError) as exc:  # the latter: nested beyond what Python reads
+    except (ValueError, RecursionError) as exc:  # RecursionError: nested too deeply
         raise BadInput(f"the body is not JSON: {exc}") from exc
     if not isinstance(body, dict) or len(body.keys() & {"data", "input_data"}) != 1:
         raise BadInput('the body must be an object with either "data" or "input_data"')
@@ -81,7 +81,7 @@ def parse(text: str) -> list[list[float]]:
 
 
 def _order(columns: Any) -> list[int]:
-    """Where in a row each of FEATURES is."""
+    """Return the position of each of FEATURES in a row."""
     for names in (list(FEATURES), list(range(len(FEATURES)))):
         if isinstance(columns, list) and len(columns) == len(names) and all(name in columns for name in names):
             return [columns.index(name) for name in names]

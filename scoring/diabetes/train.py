@@ -2,10 +2,10 @@
 # requires-python = ">=3.11"
 # dependencies = ["joblib==1.6.0", "numpy==2.4.6", "scikit-learn==1.9.1"]
 # ///
-"""Trains the diabetes model on scikit-learn's data: `uv run train.py --version 2 --output outputs/2`.
+"""Train the diabetes model on scikit-learn's data: `uv run train.py --version 2 --output outputs/2`.
 
-Version 1 averages the nearest patients, version 2 is a linear model. Writes `model.joblib`, prints one line with the
-score.
+Version 1 averages the nearest patients; version 2 is a linear model. The script writes `model.joblib` and prints one
+line with the score.
 """
 
 import argparse
@@ -23,19 +23,19 @@ SEED = 20
 
 
 def build(version: int) -> Pipeline:
-    """An untrained model of that version, 1 or 2."""
+    """Return an untrained model of version 1 or 2."""
     regressor = KNeighborsRegressor(n_neighbors=15) if version == 1 else Ridge(alpha=20.0)
     return make_pipeline(StandardScaler(), regressor)
 
 
 def main() -> None:
-    """Trains, saves and reports."""
+    """Train the model, save it and print its score."""
     parser = argparse.ArgumentParser(description="Train the diabetes model.")
     parser.add_argument("--version", type=int, choices=(1, 2), default=1)
     parser.add_argument("--output", type=Path, default=Path("outputs"), help="folder for model.joblib")
     arguments = parser.parse_args()
 
-    # Unscaled: clients send age in years and blood pressure in mm Hg, not standardised columns.
+    # Not scaled, because clients send age in years and blood pressure in mm Hg.
     features, target = load_diabetes(return_X_y=True, scaled=False)
     model = build(arguments.version)
     scores = cross_val_score(model, features, target, cv=KFold(5, shuffle=True, random_state=SEED), scoring="r2")

@@ -193,4 +193,4 @@ def test_a_model_of_other_features_is_refused_at_the_start(python: Path, start: 
     container = start(tmp_path / "m.joblib", "1")
 
     assert container.state is ContainerState.CRASHED
-    assert "takes 2 features, this script serves 10" in container.logs()
+    assert "needs 2 features, but this script sends 10" in container.logs()
