@@ -209,9 +209,9 @@ def test_a_slow_container_runs_into_the_request_timeout(served: Served, emulator
 @pytest.mark.parametrize(
     ("fault", "text"),
     [
-        ({"path": "x"}, "say what goes wrong"),
+        ({"path": "x"}, "the fault has no effect: set status"),
         ({"path": "x", "status": 500, "drop": "before"}, "exclude each other"),
-        ({"path": "x", "operation": "stuck", "at": "container"}, "do not happen in a container"),
+        ({"path": "x", "operation": "stuck", "at": "container"}, "an operation does not run in a container"),
         ({"path": "x", "operation": "slow"}, "needs delay_seconds"),
     ],
 )
