@@ -52,17 +52,15 @@ def test_a_rollback_goes_to_what_is_there_or_rolls_it_out_anew_and_stays_there(w
     assert tags_with_values(world, name)["rollway:paused"].startswith(f"rolled back to model {name}:2 by ")
 
 
-def test_where_nothing_was_replaced_there_is_nothing_to_go_back_to(
-    real_world: World, live: tuple[str, Rollout]
-) -> None:
+def test_where_nothing_was_replaced_there_is_nothing_to_go_back_to(world: World, live: tuple[str, Rollout]) -> None:
     rollout = live[1]
-    before = real_world.rest.last_request()
+    before = world.rest.last_request()
 
-    done = real_world.rollway("rollback", rollout.write())
+    done = world.rollway("rollback", rollout.write())
 
     assert done.returncode == 2
     assert "error: there is nothing to go back to" in done.stderr
-    assert real_world.rest.writes(to=real_world.variables["AZUREML_WORKSPACE"], after=before) == []
+    assert world.rest.writes(to=world.variables["AZUREML_WORKSPACE"], after=before) == []
 
 
 def serving(world: World, endpoint: str) -> dict[str, int]:

@@ -7,25 +7,25 @@ from tests.support.rest import Client
 from tests.support.world import Rollout, World
 
 
-def test_second_version_takes_over_without_a_failed_request(real_world: World) -> None:
-    rollout = real_world.make_rollout()
-    model = real_world.tmp_path / "model.txt"
+def test_second_version_takes_over_without_a_failed_request(world: World) -> None:
+    rollout = world.make_rollout()
+    model = world.tmp_path / "model.txt"
     for version in ("1", "2"):
         model.write_text(f"version {version} of {rollout.name}")
-        assert real_world.register_model(rollout.name, model) == version
+        assert world.register_model(rollout.name, model) == version
     rollout.online_deployment["model"] = f"azureml:{rollout.name}@latest"
-    first = real_world.deploy(rollout, "--model-version", "1")
+    first = world.deploy(rollout, "--model-version", "1")
     assert first.returncode == 0, first.stderr
-    client = Client(real_world.rest, rollout.name)
+    client = Client(world.rest, rollout.name)
     client.start()
 
-    second = real_world.deploy(rollout)
+    second = world.deploy(rollout)
     client.stop_after("2")
 
     assert second.returncode == 0, second.stderr
     assert set(client.statuses) == {200}, [status for status in client.statuses if status != 200][:5]
     assert list(dict.fromkeys(client.versions)) == ["1", "2"], "the answers change once, from version 1 to version 2"
-    assert len(real_world.rest.online_deployments(rollout.name)) == 1, "what was replaced is deleted"
+    assert len(world.rest.online_deployments(rollout.name)) == 1, "what was replaced is deleted"
 
 
 def test_unchanged_rollout_is_a_no_op_that_writes_nothing(world: World, live: tuple[str, Rollout]) -> None:

@@ -5,15 +5,14 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 from rollway.local.stack import Stack, temporary_stack
-from tests.support.forks import TIMEOUT_SECONDS, Forks
 from tests.support.rest import Rest
 
 T = TypeVar("T")
@@ -26,7 +25,6 @@ SEED = {
     ],
     "taken_endpoint_names": ["taken"],
 }
-ROLLWAY = "from rollway.cli import main; main()"
 REGISTER_MODEL = """
 import os
 import sys
@@ -81,26 +79,17 @@ class World:
     variables: dict[str, str]
     rest: Rest
     tmp_path: Path
-    forks: Forks | None = None  # without them each command is a new process
 
     def rollway(
         self, *arguments: str, variables: Mapping[str, str | None] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run `rollway …` as a user does. A variable that is None is removed."""
-        environment = {**self.variables, **(variables or {})}
-        return self._run(ROLLWAY, arguments, {name: value for name, value in environment.items() if value is not None})
-
-    def _run(
-        self, source: str, arguments: Sequence[str], environment: Mapping[str, str]
-    ) -> subprocess.CompletedProcess[str]:
-        if self.forks is not None and self.forks.can_run(environment):
-            return self.forks.run(source, arguments, environment)
+        """Runs `rollway …` in a process of its own, as a user does; a variable that is None is taken away."""
         return subprocess.run(
-            [sys.executable, "-c", source, *arguments],
-            env=environment,
+            [sys.executable, "-m", "rollway", *arguments],
+            env={name: value for name, value in {**self.variables, **(variables or {})}.items() if value is not None},
             capture_output=True,
             text=True,
-            timeout=TIMEOUT_SECONDS,
+            timeout=300,
             check=False,
         )
 
@@ -125,8 +114,13 @@ class World:
 
     def register_model(self, name: str, path: Path) -> str:
         """Registers a file or folder with the unmodified SDK, and gives the version."""
-        done = self._run(REGISTER_MODEL, [name, str(path)], self.variables)
-        assert done.returncode == 0, done.stderr
+        done = subprocess.run(
+            [sys.executable, "-c", REGISTER_MODEL, name, str(path)],
+            env=self.variables,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         return done.stdout.split()[-1]
 
     def make_rollout(self, fixture: str = "good", **online_deployment: Any) -> Rollout:
@@ -160,12 +154,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The local Azure ML and a Prefect server."""
     folder = tmp_path_factory.mktemp("stack")
     (folder / "seed.yml").write_text(json.dumps(SEED))
-    (folder / "no-authority.pem").touch()
     with temporary_stack(folder / "state", lambda _: None) as running:
-        with pytest.MonkeyPatch.context() as patch:
-            # A client of this emulator trusts no other authority: reading the usual hundred and fifty takes a second.
-            patch.setenv("SSL_CERT_FILE", str(folder / "no-authority.pem"))
-            running.start_emulator("--seed", str(folder / "seed.yml"))
+        running.start_emulator("--seed", str(folder / "seed.yml"))
         running.start_prefect()
         running.wait_for_emulator()
         running.wait_for_prefect()
@@ -183,32 +173,16 @@ def variables(stack: Stack) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="session")
-def forks(variables: dict[str, str]) -> Iterator[Forks]:
-    """Forks with the stack's variables."""
-    server = Forks(variables)
-    yield server
-    server.close()
-
-
 @pytest.fixture
-def world(stack: Stack, variables: dict[str, str], forks: Forks, tmp_path: Path) -> World:
+def world(stack: Stack, variables: dict[str, str], tmp_path: Path) -> World:
     """Everything together, with a folder of the test's own."""
-    return World(stack, dict(variables), Rest(variables), tmp_path, forks)
-
-
-@pytest.fixture
-def real_world(world: World) -> World:
-    """The same, with a new process for each command."""
-    return replace(world, forks=None)
+    return World(stack, dict(variables), Rest(variables), tmp_path)
 
 
 @pytest.fixture(scope="session")
-def live(
-    stack: Stack, variables: dict[str, str], forks: Forks, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, Rollout]:
+def live(stack: Stack, variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Rollout]:
     """An endpoint that serves, for the tests that must leave it alone: its name and its folder."""
-    world = World(stack, variables, Rest(variables), tmp_path_factory.mktemp("live"), forks)
+    world = World(stack, variables, Rest(variables), tmp_path_factory.mktemp("live"))
     rollout = world.make_rollout()
     done = world.deploy(rollout)
     assert done.returncode == 0, done.stderr
