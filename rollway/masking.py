@@ -1,4 +1,4 @@
-"""Mask secrets in foreign texts: container logs and Azure's errors."""
+"""Masking of secrets in foreign texts: container logs and Azure's errors."""
 
 import re
 

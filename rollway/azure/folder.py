@@ -1,4 +1,4 @@
-"""Read a rollout folder: Azure's YAML with the SDK's loaders, rollout.yml with our models.
+"""Rollout folders: Azure's YAML is read with the SDK's loaders, rollout.yml with our models.
 
 Nothing here touches the network. All problems of all files are collected and raised together.
 """
@@ -306,7 +306,7 @@ def _missing_files(path: Path, raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _load(loader: Any, path: Path, raw: object, found: list[Problem], shapes: Mapping[str, type]) -> Any:
-    """Return the SDK's entity, or None after adding its problems with fields that we have not checked to `found`."""
+    """Return the SDK's entity; if it is invalid, add the SDK's problems to `found`, without fields that have one."""
     checked = tuple(f"{problem.field}." for problem in found)
     try:
         return loader(path)

@@ -1,4 +1,4 @@
-"""Read sizes of virtual machines and used cores of a region through the SDK."""
+"""Sizes of virtual machines and used cores of a region, read through the SDK."""
 
 import asyncio
 from collections.abc import Iterable, Iterator

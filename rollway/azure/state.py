@@ -1,4 +1,4 @@
-"""Read endpoints and online deployments through the SDK, as values."""
+"""Endpoints and online deployments as values, read through the SDK."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Read the status of the endpoints of a workspace; nothing is written."""
+"""Status of the endpoints of a workspace; nothing is written."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence

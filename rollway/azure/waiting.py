@@ -1,4 +1,4 @@
-"""Wait for Azure by reading the state of the resource, with a deadline and a clock that tests can move.
+"""Waiting for Azure by reading the state of the resource, with a deadline and a clock that tests can move.
 
 Unlike the SDK's pollers this survives a lost process: the next process reads the same state.
 """

@@ -1,4 +1,4 @@
-"""Look for new versions of the models that rollouts follow; nothing is written."""
+"""Search for new versions of the models that rollouts follow; nothing is written."""
 
 import asyncio
 from datetime import UTC, datetime

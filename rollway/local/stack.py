@@ -1,4 +1,4 @@
-"""Start and stop the processes of a local Rollway, by their process ids, on loopback and free ports."""
+"""Processes of a local Rollway, on loopback and free ports; each is stopped by its process id."""
 
 import contextlib
 import json

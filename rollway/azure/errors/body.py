@@ -19,7 +19,8 @@ class ErrorBody(Frozen):
     """An error of Azure Resource Manager, or of a failed operation: `{"code", "message", "details": [...]}`.
 
     Attributes:
-        code: The code for people, as `message` is the text for people.
+        code: Azure's code, taken from the front of the message if the field is null.
+        message: The text for people, without secrets.
         inner_codes: Codes of all details, outermost first.
         tree: The whole error as indented lines, without secrets.
         correlation_id: The id that Microsoft's support asks for.

@@ -26,7 +26,7 @@ _VAGUE = ("badargument", "internalservererror", "serviceerror", "internalerror")
 
 
 def classify(status: int | None, code: str | None, message: str, inner_codes: Sequence[str] = ()) -> Classified:
-    """Look an Azure error up.
+    """Return the cause and the next action of an Azure error.
 
     Args:
         status: Status of the HTTP answer; None for the reason of a failed operation.

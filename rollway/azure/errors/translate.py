@@ -1,4 +1,4 @@
-"""Translate Azure's exceptions to ours: classified, with the reason in plain words and the next action."""
+"""Translation of Azure's exceptions to ours, with the cause, the reason in plain words and the next action."""
 
 import os
 import re
@@ -101,7 +101,7 @@ def translate(error: AzureError, what: str, where: str, hint: str | None = None)
 
 
 def _class_for(status: int, cause: Cause) -> type[RollwayError]:
-    """Choose the class by status and cause; the cause decides between waiting and giving up."""
+    """Return the error class for a status and a cause."""
     if cause is Cause.BUSY:
         return Busy
     # A failed operation or a refused request is not repeated automatically: it may take an hour.

@@ -1,4 +1,4 @@
-"""The fake Azure, and the plan, that the tests of the control plane start from."""
+"""Fixtures of the control plane's tests: a fake Azure and a plan."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.support.fake_azure import OURS, FakeAzure
 
 @pytest.fixture
 def azure() -> FakeAzure:
-    """The endpoint, free, with `blue` serving everything and `green`, which our run created, idle beside it."""
+    """An endpoint without a lease: `blue` has all traffic; `green`, which our run created, has none."""
     azure = FakeAzure()
     azure.have_endpoint(traffic={"blue": 100}, tags={"team": "ml"})
     azure.have("blue")
@@ -21,7 +21,7 @@ def azure() -> FakeAzure:
 
 @pytest.fixture
 def held(azure: FakeAzure) -> FakeAzure:
-    """The same, with the lease held by our run attempt."""
+    """The fake Azure of `azure`, with the lease held by our run attempt."""
     azure.lease_to(OURS)
     return azure
 
