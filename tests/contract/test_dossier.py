@@ -89,11 +89,11 @@ OPERATIONS = [
     ("ResourceNotFound", "The container registry cannot be reached.", Cause.PERMANENT, "its registry exist"),
     ("WorkspaceManagedNetworkNotReady", "Not provisioned.", Cause.PERMANENT, "az ml workspace provision-network"),
     ("OperationCanceled", "Displaced by another operation.", Cause.TRANSIENT, "wait a minute"),
-    ("SecretsInjectionError", "The identity cannot read it.", Cause.PERMANENT, "let the endpoint's identity read"),
+    ("SecretsInjectionError", "The identity cannot read it.", Cause.PERMANENT, "grant the endpoint's identity access"),
     ("InternalServerError", "Something is wrong.", Cause.TRANSIENT, "open a support request"),
     ("EndpointAlreadyExists", "It exists.", Cause.PERMANENT, "choose another name in endpoint.yml"),
     ("UserScriptInitFailed", "init() raised.", Cause.PERMANENT, "init() raised"),
-    ("PodUnschedulable", "No node fits.", Cause.QUOTA, "have nodes added"),
+    ("PodUnschedulable", "No node fits.", Cause.QUOTA, "add nodes"),
 ]
 
 
