@@ -285,6 +285,8 @@ def _retirements(
     candidates = [*_serving_today_or_proven(endpoint.traffic, endpoint.proven_traffic)]
     if keeps and kept and last_kept and last_kept not in (kept, *candidates):
         candidates.append(last_kept)
+    # The one that the record remembers goes last: a run that dies before that leaves it to the next one.
+    candidates.sort(key=lambda name: name == kept)
     for name in candidates:
         found = endpoint.online_deployment(name)
         if found is None or name.lower() in serving:
