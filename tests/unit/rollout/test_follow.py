@@ -23,7 +23,7 @@ from rollway.rollout.follow import (
     parse_reference,
     rejected_versions,
 )
-from rollway.rollout.record import EndpointRecord
+from rollway.rollout.record import REJECTED, EndpointRecord
 from rollway.rollout.state import EndpointState, OnlineDeploymentState
 from rollway.spec import AssetSpec, Follow, FreezeWindow, RolloutSpec
 from tests.support.builders import WORKSPACE_ID, rollout_spec
@@ -162,7 +162,7 @@ def test_a_version_that_breaks_a_rule_is_skipped_for_the_next_one(
 
 
 def test_a_rejected_version_is_skipped_and_a_newer_one_is_tried() -> None:
-    rejected = tuple(rejected_versions(EndpointRecord(rejected=("Diabetes:2", "diabetes:4"))))
+    rejected = tuple(rejected_versions(EndpointRecord.of({REJECTED: "Diabetes:2, diabetes:4"})))
 
     assert chosen(choose(version("1"), version("2", 1), rejected=rejected)) == "1"
     assert chosen(choose(version("1"), version("2", 1), version("3", 2), rejected=rejected)) == "3"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from rollway.rollout.plan import Change, Kind, Plan
-from rollway.rollout.record import FINGERPRINT, LEASE, VERSION, Served
+from rollway.rollout.record import CODE, FINGERPRINT, LEASE, MODEL, VERSION, Served
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
 from rollway.spec import AssetSpec, RolloutSpec
 from tests.support.builders import a_plan, after, asset, online_deployment_spec, planned, rollout_spec
@@ -25,7 +25,12 @@ def test_the_tags_carry_what_a_later_run_needs() -> None:
     made = planned(rollout_spec(tags={"team": "ml", "empty": ""}))
 
     assert made.tags == {"team": "ml", "empty": ""}
-    assert (made.record.code, made.record.model) == ("c0dec0dec0de", "diabetes:1")
+    assert made.record.tags() == {
+        VERSION: "1",
+        FINGERPRINT: made.record.fingerprint,
+        CODE: "c0dec0dec0de",
+        MODEL: "diabetes:1",
+    }
     assert len(made.record.fingerprint) == 64
 
 

@@ -82,7 +82,7 @@ def online_deployments(draw: st.DrawFn, name: str, wanted: Plan) -> OnlineDeploy
     """One that this rollout, another rollout or somebody else has made."""
     tags = draw(st.sampled_from([{}, {CREATED_BY: "dead/1", RUN: "dead/1"}]))
     if name == wanted.online_deployment or draw(st.booleans()):
-        tags = {**tags, **draw(st.sampled_from([wanted.record.tags(), {FINGERPRINT: "other"}, {}]))}
+        tags = {**tags, **draw(st.sampled_from([{**wanted.tags, **wanted.record.tags()}, {FINGERPRINT: "other"}, {}]))}
     return OnlineDeploymentState(
         name=name, provisioning_state=draw(STATES), instance_count=draw(st.integers(1, 3)), tags=tags
     )

@@ -41,11 +41,13 @@ MODELS = st.builds("{}:{}".format, MODEL_PARTS, MODEL_PARTS)
 ATTEMPTS = st.builds("{}/{}".format, st.uuids(), st.integers(1, 10**6))
 TRAFFIC = st.dictionaries(ONLINE_DEPLOYMENTS | LONGEST_ONLINE_DEPLOYMENTS, st.integers(0, 100), max_size=20)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=600)
+WORDS = st.text(st.characters(exclude_characters=" "), min_size=1, max_size=20)
+LEASES = st.builds(Lease, holder=WORDS | ATTEMPTS, ttl_seconds=st.integers(1, 10**6), renewed_at=WORDS | st.just(AT))
 USER_TAGS = st.dictionaries(st.from_regex(r"[a-z]{1,9}", fullmatch=True), st.text(max_size=9), max_size=5)
 
 RECORDS = st.builds(
     EndpointRecord,
-    lease=st.none() | st.builds(Lease, holder=ATTEMPTS, ttl_seconds=st.integers(1, 10**6), renewed_at=st.just(AT)),
+    lease=st.none() | LEASES,
     created_by=st.none() | ATTEMPTS,
     created_at=st.none() | st.just(AT),
     moved_by=st.none() | ATTEMPTS,
@@ -136,6 +138,13 @@ def test_a_new_record_replaces_all_of_the_old_one_even_where_a_write_merges_tags
 @given(st.dictionaries(st.sampled_from([LEASE, LAST, WRITTEN_TRAFFIC, PROVEN_TRAFFIC, REJECTED, PAUSED]), TEXT))
 def test_no_text_in_the_tags_is_an_error(tags: dict[str, str]) -> None:
     assert EndpointRecord.of(EndpointRecord.of(tags).tags()) == EndpointRecord.of(tags)
+
+
+@given(st.text(st.sampled_from(" 0123456789²٣/-ab"), max_size=12))
+def test_no_text_in_the_tag_of_the_lease_is_an_error(text: str) -> None:
+    held = EndpointRecord.of({LEASE: text}).lease
+
+    assert held is None or held.holder == text.partition(" ")[0]
 
 
 @pytest.mark.parametrize(

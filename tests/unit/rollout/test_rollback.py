@@ -13,6 +13,7 @@ from rollway.rollout.record import (
     PREVIOUS,
     PROVEN_TRAFFIC,
     RUN,
+    VERSION,
     WRITTEN_TRAFFIC,
     Served,
 )
@@ -158,6 +159,7 @@ def test_it_gets_as_many_instances_as_what_serves_now_and_never_fewer_than_it_ha
 
     assert kinds(more) == [Kind.GO_BACK, Kind.UPDATE, Kind.MOVE_TRAFFIC]
     assert (more.instance_count, more.record, more.written_by) == (3, one("blue", "2").record, None)
+    assert {**more.tags, **more.record.tags()} == {VERSION: "1", **one("blue", "2").tags}
     assert (kinds(enough), enough.instance_count) == ([Kind.GO_BACK, Kind.MOVE_TRAFFIC], 5)
 
 
