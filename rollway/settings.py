@@ -72,9 +72,9 @@ def deployments_folder() -> str:
     return os.environ.get("ROLLWAY_DEPLOYMENTS", "").rstrip("/") or DEPLOYMENTS
 
 
-def known_rollouts() -> list[str]:
-    """Return the names of the folders below `deployments_folder()` that hold a rollout.yml, sorted."""
-    return sorted(path.parent.name for path in Path(deployments_folder()).glob(f"*/{ROLLOUT_FILE}"))
+def known_rollouts(root: Path | None = None) -> list[str]:
+    """Return the names of the folders below `root` that hold a rollout.yml, sorted; default: `deployments_folder()`."""
+    return sorted(path.parent.name for path in (root or Path(deployments_folder())).glob(f"*/{ROLLOUT_FILE}"))
 
 
 def workspace_from_environment() -> Workspace:

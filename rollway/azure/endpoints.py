@@ -11,9 +11,17 @@ from rollway.azure import lease
 from rollway.azure.errors.translate import azure_errors, operation_failed
 from rollway.azure.folder import load_endpoint_entity
 from rollway.azure.session import Session
-from rollway.azure.state import TIMEOUT_SECONDS, read_endpoint, read_reason, state_of, wait_until_settled
+from rollway.azure.state import read_endpoint, read_reason, state_of, wait_until_settled
 from rollway.azure.threads import in_thread, write_in_thread
-from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, now, wait_for, write_when_free
+from rollway.azure.waiting import (
+    OPERATION_TIMEOUT_SECONDS,
+    SYSTEM_CLOCK,
+    Clock,
+    OnProgress,
+    now,
+    wait_for,
+    write_when_free,
+)
 from rollway.errors import EndpointFailed, ForeignChange, NotFound
 from rollway.rollout import traffic
 from rollway.rollout.plan import Kind, Plan, endpoint_changes
@@ -66,11 +74,12 @@ async def ensure_endpoint(
                 return
             if today.exists:
                 entity = await lease.require(session, today.name, run_id)
+                record = EndpointRecord.of(entity.tags or {}).released()
                 _bring_up_to_date(entity, spec)
             else:
                 entity = await in_thread(load_endpoint_entity, spec.folder)
-                entity.tags = with_record(entity.tags or {}, EndpointRecord().created(run_id, now()))
-            entity.tags = with_record(entity.tags or {}, EndpointRecord.of(entity.tags or {}).released())
+                record = EndpointRecord().created(run_id, now())
+            entity.tags = with_record(entity.tags or {}, record)
             await write_in_thread(session.ml.online_endpoints.begin_create_or_update, entity)
 
     await write_when_free(put, what=f"endpoint {today.name}", clock=clock)
@@ -79,7 +88,7 @@ async def ensure_endpoint(
 
 def lease_timeout_seconds(spec: RolloutSpec) -> float:
     """Return how long to wait for another rollout of the endpoint, in seconds: as long as one may take."""
-    return spec.rollout.ready_timeout_seconds + TIMEOUT_SECONDS
+    return spec.rollout.ready_timeout_seconds + OPERATION_TIMEOUT_SECONDS
 
 
 async def move_traffic(
@@ -108,22 +117,22 @@ async def move_traffic(
 
     async def put() -> None:
         entity = await lease.require(session, endpoint, run_id)
-        today = state_of(entity).traffic
-        if traffic.is_same(today, wanted):
+        today = state_of(entity)
+        if traffic.is_same(today.traffic, wanted):
             return
-        if not traffic.is_same(today, expected):
+        if not traffic.is_same(today.traffic, expected):
             raise ForeignChange(
                 f"the traffic of {endpoint!r} was changed by somebody else",
                 where=where,
-                why=f"expected {traffic.describe(expected)}, found {traffic.describe(today)}",
+                why=f"expected {traffic.describe(expected)}, found {traffic.describe(today.traffic)}",
                 hint="find out who changed it; then run the rollout again, it starts from what is there now",
             )
         entity.traffic = dict(wanted)
         # An online deployment must not get mirror and live traffic at once.
         mirror = entity.mirror_traffic or {}
         entity.mirror_traffic = {name: weight for name, weight in mirror.items() if not wanted.get(name)}
-        record = EndpointRecord.of(entity.tags or {}).moved(run_id, wanted, proven).claimed(lease.new_lease(run_id))
-        entity.tags = with_record(entity.tags or {}, record)
+        record = today.record.moved(run_id, wanted, proven).claimed(lease.new_lease(run_id))
+        entity.tags = with_record(today.tags, record)
         with azure_errors(f"cannot move the traffic of {endpoint!r}", where=where):
             await write_in_thread(session.ml.online_endpoints.begin_create_or_update, entity)
 
@@ -169,7 +178,7 @@ async def delete_endpoint(session: Session, name: str, clock: Clock = SYSTEM_CLO
         lambda: read_endpoint(session, name),
         lambda state: not state.exists,
         what=f"deleting the endpoint {name}",
-        timeout_seconds=TIMEOUT_SECONDS,
+        timeout_seconds=OPERATION_TIMEOUT_SECONDS,
         describe=lambda state: state.provisioning_state,
         clock=clock,
     )

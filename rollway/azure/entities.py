@@ -3,7 +3,7 @@
 from enum import Enum
 from typing import Literal
 
-from azure.ai.ml.entities import KubernetesOnlineEndpoint, OnlineEndpoint
+from azure.ai.ml.entities import KubernetesOnlineEndpoint, Model, OnlineDeployment, OnlineEndpoint
 
 
 def kind_of(entity: OnlineEndpoint) -> Literal["managed", "kubernetes"]:
@@ -21,6 +21,11 @@ def identities_of(entity: OnlineEndpoint) -> tuple[str, ...]:
         return ()
     is_system_assigned = str(entity.identity.type).lower().startswith("system")
     return (*(["system_assigned"] if is_system_assigned else []), *sorted(ids))
+
+
+def tags_of(entity: OnlineEndpoint | OnlineDeployment | Model) -> dict[str, str]:
+    """Return the tags of an entity; those from files may have numbers as values."""
+    return {str(key): str(value) for key, value in (entity.tags or {}).items()}
 
 
 def text_of(value: object) -> str:

@@ -30,7 +30,7 @@ from azure.ai.ml.exceptions import MlException
 from marshmallow import ValidationError
 from pydantic import JsonValue
 
-from rollway.azure.entities import identities_of, kind_of
+from rollway.azure.entities import identities_of, kind_of, tags_of
 from rollway.errors import InvalidRollout
 from rollway.rollout.record import MOST_CHARACTERS, MOST_TAGS, PREFIX, is_ours
 from rollway.settings import ROLLOUT_FILE, deployments_folder, known_rollouts
@@ -141,7 +141,7 @@ def settings_of(entity: OnlineDeployment) -> dict[str, JsonValue]:
 
 
 def _other_folders(root: Path) -> str:
-    known = sorted(path.parent.name for path in root.parent.glob(f"*/{ROLLOUT_FILE}")) if root.parent.is_dir() else []
+    known = known_rollouts(root.parent)
     if not known:
         return f"create one with {ENDPOINT_FILE}, {ONLINE_DEPLOYMENT_FILE} and {ROLLOUT_FILE}, or name another"
     return f"{root.parent} has {', '.join(known)}{did_you_mean(root.name, known)}"
@@ -188,7 +188,7 @@ def _endpoint(path: Path, raw: object, problems: list[Problem]) -> EndpointSpec 
         location=entity.location,
         identities=identities_of(entity),
         description=entity.description,
-        tags={str(key): str(value) for key, value in (entity.tags or {}).items()},
+        tags=tags_of(entity),
     )
 
 
@@ -214,7 +214,7 @@ def _online_deployment(
         environment=_asset(entity.environment),
         code_sha256=_code_sha256(path.parent / code) if code else None,
         instance_count=entity.instance_count or 1,
-        tags={str(key): str(value) for key, value in (entity.tags or {}).items()},
+        tags=tags_of(entity),
         settings=settings_of(entity),
     )
 

@@ -5,15 +5,13 @@ from typing import Any
 from azure.ai.ml.entities import OnlineDeployment, OnlineEndpoint
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 
-from rollway.azure.entities import identities_of, kind_of, text_of
+from rollway.azure.entities import identities_of, kind_of, tags_of, text_of
 from rollway.azure.errors.translate import azure_errors
 from rollway.azure.folder import settings_of
 from rollway.azure.session import Session
 from rollway.azure.threads import in_thread
-from rollway.azure.waiting import SYSTEM_CLOCK, Clock, wait_for
+from rollway.azure.waiting import OPERATION_TIMEOUT_SECONDS, SYSTEM_CLOCK, Clock, wait_for
 from rollway.rollout.state import EndpointState, OnlineDeploymentState
-
-TIMEOUT_SECONDS = 1800  # x-ms-async-operation-timeout of the service is PT30M
 
 
 async def read_endpoint(session: Session, name: str) -> EndpointState:
@@ -33,7 +31,7 @@ async def wait_until_settled(session: Session, name: str, clock: Clock = SYSTEM_
         lambda: read_endpoint(session, name),
         lambda state: not state.exists or state.is_settled,
         what=f"the operation on the endpoint {name}",
-        timeout_seconds=TIMEOUT_SECONDS,
+        timeout_seconds=OPERATION_TIMEOUT_SECONDS,
         describe=lambda state: state.provisioning_state,
         clock=clock,
     )
@@ -78,7 +76,7 @@ def state_of(entity: OnlineEndpoint) -> EndpointState:
         location=entity.location,
         identities=identities_of(entity),
         description=entity.description,
-        tags={str(key): str(value) for key, value in (entity.tags or {}).items()},
+        tags=tags_of(entity),
         scoring_uri=entity.scoring_uri,
         traffic={name: int(weight) for name, weight in (entity.traffic or {}).items()},
         mirror_traffic={name: int(weight) for name, weight in (entity.mirror_traffic or {}).items()},
@@ -91,7 +89,7 @@ def online_deployment_state_of(entity: OnlineDeployment) -> OnlineDeploymentStat
         name=str(entity.name),
         provisioning_state=text_of(entity.provisioning_state),
         instance_count=int(entity.instance_count or 1),
-        tags={str(key): str(value) for key, value in (entity.tags or {}).items()},
+        tags=tags_of(entity),
         model=str(entity.model) if entity.model else None,
         environment=str(entity.environment) if entity.environment else None,
         code=str(entity.code_configuration.code) if entity.code_configuration else None,

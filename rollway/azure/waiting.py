@@ -17,7 +17,7 @@ OnProgress = Callable[[str, float], Awaitable[None]]  # called with the state an
 FIRST_INTERVAL_SECONDS = 0.25
 LONGEST_INTERVAL_SECONDS = 10.0
 MOST_FAILED_WRITES = 3  # the SDK has already retried each of them
-BUSY_TIMEOUT_SECONDS = 1800  # x-ms-async-operation-timeout of the service is PT30M
+OPERATION_TIMEOUT_SECONDS = 1800  # x-ms-async-operation-timeout of the service is PT30M
 
 
 class Clock(Protocol):
@@ -119,7 +119,7 @@ async def write_when_free(write: Callable[[], Awaitable[None]], *, what: str, cl
         attempt,
         bool,
         what=f"another operation on the {what}",
-        timeout_seconds=BUSY_TIMEOUT_SECONDS,
+        timeout_seconds=OPERATION_TIMEOUT_SECONDS,
         describe=lambda is_written: "ended" if is_written else "still running",
         cause=Cause.BUSY,
         most_unavailable=MOST_FAILED_WRITES,

@@ -7,6 +7,7 @@ from azure.ai.ml.entities import Model
 from azure.ai.ml.operations import ModelOperations
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
+from rollway.azure.entities import tags_of
 from rollway.azure.errors.translate import azure_errors
 from rollway.azure.folder import load_folder
 from rollway.azure.session import Session
@@ -87,7 +88,7 @@ def _version(entity: Model) -> ModelVersion:
             "version": str(entity.version),
             "id": str(entity.id),
             "created_at": created or _NEVER,
-            "tags": {str(key): str(value) for key, value in (entity.tags or {}).items()},
+            "tags": tags_of(entity),
             "stage": entity.stage or None,
         }
     )

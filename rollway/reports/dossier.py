@@ -10,6 +10,7 @@ from typing import Any
 
 from rollway.errors import Cause, RollwayError, TrafficNotRestored
 from rollway.masking import mask
+from rollway.reports.layout import cell
 from rollway.reports.timeline import TaskTime, timeline_picture
 from rollway.rollout import traffic
 from rollway.rollout.preflight import Finding
@@ -176,7 +177,7 @@ def markdown(dossier: Dossier) -> str:
     summary = "\n".join(one for one in (dossier.what, dossier.why, dossier.clue) if one)
     lines = [f"## {dossier.headline}", "", *_code(summary), ""]
     lines += [f"**Next:** {dossier.next_action}", "", "| | |", "|---|---|"]
-    lines += [f"| {name} | {_cell(value)} |" for name, value in facts if value]
+    lines += [f"| {name} | {cell(value)} |" for name, value in facts if value]
     lines += ["", "### Run it again", "", *_code(dossier.retry_command)]
     lines += ["", "Or press Retry in the Prefect UI: tasks whose result still holds are skipped."]
     nothing = "Nothing." if dossier.kept else "Nothing had been changed."
@@ -252,7 +253,3 @@ def _bullets(lines: Sequence[str]) -> list[str]:
 
 def _code(part: str) -> list[str]:
     return ["```text", part.rstrip().replace("```", "'''"), "```"]
-
-
-def _cell(value: str) -> str:
-    return value.replace("|", "\\|").replace("\n", " ")

@@ -12,6 +12,7 @@ from typing import Self
 from pydantic import field_validator
 
 from rollway.errors import ConfigurationError
+from rollway.rollout import traffic
 from rollway.spec import Frozen
 
 FORMAT = 1
@@ -108,9 +109,8 @@ class EndpointRecord(Frozen):
 
     @field_validator("written_traffic", "proven_traffic")
     @classmethod
-    def _as_azure_writes_it(cls, traffic: dict[str, int] | None) -> dict[str, int] | None:
-        # The service lower-cases names in traffic maps, and the SDK drops zeroes before it writes.
-        return None if traffic is None else {name.lower(): traffic[name] for name in sorted(traffic) if traffic[name]}
+    def _as_azure_writes_it(cls, weights: dict[str, int] | None) -> dict[str, int] | None:
+        return None if weights is None else traffic.significant(weights)
 
     @classmethod
     def of(cls, tags: Mapping[str, str]) -> Self:
