@@ -1,6 +1,5 @@
 """The emulator's own certificate authority, and the bundle that makes clients trust it."""
 
-import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -59,10 +58,3 @@ def _load_or_create_authority(store: Store) -> trustme.CA:
         store.set_setting("ca certificate", authority.cert_pem.bytes().decode())
         store.set_setting("ca key", authority.private_key_pem.bytes().decode())
     return authority
-
-
-def server_context(files: Certificates) -> ssl.SSLContext:
-    """Return the TLS settings of the server."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(files.server)
-    return context

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
@@ -29,7 +30,6 @@ WORKSPACE_PATH = (
 )
 MAX_NAME_CHARACTERS = 260
 DATA_PLANE = "/mferp/managementfrontend"  # prefix of ARM paths of registries, which Azure ML serves itself
-MAX_BODY_BYTES = 4 * 1024 * 1024  # ARM's limit on a request
 VERBS = {"GET": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete", "POST": "action"}
 
 
@@ -84,9 +84,10 @@ class ArmRoute:
 
     def match(self, path: str) -> dict[str, str] | None:
         """Return the parameters in the path, or None if the path is another operation's."""
-        return None if (found := self._pattern().fullmatch(path)) is None else found.groupdict()
+        return None if (found := self._pattern.fullmatch(path)) is None else found.groupdict()
 
-    def _pattern(self) -> re.Pattern[str]:  # re caches compiled patterns
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
         return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(self.path)), re.IGNORECASE)
 
     @property
@@ -175,11 +176,7 @@ def _check_api_version(request: Request) -> None:
 async def _read_body(request: Request) -> Document:
     if request.method in ("GET", "DELETE"):
         return {}
-    content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > MAX_BODY_BYTES:
-            raise errors.too_large(MAX_BODY_BYTES)
+    content = await request.body()
     if not content:
         return {}
     try:

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from uuid import uuid4
 
 from rollway.emulator.blob import errors
-from rollway.emulator.core.clock import Clock, format_http_date, format_iso
+from rollway.emulator.core.clock import Clock, format_http_date, format_iso_seconds
 from rollway.emulator.core.errors import Document
 from rollway.emulator.core.store import Store
 
@@ -48,7 +48,7 @@ class Blobs:
 
     def shared_access_signature(self, container: str, permissions: str, seconds: float) -> str:
         """Return a query string that grants `permissions` (letters of racwdl) on one container for `seconds`."""
-        until = format_iso(self._clock.now() + seconds)[:19] + "Z"
+        until = format_iso_seconds(self._clock.now() + seconds)
         fields = {"sv": SAS_VERSION, "se": until, "sr": "c", "sp": permissions, "spr": "https"}
         return urlencode({**fields, "sig": self._signature(container, fields["se"], permissions)})
 
@@ -57,7 +57,7 @@ class Blobs:
         signature, until, permissions = (query.get(name, "") for name in ("sig", "se", "sp"))
         if not hmac.compare_digest(signature.encode(), self._signature(container, until, permissions).encode()):
             raise errors.storage_authentication_failed("Signature did not match.")
-        if until <= format_iso(self._clock.now())[:19] + "Z":
+        if until <= format_iso_seconds(self._clock.now()):
             raise errors.storage_authentication_failed(
                 f"Signature not valid in the specified time frame: expired {until}."
             )

@@ -30,10 +30,6 @@ def blob_not_found() -> StorageError:
     return StorageError(404, "BlobNotFound", "The specified blob does not exist.")
 
 
-def container_not_found() -> StorageError:
-    return StorageError(404, "ContainerNotFound", "The specified container does not exist.")
-
-
 def blob_already_exists() -> StorageError:
     return StorageError(409, "BlobAlreadyExists", "The specified blob already exists.")
 

@@ -10,12 +10,12 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope
 
-from rollway.emulator.arm.resource_manager import MAX_BODY_BYTES
 from rollway.emulator.blob.blobs import ROOT
 from rollway.emulator.core.errors import too_large
 from rollway.emulator.state import Emulator
 
 PREFIX = "/_emulator/"
+MAX_BODY_BYTES = 4 * 1024 * 1024  # ARM's limit on a request
 OWN_LIMIT_PATHS = (f"{ROOT}/", "/inference/")  # blobs and scoring requests have their own limits
 
 

@@ -35,6 +35,11 @@ def format_iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f0Z")
 
 
+def format_iso_seconds(seconds: float) -> str:
+    """Return a time as metrics and shared access signatures write it: `2026-01-31T12:00:00Z`."""
+    return f"{format_iso(seconds)[:19]}Z"
+
+
 def format_http_date(seconds: float) -> str:
     """Return a time as HTTP headers write it (RFC 9110, 5.6.7), independent of the machine's locale."""
     at = datetime.fromtimestamp(seconds, UTC)

@@ -93,7 +93,7 @@ class Operations:
         stored = [Operation.from_document(document) for document in store.operations()]
         self.running = {one.id: one for one in stored if one.is_running}
 
-    def start(self, operation: Operation, now_shown: Resource) -> Operation:
+    def start(self, operation: Operation, now_shown: Resource) -> None:
         """Store a new operation, and the resource as clients see it while the operation runs.
 
         If the operation has an outcome afterwards, a fault has decided it and no work must be done.
@@ -105,7 +105,6 @@ class Operations:
             self._store.put_operation(operation.id, asdict(operation))
             self._store.put(now_shown)
         self.running[operation.id] = operation
-        return operation
 
     def get(self, operation_id: str) -> Operation | None:
         document = self._store.operation(operation_id)

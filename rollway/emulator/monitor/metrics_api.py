@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from rollway.emulator.arm.endpoints import ENDPOINT_PATH, require_endpoint
 from rollway.emulator.arm.online_deployments import DEPLOYMENT_PATH, require_deployment
 from rollway.emulator.arm.resource_manager import PROVIDER, Call, workspace_route
-from rollway.emulator.core.clock import format_iso
+from rollway.emulator.core.clock import format_iso_seconds
 from rollway.emulator.core.durations import parse_duration
 from rollway.emulator.core.errors import ArmError, Document
 from rollway.emulator.core.store import Resource
@@ -57,7 +57,7 @@ def _metrics(call: Call, endpoint: Resource, deployment: Resource | None) -> Res
         raise _bad_request(f"Invalid interval '{interval}': use one of {', '.join(INTERVALS)}.")
     body: Document = {
         "cost": 0,
-        "timespan": f"{_short(start)}/{_short(end)}",
+        "timespan": f"{format_iso_seconds(start)}/{format_iso_seconds(end)}",
         "interval": interval,
         "namespace": f"{PROVIDER}/{kind}",
         "resourceregion": resource.document["location"],
@@ -107,7 +107,7 @@ def _data_points(
     for at in range(first, math.ceil(end), seconds):
         values = [points[number] for number in range(at // 60, (at + seconds) // 60) if number in points]
         found = {name: AGGREGATIONS[name](values) for name in aggregations} if values else {}
-        data.append({"timeStamp": _short(at), **found})
+        data.append({"timeStamp": format_iso_seconds(at), **found})
     return data
 
 
@@ -143,11 +143,6 @@ def _timespan(call: Call) -> tuple[float, float]:
 def _parse_time(text: str) -> float:
     at = datetime.fromisoformat(text)
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-
-
-def _short(seconds: float) -> str:
-    """Return a time in the form of metrics: `2026-01-31T12:00:00Z`."""
-    return f"{format_iso(seconds)[:19]}Z"
 
 
 def _find(kind: str, name: str) -> Metric:

@@ -10,11 +10,11 @@ from ipaddress import ip_address
 from urllib.parse import unquote
 from uuid import uuid4
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rollway.emulator.arm.endpoints import token_audience
 from rollway.emulator.core.errors import ArmError
-from rollway.emulator.core.faults import ContainerFault, apply_to_container
+from rollway.emulator.core.faults import ContainerFault, apply_to_container, discard_message
 from rollway.emulator.core.rate_limit import RateLimit
 from rollway.emulator.core.seed import Role
 from rollway.emulator.core.store import Resource
@@ -221,7 +221,7 @@ class Gateway:
 
     async def _mirror(self, request: ScoringRequest, endpoint: Resource, mirror: Resource, body: bytes) -> None:
         """Send a copy of a request to a mirror, and discard the response."""
-        responder = Responder(request, _discard_message)
+        responder = Responder(request, discard_message)
         responder.deployment, responder.byte_count = mirror, len(body)
         try:
             await self._forward(request, mirror, body, responder)
@@ -283,10 +283,6 @@ async def _read_body(receive: Receive, limit_bytes: int) -> bytes:
     if size > limit_bytes:
         raise errors.body_too_large(limit_bytes)
     return bytes(content)
-
-
-async def _discard_message(_: Message) -> None:
-    """Accept a message of a response, and send nothing."""
 
 
 def _authenticate(emulator: Emulator, endpoint: Resource, authorization: str | None) -> None:
