@@ -60,7 +60,7 @@ def deployed(stack: Stack, variables: dict[str, str]) -> dict[str, Any]:
     for arguments in (
         ["work-pool", "create", WORK_POOL, "--type", "process", "--overwrite"],
         ["deploy", "--all"],
-        ["block", "register", "-f", "rollway/prefect/blocks.py"],
+        ["block", "register", "-m", "rollway.prefect.blocks"],
     ):
         subprocess.run([*prefect, *arguments], env=variables, capture_output=True, check=True)
     answer = httpx.get(f"{stack.ui_url}/api/deployments/name/deploy-endpoint/{MODEL}")

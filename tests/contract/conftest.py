@@ -1,5 +1,6 @@
 """One emulator per pytest process, and unmodified clients that reach it through environment variables alone."""
 
+import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -249,6 +250,13 @@ def error_of(error: HttpResponseError) -> ParsedError:
     """Return the ARM error in an exception of azure-core, whose types say that it and its parts may be missing."""
     assert error.error is not None
     return _parsed(error.error)
+
+
+def fields(error: HttpResponseError) -> dict[str, list[str]]:
+    """Return the problems by field of a refused request."""
+    assert error.status_code == 400
+    found: dict[str, list[str]] = json.loads(error_of(error).details[0].message)["errors"]
+    return found
 
 
 def _parsed(error: ODataV4Format) -> ParsedError:

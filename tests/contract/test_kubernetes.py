@@ -1,6 +1,5 @@
 """Endpoints and online deployments on an attached Kubernetes cluster, through azure-ai-ml."""
 
-import json
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from azure.ai.ml.entities import (
 )
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
-from tests.contract.conftest import FIXTURES, create_endpoint, describe, error_of, serving, set_traffic
+from tests.contract.conftest import FIXTURES, create_endpoint, describe, fields, serving, set_traffic
 from tests.support.emulator_process import EmulatorProcess
 
 
@@ -38,12 +37,6 @@ def describe_kubernetes(
         code_configuration=CodeConfiguration(code=str(FIXTURES / "good"), scoring_script="score.py"),
         **settings,
     )
-
-
-def fields(error: HttpResponseError) -> dict[str, list[str]]:
-    assert error.status_code == 400
-    found: dict[str, list[str]] = json.loads(error_of(error).details[0].message)["errors"]
-    return found
 
 
 def test_attached_clusters_are_listed_and_read(client: MLClient) -> None:

@@ -17,18 +17,12 @@ from tests.contract.conftest import (
     create_endpoint,
     describe,
     error_of,
+    fields,
     serving,
     set_traffic,
     wait_until,
 )
 from tests.support.emulator_process import EmulatorProcess
-
-
-def fields(caught: pytest.ExceptionInfo[HttpResponseError]) -> dict[str, list[str]]:
-    """The problems by field of a refused request."""
-    assert caught.value.status_code == 400
-    found: dict[str, list[str]] = json.loads(error_of(caught.value).details[0].message)["errors"]
-    return found
 
 
 def test_a_deployment_succeeds_with_the_services_defaults(client: MLClient, arm: Arm, served: Served) -> None:
@@ -79,7 +73,7 @@ def test_a_failed_first_provisioning_can_only_be_deleted(
     client.online_deployments.begin_delete("blue", name).result()
 
     assert again.value.status_code == 400
-    assert "has failed provisioning" in fields(traffic)["Traffic"][0]
+    assert "has failed provisioning" in fields(traffic.value)["Traffic"][0]
     with pytest.raises(ResourceNotFoundError):
         client.online_deployments.get("blue", name)
 
@@ -166,7 +160,7 @@ def test_a_deployment_with_traffic_cannot_be_deleted(client: MLClient, served: S
     with pytest.raises(HttpResponseError) as caught:
         client.online_deployments.begin_delete("blue", served.name).result()
 
-    assert fields(caught) == {
+    assert fields(caught.value) == {
         "Deployment": ["Deployment blue receives 100% of the endpoint's traffic. Set it to 0 before deleting."]
     }
 

@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 from rollway.local.stack import Process, temporary_stack
+from tests.support.prefect_api import Patient
 from tests.support.receiver import Delivery, Receiver, receiver
 from tests.support.rest import Rest
 from tests.support.world import FIXTURES, Rollout, World
@@ -85,12 +86,9 @@ class Alerting:
         return found
 
     def ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        """One request to the Prefect server, again while it answers 503, as Prefect's own clients do."""
-        deadline = time.monotonic() + RUN_TIMEOUT_SECONDS
-        while (answer := self.api.request(method, path, json=body)).status_code == 503:
-            assert time.monotonic() < deadline, answer.text
-            time.sleep(1)
-        found: dict[str, Any] = answer.raise_for_status().json() if answer.status_code != 204 else {}
+        """One request to the Prefect server."""
+        answer = self.api.request(method, path, json=body).raise_for_status()
+        found: dict[str, Any] = answer.json() if answer.status_code != 204 else {}
         return found
 
     def wait_until_creating(self, run: str) -> dict[str, Any]:
@@ -128,7 +126,7 @@ def alerting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alerting]:
         subprocess.run([sys.executable, "-c", documented_block(inbox.url)], env=variables, check=True)
 
         worker = stack.start_worker(folder)
-        api = httpx.Client(base_url=f"{stack.ui_url}/api", timeout=RUN_TIMEOUT_SECONDS)
+        api = httpx.Client(base_url=f"{stack.ui_url}/api", timeout=RUN_TIMEOUT_SECONDS, transport=Patient())
         made = Alerting(world, api, inbox, rollouts, worker, "", 0.0)
         assert len(apply(made)["create"]) == 3 + 3 * len(rollouts)
 

@@ -13,8 +13,6 @@ import uv
 from rollway.emulator.testing import own_environment
 from tests.support.emulator_process import REPOSITORY
 
-READY_SECONDS = 60
-
 
 class Installed:
     """The wheel's `rollway` command, run in a folder that holds a rollout and nothing else."""

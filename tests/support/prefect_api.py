@@ -31,6 +31,7 @@ class Patient(httpx.HTTPTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         deadline = time.monotonic() + TIMEOUT_SECONDS
         while (response := super().handle_request(request)).status_code == 503 and time.monotonic() < deadline:
+            response.close()  # back into the pool
             time.sleep(0.5)
         return response
 

@@ -1,4 +1,4 @@
-"""Carries out many rollouts for one start of Python: `python -m tests.rollout_server`, a job per line of stdin.
+"""Many rollouts for one start of Python: `python -m tests.support.rollout_server` carries out a job per line of stdin.
 
 Importing Prefect and Azure's SDK takes longer than a rollout, so it happens once, and each rollout runs in a fork of
 that: a process of its own all the same, with its own session, tokens and Prefect client, which can be killed like any.

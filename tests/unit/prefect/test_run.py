@@ -1,10 +1,9 @@
 """A run's attempt id, timeline, failed task, labels and name."""
 
 import asyncio
-import contextlib
 import logging
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -13,6 +12,7 @@ from rollway.errors import RollwayError
 from rollway.prefect import run
 from rollway.prefect.labels import CAUSE, FAILED_TASK, NEXT
 from rollway.prefect.run import Run, attempt_id, current_run, title
+from tests.support.runs import SlowServer, a_run, attempt, run_after
 
 
 @pytest.mark.parametrize(
@@ -30,41 +30,11 @@ def test_a_run_is_named_after_what_it_rolls_out(
     assert title("diabetes", version, weight=weight, is_dry_run=is_dry_run) == expected
 
 
-class SlowServer:
-    """A Prefect server that answers only when it is allowed to; `labels` are those it received, in order."""
-
-    def __init__(self) -> None:
-        self.labels: list[dict[str, Any]] = []
-        self.is_free = asyncio.Event()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
-
-    async def update_flow_run_labels(self, _: object, labels: dict[str, Any]) -> None:
-        await self.is_free.wait()
-        self.labels.append(labels)
-
-
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> SlowServer:
     server = SlowServer()
     monkeypatch.setattr(run, "get_client", lambda: server)
     return server
-
-
-def a_run() -> Run:
-    return Run(str(uuid4()), 1)
-
-
-async def attempt(one: Run, task: str, error: BaseException | None = None) -> None:
-    """One try of a task, which raises the error if there is one."""
-    with contextlib.suppress(RollwayError, asyncio.CancelledError):
-        async with one.trying(task):
-            if error is not None:
-                raise error
 
 
 def test_an_attempt_is_named_after_its_flow_run_and_its_number() -> None:
@@ -77,6 +47,7 @@ def test_the_flow_and_its_tasks_share_one_run(monkeypatch: pytest.MonkeyPatch) -
     flow_run = str(uuid4())
     monkeypatch.setattr(run, "flow_run", SimpleNamespace(id=flow_run, run_count=1))
     first = current_run()
+    assert current_run() is first
     monkeypatch.setattr(run, "flow_run", SimpleNamespace(id=flow_run, run_count=2))
 
     assert current_run() is not first
@@ -84,16 +55,12 @@ def test_the_flow_and_its_tasks_share_one_run(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_retry_that_recovered_is_not_the_failed_task(server: SlowServer) -> None:
-    async def recover_then_fail() -> Run:
-        one = a_run()
-        server.is_free.set()
-        await attempt(one, "connect", RollwayError("no network"))
-        await attempt(one, "connect")
-        await attempt(one, "smoke test", RollwayError("status 500"))
-        await one.labels_written()
-        return one
-
-    one = asyncio.run(recover_then_fail())
+    one = run_after(
+        server,
+        ("connect", RollwayError("no network")),
+        ("connect", None),
+        ("smoke test", RollwayError("status 500")),
+    )
 
     assert one.failed_task == "smoke test"
     assert [(entry.name, entry.is_completed) for entry in one.timeline] == [
@@ -106,31 +73,18 @@ def test_a_retry_that_recovered_is_not_the_failed_task(server: SlowServer) -> No
 
 
 def test_of_tasks_that_failed_side_by_side_the_first_one_counts(server: SlowServer) -> None:
-    async def fail_twice() -> Run:
-        one = a_run()
-        server.is_free.set()
-        await attempt(one, "resolve model", RollwayError("there is no such model"))
-        await attempt(one, "register environment", RollwayError("a later error"))
-        await one.labels_written()
-        return one
-
-    one = asyncio.run(fail_twice())
+    one = run_after(
+        server,
+        ("resolve model", RollwayError("there is no such model")),
+        ("register environment", RollwayError("a later error")),
+    )
 
     assert one.failed_task == "resolve model"
     assert server.labels[-1][CAUSE].startswith("there is no such model")
 
 
 def test_a_run_whose_tasks_all_recovered_has_no_failed_task_and_no_cause(server: SlowServer) -> None:
-    async def recover() -> Run:
-        one = a_run()
-        server.is_free.set()
-        await attempt(one, "connect", RollwayError("no network"))
-        await attempt(one, "connect")
-        await attempt(one, "plan")
-        await one.labels_written()
-        return one
-
-    one = asyncio.run(recover())
+    one = run_after(server, ("connect", RollwayError("no network")), ("connect", None), ("plan", None))
 
     assert one.failed_task is None
     assert (server.labels[-1][FAILED_TASK], server.labels[-1][CAUSE], server.labels[-1][NEXT]) == ("", "", "")

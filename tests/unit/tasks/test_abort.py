@@ -1,12 +1,10 @@
 """The abort task: its decisions, log and artifact; the calls to Azure are tested with `rollway.azure.abort`."""
 
-import asyncio
-import contextlib
 import functools
 import inspect
 import logging
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError, ServiceResponseError
@@ -22,7 +20,6 @@ from rollway.errors import (
     SmokeTestFailed,
     TrafficNotRestored,
 )
-from rollway.prefect.run import Run
 from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.preflight import Finding, Severity
 from rollway.rollout.record import CREATED_BY, REJECTED, RUN
@@ -30,6 +27,7 @@ from rollway.settings import Workspace
 from tasks import abort
 from tests.support.builders import Clock, a_plan, rollout_spec
 from tests.support.fake_azure import OURS, FakeAzure, run
+from tests.support.runs import SlowServer, run_after
 
 WORKSPACE = Workspace(subscription_id="0", resource_group="rg", name="ws")
 SMOKE = SmokeTestFailed("the smoke test failed: status 500", details="--- log ---\nValueError: no such column")
@@ -241,32 +239,14 @@ def test_one_that_failed_before_there_was_a_plan_leaves_a_dossier_too(aborting: 
 def test_the_dossier_does_not_blame_a_task_whose_retry_recovered(
     aborting: Aborting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Server:
-        async def __aenter__(self) -> Self:
-            return self
-
-        async def __aexit__(self, *_: object) -> None:
-            pass
-
-        async def update_flow_run_labels(self, *_: object) -> None:
-            pass
-
-    async def try_task(one: Run, task: str, error: RollwayError | None = None) -> None:
-        with contextlib.suppress(RollwayError):
-            async with one.trying(task):
-                if error is not None:
-                    raise error
-
-    async def recover_then_fail() -> Run:
-        one = Run("11111111-1111-1111-1111-111111111111", 1)
-        await try_task(one, "connect", AzureUnavailable("cannot sign in"))
-        await try_task(one, "connect")
-        await try_task(one, "smoke test main-new (pinned)", SMOKE)
-        await one.labels_written()
-        return one
-
-    monkeypatch.setattr("rollway.prefect.run.get_client", Server)
-    recovered = asyncio.run(recover_then_fail())
+    server = SlowServer()
+    monkeypatch.setattr("rollway.prefect.run.get_client", lambda: server)
+    recovered = run_after(
+        server,
+        ("connect", AzureUnavailable("cannot sign in")),
+        ("connect", None),
+        ("smoke test main-new (pinned)", SMOKE),
+    )
     aborting.run.failed_task, aborting.run.timeline = recovered.failed_task, recovered.timeline
 
     aborting(SMOKE)
