@@ -1,25 +1,21 @@
 """The rollout of one folder of deployments/."""
 
 from prefect import flow
+from prefect.runtime import flow_run
 
 from rollway.prefect.concurrency import one_at_a_time
-from rollway.prefect.parameters import BlockName, ModelVersion, RolloutName, Weight
-from rollway.prefect.run import rename_run, run_name
+from rollway.prefect.parameters import BlockName, ModelVersion, Requester, RolloutName, Weight
+from rollway.prefect.run import requester, run_name
 from rollway.prefect.task import together
 from rollway.reports.rollout import RolloutReport
-from tasks.abort import abort_after_death, abort_rollout
+from rollway.rollout.request import Request
+from tasks.abort import abort_after_death, aborted_if_it_fails
 from tasks.connect import connect
-from tasks.plan import make_plan
+from tasks.moves import MOVES
+from tasks.plan import make_plan, next_move
 from tasks.prepare import read_rollout, register_environment, resolve_model
-from tasks.promote import move_traffic, retire_replaced, smoke_test
-from tasks.provision import (
-    claim_endpoint,
-    create_online_deployment,
-    ensure_endpoint,
-    remove_leftovers,
-    wait_until_ready,
-)
 from tasks.report import write_report
+from tasks.rollback import choose_target
 
 
 @flow(
@@ -31,6 +27,7 @@ from tasks.report import write_report
 async def deploy_endpoint(
     rollout: RolloutName,
     model_version: ModelVersion | None = None,
+    requested_by: Requester = "person",
     dry_run: bool = False,
     force: bool = False,
     weight: Weight = 100,
@@ -40,38 +37,39 @@ async def deploy_endpoint(
 
     Args:
         rollout: Folder to roll out: its name in deployments/, or its path.
-        model_version: Model version to roll out; default: the one that deployment.yml names.
+        model_version: Model version to roll out; default: the one that the folder decides.
+        requested_by: Who asks. What is not asked for by a person leaves a paused endpoint alone, and keeps to freeze
+            windows.
         dry_run: Only plan and report; write nothing to Azure.
         force: Roll out again even if nothing changed.
-        weight: Percent of the traffic for the new online deployment; the others share the rest.
+        weight: Percent of the traffic for the new online deployment; stable keeps the rest.
         workspace_block: Prefect block "AzureML workspace" with the workspace and the identity; default: the environment
             variables of the worker.
     """
-    spec = await read_rollout(rollout)
-    connected = planned = live = None
-    try:
-        connected = await connect(workspace_block)
-        async with one_at_a_time(spec.endpoint.name):
-            model, environment = await together(
-                resolve_model(connected, spec, model_version, dry_run),
-                register_environment(connected, spec, dry_run),
-            )
-            await rename_run(model)
-            planned = await make_plan(connected, spec, model, environment, dry_run, force, weight)
-            if dry_run or planned.plan.is_no_op:
-                return await write_report(planned)
+    request = Request(
+        folder=rollout,
+        version=model_version,
+        requested_by=requester(requested_by),
+        weight=weight,
+        force=str(flow_run.id) if force else "",  # a retry of a forced rollout continues with what it created
+        is_dry_run=dry_run,
+        workspace_block=workspace_block,
+    )
+    return await roll_out(request)
 
-            endpoint = await ensure_endpoint(planned)
-            planned = await claim_endpoint(planned, endpoint)
-            if planned.has_leftovers:
-                await remove_leftovers(planned)
-            await create_online_deployment(planned)
-            ready = await wait_until_ready(planned)
-            pinned = await smoke_test(planned, "pinned")
-            after = await move_traffic(planned, ready)
-            live = await smoke_test(planned, "by traffic")
-            retired = await retire_replaced(planned)
-            return await write_report(planned, traffic_after=after, smoke_tests=(pinned, live), retired=retired)
-    except BaseException as error:  # cancelling a run raises no Exception
-        await abort_rollout(connected, spec, planned, error, is_promoted=live is not None)
-        raise
+
+async def roll_out(request: Request) -> RolloutReport:
+    """Bring the endpoint to what is asked for, one move after the other; each move is a task."""
+    spec = await read_rollout(request.folder)
+    async with aborted_if_it_fails(spec):
+        connected = await connect(request.workspace_block)
+        async with one_at_a_time(connected.workspace, spec.endpoint.name):
+            if request.is_rollback:
+                request = await choose_target(connected, spec, request)
+            models, environment = await together(
+                resolve_model(connected, spec, request), register_environment(connected, spec, request)
+            )
+            rollout = await make_plan(connected, spec, request, models, environment)
+            while not rollout.is_over and not (move := await next_move(rollout)).is_end:
+                await MOVES[move.kind](rollout, move)
+            return await write_report(rollout)

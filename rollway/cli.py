@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from uuid import uuid4
 
 from cyclopts import App, Parameter, validators
 from rich.console import Console
@@ -17,7 +18,7 @@ from rich.console import Console
 from rollway.errors import PreflightFailed, RollwayError
 from rollway.local.cli import app as local_app
 from rollway.prefect.alerts import DEFAULT_CHANNEL, DEFAULT_TIMING, AlertedRollout, Timing
-from rollway.prefect.parameters import MODEL_VERSION_PATTERN
+from rollway.prefect.parameters import MODEL_VERSION_PATTERN, Requester
 from rollway.settings import Identity, Workspace, block_from_environment, is_debug, require_checkout, webhook_secret
 
 if TYPE_CHECKING:
@@ -60,6 +61,10 @@ Weight = Annotated[
         validator=validators.Number(gte=1, lte=100),
     ),
 ]
+RequestedByOption = Annotated[
+    Requester,
+    Parameter(help="Who asks: what no person asks for leaves a paused endpoint alone and keeps to freeze windows."),
+]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
 
 
@@ -80,6 +85,7 @@ def plan(
     rollout: Rollout,
     *,
     model_version: ModelVersion = None,
+    requested_by: RequestedByOption = "person",
     force: Force = False,
     weight: Weight = 100,
     as_json: AsJson = False,
@@ -88,8 +94,17 @@ def plan(
     from rollway.azure.planning import plan_rollout
     from rollway.reports import plan as plan_report
     from rollway.rollout.preflight import Severity
+    from rollway.rollout.request import Request
+    from rollway.rollout.wanted import RequestedBy
 
-    made = asyncio.run(plan_rollout(rollout, model_version, weight=weight, force=force, where=_workspace_of_block()))
+    request = Request(
+        folder=rollout,
+        version=model_version,
+        weight=weight,
+        force=str(uuid4()) if force else "",
+        requested_by=RequestedBy(requested_by),
+    )
+    made = asyncio.run(plan_rollout(request, _workspace_of_block()))
     _answer(made.model_dump_json(indent=2) if as_json else plan_report.text(made))
     if any(finding.severity is Severity.BLOCKER for finding in made.findings):
         sys.exit(PreflightFailed.exit_code)
@@ -100,6 +115,7 @@ def deploy(
     rollout: Rollout,
     *,
     model_version: ModelVersion = None,
+    requested_by: RequestedByOption = "person",
     dry_run: Annotated[bool, Parameter(negative="", help="Only plan; write nothing to Azure.")] = False,
     force: Force = False,
     weight: Weight = 100,
@@ -110,7 +126,7 @@ def deploy(
     _allow_temporary_server()
     from flows.deploy import deploy_endpoint
 
-    _run(lambda: deploy_endpoint(rollout, model_version, dry_run, force, weight), as_json)
+    _run(lambda: deploy_endpoint(rollout, model_version, requested_by, dry_run, force, weight), as_json)
 
 
 @app.command
@@ -234,6 +250,8 @@ def _run(flow: Callable[[], Coroutine[Any, Any, "RolloutReport"]], as_json: bool
             error.details = "Its log is above, where the task failed."
         raise
     _answer(result.model_dump_json(indent=2) if as_json else rollout_report.text(result))
+    if result.outcome is rollout_report.RolloutOutcome.HELD:
+        sys.exit(NEEDS_A_PERSON)
 
 
 def _workspace_of_block() -> tuple[Workspace, Identity] | None:

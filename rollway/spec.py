@@ -148,8 +148,14 @@ class RolloutFile(Frozen):
         default="blue_green", description="blue_green: create at weight 0, smoke-test, then move all traffic at once."
     )
     smoke_test: SmokeTest
-    replaced: Literal["delete", "keep"] = Field(
-        default="delete", description="Delete or keep the replaced online deployment."
+    keep_replaced_seconds: int = Field(
+        default=3600,
+        ge=0,
+        description="How long the replaced online deployment stays ready to go back to, in seconds; it costs as much as "
+        "before.",
+    )
+    adopt: bool = Field(
+        default=False, description="Also delete what Rollway did not create, once it is replaced or has failed."
     )
     failed: Literal["delete", "keep"] = Field(
         default="delete",

@@ -1,67 +1,65 @@
-"""The plan of a rollout, and everything that would stop it."""
+"""The plan of a run, everything that would stop it, and the next move."""
 
-from prefect.context import FlowRunContext
+from datetime import UTC, datetime
+
 from prefect.logging import get_run_logger
-from prefect.runtime import flow_run
 
 from rollway.azure import planning
 from rollway.azure.session import WorkspaceFacts
+from rollway.azure.state import read_endpoint_patiently
 from rollway.prefect.artifacts import publish_markdown
-from rollway.prefect.run import current_run
+from rollway.prefect.concurrency import ended_attempts
+from rollway.prefect.run import current_run, rename_run
 from rollway.prefect.task import task
 from rollway.reports import plan as plan_report
 from rollway.rollout import traffic
+from rollway.rollout.decide import decide
+from rollway.rollout.moves import Move, require_good_end
 from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.preflight import require_no_blockers
+from rollway.rollout.request import Models, Request
 from rollway.rollout.state import ResolvedAsset
 from rollway.spec import RolloutSpec
 from tasks.connect import open_session
 
 
-@task("plan", run_name="plan", timeout_seconds=300, tags=["azure"], retries=2)
+@task("plan", run_name="plan", timeout_seconds=300, retries=2)
 async def make_plan(
     connected: WorkspaceFacts,
     spec: RolloutSpec,
-    model: ResolvedAsset | None,
+    request: Request,
+    models: Models,
     environment: ResolvedAsset | None,
-    is_dry_run: bool,
-    force: bool,
-    weight: int,
 ) -> PlannedRollout:
     """Decide what to do and find everything that would stop it; the plan is an artifact.
 
     Raises PreflightFailed if the plan has a blocker, unless this is a dry run.
     """
-    # The flow run's id, so that a retry of a forced rollout continues with what it created.
-    token = str(flow_run.id) if force else ""
-    today, plan = await planning.make_plan(
-        await open_session(connected.workspace),
-        connected,
-        spec,
-        model,
-        environment,
-        weight=weight,
-        force=token,
-        is_by_schedule=_is_by_schedule(),
-    )
+    session, run = await open_session(connected.workspace), current_run()
+    rollout = await planning.make_plan(session, connected, spec, request, models, environment, run.start(spec))
+    plan = rollout.plan
     get_run_logger().info("Plan: %s", plan_report.headline(plan))
-    current_run().label(model=str(model or ""), traffic=traffic.describe(today.traffic))
-    await publish_markdown("plan", spec.name, plan_report.markdown(plan), "Plan of this rollout")
+    run.label(model=str(plan.model or ""), traffic=traffic.describe(plan.traffic_before))
+    await rename_run(plan.model)
+    await publish_markdown("plan", spec.name, plan_report.markdown(plan, rollout.skipped), "Plan of this rollout")
     for finding in plan.findings:
         get_run_logger().warning("%s: %s", finding.severity.value, finding)
-    if not is_dry_run:
+    for skipped in rollout.skipped:
+        get_run_logger().info("Version %s is not rolled out: %s", skipped.version, skipped.reason)
+    if not request.is_dry_run:
         require_no_blockers(plan.findings)
-    return PlannedRollout(
-        workspace=connected.workspace,
-        spec=spec,
-        plan=plan,
-        scoring_uri=today.scoring_uri,
-        weight=weight,
-        force=token,
-        is_dry_run=is_dry_run,
-    ).detached()
+    run.rollout = rollout.detached()
+    return run.rollout
 
 
-def _is_by_schedule() -> bool:
-    context = FlowRunContext.get()
-    return context is not None and context.flow_run is not None and context.flow_run.auto_scheduled is True
+async def next_move(rollout: PlannedRollout) -> Move:
+    """Read the endpoint and decide; raises RolloutAborted, NotFound or ForeignChange if the run cannot go on."""
+    run = current_run()
+    endpoint = await read_endpoint_patiently(await open_session(rollout.workspace), rollout.endpoint)
+    run.look(endpoint, datetime.now(UTC), await ended_attempts(endpoint, run.attempt_id))
+    move = decide(rollout.spec, rollout.wanted, endpoint, run.facts)
+    run.last_move = move
+    require_good_end(move)
+    if not move.is_end:
+        get_run_logger().info("Next: %s, because %s", move, move.why)
+    return move

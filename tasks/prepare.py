@@ -2,12 +2,13 @@
 
 from prefect.logging import get_run_logger
 
-from rollway.azure import assets
+from rollway.azure import assets, models
 from rollway.azure.folder import load_folder
 from rollway.azure.session import WorkspaceFacts
 from rollway.azure.threads import in_thread
 from rollway.prefect.run import current_run
 from rollway.prefect.task import task
+from rollway.rollout.request import Models, Request
 from rollway.rollout.state import ResolvedAsset
 from rollway.spec import RolloutSpec
 from tasks.connect import open_session
@@ -21,30 +22,25 @@ async def read_rollout(rollout: str) -> RolloutSpec:
     return spec
 
 
-@task("resolve model", run_name="resolve model", timeout_seconds=900, tags=["azure"], retries=2, is_kept_for_retry=True)
-async def resolve_model(
-    connected: WorkspaceFacts, spec: RolloutSpec, version: str | None, is_dry_run: bool
-) -> ResolvedAsset | None:
-    """Resolve the model to one version; kept for retries, so that a retry rolls out the same version."""
-    opened = await open_session(connected.workspace)
-    model = await assets.resolve_model(opened, spec, version, is_dry_run=is_dry_run)
-    get_run_logger().info("Model %s", model or "(none)")
-    current_run().label(model=str(model or ""))
-    return model
+@task("resolve model", run_name="resolve model", timeout_seconds=900, retries=2)
+async def resolve_model(connected: WorkspaceFacts, spec: RolloutSpec, request: Request) -> Models:
+    """Find the model version of the request, or the versions among which the plan chooses."""
+    found = await models.find_models(await open_session(connected.workspace), spec, request)
+    if found.source is not None:
+        get_run_logger().info("Model %s has %d versions", found.source, len(found.versions))
+    else:
+        get_run_logger().info("Model %s", found.fixed or "(none)")
+    current_run().label(model=str(found.fixed or ""))
+    return found
 
 
-@task(
-    "register environment",
-    run_name="register environment",
-    timeout_seconds=900,
-    tags=["azure"],
-    retries=2,
-    is_kept_for_retry=True,
-)
-async def register_environment(connected: WorkspaceFacts, spec: RolloutSpec, is_dry_run: bool) -> ResolvedAsset | None:
+@task("register environment", run_name="register environment", timeout_seconds=900, retries=2)
+async def register_environment(connected: WorkspaceFacts, spec: RolloutSpec, request: Request) -> ResolvedAsset | None:
     """Register the environment, or find the identical registered version."""
-    opened = await open_session(connected.workspace)
-    environment = await assets.register_environment(opened, spec, is_dry_run=is_dry_run)
+    if request.takes_what_exists:
+        return None
+    session = await open_session(connected.workspace)
+    environment = await assets.register_environment(session, spec, is_dry_run=request.is_dry_run)
     action = "registered" if environment and environment.is_new else "already registered"
     get_run_logger().info("Environment %s %s", environment or "(none)", action if environment else "")
     return environment

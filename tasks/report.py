@@ -1,7 +1,5 @@
 """The last task: the report."""
 
-from collections.abc import Mapping
-
 from rollway.prefect.artifacts import publish_markdown
 from rollway.prefect.events import emit_completed
 from rollway.prefect.run import current_run
@@ -9,30 +7,25 @@ from rollway.prefect.task import task
 from rollway.reports import rollout as rollout_report
 from rollway.reports.rollout import RolloutReport
 from rollway.rollout.planned import PlannedRollout
-from rollway.rollout.smoke import SmokeTestResult
 
 
 @task("report", run_name="report", timeout_seconds=300)
-async def write_report(
-    rollout: PlannedRollout,
-    *,
-    traffic_after: Mapping[str, int] | None = None,
-    smoke_tests: tuple[SmokeTestResult, ...] = (),
-    retired: tuple[str, ...] = (),
-) -> RolloutReport:
+async def write_report(rollout: PlannedRollout) -> RolloutReport:
     """Store the report as an artifact: traffic, smoke tests, timeline, reasons. Announce the completion."""
-    name, plan = rollout.spec.name, rollout.plan
+    run, plan = current_run(), rollout.plan
     result = RolloutReport(
-        rollout=name,
-        outcome=rollout_report.outcome_of(plan, rollout.is_dry_run),
+        rollout=rollout.spec.name,
+        outcome=rollout_report.outcome_of(rollout, run.moves, run.last_move),
         plan=plan,
-        scoring_uri=rollout.scoring_uri,
-        traffic_after=dict(plan.traffic_before if traffic_after is None else traffic_after),
-        smoke_tests=smoke_tests,
-        retired=retired,
-        timeline=current_run().timeline,
+        scoring_uri=run.endpoint.scoring_uri if run.endpoint else rollout.scoring_uri,
+        traffic_after=run.endpoint.serving if run.endpoint else plan.traffic_before,
+        smoke_tests=tuple(run.smoke_tests),
+        deleted=tuple(move.target for move in run.moves if move.deletes_online_deployment),
+        skipped=rollout.skipped,
+        end=(run.last_move or plan.end).why,
+        timeline=run.timeline,
     )
-    await publish_markdown("rollout", name, rollout_report.markdown(result), f"Rollout of {name}")
-    if not rollout.is_dry_run:
+    await publish_markdown("rollout", result.rollout, rollout_report.markdown(result), f"Rollout of {result.rollout}")
+    if result.is_news:
         emit_completed(result)
     return result

@@ -1,169 +1,104 @@
-"""Endpoints and their traffic through the SDK.
+"""Writes to endpoints through the SDK: create, change, move traffic, write the record, delete.
 
-Every function reads before it writes, so it is safe to repeat.
+Each write is made only if the endpoint is still as the decision saw it: the service has no ETag. If it is not, nothing is
+written, and the caller decides again. So every function is safe to repeat.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
 from azure.ai.ml.entities import ManagedOnlineEndpoint, OnlineEndpoint
 
-from rollway.azure import lease
 from rollway.azure.errors.translate import azure_errors, operation_failed
 from rollway.azure.folder import load_endpoint_entity
 from rollway.azure.session import Session
-from rollway.azure.state import read_endpoint, read_reason, state_of, wait_until_settled
+from rollway.azure.state import read_endpoint, read_reason, state_of
 from rollway.azure.threads import in_thread, write_in_thread
 from rollway.azure.waiting import (
     OPERATION_TIMEOUT_SECONDS,
     SYSTEM_CLOCK,
     Clock,
-    OnProgress,
     now,
     wait_for,
     write_when_free,
 )
 from rollway.errors import EndpointFailed, ForeignChange, NotFound
 from rollway.rollout import traffic
-from rollway.rollout.plan import Kind, Plan, endpoint_changes
+from rollway.rollout.changes import endpoint_changes
+from rollway.rollout.moves import Move
 from rollway.rollout.record import EndpointRecord, with_record
 from rollway.rollout.state import EndpointState
 from rollway.spec import RolloutSpec
 
+# Reads may lag behind a write that has ended; then the endpoint still shows the state before it.
+LAG_SECONDS = 60
 
-async def ensure_endpoint(
-    session: Session,
-    spec: RolloutSpec,
-    run_id: str,
-    *,
-    has_ended: lease.HasEnded = lease.never_known,
-    on_progress: OnProgress | None = None,
-    clock: Clock = SYSTEM_CLOCK,
-) -> EndpointState:
-    """Create the endpoint or change it to what endpoint.yml says; return it as Azure reports it.
 
-    Traffic and tags that the file does not name are kept. An endpoint whose creation failed is deleted and created
-    again, because Azure cannot repair it. An existing endpoint is changed under its lease, and the same write releases
-    the lease.
-    """
-    today = await read_endpoint(session, spec.endpoint.name)
-    if today.exists and today.provisioning_state == "Succeeded" and not endpoint_changes(spec.endpoint, today):
-        return today
-    today = await wait_until_settled(session, today.name, clock)
-    if today.provisioning_state == "Failed" and not today.online_deployments:
-        await delete_endpoint(session, today.name, clock)
-        today = EndpointState(name=today.name, exists=False)
-    if today.exists:
-        today = await lease.acquire(
-            session,
-            today.name,
-            run_id,
-            timeout_seconds=lease_timeout_seconds(spec),
-            has_ended=has_ended,
-            on_progress=on_progress,
-            clock=clock,
-        )
+async def create_endpoint(session: Session, spec: RolloutSpec, attempt: str, clock: Clock = SYSTEM_CLOCK) -> None:
+    """Create the endpoint of endpoint.yml and wait until it is there; nothing if it exists."""
+    name = spec.endpoint.name
 
     async def put() -> None:
         hint = "choose another name in endpoint.yml when it is taken; names are unique in a region"
-        verb = "change" if today.exists else "create"
-        with azure_errors(f"cannot {verb} the endpoint {today.name!r}", where=f"endpoint {today.name}", hint=hint):
-            # This may be a second try after a lost answer: then the first one has released the lease as well.
-            found = await read_endpoint(session, today.name)
-            is_as_wanted = found.record.lease is None and not endpoint_changes(spec.endpoint, found)
-            if found.exists and (is_as_wanted or not today.exists):
+        with azure_errors(f"cannot create the endpoint {name!r}", where=f"endpoint {name}", hint=hint):
+            if (await read_endpoint(session, name)).exists:
                 return
-            if today.exists:
-                entity = await lease.require(session, today.name, run_id)
-                record = EndpointRecord.of(entity.tags or {}).released()
-                _bring_up_to_date(entity, spec)
-            else:
-                entity = await in_thread(load_endpoint_entity, spec.folder)
-                record = EndpointRecord().created(run_id, now())
-            entity.tags = with_record(entity.tags or {}, record)
+            entity = await in_thread(load_endpoint_entity, spec.folder)
+            entity.tags = with_record(entity.tags or {}, EndpointRecord().created(attempt, now()))
             await write_in_thread(session.ml.online_endpoints.begin_create_or_update, entity)
 
-    await write_when_free(put, what=f"endpoint {today.name}", clock=clock)
-    return await _require_succeeded(session, await wait_until_settled(session, today.name, clock))
+    await write_when_free(put, what=f"endpoint {name}", clock=clock)
+    await _wait_until(session, name, lambda state: state.exists, clock)
 
 
-def lease_timeout_seconds(spec: RolloutSpec) -> float:
-    """Return how long to wait for another rollout of the endpoint, in seconds: as long as one may take."""
-    return spec.rollout.ready_timeout_seconds + OPERATION_TIMEOUT_SECONDS
+async def change_endpoint(
+    session: Session, spec: RolloutSpec, before: EndpointState, clock: Clock = SYSTEM_CLOCK
+) -> None:
+    """Change the endpoint to what endpoint.yml says; traffic, and tags that the file does not name, are kept."""
+
+    def change(entity: OnlineEndpoint) -> None:
+        entity.auth_mode = spec.endpoint.auth_mode
+        if isinstance(entity, ManagedOnlineEndpoint):
+            entity.public_network_access = spec.endpoint.public_network_access
+        entity.tags = {**(entity.tags or {}), **spec.endpoint.tags}
+        if spec.endpoint.description is not None:
+            entity.description = spec.endpoint.description
+
+    if await _put(session, before, change, clock):
+        await _wait_until(session, before.name, lambda state: not endpoint_changes(spec.endpoint, state), clock)
 
 
-async def move_traffic(
-    session: Session,
-    endpoint: str,
-    wanted: Mapping[str, int],
-    *,
-    expected: Mapping[str, int],
-    proven: Mapping[str, int],
-    run_id: str,
-    clock: Clock = SYSTEM_CLOCK,
-) -> dict[str, int]:
-    """Set the traffic map and return the one that Azure reports afterwards, in percent by online deployment.
+async def write_endpoint(session: Session, before: EndpointState, move: Move, clock: Clock = SYSTEM_CLOCK) -> None:
+    """Write the traffic of a move and the record together, or the record alone; wait until the write is visible.
 
-    Get, modify, put, read back: the service has no ETag, so any traffic other than `expected` or `wanted` is somebody
-    else's change and raises ForeignChange. The same write updates the record and renews the lease; it raises LeaseLost
-    if another attempt holds the lease.
+    Raises ForeignChange if the traffic is not what was written.
 
     Args:
-        wanted: The new traffic map.
-        expected: The traffic map that the caller has seen.
-        proven: The traffic to return to if the rollout ends here.
-        run_id: This attempt, `<flow run>/<attempt>`.
+        before: The endpoint that the move was decided on.
     """
-    where = f"endpoint {endpoint}"
+    record = move.record or before.record
+    if move.traffic is None:
+        is_written = await _patch(session, before, record, clock)
+    else:
+        wanted = move.traffic
 
-    async def put() -> None:
-        entity = await lease.require(session, endpoint, run_id)
-        today = state_of(entity)
-        if traffic.is_same(today.traffic, wanted):
-            return
-        if not traffic.is_same(today.traffic, expected):
-            raise ForeignChange(
-                f"the traffic of {endpoint!r} was changed by somebody else",
-                where=where,
-                why=f"expected {traffic.describe(expected)}, found {traffic.describe(today.traffic)}",
-                hint="find out who changed it; then run the rollout again, it starts from what is there now",
-            )
-        entity.traffic = dict(wanted)
-        # An online deployment must not get mirror and live traffic at once.
-        mirror = entity.mirror_traffic or {}
-        entity.mirror_traffic = {name: weight for name, weight in mirror.items() if not wanted.get(name)}
-        record = today.record.moved(run_id, wanted, proven).claimed(lease.new_lease(run_id))
-        entity.tags = with_record(today.tags, record)
-        with azure_errors(f"cannot move the traffic of {endpoint!r}", where=where):
-            await write_in_thread(session.ml.online_endpoints.begin_create_or_update, entity)
+        def change(entity: OnlineEndpoint) -> None:
+            entity.traffic = dict(wanted)
+            # An online deployment must not get mirror and live traffic at once.
+            mirror = entity.mirror_traffic or {}
+            entity.mirror_traffic = {name: weight for name, weight in mirror.items() if not wanted.get(name.lower())}
+            entity.tags = with_record(entity.tags or {}, record)
 
-    await write_when_free(put, what=f"endpoint {endpoint}", clock=clock)
-    after = await _require_succeeded(session, await wait_until_settled(session, endpoint, clock))
-    if not traffic.is_same(after.traffic, wanted):
+        is_written = await _put(session, before, change, clock)
+    if not is_written:
+        return
+    after = await _wait_until(session, before.name, lambda state: state.record == record, clock)
+    if move.traffic is not None and not traffic.is_same(after.traffic, move.traffic):
         raise ForeignChange(
-            f"the traffic of {endpoint!r} is not what was written",
-            where=where,
-            why=f"wrote {traffic.describe(wanted)}, read back {traffic.describe(after.traffic)}",
+            f"the traffic of {before.name!r} is not what was written",
+            where=f"endpoint {before.name}",
+            why=f"wrote {traffic.describe(move.traffic)}, read back {traffic.describe(after.traffic)}",
             hint="find out who changed it; then run the rollout again, it starts from what is there now",
         )
-    return after.serving
-
-
-async def confirm_promotion(
-    session: Session, plan: Plan, run_id: str, *, pause_reason: str = "", clock: Clock = SYSTEM_CLOCK
-) -> None:
-    """Record that the traffic passed its smoke test, and which online deployment it replaced.
-
-    Args:
-        pause_reason: Why automation must leave the endpoint alone from now on; empty if it need not.
-    """
-    has_moved = plan.has(Kind.MOVE_TRAFFIC) or plan.has(Kind.PROVE)
-
-    def promoted(record: EndpointRecord) -> EndpointRecord:
-        record = record.proved(plan.traffic_after).accepting(str(plan.model)).paused(pause_reason)
-        record = record.replacing(plan.previous) if plan.previous else record
-        return record.promoted(run_id, now()) if has_moved else record
-
-    await lease.write_record(session, plan.endpoint, run_id, promoted, clock=clock)
 
 
 async def delete_endpoint(session: Session, name: str, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -184,13 +119,73 @@ async def delete_endpoint(session: Session, name: str, clock: Clock = SYSTEM_CLO
     )
 
 
-def _bring_up_to_date(entity: OnlineEndpoint, spec: RolloutSpec) -> None:
-    entity.auth_mode = spec.endpoint.auth_mode
-    if isinstance(entity, ManagedOnlineEndpoint):
-        entity.public_network_access = spec.endpoint.public_network_access
-    entity.tags = {**(entity.tags or {}), **spec.endpoint.tags}
-    if spec.endpoint.description is not None:
-        entity.description = spec.endpoint.description
+async def _put(session: Session, before: EndpointState, change: Callable[[OnlineEndpoint], None], clock: Clock) -> bool:
+    """Get, modify and put the endpoint; return False if it is no longer as it was before."""
+    is_written = False
+
+    async def put() -> None:
+        nonlocal is_written
+        with azure_errors(f"cannot change the endpoint {before.name!r}", where=f"endpoint {before.name}"):
+            entity = await in_thread(session.ml.online_endpoints.get, before.name)
+            is_written = _is_as(before, state_of(entity))
+            if is_written:
+                change(entity)
+                await write_in_thread(session.ml.online_endpoints.begin_create_or_update, entity)
+
+    await write_when_free(put, what=f"endpoint {before.name}", clock=clock)
+    return is_written
+
+
+async def _patch(session: Session, before: EndpointState, record: EndpointRecord, clock: Clock) -> bool:
+    """Write the tags alone; return False if the endpoint is no longer as it was before."""
+    is_written = False
+
+    async def patch() -> None:
+        nonlocal is_written
+        with azure_errors(f"cannot write the record of {before.name!r}", where=f"endpoint {before.name}"):
+            today = state_of(await in_thread(session.ml.online_endpoints.get, before.name))
+            is_written = _is_as(before, today)
+            if is_written:
+                # All tags: it is not documented whether a PATCH merges them.
+                tags = with_record(today.tags, record)
+                await write_in_thread(session.patch_endpoint_tags, before.name, tags)
+
+    await write_when_free(patch, what=f"endpoint {before.name}", clock=clock)
+    return is_written
+
+
+def _is_as(before: EndpointState, today: EndpointState) -> bool:
+    return today.record == before.record and traffic.is_same(today.traffic, before.traffic)
+
+
+async def _wait_until(
+    session: Session, name: str, is_visible: Callable[[EndpointState], bool], clock: Clock
+) -> EndpointState:
+    """Wait until the operation on the endpoint has ended and the write is visible, or reads have lagged too long."""
+    started = clock.now()
+    settled_since: float | None = None
+
+    def is_done(state: EndpointState) -> bool:
+        nonlocal settled_since
+        if not state.exists:
+            return clock.now() - started >= LAG_SECONDS
+        if not state.is_settled:
+            return False
+        settled_since = clock.now() if settled_since is None else settled_since
+        return is_visible(state) or state.provisioning_state.lower() != "succeeded" or is_late(settled_since)
+
+    def is_late(since: float) -> bool:
+        return clock.now() - since >= LAG_SECONDS
+
+    state = await wait_for(
+        lambda: read_endpoint(session, name),
+        is_done,
+        what=f"the operation on the endpoint {name}",
+        timeout_seconds=OPERATION_TIMEOUT_SECONDS,
+        describe=lambda state: state.provisioning_state,
+        clock=clock,
+    )
+    return await _require_succeeded(session, state)
 
 
 async def _require_succeeded(session: Session, state: EndpointState) -> EndpointState:

@@ -32,7 +32,8 @@ from pydantic import JsonValue
 
 from rollway.azure.entities import identities_of, kind_of, tags_of
 from rollway.errors import InvalidRollout
-from rollway.rollout.record import MOST_CHARACTERS, MOST_TAGS, PREFIX, is_ours
+from rollway.rollout.record import MOST_TAGS
+from rollway.rollout.tags import MOST_CHARACTERS, PREFIX, is_ours
 from rollway.settings import ROLLOUT_FILE, deployments_folder, known_rollouts
 from rollway.spec import (
     AssetSpec,

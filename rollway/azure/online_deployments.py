@@ -3,22 +3,30 @@
 Every function reads before it writes, so it is safe to repeat.
 """
 
+from collections.abc import Mapping
+
 from azure.ai.ml.entities import OnlineDeployment
 from azure.core.exceptions import AzureError
 
-from rollway.azure import lease
+from rollway.azure.endpoints import LAG_SECONDS
 from rollway.azure.entities import text_of
 from rollway.azure.errors.translate import azure_errors, operation_failed
 from rollway.azure.folder import load_online_deployment_entity
 from rollway.azure.session import Session
-from rollway.azure.state import online_deployment_state_of, read_online_deployment, read_reason
+from rollway.azure.state import (
+    list_online_deployments,
+    online_deployment_state_of,
+    read_online_deployment,
+    read_reason,
+)
 from rollway.azure.threads import in_thread, write_in_thread
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, now, wait_for, write_when_free
-from rollway.errors import ForeignChange, ProvisioningFailed
+from rollway.errors import DeadlineExceeded, ForeignChange, ProvisioningFailed
 from rollway.masking import mask
-from rollway.rollout.plan import Plan
+from rollway.rollout.moves import Move
 from rollway.rollout.record import OnlineDeploymentRecord, with_record
 from rollway.rollout.state import OnlineDeploymentState, is_settled
+from rollway.rollout.wanted import Wanted
 from rollway.spec import RolloutSpec
 
 DELETE_TIMEOUT_SECONDS = 1800
@@ -26,58 +34,63 @@ LOG_LINES = 100
 
 
 async def create_online_deployment(
-    session: Session, spec: RolloutSpec, plan: Plan, run_id: str, *, clock: Clock = SYSTEM_CLOCK
-) -> OnlineDeploymentState:
-    """Start creating the online deployment of the plan at weight 0; do not wait until it is ready.
+    session: Session, spec: RolloutSpec, wanted: Wanted, move: Move, attempt: str, *, clock: Clock = SYSTEM_CLOCK
+) -> None:
+    """Start creating the online deployment of a move at weight 0; do not wait until it is ready.
 
-    An existing one is adopted, also while it is being created. A failed one is deleted first, because Azure cannot
-    repair a failed first provisioning.
+    Nothing is written if it exists: an earlier try succeeded, or another rollout of the same content was faster.
     """
-    name = plan.online_deployment
-    existing = await read_online_deployment(session, plan.endpoint, name)
-    if existing is not None and existing.is_failed:
-        await delete_online_deployment(session, plan.endpoint, name, run_id, clock=clock)
-    elif existing is not None:
-        return existing
+    endpoint, name = spec.endpoint.name, move.target
 
     async def put() -> None:
-        where = f"endpoint {plan.endpoint}, {spec.folder}/deployment.yml"
+        where = f"endpoint {endpoint}, {spec.folder}/deployment.yml"
         with azure_errors(f"cannot create the online deployment {name!r}", where=where):
             entity = await in_thread(load_online_deployment_entity, spec.folder)
             entity.name = name
-            entity.endpoint_name = plan.endpoint
-            entity.model = plan.model.id if plan.model else None
-            entity.environment = plan.environment.id if plan.environment else None
-            entity.tags = with_record(plan.tags, plan.record.created(run_id, now()))
-            if await read_online_deployment(session, plan.endpoint, name) is not None:
-                return  # an earlier try succeeded, but its answer was lost
-            await lease.require(session, plan.endpoint, run_id)
-            await write_in_thread(session.ml.online_deployments.begin_create_or_update, entity)
+            entity.endpoint_name = endpoint
+            entity.model = wanted.model.id if wanted.model else None
+            entity.environment = wanted.environment.id if wanted.environment else None
+            entity.instance_count = move.instances
+            made = move.made or OnlineDeploymentRecord()
+            entity.tags = with_record(spec.online_deployment.tags, made.created(attempt, now("milliseconds")))
+            if await read_online_deployment(session, endpoint, name) is None:
+                await write_in_thread(session.ml.online_deployments.begin_create_or_update, entity)
 
-    await write_when_free(put, what=f"endpoint {plan.endpoint}", clock=clock)
-    created = await read_online_deployment(session, plan.endpoint, name)
-    if created is None:
-        raise ForeignChange(
-            f"the online deployment {name!r} has disappeared",
-            where=f"endpoint {plan.endpoint}",
-            hint="somebody deleted it: find out who, and run the rollout again",
-        )
-    return created
+    await write_when_free(put, what=f"endpoint {endpoint}", clock=clock)
+    await _wait_until_listed(session, endpoint, name, clock)
 
 
-async def update_online_deployment(session: Session, plan: Plan, run_id: str, *, clock: Clock = SYSTEM_CLOCK) -> None:
-    """Start the in-place change of the plan: instance count and tags, but not what runs in it."""
+async def change_online_deployment(
+    session: Session, endpoint: str, tags: Mapping[str, str], move: Move, *, clock: Clock = SYSTEM_CLOCK
+) -> None:
+    """Start changing instance count and tags of an online deployment in place, but not what runs in it."""
 
     async def put() -> None:
-        with azure_errors(f"cannot change {plan.online_deployment!r}", where=f"endpoint {plan.endpoint}"):
-            entity = await in_thread(session.ml.online_deployments.get, plan.online_deployment, plan.endpoint)
-            entity.instance_count = plan.instance_count
-            record = OnlineDeploymentRecord.of(entity.tags or {}).changed(plan.record, run_id)
-            entity.tags = with_record({**(entity.tags or {}), **plan.tags}, record)
-            await lease.require(session, plan.endpoint, run_id)
+        with azure_errors(f"cannot change {move.target!r}", where=f"endpoint {endpoint}"):
+            entity = await in_thread(session.ml.online_deployments.get, move.target, endpoint)
+            entity.instance_count = move.instances
+            record = move.made or OnlineDeploymentRecord.of(entity.tags or {})
+            entity.tags = with_record({**(entity.tags or {}), **tags}, record)
             await write_in_thread(session.ml.online_deployments.begin_create_or_update, entity)
 
-    await write_when_free(put, what=f"endpoint {plan.endpoint}", clock=clock)
+    await write_when_free(put, what=f"endpoint {endpoint}", clock=clock)
+
+
+async def _wait_until_listed(session: Session, endpoint: str, name: str, clock: Clock) -> None:
+    """Wait until the list shows a new online deployment: lists may lag behind, and decisions are made on them."""
+
+    async def read() -> bool:
+        with azure_errors(f"cannot list the online deployments of {endpoint!r}", where=f"endpoint {endpoint}"):
+            return any(one.name == name for one in await list_online_deployments(session, endpoint))
+
+    try:
+        await wait_for(read, bool, what=f"the first sight of {name}", timeout_seconds=LAG_SECONDS, clock=clock)
+    except DeadlineExceeded as error:
+        raise ForeignChange(
+            f"the online deployment {name!r} has disappeared",
+            where=f"endpoint {endpoint}",
+            hint="somebody deleted it: find out who, and run the rollout again",
+        ) from error
 
 
 async def wait_until_ready(
@@ -121,23 +134,6 @@ async def wait_until_ready(
     )
 
 
-async def require_unchanged(session: Session, endpoint: str, seen: OnlineDeploymentState) -> None:
-    """Raise ForeignChange unless the online deployment is still as it was when it became ready."""
-    today = await read_online_deployment(session, endpoint, seen.name)
-    if today is None:
-        found = ["it is gone"]
-    else:
-        before, after = seen.model_dump(), today.model_dump()
-        found = [f"{field}: {before[field]} -> {after[field]}" for field in before if before[field] != after[field]]
-    if found:
-        raise ForeignChange(
-            f"the online deployment {seen.name!r} was changed by somebody else",
-            where=f"endpoint {endpoint}",
-            why="; ".join(found),
-            hint="find out who changed it; then run the rollout again",
-        )
-
-
 async def read_logs(session: Session, endpoint: str, name: str, lines: int = LOG_LINES) -> str:
     """Return the last lines of both containers' logs under headings, without secrets."""
     parts = []
@@ -152,13 +148,10 @@ async def read_logs(session: Session, endpoint: str, name: str, lines: int = LOG
     return "\n".join(parts)
 
 
-async def delete_online_deployment(
-    session: Session, endpoint: str, name: str, run_id: str, *, clock: Clock = SYSTEM_CLOCK
-) -> None:
+async def delete_online_deployment(session: Session, endpoint: str, name: str, *, clock: Clock = SYSTEM_CLOCK) -> None:
     """Delete an online deployment if it exists and wait until it is gone; Azure refuses if it has traffic."""
 
     async def delete() -> None:
-        await lease.require(session, endpoint, run_id)
         with azure_errors(f"cannot delete the online deployment {name!r}", where=f"endpoint {endpoint}"):
             await write_in_thread(session.ml.online_deployments.begin_delete, name, endpoint)
 

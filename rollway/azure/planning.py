@@ -1,75 +1,72 @@
 """Plans with everything they need read from Azure; nothing is written."""
 
 import asyncio
-from uuid import uuid4
+from datetime import UTC, datetime
 
 from rollway.azure import assets, session
 from rollway.azure.folder import load_folder
+from rollway.azure.models import find_models, with_live_versions
 from rollway.azure.preflight import run_preflight
 from rollway.azure.session import Session, WorkspaceFacts
 from rollway.azure.state import read_endpoint
 from rollway.azure.threads import in_thread
+from rollway.rollout.decide import Facts
 from rollway.rollout.plan import Plan, plan
-from rollway.rollout.rollback import hold
-from rollway.rollout.state import EndpointState, ResolvedAsset
+from rollway.rollout.planned import PlannedRollout
+from rollway.rollout.request import Models, Request, answer
+from rollway.rollout.rollback import require_way_back
+from rollway.rollout.state import ResolvedAsset
 from rollway.settings import DefaultIdentity, Identity, Workspace, workspace_from_environment
 from rollway.spec import RolloutSpec
 
 
-async def plan_rollout(
-    folder: str,
-    model_version: str | None = None,
-    *,
-    weight: int = 100,
-    force: bool = False,
-    where: tuple[Workspace, Identity] | None = None,
-) -> Plan:
-    """Return the plan of a rollout that would start now.
+async def plan_rollout(request: Request, where: tuple[Workspace, Identity] | None = None) -> Plan:
+    """Return the plan of a run that would start now.
 
     Raises RollwayError for everything that would stop it before the plan; the plan's findings say what would stop it
     afterwards.
 
     Args:
-        folder: Path of the rollout folder, or its name under deployments/.
-        model_version: Version to roll out instead of the one that deployment.yml names.
-        weight: Percent of traffic for the new online deployment.
-        force: Plan a rollout even if nothing changed. The name of its online deployment is a new one each time.
+        request: What somebody would ask for.
         where: Workspace and identity; default: those of the environment.
     """
-    spec = await in_thread(load_folder, folder)
+    request = request.model_copy(update={"is_dry_run": True})
+    spec = await in_thread(load_folder, request.folder)
     workspace, identity = where or (workspace_from_environment(), DefaultIdentity())
     connected = await session.connect(workspace, identity)
     opened = await session.open_session(connected.workspace, identity)
-    model, environment = await asyncio.gather(
-        assets.resolve_model(opened, spec, model_version, is_dry_run=True),
-        assets.register_environment(opened, spec, is_dry_run=True),
+    models, environment = await asyncio.gather(
+        find_models(opened, spec, request), assets.register_environment(opened, spec, is_dry_run=True)
     )
-    token = str(uuid4()) if force else ""
-    _, made = await make_plan(opened, connected, spec, model, environment, weight=weight, force=token)
-    return made
+    now = datetime.now(UTC)
+    facts = Facts(attempt="plan/1", started=now, now=now)
+    return (await make_plan(opened, connected, spec, request, models, environment, facts)).plan
 
 
 async def make_plan(
     session: Session,
     connected: WorkspaceFacts,
     spec: RolloutSpec,
-    model: ResolvedAsset | None,
+    request: Request,
+    models: Models,
     environment: ResolvedAsset | None,
-    *,
-    weight: int,
-    force: str,
-    is_by_schedule: bool = False,
-) -> tuple[EndpointState, Plan]:
-    """Read the endpoint and return it with the plan and its preflight findings.
-
-    Args:
-        weight: Percent of traffic for the new online deployment.
-        force: Token of a forced rollout, else empty; see `rollway.rollout.plan.plan`.
-        is_by_schedule: True if no person started the rollout: then a paused endpoint is left alone.
-    """
+    facts: Facts,
+) -> PlannedRollout:
+    """Read the endpoint; return what the run wants, and its plan with the findings of the preflight."""
     today = await read_endpoint(session, spec.endpoint.name)
-    made = plan(spec, model, environment, today, weight=weight, force=force)
-    pause_reason = today.record.pause_reason
-    if is_by_schedule and pause_reason:
-        return today, hold(made, pause_reason)
-    return today, await run_preflight(session, connected, spec, made, today)
+    models = await with_live_versions(session, models, today)
+    found = answer(spec, request, models, environment, today, facts.now)
+    made = plan(spec, found.wanted, today, facts)
+    if request.is_rollback and request.target is not None and not request.takes_what_exists:
+        require_way_back(made, spec.folder, request.target)
+    made = await run_preflight(session, connected, spec, made, today)
+    return PlannedRollout(
+        workspace=connected.workspace,
+        spec=spec,
+        request=request,
+        wanted=found.wanted,
+        plan=made,
+        scoring_uri=today.scoring_uri,
+        skipped=found.choice.skipped if found.choice else (),
+        is_superseded=bool(found.superseded_because),
+    )

@@ -2,7 +2,8 @@
 
 from rollway.azure.quota import read_usage
 from rollway.azure.session import Session, WorkspaceFacts
-from rollway.rollout.plan import Kind, Plan
+from rollway.rollout.moves import Kind
+from rollway.rollout.plan import Plan
 from rollway.rollout.preflight import preflight
 from rollway.rollout.state import EndpointState
 from rollway.spec import RolloutSpec
@@ -13,7 +14,7 @@ async def run_preflight(
 ) -> Plan:
     """Return the plan with its findings, blockers first; see `rollway.rollout.preflight.preflight`.
 
-    A plan without actions has no findings.
+    A plan without moves has no findings.
     """
     if plan.is_no_op:
         return plan
@@ -24,6 +25,6 @@ async def run_preflight(
         connected.network,
         usage,
         online_deployment=plan.online_deployment,
-        removes=frozenset(plan.targets(Kind.REMOVE)),
+        removes=frozenset(plan.targets(Kind.DELETE)),
     )
     return plan.model_copy(update={"findings": findings})

@@ -10,8 +10,10 @@ from rollway.azure.errors.translate import azure_errors
 from rollway.azure.folder import settings_of
 from rollway.azure.session import Session
 from rollway.azure.threads import in_thread
-from rollway.azure.waiting import OPERATION_TIMEOUT_SECONDS, SYSTEM_CLOCK, Clock, wait_for
+from rollway.azure.waiting import SYSTEM_CLOCK, Clock, wait_for
 from rollway.rollout.state import EndpointState, OnlineDeploymentState
+
+UNAVAILABLE_SECONDS, MOST_UNAVAILABLE = 600, 12  # each of them after the retries of the SDK
 
 
 async def read_endpoint(session: Session, name: str) -> EndpointState:
@@ -25,14 +27,15 @@ async def read_endpoint(session: Session, name: str) -> EndpointState:
     return state_of(entity).model_copy(update={"online_deployments": found})
 
 
-async def wait_until_settled(session: Session, name: str, clock: Clock = SYSTEM_CLOCK) -> EndpointState:
-    """Wait until no operation is running on the endpoint; return it."""
+async def read_endpoint_patiently(session: Session, name: str, clock: Clock = SYSTEM_CLOCK) -> EndpointState:
+    """Return the endpoint like `read_endpoint`; Azure may be unavailable for a while."""
     return await wait_for(
         lambda: read_endpoint(session, name),
-        lambda state: not state.exists or state.is_settled,
-        what=f"the operation on the endpoint {name}",
-        timeout_seconds=OPERATION_TIMEOUT_SECONDS,
+        lambda _: True,
+        what=f"reading the endpoint {name}",
+        timeout_seconds=UNAVAILABLE_SECONDS,
         describe=lambda state: state.provisioning_state,
+        most_unavailable=MOST_UNAVAILABLE,
         clock=clock,
     )
 

@@ -9,16 +9,20 @@ from prefect.concurrency.asyncio import concurrency
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
+from rollway.rollout.record import is_same_run
+from rollway.rollout.state import EndpointState
+from rollway.settings import Workspace
+
 SLOT_LEASE_SECONDS = 60  # Prefect's minimum; a killed process keeps its slot for this long
 
 
 @contextlib.asynccontextmanager
-async def one_at_a_time(endpoint: str) -> AsyncIterator[None]:
+async def one_at_a_time(workspace: Workspace, endpoint: str) -> AsyncIterator[None]:
     """Wait until no other rollout of the endpoint is running on this Prefect server; others wait for this block.
 
     This only makes rollouts queue. The lease on the endpoint makes them safe, so a lost slot ends nothing.
     """
-    name = f"endpoint:{endpoint}"
+    name = f"endpoint:{workspace.name}/{endpoint}"
     async with get_client() as client:
         await client.upsert_global_concurrency_limit_by_name(name, 1)
         limit = await client.read_global_concurrency_limit_by_name(name)
@@ -26,6 +30,17 @@ async def one_at_a_time(endpoint: str) -> AsyncIterator[None]:
         get_run_logger().info("Another rollout of %s is running; this one waits until it has ended", endpoint)
     async with concurrency(name, strict=True, lease_duration=SLOT_LEASE_SECONDS, raise_on_lease_renewal_failure=False):
         yield
+
+
+async def ended_attempts(endpoint: EndpointState, attempt: str) -> frozenset[str]:
+    """Return those of the attempts that hold or made something at the endpoint that are known to have ended."""
+    lease = endpoint.record.lease
+    makers = {lease.holder} if lease else set()
+    for one in endpoint.online_deployments:
+        if not endpoint.weight_of(one.name):
+            makers |= {maker for maker in (one.record.written_by, one.record.created_by) if maker}
+    others = sorted(one for one in makers if not is_same_run(one, attempt))
+    return frozenset([one for one in others if await has_ended(one)])
 
 
 async def has_ended(holder: str) -> bool:

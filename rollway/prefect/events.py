@@ -5,7 +5,7 @@ from prefect.events import emit_event
 from rollway.prefect.alerts import COMPLETED_EVENT
 from rollway.reports.rollout import RolloutReport
 from rollway.rollout import traffic
-from rollway.rollout.follow import Finding
+from rollway.rollout.watch import Finding
 
 
 def emit_completed(report: RolloutReport) -> None:

@@ -4,7 +4,7 @@ A form offers the rollout folders that existed when `prefect deploy` ran. Python
 command line works with folders anywhere.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -34,3 +34,6 @@ Weight = Annotated[int, Field(ge=1, le=100)]
 
 BlockName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 """Name of a saved Prefect block."""
+
+Requester = Literal["person", "schedule", "watcher"]
+"""Who asks for a run."""

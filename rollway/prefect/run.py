@@ -3,18 +3,28 @@
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator
+import math
+import time
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.logging import get_run_logger
+from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 
 from rollway.prefect.labels import CAUSE, FAILED_TASK, LABELS, NEXT, TASK
 from rollway.reports.dossier import cause_and_next_action
 from rollway.reports.timeline import TaskTime
-from rollway.rollout.state import ResolvedAsset
+from rollway.rollout.decide import Facts
+from rollway.rollout.moves import Kind, Move
+from rollway.rollout.planned import PlannedRollout
+from rollway.rollout.smoke import SmokeTestResult
+from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
+from rollway.rollout.wanted import RequestedBy
+from rollway.settings import lease_seconds
+from rollway.spec import RolloutSpec
 
 
 class Run:
@@ -31,6 +41,13 @@ class Run:
         # All labels are written every time: those of an earlier attempt must go.
         self._labels = dict.fromkeys(LABELS, "")
         self._writing: asyncio.Task[None] | None = None
+        self.facts = Facts(attempt=self.attempt_id)
+        self.endpoint: EndpointState | None = None  # as the last decision saw it
+        self.rollout: PlannedRollout | None = None
+        self.moves: list[Move] = []
+        self.last_move: Move | None = None
+        self.smoke_tests: list[SmokeTestResult] = []
+        self._lease_since = 0.0
 
     @property
     def timeline(self) -> tuple[TaskTime, ...]:
@@ -59,6 +76,50 @@ class Run:
                 await self.labels_written()
             raise
         self._end(task, started, is_completed=True)
+
+    @property
+    def has_promoted(self) -> bool:
+        """True if this run has promoted what it rolled out."""
+        return any(move.kind is Kind.PROMOTE for move in self.moves)
+
+    def start(self, spec: RolloutSpec) -> Facts:
+        """Return what the run knows at its start."""
+        now, test = datetime.now(UTC), spec.rollout.smoke_test
+        # Long enough for the work between two writes: nothing renews a lease.
+        work_seconds = 2 * (test.warm_up_seconds + test.expect.max_latency_seconds)
+        self._know(started=now, now=now, lease_seconds=lease_seconds() + math.ceil(work_seconds))
+        return self.facts
+
+    def look(self, endpoint: EndpointState, now: datetime, ended: frozenset[str]) -> None:
+        """Take in a reading of the endpoint."""
+        before, self.endpoint = self.endpoint, endpoint
+        is_running = not endpoint.is_settled or not all(one.is_settled for one in endpoint.online_deployments)
+        if before is None or before.record.lease != endpoint.record.lease or is_running:
+            self._lease_since = time.monotonic()
+        age_seconds = time.monotonic() - self._lease_since
+        self._know(now=now, ended=self.facts.ended | ended, lease_age_seconds=age_seconds)
+        if self.facts.began_with is None:
+            self._know(began_with=endpoint.serving)
+
+    def has_changed(self, name: str) -> None:
+        """Remember that this run created or changed an online deployment."""
+        tested = tuple(one for one in self.facts.tested if one.name.lower() != name.lower())
+        self._know(changed=self.facts.changed | {name}, tested=tested)
+
+    def has_tested(self, online_deployment: OnlineDeploymentState) -> None:
+        """Remember that a pinned smoke test passed."""
+        self._know(tested=(*self.facts.tested, online_deployment))
+
+    def has_proven(self, traffic: Mapping[str, int]) -> None:
+        """Remember that the live smoke test passed under this traffic."""
+        self._know(proven=dict(traffic))
+
+    def has_disproved(self, traffic: Mapping[str, int]) -> None:
+        """Remember that the live smoke test failed under this traffic, which another rollout moved."""
+        self._know(disproved=dict(traffic))
+
+    def _know(self, **changes: object) -> None:
+        self.facts = self.facts.model_copy(update=changes)
 
     def label(self, **facts: str) -> None:
         """Set labels: `endpoint`, `model` or `traffic`."""
@@ -98,6 +159,13 @@ def current_run() -> Run:
 def attempt_id() -> str:
     """Return the id of this attempt, `<flow run>/<attempt>`, as stored in Azure tags."""
     return current_run().attempt_id
+
+
+def requester(given: str) -> RequestedBy:
+    """Return who asks for the run: a run that Prefect's scheduler created is a schedule's, whatever its parameter."""
+    context = FlowRunContext.get()
+    is_scheduled = context is not None and context.flow_run is not None and context.flow_run.auto_scheduled is True
+    return RequestedBy.SCHEDULE if is_scheduled and given == "person" else RequestedBy(given)
 
 
 def run_name() -> str:

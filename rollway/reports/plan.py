@@ -4,17 +4,19 @@ from collections.abc import Sequence
 
 from rollway.reports.layout import aligned, asset_text, cell
 from rollway.rollout import traffic
-from rollway.rollout.plan import Change, Plan
+from rollway.rollout.follow import Skipped
+from rollway.rollout.moves import Change
+from rollway.rollout.plan import Plan
 from rollway.rollout.preflight import Finding, describe
 
 
 def headline(plan: Plan) -> str:
-    """Return the actions of a plan in a few words."""
-    return ", ".join(dict.fromkeys(action.kind.value for action in plan.actions)) or "nothing to do"
+    """Return the moves of a plan in a few words."""
+    return ", ".join(dict.fromkeys(move.kind.value for move in plan.moves)) or "nothing to do"
 
 
-def text(plan: Plan) -> str:
-    """Return the plan for a terminal: the actions, and the fields that decide them."""
+def text(plan: Plan, skipped: Sequence[Skipped] = ()) -> str:
+    """Return the plan for a terminal: the moves, and the fields that decide them."""
     facts = [
         ("endpoint", plan.endpoint),
         ("online deployment", plan.online_deployment),
@@ -23,10 +25,12 @@ def text(plan: Plan) -> str:
         ("traffic today", traffic.describe(plan.traffic_before)),
         ("traffic then", traffic.describe(plan.traffic_after)),
     ]
-    lines = [f"plan: {headline(plan)}", *aligned(facts)]
-    for action in plan.actions:
-        lines.append(f"{action.kind.value} {action.target}: {action.why}")
-        lines += [f"  {change.field}: {change.today} -> {change.wanted}" for change in action.changes]
+    lines = [f"plan: {headline(plan)}", *aligned([*facts, *_later(plan, skipped)])]
+    for move in plan.moves:
+        lines.append(f"{move}: {move.why}")
+        lines += [f"  {change.field}: {change.today} -> {change.wanted}" for change in move.changes]
+    if plan.is_no_op:
+        lines.append(f"nothing is due: {plan.end.why}")
     if plan.drift:
         lines.append(f"{plan.online_deployment} is not as Rollway created it; --force rolls out again")
         lines += [f"  {change.field}: {change.today} -> {change.wanted}" for change in plan.drift]
@@ -35,8 +39,9 @@ def text(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def markdown(plan: Plan) -> str:
+def markdown(plan: Plan, skipped: Sequence[Skipped] = ()) -> str:
     """Return the plan as an artifact."""
+    later = [f"- {name}: {value}" for name, value in _later(plan, skipped)]
     return "\n".join(
         [
             f"## {headline(plan).capitalize()}: `{plan.online_deployment}`",
@@ -44,10 +49,16 @@ def markdown(plan: Plan) -> str:
             f"Model `{asset_text(plan.model)}`, environment `{asset_text(plan.environment)}`, traffic today "
             f"{traffic.describe(plan.traffic_before)}, then {traffic.describe(plan.traffic_after)}.",
             "",
-            *action_table(plan),
+            *([*later, ""] if later else []),
+            *move_table(plan),
             *(["", preflight_markdown(plan.findings)] if plan.findings else []),
         ]
     )
+
+
+def _later(plan: Plan, skipped: Sequence[Skipped]) -> list[tuple[str, str]]:
+    kept = [("kept", line) for line in plan.keeps]
+    return [*kept, *(("not rolled out", f"{one.version}: {one.reason}") for one in skipped)]
 
 
 def preflight_text(findings: Sequence[Finding]) -> str:
@@ -65,14 +76,14 @@ def preflight_markdown(findings: Sequence[Finding]) -> str:
     return "\n".join(["| preflight | where | what | try |", "|---|---|---|---|", *rows])
 
 
-def action_table(plan: Plan) -> list[str]:
-    """Return the lines of a table: one row per field that decides an action."""
+def move_table(plan: Plan) -> list[str]:
+    """Return the lines of a table: one row per field that decides a move."""
     if plan.is_no_op and not plan.drift:
-        return ["Azure already is as the folder describes it."]
-    lines = ["| action | on | why | field | today | wanted |", "|---|---|---|---|---|---|"]
-    for action in plan.actions:
-        what = f"| {action.kind.value} | {action.target} | {cell(action.why)} |"
-        lines += [f"{what} {row}" for row in _change_cells(action.changes)] or [f"{what} | | |"]
+        return [f"Nothing is due: {cell(plan.end.why)}."]
+    lines = ["| move | on | why | field | today | wanted |", "|---|---|---|---|---|---|"]
+    for move in plan.moves:
+        what = f"| {move.kind.value} | {move.target} | {cell(move.why)} |"
+        lines += [f"{what} {row}" for row in _change_cells(move.changes)] or [f"{what} | | |"]
     what = f"| nothing | {plan.online_deployment} | not as Rollway created it; a forced rollout replaces it |"
     return [*lines, *(f"{what} {row}" for row in _change_cells(plan.drift))]
 

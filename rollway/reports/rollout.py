@@ -1,31 +1,47 @@
 """The result of a rollout that did not fail, as text and Markdown."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from rollway.reports import plan as plan_report
 from rollway.reports.layout import aligned, asset_text, cell
-from rollway.reports.plan import action_table, preflight_markdown
+from rollway.reports.plan import move_table, preflight_markdown
 from rollway.reports.timeline import TaskTime, timeline_picture
 from rollway.rollout import traffic
-from rollway.rollout.plan import Kind, Plan
+from rollway.rollout.follow import Skipped
+from rollway.rollout.moves import Kind, Move, Outcome
+from rollway.rollout.plan import Plan
+from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.smoke import SmokeTestResult, excerpt
 from rollway.spec import Frozen
 
 
 class RolloutOutcome(StrEnum):
-    """Outcome of a rollout that did not fail."""
+    """Outcome of a run that did not fail."""
 
     PROMOTED = "promoted"
     CANARY = "canary"
     ROLLED_BACK = "rolled back"
     UPDATED = "updated in place"
+    REPAIRED = "repaired"
     TIDIED = "leftovers removed"
+    HELD = "held"
+    SUPERSEDED = "superseded"
     NO_OP = "nothing to do"
     PLANNED = "planned only"
 
 
+NO_NEWS = frozenset({RolloutOutcome.PLANNED, RolloutOutcome.NO_OP, RolloutOutcome.SUPERSEDED, RolloutOutcome.HELD})
+
+
 class RolloutReport(Frozen):
-    """Result of a run; traffic is in percent by online deployment."""
+    """Result of a run; traffic is in percent by online deployment.
+
+    Attributes:
+        deleted: The online deployments that the run deleted.
+        skipped: Newer model versions that were not rolled out.
+        end: Why the run ended here.
+    """
 
     rollout: str
     outcome: RolloutOutcome
@@ -33,22 +49,35 @@ class RolloutReport(Frozen):
     scoring_uri: str | None
     traffic_after: dict[str, int]
     smoke_tests: tuple[SmokeTestResult, ...] = ()
-    retired: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    end: str = ""
     timeline: tuple[TaskTime, ...] = ()
 
+    @property
+    def is_news(self) -> bool:
+        """True if the run changed something, so that an earlier failure is over."""
+        return self.outcome not in NO_NEWS
 
-def outcome_of(plan: Plan, is_dry_run: bool) -> RolloutOutcome:
-    """Return the outcome of a plan that was executed, or only made."""
-    if is_dry_run:
+
+def outcome_of(rollout: PlannedRollout, moves: Sequence[Move], last: Move | None) -> RolloutOutcome:
+    """Return the outcome of a run from the moves that it made and its end."""
+    made = {move.kind for move in moves}
+    if rollout.request.is_dry_run:
         return RolloutOutcome.PLANNED
-    if plan.has(Kind.GO_BACK):
-        return RolloutOutcome.ROLLED_BACK
-    if plan.has(Kind.MOVE_TRAFFIC) or plan.has(Kind.PROVE):
-        return RolloutOutcome.CANARY if len(plan.traffic_after) > 1 else RolloutOutcome.PROMOTED
-    if plan.has(Kind.UPDATE) or plan.has(Kind.UPDATE_ENDPOINT):
+    if rollout.is_superseded or (last is not None and last.outcome is Outcome.SUPERSEDED):
+        return RolloutOutcome.SUPERSEDED
+    if last is not None and last.outcome is Outcome.HELD:
+        return RolloutOutcome.HELD
+    if made & {Kind.MOVE_TRAFFIC, Kind.PROMOTE} and not rollout.wanted.stays_because:
+        if rollout.request.is_rollback:
+            return RolloutOutcome.ROLLED_BACK
+        return RolloutOutcome.PROMOTED if rollout.wanted.weight == 100 else RolloutOutcome.CANARY
+    if made & {Kind.CHANGE, Kind.CHANGE_ENDPOINT}:
         return RolloutOutcome.UPDATED
-    # Waiting for somebody else's operation changes nothing.
-    return RolloutOutcome.TIDIED if plan.has(Kind.REMOVE) or plan.has(Kind.RETIRE) else RolloutOutcome.NO_OP
+    if made & {Kind.PROMOTE, Kind.RESTORE, Kind.RECORD}:
+        return RolloutOutcome.REPAIRED
+    return RolloutOutcome.TIDIED if Kind.DELETE in made else RolloutOutcome.NO_OP
 
 
 def text(report: RolloutReport) -> str:
@@ -71,7 +100,7 @@ def markdown(report: RolloutReport) -> str:
             lines.append(f"| {test.online_deployment} | {route} | {_milliseconds(test)} | `{answer}` |")
     if report.timeline:
         lines += ["", "### Timeline", "", timeline_picture(report.timeline)]
-    lines += ["", "### Why", "", *action_table(report.plan)]
+    lines += ["", "### Why", "", *move_table(report.plan)]
     if report.plan.findings:
         lines += ["", preflight_markdown(report.plan.findings)]
     return "\n".join(lines)
@@ -91,8 +120,11 @@ def _facts(report: RolloutReport) -> list[tuple[str, str]]:
     for test in report.smoke_tests:
         route = "pinned" if test.is_pinned else "by traffic"
         facts.append((f"smoke test {route}", f"passed in {_milliseconds(test)}"))
-    if report.retired:
-        facts.append(("retired", ", ".join(report.retired)))
+    if report.deleted:
+        facts.append(("deleted", ", ".join(report.deleted)))
+    if report.end and report.outcome in NO_NEWS:
+        facts.append(("why", report.end))
+    facts += [("not rolled out", f"{one.version}: {one.reason}") for one in report.skipped]
     if report.timeline:
         seconds = (
             max(one.ended for one in report.timeline) - min(one.started for one in report.timeline)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rollway.rollout.follow import Look
+from rollway.rollout.watch import Look
 
 COLUMNS = ("rollout", "verdict", "reason", "model", "live", "newest eligible", "skipped", "flow run")
 

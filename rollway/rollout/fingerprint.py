@@ -26,6 +26,23 @@ def fingerprint(spec: OnlineDeploymentSpec, model_id: str | None, environment_id
     return hashlib.sha256(json.dumps(identity, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def is_same_content(
+    recorded: str, spec: OnlineDeploymentSpec, model_id: str | None, environment_id: str | None
+) -> bool:
+    """Return True if a recorded fingerprint is that of this content."""
+    return recorded == fingerprint(spec, model_id, environment_id)
+
+
+def digest_of(text: str) -> str:
+    """Return 8 hex digits over a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def folder_digest(spec: OnlineDeploymentSpec) -> str:
+    """Return 8 hex digits over everything in the folder that decides what it is, except the model version."""
+    return fingerprint(spec, None, None)[:8]
+
+
 def online_deployment_name(base: str, digest: str, force: str = "") -> str:
     """Return `<base>-<first 8 hex digits>` in lower case, with the base cut so that it has at most 32 characters.
 

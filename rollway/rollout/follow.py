@@ -1,32 +1,20 @@
-"""Following a model: which of its versions automation rolls out, and why."""
+"""Following a model: which of its versions a run rolls out, and why. One function for every trigger."""
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from enum import StrEnum
 from typing import Self
 
 from pydantic import AwareDatetime
 
-from rollway.errors import WatchIncomplete
 from rollway.rollout import traffic
-from rollway.rollout.record import EndpointRecord
-from rollway.rollout.state import EndpointState
+from rollway.rollout.fingerprint import digest_of, folder_digest
+from rollway.rollout.state import EndpointState, ResolvedAsset, model_of
 from rollway.spec import Follow, Frozen, RolloutSpec
 
 _IN_REGISTRY = re.compile(r"azureml://registries/([^/]+)/models/([^/]+)/(versions|labels)/([^/]+)", re.IGNORECASE)
 _IN_WORKSPACE = re.compile(r"(?:azureml:)?/subscriptions/.*/models/([^/]+)/versions/([^/]+)", re.IGNORECASE)
 _DIGITS = re.compile(r"(\d+)")
-
-
-class Verdict(StrEnum):
-    """Decision about the versions of a model."""
-
-    UP_TO_DATE = "up_to_date"
-    NOTHING_ELIGIBLE = "nothing_eligible"
-    PAUSED = "paused"  # only a person rolls it forward again
-    FROZEN = "frozen"
-    START = "start"
-    STARTED = "started"  # earlier; that run has its own result
+LATEST = "latest"
 
 
 class ModelSource(Frozen):
@@ -54,6 +42,11 @@ class ModelVersion(Frozen):
     stage: str | None = None
     is_archived: bool = False
 
+    @property
+    def asset(self) -> ResolvedAsset:
+        """The version as an asset of a rollout."""
+        return ResolvedAsset(id=self.id, name=self.name, version=self.version)
+
 
 class LiveModel(Frozen):
     """The model of an online deployment that has traffic."""
@@ -73,37 +66,11 @@ class Skipped(Frozen):
 
 
 class Choice(Frozen):
-    """The newest version that may be rolled out, or None, and the newer ones that may not, newest first."""
+    """The version that a run rolls out, or None, and the newer ones that it does not, newest first."""
 
     version: ModelVersion | None
     why: str
     skipped: tuple[Skipped, ...] = ()
-
-
-class Finding(Frozen):
-    """Finding about one rollout.
-
-    `version` is the one to roll out, `live_version` the one with the most traffic, `run` the flow run started for it.
-    """
-
-    rollout: str
-    endpoint: str
-    model: str
-    version: str | None
-    live_version: str | None
-    verdict: Verdict
-    reason: str
-    skipped: tuple[Skipped, ...] = ()
-    idempotency_key: str | None = None
-    run: str | None = None
-
-
-class Look(Frozen):
-    """Result of looking at one rollout: a finding, an error, or neither if it follows no model."""
-
-    rollout: str
-    finding: Finding | None = None
-    error: str | None = None
 
 
 def followed_model(spec: RolloutSpec) -> ModelSource | None:
@@ -112,7 +79,7 @@ def followed_model(spec: RolloutSpec) -> ModelSource | None:
     if reference is None:
         return None
     source, which = parse_reference(reference)
-    return source if spec.rollout.follow is not None or which == "latest" else None
+    return source if spec.rollout.follow is not None or which == LATEST else None
 
 
 def parse_reference(reference: str) -> tuple[ModelSource, str]:
@@ -122,24 +89,68 @@ def parse_reference(reference: str) -> tuple[ModelSource, str]:
     if match := _IN_WORKSPACE.fullmatch(reference):
         return ModelSource(name=match[1]), match[2]
     name, separator, version = reference.partition("@" if "@" in reference else ":")
-    return ModelSource(name=name), version if separator else "latest"
+    return ModelSource(name=name), version if separator else LATEST
 
 
 def live_models(endpoint: EndpointState) -> tuple[LiveModel, ...]:
-    """Return the models of the proven traffic, heaviest first; those without a known model are left out."""
+    """Return the models of stable, heaviest first; those without a known model are left out."""
     found = []
-    for name in traffic.served_by(endpoint.proven_traffic):
+    for name in traffic.served_by(endpoint.stable_traffic):
         online_deployment = endpoint.online_deployment(name)
-        reference = (online_deployment.model or online_deployment.record.model) if online_deployment else None
+        live = endpoint.record.live
+        if online_deployment is not None:
+            reference = online_deployment.model or model_of(online_deployment)
+        else:  # a list of endpoints comes without their online deployments
+            reference = live.model if live is not None and live.online_deployment.lower() == name else None
         if reference:
             source, version = parse_reference(reference)
             found.append(LiveModel(source=source, version=version))
     return tuple(found)
 
 
-def rejected_versions(record: EndpointRecord) -> frozenset[str]:
-    """Return the rejected versions of a record as `<model>:<version>` in lower case."""
-    return frozenset(one.lower() for one in record.rejected)
+def choose(
+    spec: RolloutSpec,
+    source: ModelSource,
+    versions: Sequence[ModelVersion],
+    endpoint: EndpointState,
+    now: AwareDatetime,
+) -> Choice:
+    """Return the version that a run without a person's explicit version rolls out.
+
+    The newest that `follow` allows and that was not rejected, or the one that deployment.yml names; but never an older
+    one than the live one.
+
+    Args:
+        source: The model of the folder.
+        versions: All active versions of the model, and those behind the endpoint even if archived.
+    """
+    chosen = _by_the_folder(spec, source, versions, endpoint, now)
+    live = {one.version.lower() for one in live_models(endpoint) if one.source.is_same(source)}
+    for one in newest_first(versions):
+        if one == chosen.version:
+            return chosen
+        if one.version.lower() in live:
+            why = f"{one.version} is live and newer than the {chosen.why}"
+            return chosen.model_copy(update={"version": one, "why": why})
+    return chosen
+
+
+def _by_the_folder(
+    spec: RolloutSpec,
+    source: ModelSource,
+    versions: Sequence[ModelVersion],
+    endpoint: EndpointState,
+    now: AwareDatetime,
+) -> Choice:
+    if followed_model(spec) is None:
+        reference = spec.online_deployment.model.reference if spec.online_deployment.model else None
+        _, named = parse_reference(reference or "")
+        found = next((one for one in versions if one.version == named), None)
+        return Choice(version=found, why=f"version {named} that deployment.yml names")
+    rejected = frozenset(
+        one.version for one in versions if endpoint.record.has_rejected(f"{one.name}:{one.version}", _digest(spec))
+    )
+    return newest_eligible(versions, spec.rollout.follow or Follow(), now, rejected)
 
 
 def newest_first(versions: Iterable[ModelVersion]) -> list[ModelVersion]:
@@ -155,10 +166,10 @@ def newest_eligible(
     for one in newest_first(versions):
         reason = _why_not(one, follow, now, rejected)
         if reason is None:
-            why = "newest version" if not skipped else f"newest eligible version, {_count(skipped)} skipped"
+            why = "newest version" if not skipped else f"newest eligible version, {len(skipped)} newer skipped"
             return Choice(version=one, why=why, skipped=tuple(skipped))
         skipped.append(Skipped(version=one.version, reason=reason))
-    why = "none of its versions is eligible" if skipped else "the model has no versions yet"
+    why = "newest eligible version: there is none" if skipped else "newest version: the model has none yet"
     return Choice(version=None, why=why, skipped=tuple(skipped))
 
 
@@ -167,87 +178,25 @@ def freezing_window(follow: Follow, now: AwareDatetime) -> str | None:
     return next((str(window) for window in follow.freeze if window.covers(now)), None)
 
 
-def find(
-    spec: RolloutSpec,
-    source: ModelSource,
-    versions: Sequence[ModelVersion],
-    endpoint: EndpointState,
-    workspace: str,
-    now: AwareDatetime,
-) -> Finding:
-    """Return the finding about a rollout that follows `source`.
-
-    Args:
-        versions: All active versions of the model, and those behind the endpoint even if archived.
-        workspace: Name of the workspace, for the idempotency key.
-    """
-    follow = spec.rollout.follow or Follow()
-    choice = newest_eligible(versions, follow, now, rejected_versions(endpoint.record))
-    live = live_models(endpoint)
-    verdict, reason = decide(choice, source, live, versions, endpoint.record.pause_reason, freezing_window(follow, now))
-    chosen = choice.version
-    return Finding(
-        rollout=spec.name,
-        endpoint=endpoint.name,
-        model=str(source),
-        version=chosen.version if chosen else None,
-        live_version=_live_version(live, source),
-        verdict=verdict,
-        reason=reason,
-        skipped=choice.skipped,
-        idempotency_key=idempotency_key(workspace, endpoint.name, source, chosen) if chosen else None,
-    )
+def content_digest(model: str, spec: RolloutSpec) -> str:
+    """Return 8 hex digits over a model version, `<name>:<version>`, and the folder: what a failure counts for."""
+    return digest_of(f"{model}/{_digest(spec)}".lower())
 
 
-def require_complete(looks: Sequence[Look]) -> None:
-    """Raise WatchIncomplete with all errors if a rollout could not be read or started."""
-    failed = [one for one in looks if one.error is not None]
-    if failed:
-        raise WatchIncomplete(
-            f"{len(failed)} of {len(looks)} rollouts could not be watched: {', '.join(one.rollout for one in failed)}",
-            hint="fix each of the errors below; the next run of the watcher looks at all rollouts again",
-            details="\n\n".join(f"{one.rollout}: {one.error}" for one in failed),
-        )
+def rejection(model: str, spec: RolloutSpec) -> str:
+    """Return what the record remembers of a version that failed through its own fault."""
+    return f"{model}/{_digest(spec)}"
 
 
-def decide(
-    choice: Choice,
-    source: ModelSource,
-    live: Sequence[LiveModel],
-    versions: Iterable[ModelVersion],
-    pause_reason: str,
-    frozen: str | None,
-) -> tuple[Verdict, str]:
-    """Return the verdict over a choice, and its reason. Automation never goes back to an older version."""
-    chosen = choice.version
-    if chosen is None:
-        return Verdict.NOTHING_ELIGIBLE, choice.why
-    served = {one.version.lower() for one in live if one.source.is_same(source)}
-    for one in newest_first(versions):
-        if one.version.lower() in served:
-            return Verdict.UP_TO_DATE, _up_to_date(one, choice)
-        if one == chosen:
-            break
-    if pause_reason:
-        return Verdict.PAUSED, f"{chosen.version} waits: {pause_reason}"
-    if frozen:
-        return Verdict.FROZEN, f"{chosen.version} waits for the end of {frozen}"
-    return Verdict.START, choice.why
-
-
-def idempotency_key(workspace: str, endpoint: str, source: ModelSource, version: ModelVersion) -> str:
-    """Return the key that all runs which roll out the same version to the same endpoint share.
-
-    A version that was deleted and registered again is another one: the time of creation tells them apart.
-    """
-    return f"{workspace}/{endpoint}:{source}:{version.version}@{version.created_at.isoformat()}"
+def _digest(spec: RolloutSpec) -> str:
+    return folder_digest(spec.online_deployment)
 
 
 def _why_not(one: ModelVersion, follow: Follow, now: AwareDatetime, rejected: Collection[str]) -> str | None:
     if one.is_archived:
         return "it is archived"
-    if f"{one.name}:{one.version}".lower() in rejected:
-        return "its rollout failed before; roll it out by hand to try again"
+    if one.version in rejected:
+        return "its rollout failed before; name it to try it again"
     for name, value in follow.tags.items():
         if one.tags.get(name) != value:
             return f"its tag {name} is {one.tags.get(name, '(not set)')}, not {value}"
@@ -257,22 +206,6 @@ def _why_not(one: ModelVersion, follow: Follow, now: AwareDatetime, rejected: Co
     if age_seconds < follow.minimum_age_seconds:
         return f"it is {max(0.0, age_seconds):.0f} s old, not yet {follow.minimum_age_seconds} s"
     return None
-
-
-def _up_to_date(live: ModelVersion, choice: Choice) -> str:
-    if live == choice.version:
-        return f"{live.version} is live, the {choice.why}"
-    return f"{live.version} is live and newer than the {choice.why}"
-
-
-def _live_version(live: Sequence[LiveModel], source: ModelSource) -> str | None:
-    if not live:
-        return None
-    return live[0].version if live[0].source.is_same(source) else str(live[0])
-
-
-def _count(skipped: Sequence[Skipped]) -> str:
-    return f"{len(skipped)} newer"
 
 
 def _natural(text: str) -> tuple[tuple[int, int, str], ...]:

@@ -1,63 +1,35 @@
-"""The plan: what one rollout does to bring Azure to what the folder wants, and why, field by field."""
+"""The plan: the sequence of moves that `decide` makes if everything succeeds and nobody else interferes."""
 
-from collections.abc import Iterator, Mapping
-from enum import StrEnum
-
-from pydantic import JsonValue
+from collections.abc import Iterator
+from datetime import timedelta
 
 from rollway.rollout import traffic
-from rollway.rollout.fingerprint import fingerprint, online_deployment_name
+from rollway.rollout.autoscale import AutoscaleSetting
+from rollway.rollout.changes import content_changes
+from rollway.rollout.costs import cost_class
+from rollway.rollout.decide import Facts, decide
+from rollway.rollout.moves import Change, Kind, Move
 from rollway.rollout.preflight import Finding
-from rollway.rollout.record import OnlineDeploymentRecord, Served
-from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset, model_of, short_id
-from rollway.spec import EndpointSpec, Frozen, OnlineDeploymentSpec, RolloutSpec
+from rollway.rollout.record import with_record
+from rollway.rollout.removal import SETTLE_SECONDS
+from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
+from rollway.rollout.wanted import Wanted, candidate_of
+from rollway.spec import Frozen, RolloutSpec
 
-
-class Kind(StrEnum):
-    """Kinds of actions, in the order in which a rollout does them."""
-
-    CREATE_ENDPOINT = "create endpoint"
-    UPDATE_ENDPOINT = "change endpoint"
-    REMOVE = "remove leftover"
-    WAIT = "wait for"
-    CREATE = "create online deployment"
-    ADOPT = "adopt online deployment"
-    GO_BACK = "go back to"
-    UPDATE = "change in place"
-    MOVE_TRAFFIC = "move traffic"
-    PROVE = "smoke-test live traffic"
-    RETIRE = "retire"
-    TAKE_OVER = "take over"
-
-
-class Change(Frozen):
-    """A field that differs, with its values as text."""
-
-    field: str
-    today: str
-    wanted: str
-
-
-class Action(Frozen):
-    """One thing that a rollout does, its target, its reason, and the fields that decide it."""
-
-    kind: Kind
-    target: str
-    why: str
-    changes: tuple[Change, ...] = ()
+SETTLED = timedelta(seconds=SETTLE_SECONDS)
+MOST_MOVES = 200  # of a plan; an endpoint has at most 20 online deployments, each needs a few
 
 
 class Plan(Frozen):
-    """The actions of one rollout; none if Azure already is as the folder wants it.
+    """The moves of one run; none if nothing is due.
 
     Attributes:
-        tags: Tags of the online deployment, as deployment.yml names them.
-        record: Record of the online deployment: fingerprint, model and code.
-        traffic_before: Percent by online deployment, as are the other traffic maps.
-        traffic_proven: The traffic to return to if the rollout fails.
-        written_by: The attempt that already wrote the online deployment as wanted; None if this rollout must write it.
-        moved_by: The attempt that already moved traffic as wanted; None if this rollout must move it.
-        previous: The online deployment that is replaced; of several the one with the most traffic.
+        online_deployment: The candidate, or what serves if nothing is rolled out.
+        moves: What the run does, in order, without its end.
+        end: Why it ends there.
+        traffic_before: Percent by online deployment, as is `traffic_after`.
+        replaces: The online deployments that lose their traffic, heaviest first.
+        keeps: The online deployments that lose their traffic and stay, and for how long.
         drift: Fields that somebody else changed on an online deployment that Rollway created.
         findings: Findings of the preflight.
     """
@@ -66,310 +38,153 @@ class Plan(Frozen):
     online_deployment: str
     model: ResolvedAsset | None
     environment: ResolvedAsset | None
-    instance_count: int
-    tags: dict[str, str]
-    record: OnlineDeploymentRecord
-    actions: tuple[Action, ...]
+    moves: tuple[Move, ...]
+    end: Move
     traffic_before: dict[str, int]
-    traffic_proven: dict[str, int]
     traffic_after: dict[str, int]
-    written_by: str | None = None
-    moved_by: str | None = None
-    previous: Served | None = None
+    replaces: tuple[str, ...] = ()
+    keeps: tuple[str, ...] = ()
     drift: tuple[Change, ...] = ()
     findings: tuple[Finding, ...] = ()
 
     @property
     def is_no_op(self) -> bool:
-        """True if Azure already is as the folder wants it."""
-        return not self.actions
+        """True if nothing is due."""
+        return not self.moves
 
-    def has(self, kind: Kind) -> bool:
-        """Return True if the plan contains an action of that kind."""
-        return any(action.kind is kind for action in self.actions)
+    def has(self, *kinds: Kind) -> bool:
+        """Return True if the plan contains a move of one of those kinds."""
+        return any(move.kind in kinds for move in self.moves)
 
     def targets(self, kind: Kind) -> tuple[str, ...]:
-        """Return the targets of all actions of a kind."""
-        return tuple(action.target for action in self.actions if action.kind is kind)
-
-    @property
-    def replaces(self) -> tuple[str, ...]:
-        """The online deployments that lose their traffic, heaviest first."""
-        before = _serving_today_or_proven(self.traffic_before, self.traffic_proven)
-        return tuple(name for name in before if not self.traffic_after.get(name))
+        """Return the targets of all moves of a kind."""
+        return tuple(move.target for move in self.moves if move.kind is kind)
 
 
-def plan(
-    spec: RolloutSpec,
-    model: ResolvedAsset | None,
-    environment: ResolvedAsset | None,
-    endpoint: EndpointState,
-    *,
-    weight: int = 100,
-    force: str = "",
-) -> Plan:
-    """Return the plan from any state of Azure; total and deterministic.
-
-    Args:
-        weight: Percent of traffic for the new online deployment; below 100 the others keep the rest.
-        force: If not empty, roll out again even if nothing changed. A text that is the same for all attempts of a run
-            and differs between runs.
-    """
-    wanted = spec.online_deployment
-    digest = fingerprint(wanted, model.id or str(model) if model else None, environment.id if environment else None)
-    existing, name = _candidate(endpoint, wanted.name, digest, force)
-    record = OnlineDeploymentRecord(
-        fingerprint=digest, code=(wanted.code_sha256 or "")[:12] or None, model=str(model) if model else None
-    )
-    after = traffic.shift(endpoint.proven_traffic, name, weight)
-
-    writes = tuple(_writes(spec, model, environment, endpoint, existing, name))
-    moves = tuple(_moves(endpoint, name, after))
-    previous = _previous(endpoint, after)
-    actions = (
-        *_endpoint_actions(spec, endpoint),
-        *_leftovers(endpoint, name, spec.rollout.replaced == "keep"),
-        *writes,
-        *moves,
-        *_retirements(spec, endpoint, after, previous),
-    )
+def plan(spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, facts: Facts) -> Plan:
+    """Return the plan from any state of Azure; total and deterministic."""
+    moves, reached, known = [], endpoint, facts
+    while not (move := decide(spec, wanted, reached, known)).is_end:
+        moves.append(move)
+        reached, known = after(spec, wanted, reached, known, move)
+        if len(moves) > MOST_MOVES:
+            raise AssertionError(f"the decision does not converge: {[str(one) for one in moves[-4:]]}")
+    candidate = None if wanted.stays_because else candidate_of(spec, wanted, endpoint)
+    serving = traffic.served_by(endpoint.stable_traffic)
+    existing = candidate.existing if candidate else None
     return Plan(
         endpoint=endpoint.name,
-        online_deployment=name,
-        model=model,
-        environment=environment,
-        instance_count=wanted.instance_count,
-        tags=wanted.tags,
-        record=record,
-        actions=actions or tuple(_takeover(endpoint)),
+        online_deployment=candidate.name if candidate else ", ".join(serving) or "none",
+        model=wanted.model,
+        environment=wanted.environment,
+        moves=tuple(moves),
+        end=move,
         traffic_before=endpoint.serving,
-        traffic_proven=endpoint.proven_traffic,
-        traffic_after=after,
-        written_by=existing.record.written_by or "" if existing is not None and not _is_rewritten(writes) else None,
-        moved_by=endpoint.record.moved_by or "" if not any(one.kind is Kind.MOVE_TRAFFIC for one in moves) else None,
-        previous=previous,
-        drift=tuple(_drift(spec, model, environment, existing)) if existing is not None else (),
+        traffic_after=reached.serving,
+        replaces=tuple(one for one in traffic.served_by(endpoint.traffic) if not reached.weight_of(one)),
+        keeps=tuple(_keeps(spec, endpoint, reached)),
+        drift=_drift(spec, wanted, existing) if existing and not wanted.goes_back_to else (),
     )
 
 
-def endpoint_changes(wanted: EndpointSpec, today: EndpointState) -> tuple[Change, ...]:
-    """Return the fields of endpoint.yml in which Azure differs; tags that the file does not name are kept."""
-    pairs: list[tuple[str, JsonValue, JsonValue]] = [
-        ("auth_mode", today.auth_mode, wanted.auth_mode),
-        ("public_network_access", today.public_network_access, wanted.public_network_access),
-    ]
-    if wanted.description is not None:
-        pairs.append(("description", today.description, wanted.description))
-    pairs += [(f"tags.{key}", today.tags.get(key), value) for key, value in wanted.tags.items()]
-    return tuple(_differences(pairs))
+def after(
+    spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, facts: Facts, move: Move
+) -> tuple[EndpointState, Facts]:
+    """Return the endpoint and the run's facts after a move that succeeded."""
+    name, tags = move.target, dict(endpoint.tags)
+    here = {one.name.lower(): one for one in endpoint.online_deployments}
+    found = here.get(name.lower())
+    changes: dict[str, object] = {}
+    if move.record is not None:
+        changes["tags"] = with_record(tags, move.record)
+    if move.traffic is not None:
+        changes["traffic"] = move.traffic
+        changes["mirror_traffic"] = {
+            one: weight for one, weight in endpoint.mirror_traffic.items() if not move.traffic.get(one.lower())
+        }
+    match move.kind:
+        case Kind.WAIT if name == endpoint.name:
+            changes["provisioning_state"] = "Succeeded" if not endpoint.is_settled else endpoint.provisioning_state
+            if endpoint.is_settled:
+                changes["tags"] = with_record(tags, endpoint.record.released())
+        case Kind.WAIT | Kind.WAIT_UNTIL_READY if found is not None:
+            del here[name.lower()]
+            if not found.is_being_deleted:
+                here[name.lower()] = found.model_copy(update={"provisioning_state": "Succeeded"})
+        case Kind.CREATE_ENDPOINT | Kind.CHANGE_ENDPOINT:
+            changes |= _endpoint_as_wanted(spec, endpoint, facts)
+        case Kind.DELETE_ENDPOINT:
+            return EndpointState(name=name, exists=False), facts
+        case Kind.CREATE:
+            here[name.lower()] = _created(spec, wanted, move, facts)
+            facts = facts.model_copy(update={"changed": facts.changed | {name}})
+        case Kind.CHANGE if found is not None and move.made is not None:
+            tags = {**found.tags, **({} if wanted.goes_back_to else spec.online_deployment.tags)}
+            update = {"tags": with_record(tags, move.made), "instance_count": move.instances}
+            here[name.lower()] = found.model_copy(update={**update, "provisioning_state": "Succeeded"})
+            facts = facts.model_copy(update={"changed": facts.changed | {name}})
+        case Kind.SMOKE_TEST if found is not None:
+            facts = facts.model_copy(update={"tested": (*facts.tested, found)})
+        case Kind.TEST_LIVE | Kind.TEST_ABANDONED:
+            facts = facts.model_copy(update={"proven": endpoint.serving})
+        case Kind.DELETE:
+            del here[name.lower()]
+        case Kind.COPY_AUTOSCALE | Kind.DELETE_AUTOSCALE:
+            others = tuple(one for one in facts.autoscale or () if one.online_deployment.lower() != name.lower())
+            copied = AutoscaleSetting(name=f"autoscale of {name}", online_deployment=name)
+            kept = (*others, copied) if move.kind is Kind.COPY_AUTOSCALE else others
+            facts = facts.model_copy(update={"autoscale": kept})
+        case Kind.SETTLE:
+            facts = facts.model_copy(update={"now": facts.now + SETTLED})
+        case _:
+            pass
+    changes["online_deployments"] = tuple(here.values())
+    return endpoint.model_copy(update=changes), facts
 
 
-def _candidate(endpoint: EndpointState, base: str, digest: str, force: str) -> tuple[OnlineDeploymentState | None, str]:
-    """Return the online deployment that already is what the folder describes, if any, and the name to use.
-
-    Its fingerprint decides, not its name, because a forced rollout has another name for the same content. One that
-    serves traffic is preferred.
-    """
-    if not force:
-        same = [
-            one
-            for one in endpoint.online_deployments
-            if one.record.fingerprint == digest
-            and not one.is_being_deleted
-            and (not one.is_failed or _has_served(endpoint, one.name))
-        ]
-        best = max(same, key=lambda one: (endpoint.weight_of(one.name) > 0, one.is_succeeded, one.name), default=None)
-        if best is not None:
-            return best, best.name
-    name = online_deployment_name(base, digest, force)
-    return endpoint.online_deployment(name), name
-
-
-def _has_served(endpoint: EndpointState, name: str) -> bool:
-    return endpoint.weight_of(name) > 0 or name.lower() in {key.lower() for key in endpoint.proven_traffic}
-
-
-def _endpoint_actions(spec: RolloutSpec, endpoint: EndpointState) -> Iterator[Action]:
+def _endpoint_as_wanted(spec: RolloutSpec, endpoint: EndpointState, facts: Facts) -> dict[str, object]:
+    wanted, record = spec.endpoint, endpoint.record
     if not endpoint.exists:
-        yield Action(kind=Kind.CREATE_ENDPOINT, target=endpoint.name, why="there is no endpoint of that name")
-    elif changes := endpoint_changes(spec.endpoint, endpoint):
-        yield Action(
-            kind=Kind.UPDATE_ENDPOINT, target=endpoint.name, why="it is not as endpoint.yml says", changes=changes
-        )
-    if endpoint.exists and not endpoint.is_settled:
-        why = f"an operation is running on it, it is {endpoint.provisioning_state}"
-        yield Action(kind=Kind.WAIT, target=endpoint.name, why=why)
+        record = record.created(facts.attempt, facts.at)
+    return {
+        "exists": True,
+        "provisioning_state": "Succeeded",
+        "auth_mode": wanted.auth_mode,
+        "public_network_access": wanted.public_network_access,
+        "description": endpoint.description if wanted.description is None else wanted.description,
+        "tags": with_record({**endpoint.tags, **wanted.tags}, record),
+    }
 
 
-def _leftovers(endpoint: EndpointState, name: str, keeps_previous: bool) -> Iterator[Action]:
-    """Online deployments that earlier rollouts left without traffic; only those that Rollway created."""
-    kept = {key.lower() for key in endpoint.proven_traffic}
-    if keeps_previous:
-        kept.add(_name_of(endpoint.record.previous))
-    for one in endpoint.online_deployments:
-        is_ours = one.is_ours or one.name.lower() == _name_of(endpoint.record.previous)
-        if one.name.lower() in (name.lower(), *kept) or not is_ours or one.is_being_deleted:
-            continue
-        if endpoint.weight_of(one.name) or endpoint.mirror_traffic.get(one.name):
-            continue
-        why = f"an earlier rollout left it without traffic, {one.provisioning_state}"
-        yield Action(kind=Kind.REMOVE, target=one.name, why=why)
-
-
-def _writes(
-    spec: RolloutSpec,
-    model: ResolvedAsset | None,
-    environment: ResolvedAsset | None,
-    endpoint: EndpointState,
-    existing: OnlineDeploymentState | None,
-    name: str,
-) -> Iterator[Action]:
-    live_names = traffic.served_by(endpoint.traffic)
-    live = endpoint.online_deployment(live_names[0]) if live_names else None
-    reasons = tuple(_identity_changes(spec, model, environment, live, name))
-    if existing is None:
-        yield Action(
-            kind=Kind.CREATE, target=name, why="no online deployment is what the folder describes", changes=reasons
-        )
-        return
-    serves = endpoint.weight_of(name) > 0
-    if existing.is_being_deleted:
-        yield Action(kind=Kind.WAIT, target=name, why="it is being deleted")
-        yield Action(kind=Kind.CREATE, target=name, why="it was being deleted", changes=reasons)
-    elif existing.is_failed and not _has_served(endpoint, name):
-        why = f"it is {existing.provisioning_state}, and Azure cannot repair a failed first provisioning"
-        yield Action(kind=Kind.REMOVE, target=name, why=why)
-        yield Action(kind=Kind.CREATE, target=name, why="the earlier attempt failed", changes=reasons)
-    else:
-        if not existing.is_settled:
-            yield Action(
-                kind=Kind.WAIT, target=name, why=f"an operation is running, it is {existing.provisioning_state}"
-            )
-        changes = tuple(_in_place_changes(existing, spec.online_deployment))
-        if changes or existing.is_failed:
-            why = "its last change failed" if existing.is_failed else "these fields can change in place"
-            yield Action(kind=Kind.UPDATE, target=name, why=why, changes=changes)
-        elif not serves:
-            created_by = existing.record.created_by or "somebody else"
-            yield Action(kind=Kind.ADOPT, target=name, why=f"it is what the folder describes, created by {created_by}")
-
-
-def _is_rewritten(writes: tuple[Action, ...]) -> bool:
-    return any(action.kind in (Kind.CREATE, Kind.UPDATE) for action in writes)
-
-
-def _takeover(endpoint: EndpointState) -> Iterator[Action]:
-    # Only if nothing else is to be done: every write takes the endpoint over anyway.
-    held = endpoint.record.lease
-    if held is not None:
-        why = f"{held.holder} still holds it: wait for it, or take over if it has ended"
-        yield Action(kind=Kind.TAKE_OVER, target=endpoint.name, why=why)
-
-
-def _moves(endpoint: EndpointState, name: str, after: Mapping[str, int]) -> Iterator[Action]:
-    if not traffic.is_same(endpoint.traffic, after):
-        change = Change(field="traffic", today=traffic.describe(endpoint.traffic), wanted=traffic.describe(after))
-        yield Action(kind=Kind.MOVE_TRAFFIC, target=name, why="the traffic differs", changes=(change,))
-    elif endpoint.is_unproven:
-        why = "a rollout moved traffic here and ended before the smoke test"
-        yield Action(kind=Kind.PROVE, target=name, why=why)
-
-
-def _retirements(
-    spec: RolloutSpec, endpoint: EndpointState, after: Mapping[str, int], previous: Served | None
-) -> Iterator[Action]:
-    """Online deployments that lost their traffic; under `keep` the heaviest stays and replaces the one kept before."""
-    serving = {key.lower() for key in after}
-    keeps = spec.rollout.replaced == "keep"
-    kept, last_kept = _name_of(previous), _name_of(endpoint.record.previous)
-    candidates = [*_serving_today_or_proven(endpoint.traffic, endpoint.proven_traffic)]
-    if keeps and kept and last_kept and last_kept not in (kept, *candidates):
-        candidates.append(last_kept)
-    # The one that the record remembers goes last: a run that dies before that leaves it to the next one.
-    candidates.sort(key=lambda name: name == kept)
-    for name in candidates:
-        found = endpoint.online_deployment(name)
-        if found is None or name.lower() in serving:
-            continue
-        if not keeps:
-            yield Action(kind=Kind.RETIRE, target=name, why="it lost its traffic, and rollout.yml says delete")
-        elif name != kept and found.is_ours:
-            yield Action(kind=Kind.RETIRE, target=name, why="rollout.yml keeps only the one replaced last")
-
-
-def _serving_today_or_proven(today: Mapping[str, int], proven: Mapping[str, int]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([*traffic.served_by(today), *traffic.served_by(proven)]))
-
-
-def _previous(endpoint: EndpointState, after: Mapping[str, int]) -> Served | None:
-    for name in traffic.served_by(endpoint.proven_traffic):
-        found = endpoint.online_deployment(name)
-        if found is not None and name not in {key.lower() for key in after}:
-            return Served(online_deployment=found.name, model=model_of(found) or "")
-    return None
-
-
-def _name_of(previous: Served | None) -> str:
-    return previous.online_deployment.lower() if previous else ""
-
-
-def _in_place_changes(today: OnlineDeploymentState, wanted: OnlineDeploymentSpec) -> Iterator[Change]:
-    yield from _differences(
-        [
-            ("instance_count", today.instance_count, wanted.instance_count),
-            *[(f"tags.{key}", today.tags.get(key), value) for key, value in wanted.tags.items()],
-        ]
+def _created(spec: RolloutSpec, wanted: Wanted, move: Move, facts: Facts) -> OnlineDeploymentState:
+    made = (move.made or candidate_of(spec, wanted, EndpointState(name=spec.endpoint.name)).record).created(
+        facts.attempt, facts.at
+    )
+    return OnlineDeploymentState(
+        name=move.target,
+        provisioning_state="Creating",
+        instance_count=move.instances or spec.online_deployment.instance_count,
+        tags=with_record(spec.online_deployment.tags, made),
+        model=wanted.model.id if wanted.model else None,
+        environment=wanted.environment.id if wanted.environment else None,
+        settings=spec.online_deployment.settings,
     )
 
 
-def _identity_changes(
-    spec: RolloutSpec,
-    model: ResolvedAsset | None,
-    environment: ResolvedAsset | None,
-    live: OnlineDeploymentState | None,
-    name: str,
-) -> Iterator[Change]:
-    if live is None:
-        yield Change(field="online deployment", today="none serves traffic", wanted=name)
-        return
-    code = (spec.online_deployment.code_sha256 or "")[:12] or None
-    yield from _differences([("online deployment", live.name, name), ("code", live.record.code, code)])
-    yield from _content_changes(spec, model, environment, live)
-
-
-def _drift(
-    spec: RolloutSpec, model: ResolvedAsset | None, environment: ResolvedAsset | None, existing: OnlineDeploymentState
-) -> Iterator[Change]:
-    # Without a fingerprint Rollway did not create it from these fields.
-    if existing.is_settled and existing.record.fingerprint:
-        yield from _content_changes(spec, model, environment, existing)
-
-
-def _content_changes(
-    spec: RolloutSpec, model: ResolvedAsset | None, environment: ResolvedAsset | None, today: OnlineDeploymentState
-) -> Iterator[Change]:
-    pairs: list[tuple[str, JsonValue, JsonValue]] = [
-        ("model", short_id(today.model), str(model) if model else None),
-        ("environment", short_id(today.environment), str(environment) if environment else None),
-    ]
-    flat_today = dict(_flatten(today.settings))
-    pairs += [(field, flat_today.get(field), value) for field, value in _flatten(spec.online_deployment.settings)]
-    yield from _differences(pairs)
-
-
-def _differences(pairs: list[tuple[str, JsonValue, JsonValue]]) -> Iterator[Change]:
-    for field, today, wanted in pairs:
-        if today != wanted:
-            yield Change(field=field, today=_text(today), wanted=_text(wanted))
-
-
-def _flatten(settings: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, JsonValue]]:
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
+def _keeps(spec: RolloutSpec, before: EndpointState, reached: EndpointState) -> Iterator[str]:
+    for one in map(before.online_deployment, traffic.served_by(before.traffic)):
+        if one is None or reached.weight_of(one.name) or reached.online_deployment(one.name) is None:
+            continue
+        kind = str(one.settings.get("instance_type") or "")
+        cost = f"{one.name} ({cost_class(kind, one.instance_count).value} cost: {one.instance_count} x {kind or 'unknown size'})"
+        if one.is_ours or spec.rollout.adopt:
+            yield f"{cost} for {spec.rollout.keep_replaced_seconds} s, to go back to"
         else:
-            yield f"{prefix}{key}", value
+            yield f"{cost}; Rollway did not create it and leaves it alone"
 
 
-def _text(value: JsonValue) -> str:
-    return "(not set)" if value is None else str(value)
+def _drift(spec: RolloutSpec, wanted: Wanted, existing: OnlineDeploymentState) -> tuple[Change, ...]:
+    # Without a fingerprint Rollway did not create it from these fields.
+    if not existing.is_settled or not existing.record.fingerprint:
+        return ()
+    return content_changes(spec.online_deployment, wanted.model, wanted.environment, existing)

@@ -1,26 +1,23 @@
 """The record: all that Rollway remembers, as tags of the endpoint and of its online deployments.
 
-Azure is the only memory of a rollout, and only this module knows the text of a tag. Azure allows 256 characters in the
-value of a tag and 50 tags on a resource ("Use tags to organize your Azure resources"), so a longer value continues in
-tags named `<tag>.2`, `<tag>.3`, …; an empty tag means the same as none.
+Azure is the only memory of a rollout, and only this module knows the text of a tag.
 """
 
-from collections.abc import Iterator, Mapping
-from enum import StrEnum
+from collections.abc import Mapping
 from typing import Self
 
 from pydantic import field_validator
 
 from rollway.errors import ConfigurationError
 from rollway.rollout import traffic
+from rollway.rollout.entries import Command, End, Ended, Failures, Lease, Order, Served
+from rollway.rollout.tags import is_ours, on_one_line, parse_traffic, split, traffic_text, value_of
 from rollway.spec import Frozen
 
 FORMAT = 1
-MOST_CHARACTERS = 256  # in the value of a tag
-MOST_TAGS = 22  # of a record, with the longest names that Azure allows
-MOST_REJECTED, MOST_REJECTED_CHARACTERS = 5, 4 * MOST_CHARACTERS
+MOST_TAGS = 28  # of a record, with the longest names that Azure allows
+MOST_REJECTED, MOST_REJECTED_CHARACTERS = 5, 1024
 
-PREFIX = "rollway:"
 VERSION = "rollway:record"  # the format of all other tags
 # Of endpoints and online deployments
 RUN = "rollway:run"  # the attempt that wrote last; on an endpoint: that moved traffic last
@@ -29,49 +26,23 @@ CREATED_AT = "rollway:created-at"
 # Of endpoints
 LEASE = "rollway:lease"
 WRITTEN_TRAFFIC = "rollway:traffic"
-PROVEN_TRAFFIC = "rollway:proven-traffic"
+STABLE_TRAFFIC = "rollway:proven-traffic"
+IS_TESTED = "rollway:tested"
+LIVE = "rollway:live"
 PREVIOUS = "rollway:previous"
 REJECTED = "rollway:rejected"
+FAILURES = "rollway:failures"
 PROMOTED_AT = "rollway:promoted-at"
 LAST = "rollway:last"
 PAUSED = "rollway:paused"
+COMMAND = "rollway:command"
 # Of online deployments
 FINGERPRINT = "rollway:fingerprint"
 MODEL = "rollway:model"
 CODE = "rollway:code"
+INSTANCES = "rollway:instances"
 
-FREE = "free"
-NO_TRAFFIC = "none"
-
-
-class Lease(Frozen):
-    """The claim of one run attempt on an endpoint; `renewed_at` makes each renewal a different value."""
-
-    holder: str
-    ttl_seconds: int
-    renewed_at: str
-
-
-class Served(Frozen):
-    """An online deployment that served traffic, and its model as `<name>:<version>`."""
-
-    online_deployment: str
-    model: str = ""
-
-
-class End(StrEnum):
-    """The two ends of a rollout that moved traffic."""
-
-    PROMOTED = "promoted"
-    ABORTED = "aborted"
-
-
-class Ended(Frozen):
-    """End of the last rollout; `attempt` is `<flow run>/<attempt>`, `at` a time in UTC."""
-
-    outcome: End
-    attempt: str
-    at: str
+FREE, YES = "free", "yes"
 
 
 class EndpointRecord(Frozen):
@@ -82,12 +53,16 @@ class EndpointRecord(Frozen):
         created_by: The attempt that created the endpoint; None if Rollway did not.
         moved_by: The attempt that moved traffic last.
         written_traffic: The traffic that Rollway wrote last, in percent by online deployment.
-        proven_traffic: The last traffic that passed its smoke test.
+        stable_traffic: The traffic to return to, as long as the rollout that moved it is not promoted.
+        is_tested: True if the written traffic has passed its smoke test.
+        live: The online deployment that got all traffic last.
         previous: The online deployment that the last promotion replaced.
-        rejected: Model versions, `<name>:<version>`, whose rollout failed through their own fault, oldest first.
+        rejected: What failed through its own fault, `<model>:<version>/<digest of the folder>`, oldest first.
+        failures: The temporary failures of the last rollouts.
         promoted_at: Time since when the traffic is as it is, in UTC.
         last: The end of the last rollout.
         pause_reason: Why automation leaves the endpoint alone; empty if it is not paused.
+        command: The last order of a person that is not carried out yet, or that still holds.
     """
 
     lease: Lease | None = None
@@ -95,19 +70,23 @@ class EndpointRecord(Frozen):
     created_at: str | None = None
     moved_by: str | None = None
     written_traffic: dict[str, int] | None = None
-    proven_traffic: dict[str, int] | None = None
+    stable_traffic: dict[str, int] | None = None
+    is_tested: bool = False
+    live: Served | None = None
     previous: Served | None = None
     rejected: tuple[str, ...] = ()
+    failures: Failures | None = None
     promoted_at: str | None = None
     last: Ended | None = None
     pause_reason: str = ""
+    command: Command | None = None
 
     @field_validator("pause_reason")
     @classmethod
     def _on_one_line(cls, reason: str) -> str:
-        return " ".join(reason.split())[:MOST_CHARACTERS].rstrip()
+        return on_one_line(reason)
 
-    @field_validator("written_traffic", "proven_traffic")
+    @field_validator("written_traffic", "stable_traffic")
     @classmethod
     def _as_azure_writes_it(cls, weights: dict[str, int] | None) -> dict[str, int] | None:
         return None if weights is None else traffic.significant(weights)
@@ -120,35 +99,42 @@ class EndpointRecord(Frozen):
         """
         _check_format(tags)
         return cls(
-            lease=_lease(_value(tags, LEASE)),
-            created_by=_value(tags, CREATED_BY),
-            created_at=_value(tags, CREATED_AT),
-            moved_by=_value(tags, RUN),
-            written_traffic=_traffic(_value(tags, WRITTEN_TRAFFIC)),
-            proven_traffic=_traffic(_value(tags, PROVEN_TRAFFIC)),
-            previous=_served(_value(tags, PREVIOUS)),
-            rejected=tuple(one.strip() for one in (_value(tags, REJECTED) or "").split(",") if one.strip()),
-            promoted_at=_value(tags, PROMOTED_AT),
-            last=_ended(_value(tags, LAST)),
-            pause_reason=_value(tags, PAUSED) or "",
+            lease=Lease.parse(value_of(tags, LEASE)),
+            created_by=value_of(tags, CREATED_BY),
+            created_at=value_of(tags, CREATED_AT),
+            moved_by=value_of(tags, RUN),
+            written_traffic=parse_traffic(value_of(tags, WRITTEN_TRAFFIC)),
+            stable_traffic=parse_traffic(value_of(tags, STABLE_TRAFFIC)),
+            is_tested=value_of(tags, IS_TESTED) == YES,
+            live=Served.parse(value_of(tags, LIVE)),
+            previous=Served.parse(value_of(tags, PREVIOUS)),
+            rejected=tuple(one.strip() for one in (value_of(tags, REJECTED) or "").split(",") if one.strip()),
+            failures=Failures.parse(value_of(tags, FAILURES)),
+            promoted_at=value_of(tags, PROMOTED_AT),
+            last=Ended.parse(value_of(tags, LAST)),
+            pause_reason=value_of(tags, PAUSED) or "",
+            command=Command.parse(value_of(tags, COMMAND)),
         )
 
     def tags(self) -> dict[str, str]:
         """Return the tags that hold the record."""
-        lease, previous, last = self.lease, self.previous, self.last
         return _tags(
             {
-                LEASE: f"{lease.holder} {lease.ttl_seconds} {lease.renewed_at}" if lease else FREE,
+                LEASE: str(self.lease or FREE),
                 CREATED_BY: self.created_by,
                 CREATED_AT: self.created_at,
                 RUN: self.moved_by,
-                WRITTEN_TRAFFIC: _traffic_text(self.written_traffic),
-                PROVEN_TRAFFIC: _traffic_text(self.proven_traffic),
-                PREVIOUS: f"{previous.online_deployment}={previous.model}" if previous else None,
+                WRITTEN_TRAFFIC: traffic_text(self.written_traffic),
+                STABLE_TRAFFIC: traffic_text(self.stable_traffic),
+                IS_TESTED: YES if self.is_tested else "",
+                LIVE: self.live,
+                PREVIOUS: self.previous,
                 REJECTED: ",".join(self.rejected),
+                FAILURES: self.failures,
                 PROMOTED_AT: self.promoted_at,
-                LAST: f"{last.outcome.value} {last.attempt} {last.at}" if last else None,
+                LAST: self.last,
                 PAUSED: self.pause_reason,
+                COMMAND: self.command,
             }
         )
 
@@ -157,26 +143,38 @@ class EndpointRecord(Frozen):
         return self.model_copy(update={"created_by": attempt, "created_at": at})
 
     def claimed(self, lease: Lease) -> Self:
-        """An attempt took the lease, or renewed it."""
+        """An attempt took the lease."""
         return self.model_copy(update={"lease": lease})
 
     def released(self) -> Self:
         """The holder gave the lease back."""
         return self.model_copy(update={"lease": None})
 
-    def moved(self, attempt: str, traffic: Mapping[str, int], proven: Mapping[str, int]) -> Self:
-        """An attempt moved traffic; `proven` is the traffic to return to if it fails."""
-        return self._validated(moved_by=attempt, written_traffic=dict(traffic), proven_traffic=dict(proven))
+    def moved(self, attempt: str, written: Mapping[str, int], stable: Mapping[str, int]) -> Self:
+        """An attempt moved traffic; `stable` is the traffic to return to if it fails."""
+        return self._validated(
+            moved_by=attempt, written_traffic=dict(written), stable_traffic=dict(stable), is_tested=False
+        )
 
-    def proved(self, traffic: Mapping[str, int]) -> Self:
-        """The traffic passed its smoke test: from now on it is the one to return to."""
-        return self._validated(written_traffic=dict(traffic), proven_traffic=dict(traffic))
+    def restored(self, attempt: str, stable: Mapping[str, int]) -> Self:
+        """Traffic went back to stable; the attempt that had moved it, or an earlier one, is over."""
+        return self._validated(
+            moved_by=attempt, written_traffic=dict(stable), stable_traffic=dict(stable), is_tested=False
+        )
 
-    def promoted(self, attempt: str, at: str) -> Self:
-        """A rollout succeeded; the time of the first call by an attempt counts."""
-        if self.has_promoted(attempt):
-            return self
-        return self.model_copy(update={"promoted_at": at, "last": Ended(outcome=End.PROMOTED, attempt=attempt, at=at)})
+    def tested(self, traffic: Mapping[str, int]) -> Self:
+        """A canary passed its smoke test under this traffic; stable stays the traffic to return to."""
+        return self._validated(written_traffic=dict(traffic), is_tested=True)
+
+    def promoted(self, attempt: str, at: str, live: Served, traffic: Mapping[str, int]) -> Self:
+        """A rollout succeeded: this traffic is stable now; the time of the first call by an attempt counts."""
+        proven = self._validated(
+            written_traffic=dict(traffic), stable_traffic=dict(traffic), is_tested=False, live=live, failures=None
+        )
+        if proven.has_promoted(attempt):
+            return proven
+        last = Ended(outcome=End.PROMOTED, attempt=attempt, at=at)
+        return proven.model_copy(update={"promoted_at": at, "last": last})
 
     def aborted(self, attempt: str, at: str) -> Self:
         """A rollout failed; an attempt that already promoted stays promoted."""
@@ -188,23 +186,40 @@ class EndpointRecord(Frozen):
         """A promotion replaced an online deployment."""
         return self.model_copy(update={"previous": previous})
 
-    def rejecting(self, model: str) -> Self:
-        """A model version failed through its own fault: automation must not roll it out again.
+    def rejecting(self, content: str) -> Self:
+        """A model version failed through its own fault: automation must not roll it out again from this folder.
 
         The newest five are kept, and fewer if their names are very long.
         """
-        kept = [*self.accepting(model).rejected, model][-MOST_REJECTED:]
+        kept = [*(one for one in self.rejected if one != content), content][-MOST_REJECTED:]
         while len(kept) > 1 and len(",".join(kept)) > MOST_REJECTED_CHARACTERS:
             kept.pop(0)
         return self.model_copy(update={"rejected": tuple(kept)})
 
     def accepting(self, model: str) -> Self:
-        """A model version succeeded, or a person asked for it again."""
-        return self.model_copy(update={"rejected": tuple(one for one in self.rejected if one != model)})
+        """A model version, `<name>:<version>`, succeeded: it is no longer rejected, with whatever folder."""
+        kept = tuple(one for one in self.rejected if one.partition("/")[0] != model)
+        return self.model_copy(update={"rejected": kept})
+
+    def has_rejected(self, model: str, folder: str) -> bool:
+        """Return True if a model version was rejected with a folder of that digest; letter case does not count."""
+        known = {one.lower() for one in self.rejected}
+        return model.lower() in known or f"{model}/{folder}".lower() in known
+
+    def failed(self, content: str, at: str) -> Self:
+        """The rollout of a content failed for a temporary reason."""
+        before = self.failures.count if self.failures and self.failures.content == content else 0
+        return self.model_copy(update={"failures": Failures(content=content, count=before + 1, at=at)})
 
     def paused(self, reason: str) -> Self:
         """Automation must leave the endpoint alone, for that reason; an empty one ends the pause."""
         return self._validated(pause_reason=reason)
+
+    def told(self, command: Command | None) -> Self:
+        """A person gave an order, or it was carried out (None); `resume` ends a pause and takes a hold back."""
+        if command is not None and command.order is Order.RESUME:
+            return self.paused("").told(None)
+        return self.model_copy(update={"command": command})
 
     def has_promoted(self, attempt: str) -> bool:
         """Return True if the last rollout was this attempt, and it succeeded."""
@@ -221,6 +236,7 @@ class OnlineDeploymentRecord(Frozen):
         fingerprint: Hash of everything that decides what it is; empty if Rollway did not create it.
         model: The model as `<name>:<version>`.
         code: The first 12 hex digits of the code's SHA-256.
+        instances: `instance_count` of the file when it was applied last.
         written_by: The attempt that wrote it last.
         created_by: The attempt that created it; None if Rollway did not.
     """
@@ -228,6 +244,7 @@ class OnlineDeploymentRecord(Frozen):
     fingerprint: str = ""
     model: str | None = None
     code: str | None = None
+    instances: int | None = None
     written_by: str | None = None
     created_by: str | None = None
     created_at: str | None = None
@@ -236,13 +253,15 @@ class OnlineDeploymentRecord(Frozen):
     def of(cls, tags: Mapping[str, str]) -> Self:
         """Return the record in the tags of an online deployment; raises ConfigurationError if it is too new."""
         _check_format(tags)
+        instances = value_of(tags, INSTANCES) or ""
         return cls(
-            fingerprint=_value(tags, FINGERPRINT) or "",
-            model=_value(tags, MODEL),
-            code=_value(tags, CODE),
-            written_by=_value(tags, RUN),
-            created_by=_value(tags, CREATED_BY),
-            created_at=_value(tags, CREATED_AT),
+            fingerprint=value_of(tags, FINGERPRINT) or "",
+            model=value_of(tags, MODEL),
+            code=value_of(tags, CODE),
+            instances=int(instances) if instances.isascii() and instances.isdecimal() else None,
+            written_by=value_of(tags, RUN),
+            created_by=value_of(tags, CREATED_BY),
+            created_at=value_of(tags, CREATED_AT),
         )
 
     def tags(self) -> dict[str, str]:
@@ -252,6 +271,7 @@ class OnlineDeploymentRecord(Frozen):
                 FINGERPRINT: self.fingerprint,
                 MODEL: self.model,
                 CODE: self.code,
+                INSTANCES: self.instances,
                 RUN: self.written_by,
                 CREATED_BY: self.created_by,
                 CREATED_AT: self.created_at,
@@ -263,17 +283,12 @@ class OnlineDeploymentRecord(Frozen):
         return self.model_copy(update={"written_by": attempt, "created_by": attempt, "created_at": at})
 
     def changed(self, content: Self, attempt: str) -> Self:
-        """An attempt changed it in place; it has the fingerprint, model and code of `content` now."""
-        changes = {"fingerprint": content.fingerprint, "model": content.model, "code": content.code}
+        """An attempt changed it in place; it has the content of the record `content` now."""
+        changes = {name: getattr(content, name) for name in ("fingerprint", "model", "code", "instances")}
         return self.model_copy(update={**changes, "written_by": attempt})
 
 
 Record = EndpointRecord | OnlineDeploymentRecord
-
-
-def is_ours(name: str) -> bool:
-    """Return True if a tag of that name belongs to the record."""
-    return name.startswith(PREFIX)
 
 
 def has_record(tags: Mapping[str, str]) -> bool:
@@ -295,10 +310,16 @@ def with_record(tags: Mapping[str, str], record: Record) -> dict[str, str]:
     return {**{name: "" if is_ours(name) else value for name, value in tags.items()}, **record.tags()}
 
 
+def is_same_run(one: str, other: str) -> bool:
+    """Return True if two attempts, `<flow run>/<attempt>`, belong to the same flow run."""
+    return one.partition("/")[0] == other.partition("/")[0]
+
+
 def is_earlier_attempt(holder: str, attempt: str) -> bool:
     """Return True if the holder is an earlier attempt of the same flow run."""
-    (flow_run, _, number), (own_flow_run, _, own_number) = holder.partition("/"), attempt.partition("/")
-    return flow_run == own_flow_run and number.isdecimal() and own_number.isdecimal() and int(number) < int(own_number)
+    number, own_number = holder.partition("/")[2], attempt.partition("/")[2]
+    are_numbers = number.isdecimal() and own_number.isdecimal()
+    return is_same_run(holder, attempt) and are_numbers and int(number) < int(own_number)
 
 
 def _check_format(tags: Mapping[str, str]) -> None:
@@ -312,59 +333,5 @@ def _check_format(tags: Mapping[str, str]) -> None:
         )
 
 
-def _value(tags: Mapping[str, str], name: str) -> str | None:
-    return "".join(tags[part] for part in _parts(tags, name)) or None
-
-
-def _parts(tags: Mapping[str, str], name: str) -> Iterator[str]:
-    number, part = 1, name
-    while tags.get(part):
-        yield part
-        number, part = number + 1, f"{name}.{number + 1}"
-
-
-def _tags(values: Mapping[str, str | None]) -> dict[str, str]:
-    tags = {VERSION: str(FORMAT)}
-    for name, value in values.items():
-        text = value or ""
-        for start in range(0, len(text), MOST_CHARACTERS):
-            number = start // MOST_CHARACTERS + 1
-            tags[name if number == 1 else f"{name}.{number}"] = text[start : start + MOST_CHARACTERS]
-    return tags
-
-
-def _lease(text: str | None) -> Lease | None:
-    parts = (text or FREE).split(" ")
-    if len(parts) != 3 or not parts[1].isdecimal():
-        return None
-    return Lease(holder=parts[0], ttl_seconds=int(parts[1]), renewed_at=parts[2])
-
-
-def _served(text: str | None) -> Served | None:
-    name, _, model = (text or "").partition("=")
-    return Served(online_deployment=name, model=model) if name else None
-
-
-def _ended(text: str | None) -> Ended | None:
-    words = (text or "").split(" ")
-    if len(words) != 3 or words[0] not in list(End):
-        return None
-    return Ended(outcome=End(words[0]), attempt=words[1], at=words[2])
-
-
-def _traffic_text(traffic: Mapping[str, int] | None) -> str | None:
-    if traffic is None:
-        return None
-    return ",".join(f"{name}={weight}" for name, weight in sorted(traffic.items())) or NO_TRAFFIC
-
-
-def _traffic(text: str | None) -> dict[str, int] | None:
-    if text is None or text == NO_TRAFFIC:
-        return None if text is None else {}
-    traffic: dict[str, int] = {}
-    for entry in text.split(","):
-        name, _, weight = entry.partition("=")
-        if not (name and name == name.lower() and weight.isascii() and weight.isdecimal() and int(weight)):
-            return None
-        traffic[name] = int(weight)
-    return traffic if _traffic_text(traffic) == text else None
+def _tags(values: Mapping[str, object]) -> dict[str, str]:
+    return {VERSION: str(FORMAT), **split({name: "" if one is None else str(one) for name, one in values.items()})}

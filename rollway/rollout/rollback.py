@@ -1,11 +1,10 @@
-"""Rollbacks: the online deployment or model version to return to, and the plan for it."""
+"""Rollbacks: the online deployment or model version to return to."""
 
-from rollway.errors import ConfigurationError, ForeignChange, NotFound
+from rollway.errors import ConfigurationError, NotFound
 from rollway.rollout import traffic
-from rollway.rollout.plan import Action, Change, Kind, Plan
-from rollway.rollout.preflight import Finding, Severity
-from rollway.rollout.record import Served, others
+from rollway.rollout.plan import Plan
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset, model_of, short_id
+from rollway.rollout.wanted import RequestedBy, Wanted
 from rollway.spec import Frozen
 
 
@@ -54,39 +53,21 @@ def choose(endpoint: EndpointState, to: str | None = None) -> Target:
     return Target(online_deployment=found.name, model=model_name or None, version=version or None)
 
 
-def plan_rollback(endpoint: EndpointState, name: str) -> Plan:
-    """Return a plan that gives all traffic to an existing online deployment and deletes nothing.
-
-    It gets at least as many instances as the online deployments that have traffic now. Raises ForeignChange if it
-    cannot serve.
-    """
-    target = endpoint.online_deployment(name)
-    if target is None or not (target.is_succeeded or target.provisioning_state.lower() == "updating"):
-        raise ForeignChange(
-            f"the online deployment {name!r} is {target.provisioning_state if target else 'gone'}",
-            where=f"endpoint {endpoint.name}",
-            hint="run the rollback again: it then rolls out its model version again",
-        )
-    after = traffic.all_to(target.name)
-    serving = [one for one in map(endpoint.online_deployment, traffic.served_by(endpoint.proven_traffic)) if one]
-    instances = max([target.instance_count, *(one.instance_count for one in serving)])
-    replaced = next((one for one in serving if one.name != target.name), None)
-    return Plan(
-        endpoint=endpoint.name,
-        online_deployment=target.name,
+def wanted_for(target: OnlineDeploymentState, pause_reason: str) -> Wanted:
+    """Return what a rollback to an existing online deployment brings the endpoint to; it deletes nothing."""
+    return Wanted(
         model=_asset(target.model, model_of(target)),
         environment=_asset(target.environment, short_id(target.environment)),
-        instance_count=instances,
-        tags=others(target.tags),
-        record=target.record,
-        actions=tuple(_actions(endpoint, target, after, instances)),
-        traffic_before=endpoint.serving,
-        traffic_proven=endpoint.proven_traffic,
-        traffic_after=after,
-        written_by=target.record.written_by or "" if instances == target.instance_count else None,
-        moved_by=endpoint.record.moved_by or "" if traffic.is_same(endpoint.traffic, after) else None,
-        previous=Served(online_deployment=replaced.name, model=model_of(replaced) or "") if replaced else None,
+        requested_by=RequestedBy.PERSON,
+        goes_back_to=target.name,
+        pause_reason=pause_reason,
+        tidies=False,
     )
+
+
+def _asset(asset_id: str | None, text: str | None) -> ResolvedAsset | None:
+    name, _, version = (text or "").rpartition(":")
+    return ResolvedAsset(id=asset_id, name=name, version=version) if name else None
 
 
 def require_way_back(plan: Plan, folder: str, target: Target) -> None:
@@ -104,7 +85,7 @@ def require_way_back(plan: Plan, folder: str, target: Target) -> None:
             f"rolling out {target} again changes nothing",
             where=f"endpoint {plan.endpoint}, {folder}",
             why="the previous online deployment had other files, and it is gone",
-            hint="check out the files of that time and roll them out; `replaced: keep` keeps it next time",
+            hint="check out the files of that time and roll them out; a longer keep_replaced_seconds keeps it next time",
         )
 
 
@@ -117,9 +98,9 @@ def _named(endpoint: EndpointState, to: str) -> tuple[str | None, str]:
 
 
 def _previous(endpoint: EndpointState) -> tuple[str, str]:
-    proven = traffic.served_by(endpoint.proven_traffic)
-    if endpoint.is_unproven and proven:  # a rollout ended before its promotion
-        return proven[0], ""
+    stable = traffic.served_by(endpoint.stable_traffic)
+    if endpoint.is_moved and stable:  # a rollout ended before its promotion
+        return stable[0], ""
     serving = traffic.served_by(endpoint.traffic)
     if len(serving) > 1:
         raise ConfigurationError(
@@ -149,38 +130,3 @@ def _serving_model(endpoint: EndpointState, wanted: str) -> OnlineDeploymentStat
     return max(
         able, key=lambda one: (endpoint.weight_of(one.name), one.record.created_at or "", one.name), default=None
     )
-
-
-def _actions(
-    endpoint: EndpointState, target: OnlineDeploymentState, after: dict[str, int], instances: int
-) -> list[Action]:
-    actions = [Action(kind=Kind.GO_BACK, target=target.name, why="it is there and served before")]
-    if instances != target.instance_count:
-        change = Change(field="instance_count", today=str(target.instance_count), wanted=str(instances))
-        why = "it has fewer instances than those with traffic now"
-        actions.append(Action(kind=Kind.UPDATE, target=target.name, why=why, changes=(change,)))
-    if not traffic.is_same(endpoint.traffic, after):
-        change = Change(field="traffic", today=traffic.describe(endpoint.traffic), wanted=traffic.describe(after))
-        actions.append(Action(kind=Kind.MOVE_TRAFFIC, target=target.name, why="it takes over", changes=(change,)))
-    elif endpoint.is_unproven:
-        why = "traffic was moved here and not smoke-tested yet"
-        actions.append(Action(kind=Kind.PROVE, target=target.name, why=why))
-    return actions
-
-
-def _asset(asset_id: str | None, text: str | None) -> ResolvedAsset | None:
-    name, _, version = (text or "").rpartition(":")
-    return ResolvedAsset(id=asset_id, name=name, version=version) if name else None
-
-
-def hold(plan: Plan, why: str) -> Plan:
-    """Return the plan of a schedule for a paused endpoint: no actions, and a warning that says why."""
-    if plan.is_no_op:
-        return plan
-    finding = Finding(
-        severity=Severity.WARNING,
-        field=f"endpoint {plan.endpoint}",
-        message=f"it is paused, and a schedule leaves it alone: {why}",
-        hint="start the rollout by hand to end the pause",
-    )
-    return plan.model_copy(update={"actions": (), "traffic_after": plan.traffic_before, "findings": (finding,)})

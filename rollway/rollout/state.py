@@ -39,6 +39,11 @@ class OnlineDeploymentState(Frozen):
     settings: dict[str, JsonValue] = {}
 
     @property
+    def content(self) -> tuple[object, ...]:
+        """Everything that decides what it is, to recognise a change; not how many instances it has."""
+        return self.name, self.model, self.environment, self.code, self.settings, self.record.fingerprint
+
+    @property
     def record(self) -> OnlineDeploymentRecord:
         """The record that Rollway keeps on it."""
         return OnlineDeploymentRecord.of(self.tags)
@@ -97,6 +102,7 @@ class EndpointState(Frozen):
     traffic: dict[str, int] = {}  # percent by online deployment
     mirror_traffic: dict[str, int] = {}
     online_deployments: tuple[OnlineDeploymentState, ...] = ()
+    is_complete: bool = True  # False for a list of endpoints, which comes without their online deployments
 
     @property
     def is_settled(self) -> bool:
@@ -114,22 +120,33 @@ class EndpointState(Frozen):
         return {name: weight for name, weight in self.traffic.items() if weight}
 
     @property
-    def proven_traffic(self) -> dict[str, int]:
-        """The traffic to return to if a rollout fails: today's, unless Rollway moved it and never proved it.
+    def stable_traffic(self) -> dict[str, int]:
+        """The traffic to return to if the rollout fails: today's, unless Rollway moved it and did not promote it.
 
-        Traffic that somebody else set since then counts as proven. So does today's if an online deployment of the
-        proven traffic is gone.
+        Traffic that somebody else set since then counts as stable. So does today's if an online deployment of the
+        stable traffic is gone.
         """
         today, record = self.serving, self.record
-        written, proven = record.written_traffic, record.proven_traffic
-        if written is None or proven is None or not traffic.is_same(written, today):
+        written, stable = record.written_traffic, record.stable_traffic
+        if written is None or stable is None or not traffic.is_same(written, today):
             return today
-        return proven if all(self.online_deployment(name) for name in proven) else today
+        is_there = not self.is_complete or all(self.online_deployment(name) for name in stable)
+        return stable if is_there else today
+
+    @property
+    def is_moved(self) -> bool:
+        """True if a rollout moved traffic and has not ended with a promotion or an abort."""
+        return not traffic.is_same(self.stable_traffic, self.traffic)
 
     @property
     def is_unproven(self) -> bool:
-        """True if a rollout moved traffic and ended before the smoke test there passed."""
-        return not traffic.is_same(self.proven_traffic, self.traffic)
+        """True if a rollout moved traffic and the smoke test there has not passed yet."""
+        return self.is_moved and not self.record.is_tested
+
+    @property
+    def is_canary(self) -> bool:
+        """True if a canary with a part of the traffic passed its smoke test."""
+        return self.is_moved and self.record.is_tested
 
     def weight_of(self, name: str) -> int:
         """Return the percent of traffic that an online deployment gets now."""

@@ -5,7 +5,8 @@ from enum import StrEnum
 
 from rollway.rollout import traffic
 from rollway.rollout.costs import CostClass, cost_class
-from rollway.rollout.record import Lease, has_record
+from rollway.rollout.entries import Lease
+from rollway.rollout.record import has_record
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, model_of
 from rollway.spec import Frozen
 
@@ -190,7 +191,7 @@ def _problems(endpoint: EndpointState, last: LastRollout | None) -> Iterator[str
             weight = endpoint.weight_of(one.name)
             yield f"{one.name} is {one.provisioning_state}{f', and gets {weight} % of the traffic' if weight else ''}"
     if last is not None and last.outcome is LastOutcome.UNCONFIRMED:
-        proven = traffic.describe(endpoint.proven_traffic)
-        yield f"a rollout moved traffic and ended before the smoke test (before: {proven}); roll out again to repair it"
+        stable = traffic.describe(endpoint.stable_traffic)
+        yield f"a rollout moved traffic and ended before the smoke test (before: {stable}); roll out again to repair it"
     if last is not None and last.outcome is LastOutcome.INTERRUPTED:
         yield f"the rollout {last.run} has not renewed its lease since {last.at}; roll out again to repair it"

@@ -8,10 +8,8 @@ from typing import Any
 
 import yaml
 
-from rollway.rollout.plan import Action, Kind, Plan, plan
-from rollway.rollout.record import with_record
 from rollway.rollout.smoke import Measurement
-from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
+from rollway.rollout.state import ResolvedAsset
 from rollway.spec import (
     AssetSpec,
     EndpointSpec,
@@ -119,102 +117,6 @@ def rollout_spec(endpoint: Mapping[str, Any] | None = None, **online_deployment:
 def asset(kind: str, name: str, version: str = "1") -> ResolvedAsset:
     """A registered version of a model or an environment."""
     return ResolvedAsset(id=f"{WORKSPACE_ID}/{kind}s/{name}/versions/{version}", name=name, version=version)
-
-
-def a_plan(spec: RolloutSpec | None = None, endpoint: EndpointState | None = None, model_version: str = "1") -> Plan:
-    """The plan for a spec on a state; by default the first rollout of all."""
-    return plan(
-        spec or rollout_spec(),
-        asset("model", "diabetes", model_version),
-        asset("environment", "inference"),
-        endpoint or EndpointState(name="diabetes", exists=False),
-    )
-
-
-def planned(spec: RolloutSpec, endpoint: EndpointState | None = None, **options: Any) -> Plan:
-    """The plan with any options or assets; by default for an endpoint that is not there."""
-    assets: dict[str, Any] = {"model": asset("model", "diabetes"), "environment": asset("environment", "inference")}
-    return plan(spec, endpoint=endpoint or EndpointState(name="diabetes", exists=False), **{**assets, **options})
-
-
-def after(
-    made: Plan, spec: RolloutSpec, before: EndpointState, *, actions: int | None = None, run: str = "run/1"
-) -> EndpointState:
-    """Return the endpoint after the first `actions` of a plan; after all of them it is also confirmed.
-
-    Refuses what Azure would refuse, and what would hurt: deleting what serves, traffic to what is not ready.
-    """
-    state = before
-    for action in made.actions[:actions]:
-        if action.kind is Kind.RETIRE:
-            state = _confirmed(made, state)
-        state = _carried_out(action, made, spec, state, run)
-    return _confirmed(made, state) if actions is None else state
-
-
-def _confirmed(made: Plan, state: EndpointState) -> EndpointState:
-    # As the promotion is noted: before anything is deleted to which traffic could return.
-    record = state.record.proved(state.traffic).released()
-    record = record.replacing(made.previous) if made.previous else record
-    return state.model_copy(update={"tags": with_record(state.tags, record)})
-
-
-def _carried_out(action: Action, made: Plan, spec: RolloutSpec, state: EndpointState, run: str) -> EndpointState:
-    here = {one.name: one for one in state.online_deployments}
-    existing = state.online_deployment(action.target)
-    match action.kind:
-        case Kind.CREATE_ENDPOINT | Kind.UPDATE_ENDPOINT:
-            description = state.description if spec.endpoint.description is None else spec.endpoint.description
-            update: dict[str, Any] = {
-                "exists": True,
-                "provisioning_state": "Succeeded",
-                "auth_mode": spec.endpoint.auth_mode,
-                "public_network_access": spec.endpoint.public_network_access,
-                "description": description,
-                "tags": {**state.tags, **spec.endpoint.tags},
-            }
-            return state.model_copy(update=update)
-        case Kind.WAIT if action.target == state.name:
-            return state.model_copy(update={"provisioning_state": "Succeeded"})
-        case Kind.WAIT:
-            assert existing is not None
-            del here[existing.name]
-            if not existing.is_being_deleted:
-                here[existing.name] = existing.model_copy(update={"provisioning_state": "Succeeded"})
-        case Kind.REMOVE | Kind.RETIRE:
-            assert existing is not None
-            assert not state.weight_of(existing.name), "what serves is never deleted"
-            del here[existing.name]
-        case Kind.CREATE:
-            assert existing is None, "what is there is never overwritten"
-            here[action.target] = _created(made, spec, run)
-        case Kind.UPDATE:
-            assert existing is not None
-            tags = with_record({**existing.tags, **made.tags}, existing.record.changed(made.record, run))
-            changed = {"tags": tags, "instance_count": made.instance_count}
-            here[existing.name] = existing.model_copy(update={**changed, "provisioning_state": "Succeeded"})
-        case Kind.ADOPT | Kind.PROVE:
-            assert existing is not None
-        case Kind.TAKE_OVER:
-            return state
-        case Kind.MOVE_TRAFFIC:
-            assert existing is not None
-            assert existing.is_succeeded, "traffic moves only to what is ready"
-            tags = with_record(state.tags, state.record.moved(run, made.traffic_after, made.traffic_proven))
-            return state.model_copy(update={"traffic": made.traffic_after, "tags": tags})
-    return state.model_copy(update={"online_deployments": tuple(here.values())})
-
-
-def _created(made: Plan, spec: RolloutSpec, run: str) -> OnlineDeploymentState:
-    return OnlineDeploymentState(
-        name=made.online_deployment,
-        provisioning_state="Succeeded",
-        instance_count=made.instance_count,
-        tags=with_record(made.tags, made.record.created(run, "2026-01-01T00:00:00+00:00")),
-        model=made.model.id if made.model else None,
-        environment=made.environment.id if made.environment else None,
-        settings=spec.online_deployment.settings,
-    )
 
 
 def measurement(**changes: Any) -> Measurement:

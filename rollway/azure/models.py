@@ -1,38 +1,60 @@
-"""Search for new versions of the models that rollouts follow; nothing is written."""
+"""The model versions that a run can roll out."""
 
-import asyncio
 from datetime import UTC, datetime
 
 from azure.ai.ml.entities import Model
 from azure.ai.ml.operations import ModelOperations
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
+from rollway.azure.assets import resolve_model
 from rollway.azure.entities import tags_of
 from rollway.azure.errors.translate import azure_errors
-from rollway.azure.folder import load_folder
 from rollway.azure.session import Session
-from rollway.azure.state import read_endpoint
 from rollway.azure.threads import in_thread
-from rollway.rollout.follow import Finding, ModelSource, ModelVersion, find, followed_model, live_models
+from rollway.rollout.follow import ModelSource, ModelVersion, followed_model, live_models, parse_reference
+from rollway.rollout.request import Models, Request
 from rollway.rollout.state import EndpointState
+from rollway.spec import RolloutSpec
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-async def read_finding(session: Session, rollout: str, now: datetime) -> Finding | None:
-    """Return the finding about a rollout now, or None if it follows no model.
+async def find_models(session: Session, spec: RolloutSpec, request: Request) -> Models:
+    """Return the model of a request, or the versions among which the endpoint's state decides.
 
-    Raises InvalidRollout, and RollwayError for Azure's errors.
+    A model given by `path` is registered unless the same content exists. Raises NotFound.
     """
-    spec = await in_thread(load_folder, rollout)
-    source = followed_model(spec)
+    reference = spec.online_deployment.model.reference if spec.online_deployment.model else None
+    if request.takes_what_exists:
+        return Models()
+    version = request.version or (request.target.version if request.target else None)
+    is_open = followed_model(spec) is not None and version is None
+    if reference is None or not (is_open or request.requested_by.is_automatic):
+        return Models(fixed=await resolve_model(session, spec, version, is_dry_run=request.is_dry_run))
+    source, _ = parse_reference(reference)
+    versions = await list_model_versions(session, source)
+    if not versions:
+        await resolve_model(session, spec, version)  # says which versions or models there are
+    return Models(source=source, versions=versions)
+
+
+async def with_live_versions(session: Session, models: Models, endpoint: EndpointState) -> Models:
+    """Return the models together with the archived versions behind the endpoint.
+
+    Lists leave archived versions out. A live one still counts, or an older version would replace it.
+    """
+    source = models.source
     if source is None:
-        return None
-    endpoint, versions = await asyncio.gather(
-        read_endpoint(session, spec.endpoint.name), list_model_versions(session, source)
-    )
-    versions += await _archived_live_versions(session, source, versions, endpoint)
-    return find(spec, source, versions, endpoint, session.workspace.name, now)
+        return models
+    known = {one.version.lower() for one in models.versions}
+    missing = [
+        live.version
+        for live in live_models(endpoint)
+        if live.source.is_same(source) and live.version.lower() not in known
+    ]
+    found = [await read_model_version(session, source, version) for version in missing]
+    archived = tuple(one.model_copy(update={"is_archived": True}) for one in found if one is not None)
+    return models.model_copy(update={"versions": (*models.versions, *archived)})
 
 
 async def list_model_versions(session: Session, source: ModelSource) -> tuple[ModelVersion, ...]:
@@ -60,20 +82,6 @@ async def read_model_version(session: Session, source: ModelSource, version: str
             return _version(await in_thread(models.get, source.name, version))
         except ResourceNotFoundError:
             return None
-
-
-async def _archived_live_versions(
-    session: Session, source: ModelSource, active: tuple[ModelVersion, ...], endpoint: EndpointState
-) -> tuple[ModelVersion, ...]:
-    # Lists leave archived versions out. A live one still counts, or an older version would replace it.
-    known = {one.version.lower() for one in active}
-    missing = [
-        live.version
-        for live in live_models(endpoint)
-        if live.source.is_same(source) and live.version.lower() not in known
-    ]
-    found = [await read_model_version(session, source, version) for version in missing]
-    return tuple(one.model_copy(update={"is_archived": True}) for one in found if one is not None)
 
 
 def _models(session: Session, source: ModelSource) -> ModelOperations:

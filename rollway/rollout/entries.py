@@ -1,0 +1,127 @@
+"""The entries of a record; `str()` of an entry is its text in a tag, and `parse` reads it back.
+
+`parse` returns None for a text that Rollway did not write. Times are in UTC, attempts are `<flow run>/<attempt>`.
+"""
+
+from enum import StrEnum
+from typing import Self
+
+from rollway.rollout.tags import on_one_line
+from rollway.spec import Frozen
+
+
+class Lease(Frozen):
+    """The claim of one run attempt on an endpoint; `renewed_at` makes each claim a different value."""
+
+    holder: str
+    ttl_seconds: int
+    renewed_at: str
+
+    def __str__(self) -> str:
+        return f"{self.holder} {self.ttl_seconds} {self.renewed_at}"
+
+    @classmethod
+    def parse(cls, text: str | None) -> Self | None:
+        """Return the lease of a text."""
+        words = (text or "").split(" ")
+        if len(words) != 3 or not words[1].isdecimal():
+            return None
+        return cls(holder=words[0], ttl_seconds=int(words[1]), renewed_at=words[2])
+
+
+class Served(Frozen):
+    """An online deployment that served traffic, and its model as `<name>:<version>`."""
+
+    online_deployment: str
+    model: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.online_deployment}={self.model}"
+
+    @classmethod
+    def parse(cls, text: str | None) -> Self | None:
+        """Return the online deployment of a text."""
+        name, _, model = (text or "").partition("=")
+        return cls(online_deployment=name, model=model) if name else None
+
+
+class End(StrEnum):
+    """The two ends of a rollout that moved traffic."""
+
+    PROMOTED = "promoted"
+    ABORTED = "aborted"
+
+
+class Ended(Frozen):
+    """End of the last rollout."""
+
+    outcome: End
+    attempt: str
+    at: str
+
+    def __str__(self) -> str:
+        return f"{self.outcome.value} {self.attempt} {self.at}"
+
+    @classmethod
+    def parse(cls, text: str | None) -> Self | None:
+        """Return the end of a text."""
+        words = (text or "").split(" ")
+        if len(words) != 3 or words[0] not in list(End):
+            return None
+        return cls(outcome=End(words[0]), attempt=words[1], at=words[2])
+
+
+class Failures(Frozen):
+    """How often in a row the rollout of one content failed for a temporary reason, and when last.
+
+    `content` is a digest of the model version and the folder, in hex digits.
+    """
+
+    content: str
+    count: int
+    at: str
+
+    def __str__(self) -> str:
+        return f"{self.content} {self.count} {self.at}"
+
+    @classmethod
+    def parse(cls, text: str | None) -> Self | None:
+        """Return the failures of a text."""
+        words = (text or "").split(" ")
+        if len(words) != 3 or not (words[1].isascii() and words[1].isdecimal()):
+            return None
+        return cls(content=words[0], count=int(words[1]), at=words[2])
+
+
+class Order(StrEnum):
+    """What a person can tell a rollout to do."""
+
+    PROMOTE = "promote"
+    ABORT = "abort"
+    HOLD = "hold"
+    RESUME = "resume"
+
+
+class Command(Frozen):
+    """The order of a person to the rollout of an endpoint; `by` is one word, such as a user's name."""
+
+    order: Order
+    by: str
+    at: str
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return on_one_line(f"{self.order.value} {self.at} {self.by} {self.reason}")
+
+    @property
+    def sentence(self) -> str:
+        """The command as people read it."""
+        return f"{self.order.value} by {self.by}" + (f": {self.reason}" if self.reason else "")
+
+    @classmethod
+    def parse(cls, text: str | None) -> Self | None:
+        """Return the command of a text."""
+        words = (text or "").split(" ", 3)
+        if len(words) < 3 or words[0] not in list(Order):
+            return None
+        return cls(order=Order(words[0]), at=words[1], by=words[2], reason=words[3] if len(words) == 4 else "")

@@ -1,0 +1,143 @@
+"""Moves: the single things that a rollout does, as values."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from rollway.errors import ConfigurationError, ForeignChange, NotFound, RolloutAborted, RollwayError
+from rollway.rollout.record import EndpointRecord, OnlineDeploymentRecord
+from rollway.spec import Frozen
+
+
+class Kind(StrEnum):
+    """Kinds of moves."""
+
+    WAIT = "wait for"
+    CREATE_ENDPOINT = "create endpoint"
+    CHANGE_ENDPOINT = "change endpoint"
+    DELETE_ENDPOINT = "delete endpoint"
+    CREATE = "create online deployment"
+    CHANGE = "change in place"
+    WAIT_UNTIL_READY = "wait until ready"
+    SMOKE_TEST = "smoke-test"
+    COPY_AUTOSCALE = "copy autoscale rules"
+    MOVE_TRAFFIC = "move traffic"
+    TEST_LIVE = "smoke-test live traffic"
+    TEST_ABANDONED = "smoke-test abandoned traffic"
+    PROMOTE = "promote"
+    RESTORE = "restore traffic"
+    RECORD = "record"
+    SETTLE = "let requests end"
+    DELETE_AUTOSCALE = "delete autoscale rules"
+    DELETE = "delete online deployment"
+    END = "end"
+
+
+WRITES = frozenset(
+    {
+        Kind.CREATE_ENDPOINT,
+        Kind.CHANGE_ENDPOINT,
+        Kind.DELETE_ENDPOINT,
+        Kind.CREATE,
+        Kind.CHANGE,
+        Kind.COPY_AUTOSCALE,
+        Kind.MOVE_TRAFFIC,
+        Kind.PROMOTE,
+        Kind.RESTORE,
+        Kind.RECORD,
+        Kind.DELETE_AUTOSCALE,
+        Kind.DELETE,
+    }
+)
+
+
+class Outcome(StrEnum):
+    """How a run ends that has nothing more to do."""
+
+    DONE = "done"  # Azure is as wanted
+    HELD = "held"  # a person must say how it goes on
+    SUPERSEDED = "superseded"  # a newer version serves, or another rollout was faster
+    FOREIGN = "foreign change"  # somebody else changed what the rollout works on
+    GONE = "gone"  # what the rollout needs does not exist
+    ABORTED = "aborted"  # a person said so
+    BLOCKED = "blocked"  # something that Rollway must not touch is in the way
+
+
+REFUSALS: Mapping[Outcome, tuple[type[RollwayError], str, str]] = {
+    Outcome.FOREIGN: (
+        ForeignChange,
+        "somebody else changed {target!r} during the rollout",
+        "find out who changed it; then run the rollout again, it starts from what is there now",
+    ),
+    Outcome.GONE: (NotFound, "{target!r} cannot take over", "run it again: it then starts from what is there now"),
+    Outcome.BLOCKED: (
+        ConfigurationError,
+        "{target!r} is in the way of the rollout",
+        "delete it yourself, or set `adopt: true` in rollout.yml so that Rollway may",
+    ),
+    Outcome.ABORTED: (
+        RolloutAborted,
+        "the rollout of {target!r} was aborted by a person",
+        "nothing, if that was meant",
+    ),
+}
+
+
+class Change(Frozen):
+    """A field that differs, with its values as text."""
+
+    field: str
+    today: str
+    wanted: str
+
+
+class Move(Frozen):
+    """One thing that a rollout does, its target, its reason, and the fields that decide it.
+
+    Attributes:
+        target: Name of the endpoint or online deployment.
+        traffic: The new traffic map, if it changes.
+        record: The endpoint's record after the move, if it changes.
+        made: The record of the online deployment after the move, if it changes.
+        instances: The instance count of the online deployment that is created or changed.
+        outcome: The outcome of the run, if the move is its end.
+    """
+
+    kind: Kind
+    target: str
+    why: str
+    changes: tuple[Change, ...] = ()
+    traffic: dict[str, int] | None = None
+    record: EndpointRecord | None = None
+    made: OnlineDeploymentRecord | None = None
+    instances: int | None = None
+    outcome: Outcome | None = None
+
+    @property
+    def is_write(self) -> bool:
+        """True if the move writes to Azure."""
+        return self.kind in WRITES
+
+    @property
+    def deletes_online_deployment(self) -> bool:
+        """True if the move deletes an online deployment."""
+        return self.kind is Kind.DELETE
+
+    @property
+    def is_end(self) -> bool:
+        """True if nothing is due any more."""
+        return self.kind is Kind.END
+
+    def __str__(self) -> str:
+        return f"{self.kind.value} {self.target}"
+
+
+def end(outcome: Outcome, target: str, why: str) -> Move:
+    """Return the move that ends a run."""
+    return Move(kind=Kind.END, target=target, why=why, outcome=outcome)
+
+
+def require_good_end(move: Move) -> None:
+    """Raise the error of an end at which the rollout failed; nothing for other moves."""
+    if move.outcome is not None and move.outcome in REFUSALS:
+        kind, what, hint = REFUSALS[move.outcome]
+        raise kind(what.format(target=move.target), why=move.why, hint=hint)

@@ -1,0 +1,94 @@
+"""What may be deleted: one rule for leftovers and for what was replaced."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from rollway.rollout.record import is_same_run
+from rollway.rollout.state import EndpointState, OnlineDeploymentState
+from rollway.spec import Frozen, RolloutSpec
+
+SETTLE_SECONDS = 30  # after traffic has moved, so that requests that are running there can end
+CLAIM_SECONDS = 3600  # longer than a rollout works on a candidate besides the time in which it becomes ready
+
+
+class Removal(Frozen):
+    """An online deployment to delete, and why; `in_seconds` is positive if that must wait a little."""
+
+    name: str
+    why: str
+    in_seconds: float = 0.0
+
+
+def removals(
+    spec: RolloutSpec,
+    endpoint: EndpointState,
+    candidate: str | None,
+    attempt: str,
+    now: datetime,
+    ended: frozenset[str],
+) -> Iterator[Removal]:
+    """Yield what may be deleted now.
+
+    Never what has traffic or mirrored traffic, what stable needs, the candidate, or what Rollway did not create
+    (unless rollout.yml says `adopt`). What was replaced last stays for `keep_replaced_seconds`; what another rollout
+    created stays until that has ended.
+
+    Args:
+        attempt: The attempt that would delete it.
+        ended: Attempts that are known to have ended.
+    """
+    needed = {name.lower() for name in (*endpoint.serving, *endpoint.stable_traffic, *filter(None, [candidate]))}
+    needed |= {name.lower() for name, weight in endpoint.mirror_traffic.items() if weight}
+    previous = endpoint.record.previous
+    for one in endpoint.online_deployments:
+        if one.name.lower() in needed or not one.is_settled or not (one.is_ours or spec.rollout.adopt):
+            continue
+        if previous is not None and previous.online_deployment.lower() == one.name.lower():
+            yield from _replaced(spec, endpoint, one, now)
+        elif _is_abandoned(spec, endpoint, one, attempt, now, ended):
+            yield Removal(name=one.name, why=f"an earlier rollout left it without traffic, {one.provisioning_state}")
+
+
+def replaced_stays_until(spec: RolloutSpec, promoted_at: str | None) -> datetime:
+    """Return the time from which what the last promotion replaced may be deleted."""
+    since = _time(promoted_at)
+    return datetime.fromtimestamp(since.timestamp() + spec.rollout.keep_replaced_seconds, UTC)
+
+
+def _replaced(
+    spec: RolloutSpec, endpoint: EndpointState, one: OnlineDeploymentState, now: datetime
+) -> Iterator[Removal]:
+    keep = spec.rollout.keep_replaced_seconds
+    seconds = (replaced_stays_until(spec, endpoint.record.promoted_at) - now).total_seconds()
+    why = f"it was replaced, and rollout.yml keeps it for {keep} s"
+    if keep == 0 and seconds + SETTLE_SECONDS > 0:
+        yield Removal(name=one.name, why=why, in_seconds=seconds + SETTLE_SECONDS)
+    elif seconds <= 0:
+        yield Removal(name=one.name, why=why)
+
+
+def _is_abandoned(
+    spec: RolloutSpec,
+    endpoint: EndpointState,
+    one: OnlineDeploymentState,
+    attempt: str,
+    now: datetime,
+    ended: frozenset[str],
+) -> bool:
+    record = one.record
+    is_newer_than_promotion = (record.created_at or "") > (endpoint.record.promoted_at or "")
+    if one.is_failed and spec.rollout.failed == "keep" and is_newer_than_promotion:
+        return False
+    makers = {maker for maker in (record.written_by, record.created_by) if maker}
+    if all(maker in ended or is_same_run(maker, attempt) for maker in makers):
+        return True
+    age_seconds = (now - _time(record.created_at)).total_seconds()
+    return age_seconds > spec.rollout.ready_timeout_seconds + CLAIM_SECONDS
+
+
+def _time(text: str | None) -> datetime:
+    try:
+        found = datetime.fromisoformat(text or "")
+    except ValueError:  # Rollway did not write it
+        return datetime.fromtimestamp(0, UTC)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,0 +1,129 @@
+"""From what somebody asked for to what is wanted: one pure function for every trigger."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rollway.rollout.follow import Choice, ModelSource, ModelVersion, choose, live_models, newest_first
+from rollway.rollout.restraint import restraint
+from rollway.rollout.rollback import Target, wanted_for
+from rollway.rollout.state import EndpointState, ResolvedAsset
+from rollway.rollout.wanted import RequestedBy, Wanted
+from rollway.spec import Frozen, RolloutSpec
+
+
+class Request(Frozen):
+    """What somebody asked a run to do.
+
+    Attributes:
+        folder: The rollout folder: its path, or its name in deployments/.
+        version: A model version; None to let the folder decide.
+        weight: Percent of the traffic for the candidate.
+        force: If not empty, roll out again even if nothing changed; see `Wanted`.
+        is_rollback: True to go back to an earlier online deployment or model version.
+        back_to: Its name or version; None for the one that the last promotion replaced.
+        target: The target of the rollback, once it is chosen.
+        workspace_block: Prefect block with the workspace and the identity; None for the environment.
+    """
+
+    folder: str
+    requested_by: RequestedBy = RequestedBy.PERSON
+    version: str | None = None
+    weight: int = 100
+    force: str = ""
+    is_dry_run: bool = False
+    is_rollback: bool = False
+    back_to: str | None = None
+    target: Target | None = None
+    workspace_block: str | None = None
+
+    @property
+    def takes_what_exists(self) -> bool:
+        """True if an online deployment takes over that exists, so that no model or environment is needed."""
+        return self.target is not None and self.target.online_deployment is not None
+
+
+class Models(Frozen):
+    """What the models of a request are: one that is fixed, or the versions among which the endpoint's state decides."""
+
+    fixed: ResolvedAsset | None = None
+    source: ModelSource | None = None
+    versions: tuple[ModelVersion, ...] = ()
+
+
+class Answer(Frozen):
+    """What is wanted, and the choice of the model version if there was one.
+
+    `superseded_because` says why a run for an older version ends; empty if it does not.
+    """
+
+    wanted: Wanted
+    choice: Choice | None = None
+    superseded_because: str = ""
+
+
+def answer(
+    spec: RolloutSpec,
+    request: Request,
+    models: Models,
+    environment: ResolvedAsset | None,
+    endpoint: EndpointState,
+    now: datetime,
+) -> Answer:
+    """Return what a run brings the endpoint to.
+
+    A version that a person names wins. Otherwise the folder decides, by its rules, and never for an older version than
+    the live one. Automation is also held back by a pause, a hold, a freeze window, a rejection, and recent failures;
+    then it only repairs and tidies.
+    """
+    target = request.target
+    found = endpoint.online_deployment(target.online_deployment or "") if target else None
+    if target is not None and found is not None:
+        return Answer(wanted=wanted_for(found, f"rolled back to {target}"))
+    choice = _choice(spec, request, models, endpoint, now)
+    model = choice.version.asset if choice and choice.version else models.fixed
+    because = choice.why if choice is not None and choice.version is None else ""
+    record, is_automatic = endpoint.record, request.requested_by.is_automatic
+    superseded = _superseded(request, models, endpoint)
+    if is_automatic:
+        because = restraint(spec, str(model) if model else None, record, now) or because
+    pause_reason = f"canary at {request.weight} %" if request.weight < 100 else ""
+    if request.is_rollback:
+        pause_reason = f"rolled back to {target or model}"
+    return Answer(
+        wanted=Wanted(
+            model=model,
+            environment=environment,
+            requested_by=request.requested_by,
+            weight=request.weight,
+            force=request.force,
+            stays_because=superseded or because,
+            pause_reason=pause_reason,
+            tidies=not (is_automatic and record.pause_reason) and not request.is_rollback,
+        ),
+        choice=choice,
+        superseded_because=superseded,
+    )
+
+
+def _choice(
+    spec: RolloutSpec, request: Request, models: Models, endpoint: EndpointState, now: datetime
+) -> Choice | None:
+    if models.source is None:
+        return None
+    if request.version is not None:
+        named = next((one for one in models.versions if one.version.lower() == request.version.lower()), None)
+        return Choice(version=named, why=f"version {request.version} of the request")
+    return choose(spec, models.source, models.versions, endpoint, now)
+
+
+def _superseded(request: Request, models: Models, endpoint: EndpointState) -> str:
+    if models.source is None or request.version is None or not request.requested_by.is_automatic:
+        return ""
+    newer = _newer_than(request.version, models.versions)
+    live = next((one for one in live_models(endpoint) if one.version.lower() in newer), None)
+    return f"superseded: {live.version} is live and newer than {request.version}" if live else ""
+
+
+def _newer_than(version: str, versions: Sequence[ModelVersion]) -> frozenset[str]:
+    ordered = [one.version.lower() for one in newest_first(versions)]
+    return frozenset(ordered[: ordered.index(version.lower())] if version.lower() in ordered else [])

@@ -1,0 +1,248 @@
+"""The moves of a rollout, each a task around one call."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from prefect.logging import get_run_logger
+
+from rollway.azure import endpoints, online_deployments
+from rollway.azure.scoring import Scorer
+from rollway.azure.session import Session
+from rollway.azure.waiting import OPERATION_TIMEOUT_SECONDS, SYSTEM_CLOCK
+from rollway.errors import AnotherRollout, SmokeTestFailed
+from rollway.prefect.logs import log_changes
+from rollway.prefect.progress import show_progress
+from rollway.prefect.run import current_run
+from rollway.prefect.task import task
+from rollway.rollout import traffic
+from rollway.rollout.moves import Kind, Move
+from rollway.rollout.planned import PlannedRollout
+from rollway.rollout.removal import SETTLE_SECONDS
+from rollway.rollout.smoke import SmokeTestResult, judge
+from rollway.rollout.state import EndpointState
+from tasks.connect import open_session
+from tasks.plan import next_move
+
+FIRST_INTERVAL_SECONDS, LONGEST_INTERVAL_SECONDS = 0.5, 5.0
+
+
+@task("wait", run_name="wait for {move.target}", timeout_seconds=9600)
+async def wait(rollout: PlannedRollout, move: Move) -> None:
+    """Wait until another operation, or another rollout, has ended; raises AnotherRollout after the deadline."""
+    log, started, interval = log_changes(move.target), SYSTEM_CLOCK.now(), FIRST_INTERVAL_SECONDS
+    allowed = rollout.spec.rollout.ready_timeout_seconds + OPERATION_TIMEOUT_SECONDS
+    again = move
+    while (again.kind, again.target) == (move.kind, move.target):
+        waited = SYSTEM_CLOCK.now() - started
+        await log(again.why, waited)
+        if waited > allowed:
+            raise AnotherRollout(
+                f"{move.target!r} did not become free within {allowed:g} s",
+                where=f"endpoint {rollout.endpoint}",
+                why=again.why,
+                hint="wait until that has ended, or find out what delays it, and run the rollout again",
+            )
+        await SYSTEM_CLOCK.sleep(interval)
+        interval = min(interval * 1.5, LONGEST_INTERVAL_SECONDS)
+        again = await next_move(rollout)
+
+
+@task("create endpoint", run_name="create endpoint {move.target}", timeout_seconds=3600, retries=2)
+async def create_endpoint(rollout: PlannedRollout, move: Move) -> None:
+    """Create the endpoint of endpoint.yml."""
+    await endpoints.create_endpoint(await open_session(rollout.workspace), rollout.spec, current_run().attempt_id)
+    _made(move)
+
+
+@task("change endpoint", run_name="change endpoint {move.target}", timeout_seconds=3600, retries=2)
+async def change_endpoint(rollout: PlannedRollout, move: Move) -> None:
+    """Change the endpoint to what endpoint.yml says."""
+    await endpoints.change_endpoint(await open_session(rollout.workspace), rollout.spec, _seen())
+    _made(move)
+
+
+@task("delete endpoint", run_name="delete endpoint {move.target}", timeout_seconds=3600, retries=2)
+async def delete_endpoint(rollout: PlannedRollout, move: Move) -> None:
+    """Delete an endpoint whose creation failed."""
+    await endpoints.delete_endpoint(await open_session(rollout.workspace), move.target)
+    _made(move)
+
+
+@task("create online deployment", run_name="create {move.target}", timeout_seconds=3600, retries=2)
+async def create_online_deployment(rollout: PlannedRollout, move: Move) -> None:
+    """Start creating the online deployment at weight 0."""
+    session, attempt = await open_session(rollout.workspace), current_run().attempt_id
+    await online_deployments.create_online_deployment(session, rollout.spec, rollout.wanted, move, attempt)
+    current_run().has_changed(move.target)
+    _made(move)
+
+
+@task("change online deployment", run_name="change {move.target} in place", timeout_seconds=3600, retries=2)
+async def change_online_deployment(rollout: PlannedRollout, move: Move) -> None:
+    """Start changing instance count and tags of the online deployment."""
+    tags = {} if rollout.wanted.goes_back_to else rollout.spec.online_deployment.tags
+    session = await open_session(rollout.workspace)
+    await online_deployments.change_online_deployment(session, rollout.endpoint, tags, move)
+    current_run().has_changed(move.target)
+    _made(move)
+
+
+@task("wait until ready", run_name="wait until {move.target} is ready", timeout_seconds=7800)
+async def wait_until_ready(rollout: PlannedRollout, move: Move) -> None:
+    """Poll the state up to the deadline in rollout.yml; the progress artifact shows the used part of it."""
+    allowed = rollout.spec.rollout.ready_timeout_seconds
+    async with show_progress(move.target, allowed) as on_progress:
+        await online_deployments.wait_until_ready(
+            await open_session(rollout.workspace),
+            rollout.endpoint,
+            move.target,
+            timeout_seconds=allowed,
+            on_progress=on_progress,
+        )
+
+
+@task("smoke test", run_name="smoke test {move.target} (pinned)", timeout_seconds=1200, retries=2)
+async def smoke_test(rollout: PlannedRollout, move: Move) -> None:
+    """Send one real request, pinned to the online deployment; raises SmokeTestFailed with the container's log."""
+    session, endpoint = await open_session(rollout.workspace), _seen()
+    await _score(session, rollout, endpoint, move.target, is_pinned=True)
+    found = endpoint.online_deployment(move.target)
+    if found is not None:
+        current_run().has_tested(found)
+
+
+@task("move traffic", run_name="move traffic to {move.target}", timeout_seconds=3600, retries=3)
+async def move_traffic(rollout: PlannedRollout, move: Move) -> None:
+    """Set the traffic map and the record in one write, and read them back."""
+    before, wanted = traffic.describe(_seen().traffic), traffic.describe(move.traffic or {})
+    current_run().label(traffic=f"moving from {before} to {wanted}")
+    await endpoints.write_endpoint(await open_session(rollout.workspace), _seen(), move)
+    get_run_logger().info("Traffic of %s: %s, before: %s", rollout.endpoint, wanted, before)
+    current_run().label(traffic=wanted)
+    _made(move)
+
+
+@task("smoke test live", run_name="smoke test {move.target} (by traffic)", timeout_seconds=1200, retries=2)
+async def test_live(rollout: PlannedRollout, move: Move) -> None:
+    """Send one real request by traffic, as clients do; raises SmokeTestFailed if the answer is wrong."""
+    endpoint = _seen()
+    serving = traffic.served_by(endpoint.traffic)
+    # If several have traffic, any of them may answer a request by traffic.
+    name = serving[0] if len(serving) == 1 else None
+    await _score(await open_session(rollout.workspace), rollout, endpoint, name, is_pinned=False)
+    current_run().has_proven(endpoint.serving)
+
+
+@task("smoke test abandoned", run_name="smoke test {move.target} (abandoned)", timeout_seconds=1200, retries=2)
+async def test_abandoned(rollout: PlannedRollout, move: Move) -> None:
+    """Send one real request by the traffic that an earlier rollout moved and never tested."""
+    endpoint = _seen()
+    try:
+        await _score(await open_session(rollout.workspace), rollout, endpoint, None, is_pinned=False)
+    except SmokeTestFailed as error:
+        get_run_logger().warning("%s", error)
+        current_run().has_disproved(endpoint.serving)
+    else:
+        current_run().has_proven(endpoint.serving)
+
+
+@task("promote", run_name="promote {move.target}", timeout_seconds=3600, retries=3)
+async def promote(rollout: PlannedRollout, move: Move) -> None:
+    """Write down that the traffic is stable now, and what it replaced."""
+    await endpoints.write_endpoint(await open_session(rollout.workspace), _seen(), move)
+    _made(move)
+
+
+@task("restore traffic", run_name="restore traffic of {move.target}", timeout_seconds=3600, retries=3)
+async def restore(rollout: PlannedRollout, move: Move) -> None:
+    """Bring all traffic back to stable, in one write."""
+    await endpoints.write_endpoint(await open_session(rollout.workspace), _seen(), move)
+    current_run().label(traffic=traffic.describe(move.traffic or {}))
+    _made(move)
+
+
+@task("record", run_name="record on {move.target}", timeout_seconds=3600, retries=2)
+async def write_record(rollout: PlannedRollout, move: Move) -> None:
+    """Write the record alone."""
+    await endpoints.write_endpoint(await open_session(rollout.workspace), _seen(), move)
+    _made(move)
+
+
+@task("let requests end", run_name="let requests to {move.target} end", timeout_seconds=600)
+async def settle(rollout: PlannedRollout, move: Move) -> None:  # noqa: ARG001
+    """Wait until requests that were running at the move of traffic have ended."""
+    await SYSTEM_CLOCK.sleep(SETTLE_SECONDS)
+
+
+@task("delete online deployment", run_name="delete {move.target}", timeout_seconds=3600, retries=2)
+async def delete_online_deployment(rollout: PlannedRollout, move: Move) -> None:
+    """Delete an online deployment without traffic and wait until it is gone."""
+    session = await open_session(rollout.workspace)
+    await online_deployments.delete_online_deployment(session, rollout.endpoint, move.target)
+    get_run_logger().info("%s deleted", move.target)
+    _made(move)
+
+
+MOVES: Mapping[Kind, Callable[[PlannedRollout, Move], Coroutine[Any, Any, None]]] = {
+    Kind.WAIT: wait,
+    Kind.CREATE_ENDPOINT: create_endpoint,
+    Kind.CHANGE_ENDPOINT: change_endpoint,
+    Kind.DELETE_ENDPOINT: delete_endpoint,
+    Kind.CREATE: create_online_deployment,
+    Kind.CHANGE: change_online_deployment,
+    Kind.WAIT_UNTIL_READY: wait_until_ready,
+    Kind.SMOKE_TEST: smoke_test,
+    Kind.MOVE_TRAFFIC: move_traffic,
+    Kind.TEST_LIVE: test_live,
+    Kind.TEST_ABANDONED: test_abandoned,
+    Kind.PROMOTE: promote,
+    Kind.RESTORE: restore,
+    Kind.RECORD: write_record,
+    Kind.SETTLE: settle,
+    Kind.DELETE: delete_online_deployment,
+}
+
+
+def _seen() -> EndpointState:
+    """Return the endpoint that the move was decided on."""
+    endpoint = current_run().endpoint
+    assert endpoint is not None, "a move is decided on a reading"
+    return endpoint
+
+
+def _made(move: Move) -> None:
+    current_run().moves.append(move)
+
+
+async def _score(
+    session: Session, rollout: PlannedRollout, endpoint: EndpointState, name: str | None, *, is_pinned: bool
+) -> None:
+    test = rollout.spec.rollout.smoke_test
+    # Twice the allowed latency, so that a slow answer is reported as slow and not as a time-out.
+    timeout_seconds = max(10.0, 2 * test.expect.max_latency_seconds)
+    async with Scorer(session, endpoint, timeout_seconds=timeout_seconds) as scorer:
+        measurement = await scorer.score(
+            rollout.spec.smoke_request,
+            online_deployment=name if is_pinned else None,
+            warm_up_seconds=test.warm_up_seconds,
+        )
+    who = name or ", ".join(traffic.served_by(endpoint.traffic))
+    result = SmokeTestResult(
+        online_deployment=who,
+        is_pinned=is_pinned,
+        measurement=measurement,
+        problems=judge(measurement, test.expect, name),
+    )
+    if not result.has_passed:
+        has_model_error = measurement.status != 200 and name is not None
+        raise SmokeTestFailed(
+            f"the smoke test of {who!r} failed: {'; '.join(result.problems)}",
+            where=f"{rollout.spec.folder}/rollout.yml: smoke_test, endpoint {endpoint.name}",
+            hint="fix the scoring script or the expectation, then run the rollout again",
+            details=await online_deployments.read_logs(session, endpoint.name, name or who)
+            if has_model_error
+            else None,
+        )
+    get_run_logger().info("%s answered in %.2f s", who, measurement.latency_seconds)
+    current_run().smoke_tests.append(result)
