@@ -22,7 +22,7 @@ async def one_at_a_time(workspace: Workspace, endpoint: str) -> AsyncIterator[No
 
     This only makes rollouts queue. The lease on the endpoint makes them safe, so a lost slot ends nothing.
     """
-    name = f"endpoint:{workspace.name}/{endpoint}"
+    name = f"endpoint:{workspace.name}:{endpoint}"
     async with get_client() as client:
         await client.upsert_global_concurrency_limit_by_name(name, 1)
         limit = await client.read_global_concurrency_limit_by_name(name)
