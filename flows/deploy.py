@@ -16,6 +16,7 @@ from tasks.plan import make_plan, next_move
 from tasks.prepare import read_rollout, register_environment, resolve_model
 from tasks.report import write_report
 from tasks.rollback import choose_target
+from tasks.steer import make_room
 
 
 @flow(
@@ -63,7 +64,9 @@ async def roll_out(request: Request) -> RolloutReport:
     spec = await read_rollout(request.folder)
     async with aborted_if_it_fails(spec):
         connected = await connect(request.workspace_block)
-        async with one_at_a_time(connected.workspace, spec.endpoint.name):
+        if request.is_rollback:
+            await make_room(spec)
+        async with one_at_a_time(connected.workspace, spec.endpoint.name, comes_first=request.is_rollback):
             if request.is_rollback:
                 request = await choose_target(connected, spec, request)
             models, environment = await together(

@@ -1,6 +1,5 @@
 """The moves of a rollout, each a task around one call."""
 
-import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -12,11 +11,12 @@ from rollway.azure.session import Session
 from rollway.azure.waiting import OPERATION_TIMEOUT_SECONDS, SYSTEM_CLOCK
 from rollway.errors import AnotherRollout, SmokeTestFailed
 from rollway.prefect.logs import log_changes
+from rollway.prefect.orders import order_to_this_run
 from rollway.prefect.progress import show_progress
 from rollway.prefect.run import current_run
 from rollway.prefect.task import task
 from rollway.rollout import traffic
-from rollway.rollout.moves import Kind, Move
+from rollway.rollout.moves import Kind, Move, require_no_abort
 from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.removal import SETTLE_SECONDS
 from rollway.rollout.smoke import SmokeTestResult, judge
@@ -92,7 +92,12 @@ async def change_online_deployment(rollout: PlannedRollout, move: Move) -> None:
 async def wait_until_ready(rollout: PlannedRollout, move: Move) -> None:
     """Poll the state up to the deadline in rollout.yml; the progress artifact shows the used part of it."""
     allowed = rollout.spec.rollout.ready_timeout_seconds
-    async with show_progress(move.target, allowed) as on_progress:
+    async with show_progress(move.target, allowed) as show:
+
+        async def on_progress(state: str, waited: float) -> None:
+            await show(state, waited)
+            require_no_abort(await order_to_this_run())
+
         await online_deployments.wait_until_ready(
             await open_session(rollout.workspace),
             rollout.endpoint,

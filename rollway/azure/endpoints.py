@@ -1,7 +1,7 @@
 """Writes to endpoints through the SDK: create, change, move traffic, write the record, delete.
 
-Each write is made only if the endpoint is still as the decision saw it: the service has no ETag. If it is not, nothing is
-written, and the caller decides again. So every function is safe to repeat.
+Each write is made only if the endpoint is still as the decision saw it: the service has no ETag. If it is not, nothing
+is written, and the caller decides again. So every function is safe to repeat.
 """
 
 from collections.abc import Callable

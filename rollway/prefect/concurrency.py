@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.concurrency.asyncio import concurrency
+from prefect.concurrency.asyncio import AcquireConcurrencySlotTimeoutError, concurrency
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
@@ -13,14 +13,19 @@ from rollway.rollout.record import is_same_run
 from rollway.rollout.state import EndpointState
 from rollway.settings import Workspace
 
+ROOM_SECONDS = 120  # that a rollback waits for the rollout that it told to abort
 SLOT_LEASE_SECONDS = 60  # Prefect's minimum; a killed process keeps its slot for this long
 
 
 @contextlib.asynccontextmanager
-async def one_at_a_time(workspace: Workspace, endpoint: str) -> AsyncIterator[None]:
+async def one_at_a_time(workspace: Workspace, endpoint: str, *, comes_first: bool = False) -> AsyncIterator[None]:
     """Wait until no other rollout of the endpoint is running on this Prefect server; others wait for this block.
 
     This only makes rollouts queue. The lease on the endpoint makes them safe, so a lost slot ends nothing.
+
+    Args:
+        workspace: The workspace of the endpoint.
+        comes_first: True to wait only a little: the other rollout was told to abort.
     """
     name = f"endpoint:{workspace.name}:{endpoint}"
     async with get_client() as client:
@@ -28,7 +33,18 @@ async def one_at_a_time(workspace: Workspace, endpoint: str) -> AsyncIterator[No
         limit = await client.read_global_concurrency_limit_by_name(name)
     if limit.active_slots:
         get_run_logger().info("Another rollout of %s is running; this one waits until it has ended", endpoint)
-    async with concurrency(name, strict=True, lease_duration=SLOT_LEASE_SECONDS, raise_on_lease_renewal_failure=False):
+    slot = concurrency(
+        name,
+        strict=True,
+        lease_duration=SLOT_LEASE_SECONDS,
+        timeout_seconds=ROOM_SECONDS if comes_first else None,
+        raise_on_lease_renewal_failure=False,
+    )
+    async with contextlib.AsyncExitStack() as held:
+        try:
+            await held.enter_async_context(slot)
+        except AcquireConcurrencySlotTimeoutError:
+            get_run_logger().warning("The other rollout of %s has not ended; this one goes on beside it", endpoint)
         yield
 
 

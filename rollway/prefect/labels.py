@@ -7,5 +7,6 @@ FAILED_TASK = "rollway.failed-task"
 CAUSE = "rollway.cause"
 NEXT = "rollway.next"  # what to do about the failure
 TRAFFIC = "rollway.traffic"
+ORDER = "rollway.order"  # of a person, written by another process
 
 LABELS = (ENDPOINT, MODEL, TASK, FAILED_TASK, CAUSE, NEXT, TRAFFIC)

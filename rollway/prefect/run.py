@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.logging import get_run_logger
 from prefect.context import FlowRunContext
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from rollway.prefect.labels import CAUSE, FAILED_TASK, LABELS, NEXT, TASK
@@ -36,6 +36,7 @@ class Run:
 
     def __init__(self, flow_run_id: str, attempt: int) -> None:
         self.attempt_id = f"{flow_run_id}/{attempt}"
+        self.flow_run_id = flow_run_id
         self._flow_run_id = UUID(flow_run_id)
         self._timeline: list[TaskTime] = []
         # All labels are written every time: those of an earlier attempt must go.

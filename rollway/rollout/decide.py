@@ -347,7 +347,7 @@ def _reasons(
 
 def _is_told(order: Order, command: Command | None, wanted: Wanted, facts: Facts) -> bool:
     """Return True if the command holds for this run: a person's run ends those that were given before it."""
-    if command is None or command.order is not order:
+    if command is None or command.order is not order or is_same_run(command.by, facts.attempt):
         return False
     is_automatic = wanted.requested_by.is_automatic and order is Order.HOLD
     return is_automatic or command.at > facts.started.isoformat(timespec="milliseconds")

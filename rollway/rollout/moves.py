@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from rollway.errors import ConfigurationError, ForeignChange, NotFound, RolloutAborted, RollwayError
+from rollway.rollout.entries import Command, Order
 from rollway.rollout.record import EndpointRecord, OnlineDeploymentRecord
 from rollway.spec import Frozen
 
@@ -141,3 +142,9 @@ def require_good_end(move: Move) -> None:
     if move.outcome is not None and move.outcome in REFUSALS:
         kind, what, hint = REFUSALS[move.outcome]
         raise kind(what.format(target=move.target), why=move.why, hint=hint)
+
+
+def require_no_abort(command: Command | None) -> None:
+    """Raise RolloutAborted if a person, or a rollback, told the run to abort."""
+    if command is not None and command.order is Order.ABORT:
+        raise RolloutAborted("the rollout was told to abort", why=command.sentence, hint="nothing, if that was meant")

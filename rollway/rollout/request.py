@@ -78,7 +78,7 @@ def answer(
     target = request.target
     found = endpoint.online_deployment(target.online_deployment or "") if target else None
     if target is not None and found is not None:
-        return Answer(wanted=wanted_for(found, f"rolled back to {target}"))
+        return Answer(wanted=wanted_for(found, f"rolled back to {target}" if request.is_rollback else ""))
     choice = _choice(spec, request, models, endpoint, now)
     model = choice.version.asset if choice and choice.version else models.fixed
     because = choice.why if choice is not None and choice.version is None else ""

@@ -54,14 +54,18 @@ def choose(endpoint: EndpointState, to: str | None = None) -> Target:
 
 
 def wanted_for(target: OnlineDeploymentState, pause_reason: str) -> Wanted:
-    """Return what a rollback to an existing online deployment brings the endpoint to; it deletes nothing."""
+    """Return what a run brings the endpoint to in which an existing online deployment takes over.
+
+    Args:
+        pause_reason: Why automation must leave the endpoint alone afterwards, for a rollback: then nothing is deleted.
+    """
     return Wanted(
         model=_asset(target.model, model_of(target)),
         environment=_asset(target.environment, short_id(target.environment)),
         requested_by=RequestedBy.PERSON,
         goes_back_to=target.name,
         pause_reason=pause_reason,
-        tidies=False,
+        tidies=not pause_reason,
     )
 
 

@@ -1,0 +1,54 @@
+"""Orders of people to a run that is working, as a label of its flow run: it reads that within seconds.
+
+The record on the endpoint has every order, too. But Azure refuses other writes while an online deployment is created.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.runtime import flow_run
+
+from rollway.prefect.best_effort import best_effort
+from rollway.prefect.labels import ORDER
+from rollway.rollout.entries import Command
+
+_WORKING = [StateType.RUNNING, StateType.PENDING, StateType.PAUSED]
+
+
+async def tell_runs(rollout: str, command: Command, but: Sequence[str] = ()) -> int:
+    """Tell the runs of a rollout that are working; return how many there are.
+
+    Args:
+        rollout: Name of the folder.
+        but: Ids of flow runs that are not told.
+    """
+    async with get_client() as client:
+        found = await client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(
+                tags=FlowRunFilterTags(all_=[f"rollout:{rollout}"]),
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_WORKING)),
+            )
+        )
+        told = [one for one in found if str(one.id) not in but]
+        for one in told:
+            await client.update_flow_run_labels(one.id, {ORDER: str(command)})
+    return len(told)
+
+
+async def order_to_this_run() -> Command | None:
+    """Return the order that this flow run was given, or None."""
+
+    async def read() -> Command | None:
+        async with get_client() as client:
+            labels = (await client.read_flow_run(UUID(str(flow_run.id)))).labels or {}
+        return Command.parse(str(labels.get(ORDER) or ""))
+
+    return await best_effort("reading the orders to this run", read())

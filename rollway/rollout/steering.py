@@ -1,0 +1,50 @@
+"""Orders of people to a rollout: what each of them means for an endpoint."""
+
+from rollway.errors import ConfigurationError
+from rollway.rollout import traffic
+from rollway.rollout.entries import Order
+from rollway.rollout.rollback import Target
+from rollway.rollout.state import EndpointState, OnlineDeploymentState, model_of
+
+
+def require_meaning(order: Order, endpoint: EndpointState) -> None:
+    """Raise ConfigurationError if there is nothing to promote or to resume."""
+    if not endpoint.exists:
+        raise ConfigurationError(f"there is no endpoint {endpoint.name!r}", hint="roll it out first")
+    if order is Order.PROMOTE and _waiting(endpoint) is None:
+        raise ConfigurationError(
+            "there is nothing to promote",
+            where=f"endpoint {endpoint.name}",
+            why=f"no canary has traffic, and none waits for it: {traffic.describe(endpoint.traffic)}",
+            hint="start a rollout with `rollway deploy`",
+        )
+    record = endpoint.record
+    is_held = record.command is not None and record.command.order is Order.HOLD
+    if order is Order.RESUME and not (record.pause_reason or is_held):
+        raise ConfigurationError(
+            "there is nothing to resume", where=f"endpoint {endpoint.name}", why="it is neither paused nor held"
+        )
+
+
+def promotable(endpoint: EndpointState) -> Target:
+    """Return the online deployment that `promote` gives all traffic; `require_meaning` says that there is one."""
+    found = _waiting(endpoint)
+    assert found is not None, "require_meaning comes first"
+    model, _, version = (model_of(found) or "").rpartition(":")
+    return Target(online_deployment=found.name, model=model or None, version=version or None)
+
+
+def _waiting(endpoint: EndpointState) -> OnlineDeploymentState | None:
+    """Return the canary, or the newest ready candidate without traffic."""
+    stable, record = {name.lower() for name in endpoint.stable_traffic}, endpoint.record
+    canaries = [name for name in traffic.served_by(endpoint.traffic) if name not in stable]
+    if canaries:
+        return endpoint.online_deployment(canaries[0])
+    replaced = record.previous.online_deployment.lower() if record.previous else ""
+    idle = [
+        one
+        for one in endpoint.online_deployments
+        if one.is_ours and one.is_succeeded and not endpoint.weight_of(one.name) and one.name.lower() != replaced
+    ]
+    newer = [one for one in idle if (one.record.created_at or "") > (record.promoted_at or "")]
+    return max(newer, key=lambda one: one.record.created_at or "", default=None)
