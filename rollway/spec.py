@@ -151,8 +151,8 @@ class RolloutFile(Frozen):
     keep_replaced_seconds: int = Field(
         default=3600,
         ge=0,
-        description="How long the replaced online deployment stays ready to go back to, in seconds; it costs as much as "
-        "before.",
+        description="How long the replaced online deployment stays ready to go back to, in seconds. It costs as much "
+        "as before.",
     )
     adopt: bool = Field(
         default=False, description="Also delete what Rollway did not create, once it is replaced or has failed."

@@ -129,7 +129,7 @@ async def move_traffic(rollout: PlannedRollout, move: Move) -> None:
 
 
 @task("smoke test live", run_name="smoke test {move.target} (by traffic)", timeout_seconds=1200, retries=2)
-async def test_live(rollout: PlannedRollout, move: Move) -> None:
+async def test_live(rollout: PlannedRollout, move: Move) -> None:  # noqa: ARG001 (its name shows the move)
     """Send one real request by traffic, as clients do; raises SmokeTestFailed if the answer is wrong."""
     endpoint = _seen()
     serving = traffic.served_by(endpoint.traffic)
@@ -140,7 +140,7 @@ async def test_live(rollout: PlannedRollout, move: Move) -> None:
 
 
 @task("smoke test abandoned", run_name="smoke test {move.target} (abandoned)", timeout_seconds=1200, retries=2)
-async def test_abandoned(rollout: PlannedRollout, move: Move) -> None:
+async def test_abandoned(rollout: PlannedRollout, move: Move) -> None:  # noqa: ARG001 (its name shows the move)
     """Send one real request by the traffic that an earlier rollout moved and never tested."""
     endpoint = _seen()
     try:
@@ -212,7 +212,8 @@ MOVES: Mapping[Kind, Callable[[PlannedRollout, Move], Coroutine[Any, Any, None]]
 def _seen() -> EndpointState:
     """Return the endpoint that the move was decided on."""
     endpoint = current_run().endpoint
-    assert endpoint is not None, "a move is decided on a reading"
+    if endpoint is None:
+        raise AssertionError("a move is decided on a reading")
     return endpoint
 
 

@@ -1,6 +1,7 @@
 """The decision: from every state of an endpoint, the one move that is due, and why.
 
-`decide` is pure and total. The plan is the sequence of its moves (`rollway.rollout.plan`), the flow is the loop around it.
+`decide` is pure and total. The plan is the sequence of its moves (`rollway.rollout.plan`), the flow is the loop around
+it.
 """
 
 from collections.abc import Mapping
@@ -245,7 +246,7 @@ def _advance(
             if getattr(seen, field) != getattr(existing, field)
         ]
         return end(Outcome.FOREIGN, name, f"it was changed since its smoke test: {', '.join(changed) or 'its record'}")
-    if copies := _autoscale_to_copy(endpoint, name, after, facts):
+    if copies := _autoscale_to_copy(endpoint, name, facts):
         return Move(kind=Kind.COPY_AUTOSCALE, target=name, why=f"its rules follow the traffic: {copies}")
     stable = _stable(endpoint, facts)
     return Move(
@@ -321,7 +322,7 @@ def _stable(endpoint: EndpointState, facts: Facts) -> dict[str, int]:
     return endpoint.serving if facts.has_proven(endpoint.traffic) else endpoint.stable_traffic
 
 
-def _autoscale_to_copy(endpoint: EndpointState, name: str, after: Mapping[str, int], facts: Facts) -> str:
+def _autoscale_to_copy(endpoint: EndpointState, name: str, facts: Facts) -> str:
     scaled = {one.online_deployment.lower() for one in facts.autoscale or ()}
     if name.lower() in scaled:
         return ""

@@ -124,7 +124,7 @@ def choose(
         source: The model of the folder.
         versions: All active versions of the model, and those behind the endpoint even if archived.
     """
-    chosen = _by_the_folder(spec, source, versions, endpoint, now)
+    chosen = _by_the_folder(spec, versions, endpoint, now)
     live = {one.version.lower() for one in live_models(endpoint) if one.source.is_same(source)}
     for one in newest_first(versions):
         if one == chosen.version:
@@ -136,11 +136,7 @@ def choose(
 
 
 def _by_the_folder(
-    spec: RolloutSpec,
-    source: ModelSource,
-    versions: Sequence[ModelVersion],
-    endpoint: EndpointState,
-    now: AwareDatetime,
+    spec: RolloutSpec, versions: Sequence[ModelVersion], endpoint: EndpointState, now: AwareDatetime
 ) -> Choice:
     if followed_model(spec) is None:
         reference = spec.online_deployment.model.reference if spec.online_deployment.model else None

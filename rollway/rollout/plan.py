@@ -91,55 +91,67 @@ def after(
     spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, facts: Facts, move: Move
 ) -> tuple[EndpointState, Facts]:
     """Return the endpoint and the run's facts after a move that succeeded."""
-    name, tags = move.target, dict(endpoint.tags)
-    here = {one.name.lower(): one for one in endpoint.online_deployments}
-    found = here.get(name.lower())
+    if move.kind is Kind.DELETE_ENDPOINT:
+        return EndpointState(name=move.target, exists=False), facts
+    reached = _online_deployments_after(spec, wanted, _endpoint_after(spec, endpoint, facts, move), facts, move)
+    return reached, _facts_after(facts, move, endpoint)
+
+
+def _endpoint_after(spec: RolloutSpec, endpoint: EndpointState, facts: Facts, move: Move) -> EndpointState:
     changes: dict[str, object] = {}
     if move.record is not None:
-        changes["tags"] = with_record(tags, move.record)
+        changes["tags"] = with_record(endpoint.tags, move.record)
     if move.traffic is not None:
+        mirror = endpoint.mirror_traffic.items()
         changes["traffic"] = move.traffic
-        changes["mirror_traffic"] = {
-            one: weight for one, weight in endpoint.mirror_traffic.items() if not move.traffic.get(one.lower())
-        }
-    match move.kind:
-        case Kind.WAIT if name == endpoint.name:
-            changes["provisioning_state"] = "Succeeded" if not endpoint.is_settled else endpoint.provisioning_state
-            if endpoint.is_settled:
-                changes["tags"] = with_record(tags, endpoint.record.released())
-        case Kind.WAIT | Kind.WAIT_UNTIL_READY if found is not None:
-            del here[name.lower()]
-            if not found.is_being_deleted:
-                here[name.lower()] = found.model_copy(update={"provisioning_state": "Succeeded"})
-        case Kind.CREATE_ENDPOINT | Kind.CHANGE_ENDPOINT:
-            changes |= _endpoint_as_wanted(spec, endpoint, facts)
-        case Kind.DELETE_ENDPOINT:
-            return EndpointState(name=name, exists=False), facts
-        case Kind.CREATE:
-            here[name.lower()] = _created(spec, wanted, move, facts)
-            facts = facts.model_copy(update={"changed": facts.changed | {name}})
-        case Kind.CHANGE if found is not None and move.made is not None:
-            tags = {**found.tags, **({} if wanted.goes_back_to else spec.online_deployment.tags)}
-            update = {"tags": with_record(tags, move.made), "instance_count": move.instances}
-            here[name.lower()] = found.model_copy(update={**update, "provisioning_state": "Succeeded"})
-            facts = facts.model_copy(update={"changed": facts.changed | {name}})
-        case Kind.SMOKE_TEST if found is not None:
-            facts = facts.model_copy(update={"tested": (*facts.tested, found)})
-        case Kind.TEST_LIVE | Kind.TEST_ABANDONED:
-            facts = facts.model_copy(update={"proven": endpoint.serving})
-        case Kind.DELETE:
-            del here[name.lower()]
-        case Kind.COPY_AUTOSCALE | Kind.DELETE_AUTOSCALE:
-            others = tuple(one for one in facts.autoscale or () if one.online_deployment.lower() != name.lower())
-            copied = AutoscaleSetting(name=f"autoscale of {name}", online_deployment=name)
-            kept = (*others, copied) if move.kind is Kind.COPY_AUTOSCALE else others
-            facts = facts.model_copy(update={"autoscale": kept})
-        case Kind.SETTLE:
-            facts = facts.model_copy(update={"now": facts.now + SETTLED})
-        case _:
-            pass
-    changes["online_deployments"] = tuple(here.values())
-    return endpoint.model_copy(update=changes), facts
+        changes["mirror_traffic"] = {name: one for name, one in mirror if not move.traffic.get(name.lower())}
+    if move.kind in (Kind.CREATE_ENDPOINT, Kind.CHANGE_ENDPOINT):
+        changes |= _endpoint_as_wanted(spec, endpoint, facts)
+    if move.kind is Kind.WAIT and move.target == endpoint.name:
+        if endpoint.is_settled:  # for another rollout
+            changes["tags"] = with_record(endpoint.tags, endpoint.record.released())
+        else:
+            changes["provisioning_state"] = "Succeeded"
+    return endpoint.model_copy(update=changes)
+
+
+def _online_deployments_after(
+    spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, facts: Facts, move: Move
+) -> EndpointState:
+    here = {one.name.lower(): one for one in endpoint.online_deployments}
+    name = move.target.lower()
+    found = here.get(name)
+    if move.kind is Kind.CREATE:
+        here[name] = _created(spec, wanted, move, facts)
+    elif move.kind is Kind.DELETE:
+        del here[name]
+    elif found is not None and move.kind in (Kind.WAIT, Kind.WAIT_UNTIL_READY):
+        del here[name]
+        if not found.is_being_deleted:
+            here[name] = found.model_copy(update={"provisioning_state": "Succeeded"})
+    elif found is not None and move.kind is Kind.CHANGE and move.made is not None:
+        tags = {**found.tags, **({} if wanted.goes_back_to else spec.online_deployment.tags)}
+        update = {"tags": with_record(tags, move.made), "instance_count": move.instances}
+        here[name] = found.model_copy(update={**update, "provisioning_state": "Succeeded"})
+    return endpoint.model_copy(update={"online_deployments": tuple(here.values())})
+
+
+def _facts_after(facts: Facts, move: Move, endpoint: EndpointState) -> Facts:
+    changes: dict[str, object] = {}
+    found = endpoint.online_deployment(move.target)
+    if move.kind in (Kind.CREATE, Kind.CHANGE):
+        changes["changed"] = facts.changed | {move.target}
+    elif move.kind is Kind.SMOKE_TEST and found is not None:
+        changes["tested"] = (*facts.tested, found)
+    elif move.kind in (Kind.TEST_LIVE, Kind.TEST_ABANDONED):
+        changes["proven"] = endpoint.serving
+    elif move.kind is Kind.SETTLE:
+        changes["now"] = facts.now + SETTLED
+    elif move.kind in (Kind.COPY_AUTOSCALE, Kind.DELETE_AUTOSCALE):
+        others = tuple(one for one in facts.autoscale or () if one.online_deployment.lower() != move.target.lower())
+        copied = AutoscaleSetting(name=f"autoscale of {move.target}", online_deployment=move.target)
+        changes["autoscale"] = (*others, copied) if move.kind is Kind.COPY_AUTOSCALE else others
+    return facts.model_copy(update=changes)
 
 
 def _endpoint_as_wanted(spec: RolloutSpec, endpoint: EndpointState, facts: Facts) -> dict[str, object]:
@@ -176,7 +188,8 @@ def _keeps(spec: RolloutSpec, before: EndpointState, reached: EndpointState) -> 
         if one is None or reached.weight_of(one.name) or reached.online_deployment(one.name) is None:
             continue
         kind = str(one.settings.get("instance_type") or "")
-        cost = f"{one.name} ({cost_class(kind, one.instance_count).value} cost: {one.instance_count} x {kind or 'unknown size'})"
+        size = f"{one.instance_count} x {kind or 'unknown size'}"
+        cost = f"{one.name} ({cost_class(kind, one.instance_count).value} cost: {size})"
         if one.is_ours or spec.rollout.adopt:
             yield f"{cost} for {spec.rollout.keep_replaced_seconds} s, to go back to"
         else:

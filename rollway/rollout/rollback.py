@@ -89,7 +89,7 @@ def require_way_back(plan: Plan, folder: str, target: Target) -> None:
             f"rolling out {target} again changes nothing",
             where=f"endpoint {plan.endpoint}, {folder}",
             why="the previous online deployment had other files, and it is gone",
-            hint="check out the files of that time and roll them out; a longer keep_replaced_seconds keeps it next time",
+            hint="check out the files of that time and roll them out; keep_replaced_seconds keeps it longer next time",
         )
 
 

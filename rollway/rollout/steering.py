@@ -11,7 +11,7 @@ def require_meaning(order: Order, endpoint: EndpointState) -> None:
     """Raise ConfigurationError if there is nothing to promote or to resume."""
     if not endpoint.exists:
         raise ConfigurationError(f"there is no endpoint {endpoint.name!r}", hint="roll it out first")
-    if order is Order.PROMOTE and _waiting(endpoint) is None:
+    if order is Order.PROMOTE and promotable(endpoint) is None:
         raise ConfigurationError(
             "there is nothing to promote",
             where=f"endpoint {endpoint.name}",
@@ -26,10 +26,11 @@ def require_meaning(order: Order, endpoint: EndpointState) -> None:
         )
 
 
-def promotable(endpoint: EndpointState) -> Target:
-    """Return the online deployment that `promote` gives all traffic; `require_meaning` says that there is one."""
+def promotable(endpoint: EndpointState) -> Target | None:
+    """Return the online deployment that `promote` gives all traffic, or None."""
     found = _waiting(endpoint)
-    assert found is not None, "require_meaning comes first"
+    if found is None:
+        return None
     model, _, version = (model_of(found) or "").rpartition(":")
     return Target(online_deployment=found.name, model=model or None, version=version or None)
 
