@@ -30,6 +30,16 @@ class Workspace(Frozen):
     name: str
     block: str | None = None
 
+    @property
+    def group_id(self) -> str:
+        """Resource id of its resource group."""
+        return f"/subscriptions/{self.subscription_id}/resourceGroups/{self.resource_group}"
+
+    def endpoint_id(self, endpoint: str) -> str:
+        """Return the resource id of an online endpoint in it."""
+        workspace = f"{self.group_id}/providers/Microsoft.MachineLearningServices/workspaces/{self.name}"
+        return f"{workspace}/onlineEndpoints/{endpoint}"
+
     def __str__(self) -> str:
         return f"{self.resource_group}/{self.name} (subscription {self.subscription_id})"
 

@@ -18,6 +18,7 @@ from azure.identity import (
     ManagedIdentityCredential,
 )
 from azure.mgmt.core import ARMPipelineClient
+from azure.mgmt.monitor import MonitorManagementClient
 
 from rollway.azure.errors.translate import azure_errors
 from rollway.azure.threads import in_thread
@@ -72,14 +73,20 @@ class Session:
             read_timeout=READ_TIMEOUT_SECONDS,
         )
         self._registries: dict[str, MLClient] = {}
+        # The SDK has no public name for the cloud's resource manager.
+        self.arm_url = str(self.ml._base_url).rstrip("/")
+        scope = f"{self.arm_url}/.default"
+        self.monitor = MonitorManagementClient(
+            self.credential,
+            workspace.subscription_id,
+            self.arm_url,
+            credential_scopes=[scope],
+            connection_timeout=CONNECTION_TIMEOUT_SECONDS,
+            read_timeout=READ_TIMEOUT_SECONDS,
+        )
         # For ARM documents that the SDK has no call for, such as the status of an operation.
-        base_url = self.ml._base_url  # the SDK has no public name for the cloud's resource manager
         self._arm: ARMPipelineClient[HttpRequest, HttpResponse] = ARMPipelineClient(
-            base_url=base_url,
-            policies=[
-                RetryPolicy(),
-                BearerTokenCredentialPolicy(self.credential, f"{base_url.rstrip('/')}/.default"),
-            ],
+            base_url=self.arm_url, policies=[RetryPolicy(), BearerTokenCredentialPolicy(self.credential, scope)]
         )
 
     def registry(self, name: str) -> MLClient:
@@ -100,12 +107,7 @@ class Session:
 
         The SDK can only replace the whole endpoint, with traffic and settings that may have changed since the read.
         """
-        workspace = self.workspace
-        url = (
-            f"{self.ml._base_url.rstrip('/')}/subscriptions/{workspace.subscription_id}/resourceGroups/"
-            f"{workspace.resource_group}/providers/Microsoft.MachineLearningServices/workspaces/{workspace.name}"
-            f"/onlineEndpoints/{endpoint}?api-version={ENDPOINTS_API_VERSION}"
-        )
+        url = f"{self.arm_url}{self.workspace.endpoint_id(endpoint)}?api-version={ENDPOINTS_API_VERSION}"
         response = self._arm.send_request(HttpRequest("PATCH", url, json={"tags": dict(tags)}))
         map_error(response.status_code, response, _ERRORS)
         response.raise_for_status()
@@ -174,6 +176,6 @@ async def connect(workspace: Workspace, identity: Identity = DEFAULT_IDENTITY) -
 
 def _read_properties(opened: Session, workspace_id: str) -> dict[str, Any]:
     # The SDK's workspace entity has no field for the v1 legacy mode.
-    url = f"{opened.ml._base_url.rstrip('/')}{workspace_id}?api-version={WORKSPACE_API_VERSION}"
+    url = f"{opened.arm_url}{workspace_id}?api-version={WORKSPACE_API_VERSION}"
     properties: dict[str, Any] = opened.read_arm(url).get("properties") or {}
     return properties

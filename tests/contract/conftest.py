@@ -21,6 +21,8 @@ from azure.ai.ml.entities import (
 from azure.core.exceptions import HttpResponseError, ODataV4Format
 from azure.identity import ClientSecretCredential
 
+from rollway.azure.session import Session
+from rollway.settings import DefaultIdentity, Workspace
 from tests.support.emulator_process import EmulatorProcess, running_emulator
 from tests.support.other_clients import OtherClient, monitor_client
 
@@ -97,6 +99,29 @@ def connect(emulator: EmulatorProcess) -> Callable[..., MLClient]:
 def client(connect: Callable[..., MLClient]) -> MLClient:
     """The contributor's client."""
     return connect()
+
+
+@pytest.fixture(scope="session")
+def connect_as(emulator: EmulatorProcess) -> Callable[..., Session]:
+    """Rollway's own sessions, as any principal for any workspace."""
+    variables = emulator.environment
+
+    def open_as(client_id: str = "contributor", workspace: str = "local") -> Session:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("AZURE_CLIENT_ID", client_id)
+            patch.setenv("AZURE_CLIENT_SECRET", f"{client_id}-secret")
+            patch.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
+            subscription_id = variables["AZURE_SUBSCRIPTION_ID"]
+            where = Workspace(subscription_id=subscription_id, resource_group="rollway", name=workspace)
+            return Session(where, DefaultIdentity())
+
+    return open_as
+
+
+@pytest.fixture(scope="session")
+def session(connect_as: Callable[..., Session]) -> Session:
+    """The contributor's session."""
+    return connect_as()
 
 
 @dataclass

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.contract.conftest import Arm
+from tests.support.builders import autoscale_rule
 from tests.support.other_clients import ClientError, OtherClient
 
 Settings = Callable[..., Any]
@@ -22,25 +23,10 @@ def settings(monitor: OtherClient) -> Settings:
 def wanted(arm: Arm, name: str) -> dict[str, Any]:
     """A setting that scales an online deployment out and in by its CPU; nothing asks whether there is one."""
     target = f"{arm.root}/onlineEndpoints/{name}/deployments/blue"
-
-    def rule(operator: str, threshold: int, direction: str) -> dict[str, Any]:
-        trigger = {
-            "metricName": "CpuUtilizationPercentage",
-            "metricResourceUri": target,
-            "timeGrain": "PT1M",
-            "statistic": "Average",
-            "timeWindow": "PT5M",
-            "timeAggregation": "Average",
-            "operator": operator,
-            "threshold": threshold,
-        }
-        action = {"direction": direction, "type": "ChangeCount", "value": "1", "cooldown": "PT5M"}
-        return {"metricTrigger": trigger, "scaleAction": action}
-
     profile = {
         "name": "default",
         "capacity": {"minimum": "2", "maximum": "5", "default": "2"},
-        "rules": [rule("GreaterThan", 70, "Increase"), rule("LessThan", 30, "Decrease")],
+        "rules": [autoscale_rule(target), autoscale_rule(target, "LessThan", 30, "Decrease")],
     }
     properties = {"enabled": True, "targetResourceUri": target, "profiles": [profile]}
     return {"location": "westeurope", "properties": properties}

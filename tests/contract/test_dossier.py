@@ -24,7 +24,6 @@ from rollway.errors import (
 )
 from rollway.reports import dossier
 from rollway.reports.dossier import Dossier
-from rollway.settings import DefaultIdentity, Workspace
 from tests.contract.conftest import TAKEN_NAME, create_endpoint, describe
 from tests.support.builders import rollout_spec
 from tests.support.emulator_process import EmulatorProcess
@@ -35,29 +34,6 @@ def faults(emulator: EmulatorProcess) -> Iterator[Callable[..., None]]:
     """Declares faults for as long as a test lasts."""
     yield emulator.fail
     emulator.delete_faults()
-
-
-@pytest.fixture(scope="module")
-def connect_as(emulator: EmulatorProcess) -> Callable[..., Session]:
-    """Rollway's own sessions, as any principal for any workspace."""
-    variables = emulator.environment
-
-    def open_as(client_id: str = "contributor", workspace: str = "local") -> Session:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("AZURE_CLIENT_ID", client_id)
-            patch.setenv("AZURE_CLIENT_SECRET", f"{client_id}-secret")
-            patch.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
-            subscription_id = variables["AZURE_SUBSCRIPTION_ID"]
-            where = Workspace(subscription_id=subscription_id, resource_group="rollway", name=workspace)
-            return Session(where, DefaultIdentity())
-
-    return open_as
-
-
-@pytest.fixture(scope="module")
-def session(connect_as: Callable[..., Session]) -> Session:
-    """The contributor's session."""
-    return connect_as()
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from tests.support.builders import autoscale_rule
 from tests.support.emulator_process import EmulatorProcess, running_emulator
 from tests.support.plain_rest import ENDPOINT, PlainRest, get_token, register_assets, wait_for
 
@@ -154,26 +155,7 @@ AUTOSCALE: dict[str, Any] = {
             {
                 "name": "default",
                 "capacity": {"minimum": "1", "maximum": "2", "default": "1"},
-                "rules": [
-                    {
-                        "metricTrigger": {
-                            "metricName": "CpuUtilizationPercentage",
-                            "metricResourceUri": "x",
-                            "timeGrain": "PT1M",
-                            "statistic": "Average",
-                            "timeWindow": "PT5M",
-                            "timeAggregation": "Average",
-                            "operator": "GreaterThan",
-                            "threshold": 70,
-                        },
-                        "scaleAction": {
-                            "direction": "Increase",
-                            "type": "ChangeCount",
-                            "value": "1",
-                            "cooldown": "PT1M",
-                        },
-                    }
-                ],
+                "rules": [autoscale_rule("x")],
             }
         ],
     },

@@ -123,3 +123,45 @@ def measurement(**changes: Any) -> Measurement:
     """An answer that is as expected."""
     values: dict[str, Any] = {"status": 200, "latency_seconds": 0.1, "body": {"predictions": [1.0]}, "served_by": None}
     return Measurement(**{**values, **changes})
+
+
+def autoscale_rule(
+    resource: str, operator: str = "GreaterThan", threshold: int = 70, direction: str = "Increase"
+) -> dict[str, Any]:
+    """A rule of an autoscale setting, on the CPU of a resource."""
+    return {
+        "metricTrigger": {
+            "metricName": "CpuUtilizationPercentage",
+            "metricResourceUri": resource,
+            "timeGrain": "PT1M",
+            "statistic": "Average",
+            "timeWindow": "PT5M",
+            "timeAggregation": "Average",
+            "operator": operator,
+            "threshold": threshold,
+        },
+        "scaleAction": {"direction": direction, "type": "ChangeCount", "value": "1", "cooldown": "PT5M"},
+    }
+
+
+def autoscale_document(
+    target: str, name: str = "by-hand", measured: tuple[str, ...] = (), **properties: Any
+) -> dict[str, Any]:
+    """An autoscale setting as Azure writes it, with a rule for each measured resource; default: the target."""
+    rules = [autoscale_rule(resource) for resource in measured or (target,)]
+    profile = {"name": "usual", "capacity": {"minimum": "2", "maximum": "5", "default": "3"}, "rules": rules}
+    return {
+        "id": f"/subscriptions/s/resourceGroups/rg/providers/Microsoft.Insights/autoscaleSettings/{name}",
+        "name": name,
+        "type": "Microsoft.Insights/autoscaleSettings",
+        "location": "westeurope",
+        "tags": {"team": "ml"},
+        "properties": {
+            "name": name,
+            "enabled": True,
+            "targetResourceUri": target,
+            "profiles": [profile],
+            "notifications": [],
+            **properties,
+        },
+    }
