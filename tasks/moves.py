@@ -5,7 +5,7 @@ from typing import Any
 
 from prefect.logging import get_run_logger
 
-from rollway.azure import endpoints, online_deployments
+from rollway.azure import autoscale, endpoints, online_deployments
 from rollway.azure.scoring import Scorer
 from rollway.azure.session import Session
 from rollway.azure.waiting import OPERATION_TIMEOUT_SECONDS, SYSTEM_CLOCK
@@ -52,21 +52,21 @@ async def wait(rollout: PlannedRollout, move: Move) -> None:
 async def create_endpoint(rollout: PlannedRollout, move: Move) -> None:
     """Create the endpoint of endpoint.yml."""
     await endpoints.create_endpoint(await open_session(rollout.workspace), rollout.spec, current_run().attempt_id)
-    _made(move)
+    current_run().made(move)
 
 
 @task("change endpoint", run_name="change endpoint {move.target}", timeout_seconds=3600, retries=2)
 async def change_endpoint(rollout: PlannedRollout, move: Move) -> None:
     """Change the endpoint to what endpoint.yml says."""
     await endpoints.change_endpoint(await open_session(rollout.workspace), rollout.spec, _seen())
-    _made(move)
+    current_run().made(move)
 
 
 @task("delete endpoint", run_name="delete endpoint {move.target}", timeout_seconds=3600, retries=2)
 async def delete_endpoint(rollout: PlannedRollout, move: Move) -> None:
     """Delete an endpoint whose creation failed."""
     await endpoints.delete_endpoint(await open_session(rollout.workspace), move.target)
-    _made(move)
+    current_run().made(move)
 
 
 @task("create online deployment", run_name="create {move.target}", timeout_seconds=3600, retries=2)
@@ -74,8 +74,7 @@ async def create_online_deployment(rollout: PlannedRollout, move: Move) -> None:
     """Start creating the online deployment at weight 0."""
     session, attempt = await open_session(rollout.workspace), current_run().attempt_id
     await online_deployments.create_online_deployment(session, rollout.spec, rollout.wanted, move, attempt)
-    current_run().has_changed(move.target)
-    _made(move)
+    current_run().made(move)
 
 
 @task("change online deployment", run_name="change {move.target} in place", timeout_seconds=3600, retries=2)
@@ -84,8 +83,7 @@ async def change_online_deployment(rollout: PlannedRollout, move: Move) -> None:
     tags = {} if rollout.wanted.goes_back_to else rollout.spec.online_deployment.tags
     session = await open_session(rollout.workspace)
     await online_deployments.change_online_deployment(session, rollout.endpoint, tags, move)
-    current_run().has_changed(move.target)
-    _made(move)
+    current_run().made(move)
 
 
 @task("wait until ready", run_name="wait until {move.target} is ready", timeout_seconds=7800)
@@ -112,9 +110,17 @@ async def smoke_test(rollout: PlannedRollout, move: Move) -> None:
     """Send one real request, pinned to the online deployment; raises SmokeTestFailed with the container's log."""
     session, endpoint = await open_session(rollout.workspace), _seen()
     await _score(session, rollout, endpoint, move.target, is_pinned=True)
-    found = endpoint.online_deployment(move.target)
-    if found is not None:
-        current_run().has_tested(found)
+    current_run().made(move)
+
+
+@task("copy autoscale rules", run_name="copy autoscale rules to {move.target}", timeout_seconds=600, retries=2)
+async def copy_autoscale(rollout: PlannedRollout, move: Move) -> None:
+    """Let the candidate scale by the rules of what it replaces."""
+    session = await open_session(rollout.workspace)
+    for setting in current_run().facts.autoscale:
+        if setting.name in move.settings:
+            await autoscale.copy_autoscale(session, setting, rollout.endpoint, move.target)
+    current_run().made(move)
 
 
 @task("move traffic", run_name="move traffic to {move.target}", timeout_seconds=3600, retries=3)
@@ -125,22 +131,22 @@ async def move_traffic(rollout: PlannedRollout, move: Move) -> None:
     await endpoints.write_endpoint(await open_session(rollout.workspace), _seen(), move)
     get_run_logger().info("Traffic of %s: %s, before: %s", rollout.endpoint, wanted, before)
     current_run().label(traffic=wanted)
-    _made(move)
+    current_run().made(move)
 
 
 @task("smoke test live", run_name="smoke test {move.target} (by traffic)", timeout_seconds=1200, retries=2)
-async def test_live(rollout: PlannedRollout, move: Move) -> None:  # noqa: ARG001 (its name shows the move)
+async def test_live(rollout: PlannedRollout, move: Move) -> None:
     """Send one real request by traffic, as clients do; raises SmokeTestFailed if the answer is wrong."""
     endpoint = _seen()
     serving = traffic.served_by(endpoint.traffic)
     # If several have traffic, any of them may answer a request by traffic.
     name = serving[0] if len(serving) == 1 else None
     await _score(await open_session(rollout.workspace), rollout, endpoint, name, is_pinned=False)
-    current_run().has_proven(endpoint.serving)
+    current_run().made(move)
 
 
 @task("smoke test abandoned", run_name="smoke test {move.target} (abandoned)", timeout_seconds=1200, retries=2)
-async def test_abandoned(rollout: PlannedRollout, move: Move) -> None:  # noqa: ARG001 (its name shows the move)
+async def test_abandoned(rollout: PlannedRollout, move: Move) -> None:
     """Send one real request by the traffic that an earlier rollout moved and never tested."""
     endpoint = _seen()
     try:
@@ -149,14 +155,14 @@ async def test_abandoned(rollout: PlannedRollout, move: Move) -> None:  # noqa: 
         get_run_logger().warning("%s", error)
         current_run().has_disproved(endpoint.serving)
     else:
-        current_run().has_proven(endpoint.serving)
+        current_run().made(move)
 
 
 @task("promote", run_name="promote {move.target}", timeout_seconds=3600, retries=3)
 async def promote(rollout: PlannedRollout, move: Move) -> None:
     """Write down that the traffic is stable now, and what it replaced."""
     await endpoints.write_endpoint(await open_session(rollout.workspace), _seen(), move)
-    _made(move)
+    current_run().made(move)
 
 
 @task("restore traffic", run_name="restore traffic of {move.target}", timeout_seconds=3600, retries=3)
@@ -164,14 +170,14 @@ async def restore(rollout: PlannedRollout, move: Move) -> None:
     """Bring all traffic back to stable, in one write."""
     await endpoints.write_endpoint(await open_session(rollout.workspace), _seen(), move)
     current_run().label(traffic=traffic.describe(move.traffic or {}))
-    _made(move)
+    current_run().made(move)
 
 
 @task("record", run_name="record on {move.target}", timeout_seconds=3600, retries=2)
 async def write_record(rollout: PlannedRollout, move: Move) -> None:
     """Write the record alone."""
     await endpoints.write_endpoint(await open_session(rollout.workspace), _seen(), move)
-    _made(move)
+    current_run().made(move)
 
 
 @task("let requests end", run_name="let requests to {move.target} end", timeout_seconds=600)
@@ -180,13 +186,22 @@ async def settle(rollout: PlannedRollout, move: Move) -> None:  # noqa: ARG001
     await SYSTEM_CLOCK.sleep(SETTLE_SECONDS)
 
 
+@task("delete autoscale rules", run_name="delete autoscale rules of {move.target}", timeout_seconds=600, retries=2)
+async def delete_autoscale(rollout: PlannedRollout, move: Move) -> None:
+    """Delete the autoscale settings of an online deployment that goes."""
+    session = await open_session(rollout.workspace)
+    for name in move.settings:
+        await autoscale.delete_autoscale(session, name)
+    current_run().made(move)
+
+
 @task("delete online deployment", run_name="delete {move.target}", timeout_seconds=3600, retries=2)
 async def delete_online_deployment(rollout: PlannedRollout, move: Move) -> None:
     """Delete an online deployment without traffic and wait until it is gone."""
     session = await open_session(rollout.workspace)
     await online_deployments.delete_online_deployment(session, rollout.endpoint, move.target)
     get_run_logger().info("%s deleted", move.target)
-    _made(move)
+    current_run().made(move)
 
 
 MOVES: Mapping[Kind, Callable[[PlannedRollout, Move], Coroutine[Any, Any, None]]] = {
@@ -198,6 +213,7 @@ MOVES: Mapping[Kind, Callable[[PlannedRollout, Move], Coroutine[Any, Any, None]]
     Kind.CHANGE: change_online_deployment,
     Kind.WAIT_UNTIL_READY: wait_until_ready,
     Kind.SMOKE_TEST: smoke_test,
+    Kind.COPY_AUTOSCALE: copy_autoscale,
     Kind.MOVE_TRAFFIC: move_traffic,
     Kind.TEST_LIVE: test_live,
     Kind.TEST_ABANDONED: test_abandoned,
@@ -205,6 +221,7 @@ MOVES: Mapping[Kind, Callable[[PlannedRollout, Move], Coroutine[Any, Any, None]]
     Kind.RESTORE: restore,
     Kind.RECORD: write_record,
     Kind.SETTLE: settle,
+    Kind.DELETE_AUTOSCALE: delete_autoscale,
     Kind.DELETE: delete_online_deployment,
 }
 
@@ -215,10 +232,6 @@ def _seen() -> EndpointState:
     if endpoint is None:
         raise AssertionError("a move is decided on a reading")
     return endpoint
-
-
-def _made(move: Move) -> None:
-    current_run().moves.append(move)
 
 
 async def _score(

@@ -48,8 +48,8 @@ async def make_plan(
         get_run_logger().info("Version %s is not rolled out: %s", skipped.version, skipped.reason)
     if not request.is_dry_run:
         require_no_blockers(plan.findings)
-    run.rollout = rollout.detached()
-    return run.rollout
+    run.plans(rollout.detached())
+    return rollout.detached()
 
 
 async def next_move(rollout: PlannedRollout) -> Move:

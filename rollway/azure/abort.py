@@ -1,5 +1,6 @@
 """The abort of a failed rollout, with nothing but Azure: traffic back to stable, the record, the failed candidate."""
 
+from rollway.azure.autoscale import delete_autoscale_of
 from rollway.azure.endpoints import write_endpoint
 from rollway.azure.online_deployments import delete_online_deployment
 from rollway.azure.session import Session
@@ -63,6 +64,7 @@ async def _make(session: Session, state: EndpointState, move: Move, clock: Clock
         case Kind.WAIT:
             await clock.sleep(INTERVAL_SECONDS)
         case Kind.DELETE:
+            await delete_autoscale_of(session, state.name, move.target)
             await delete_online_deployment(session, state.name, move.target, clock=clock)
         case _:
             await write_endpoint(session, state, move, clock)

@@ -28,15 +28,14 @@ async def read_autoscale(session: Session) -> tuple[AutoscaleSetting, ...]:
     return tuple(setting for one in documents if (setting := setting_of(one)) is not None)
 
 
-async def check_autoscale(
-    session: Session, endpoint: str, replaced: str
-) -> tuple[tuple[AutoscaleSetting, ...], tuple[Finding, ...]]:
-    """Return the settings of the online deployment that a rollout replaces, and the preflight's findings about them.
+async def check_autoscale(session: Session, endpoint: str) -> tuple[tuple[AutoscaleSetting, ...], tuple[Finding, ...]]:
+    """Return the settings of the online deployments of an endpoint, and the preflight's findings about them.
 
     Settings that may not be read are a warning. The permissions are read only if there is something to copy.
     """
+    behind = f"{session.workspace.endpoint_id(endpoint)}/deployments/".lower()
     try:
-        settings = settings_of(await read_autoscale(session), session.workspace.endpoint_id(endpoint), replaced)
+        settings = tuple(one for one in await read_autoscale(session) if one.target_id.lower().startswith(behind))
     except AccessDenied:
         return (), find_problems(None, None)
     return settings, find_problems(settings, await read_permissions(session) if settings else None)
@@ -65,6 +64,18 @@ async def delete_autoscale(session: Session, name: str) -> None:
     group = session.workspace.resource_group
     with azure_errors(f"cannot delete the autoscale setting {name!r}", where=f"resource group {group}"):
         await write_in_thread(session.monitor.autoscale_settings.delete, group, name)
+
+
+async def delete_autoscale_of(session: Session, endpoint: str, online_deployment: str) -> None:
+    """Delete the settings of an online deployment that is about to be deleted; those that may not be read stay."""
+    try:
+        settings = settings_of(
+            await read_autoscale(session), session.workspace.endpoint_id(endpoint), online_deployment
+        )
+    except AccessDenied:
+        return
+    for one in settings:
+        await delete_autoscale(session, one.name)
 
 
 def _list(session: Session, group: str) -> list[dict[str, Any]]:

@@ -4,15 +4,19 @@ import asyncio
 from datetime import UTC, datetime
 
 from rollway.azure import assets, session
+from rollway.azure.autoscale import check_autoscale
 from rollway.azure.folder import load_folder
 from rollway.azure.models import find_models, with_live_versions
 from rollway.azure.preflight import run_preflight
 from rollway.azure.session import Session, WorkspaceFacts
 from rollway.azure.state import read_endpoint
 from rollway.azure.threads import in_thread
+from rollway.rollout.autoscale import AutoscaleSetting
 from rollway.rollout.decide import Facts
+from rollway.rollout.moves import Kind
 from rollway.rollout.plan import Plan, plan
 from rollway.rollout.planned import PlannedRollout
+from rollway.rollout.preflight import Finding
 from rollway.rollout.request import Models, Request, answer
 from rollway.rollout.rollback import require_way_back
 from rollway.rollout.state import ResolvedAsset
@@ -57,15 +61,21 @@ async def make_plan(
     models = await with_live_versions(session, models, today)
     found = answer(spec, request, models, environment, today, facts.now)
     made = plan(spec, found.wanted, today, facts)
+    settings: tuple[AutoscaleSetting, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    if not made.is_no_op and today.online_deployments and today.kind == "managed":
+        settings, findings = await check_autoscale(session, today.name)
+        made = plan(spec, found.wanted, today, facts.model_copy(update={"autoscale": settings}))
     if request.is_rollback and request.target is not None and not request.takes_what_exists:
         require_way_back(made, spec.folder, request.target)
-    made = await run_preflight(session, connected, spec, made, today)
+    made = await run_preflight(session, connected, spec, made, today, findings if made.has(Kind.MOVE_TRAFFIC) else ())
     return PlannedRollout(
         workspace=connected.workspace,
         spec=spec,
         request=request,
         wanted=found.wanted,
         plan=made,
+        autoscale=settings,
         scoring_uri=today.scoring_uri,
         skipped=found.choice.skipped if found.choice else (),
         is_superseded=bool(found.superseded_because),

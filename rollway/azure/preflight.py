@@ -4,17 +4,25 @@ from rollway.azure.quota import read_usage
 from rollway.azure.session import Session, WorkspaceFacts
 from rollway.rollout.moves import Kind
 from rollway.rollout.plan import Plan
-from rollway.rollout.preflight import preflight
+from rollway.rollout.preflight import Finding, Severity, preflight
 from rollway.rollout.state import EndpointState
 from rollway.spec import RolloutSpec
 
 
 async def run_preflight(
-    session: Session, connected: WorkspaceFacts, spec: RolloutSpec, plan: Plan, today: EndpointState
+    session: Session,
+    connected: WorkspaceFacts,
+    spec: RolloutSpec,
+    plan: Plan,
+    today: EndpointState,
+    others: tuple[Finding, ...] = (),
 ) -> Plan:
     """Return the plan with its findings, blockers first; see `rollway.rollout.preflight.preflight`.
 
     A plan without moves has no findings.
+
+    Args:
+        others: Findings of other checks.
     """
     if plan.is_no_op:
         return plan
@@ -27,4 +35,5 @@ async def run_preflight(
         online_deployment=plan.online_deployment,
         removes=frozenset(plan.targets(Kind.DELETE)),
     )
-    return plan.model_copy(update={"findings": findings})
+    ordered = sorted((*findings, *others), key=lambda one: one.severity is not Severity.BLOCKER)
+    return plan.model_copy(update={"findings": tuple(ordered)})

@@ -19,9 +19,10 @@ from rollway.reports.dossier import cause_and_next_action
 from rollway.reports.timeline import TaskTime
 from rollway.rollout.decide import Facts
 from rollway.rollout.moves import Kind, Move
+from rollway.rollout.plan import facts_after
 from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.smoke import SmokeTestResult
-from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
+from rollway.rollout.state import EndpointState, ResolvedAsset
 from rollway.rollout.wanted import RequestedBy
 from rollway.settings import lease_seconds
 from rollway.spec import RolloutSpec
@@ -102,22 +103,20 @@ class Run:
         if self.facts.began_with is None:
             self._know(began_with=endpoint.serving)
 
-    def has_changed(self, name: str) -> None:
-        """Remember that this run created or changed an online deployment."""
-        tested = tuple(one for one in self.facts.tested if one.name.lower() != name.lower())
-        self._know(changed=self.facts.changed | {name}, tested=tested)
-
-    def has_tested(self, online_deployment: OnlineDeploymentState) -> None:
-        """Remember that a pinned smoke test passed."""
-        self._know(tested=(*self.facts.tested, online_deployment))
-
-    def has_proven(self, traffic: Mapping[str, int]) -> None:
-        """Remember that the live smoke test passed under this traffic."""
-        self._know(proven=dict(traffic))
+    def made(self, move: Move) -> None:
+        """Remember a move that succeeded."""
+        self.moves.append(move)
+        if self.endpoint is not None:
+            self.facts = facts_after(self.facts, move, self.endpoint)
 
     def has_disproved(self, traffic: Mapping[str, int]) -> None:
         """Remember that the live smoke test failed under this traffic, which another rollout moved."""
         self._know(disproved=dict(traffic))
+
+    def plans(self, rollout: PlannedRollout) -> None:
+        """Take in the plan."""
+        self.rollout = rollout
+        self._know(autoscale=rollout.autoscale)
 
     def _know(self, **changes: object) -> None:
         self.facts = self.facts.model_copy(update=changes)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rollway.rollout import traffic
-from rollway.rollout.autoscale import AutoscaleSetting
+from rollway.rollout.autoscale import AutoscaleSetting, wanted_instances
 from rollway.rollout.state import EndpointState, OnlineDeploymentState
 from rollway.rollout.wanted import Wanted
 from rollway.spec import RolloutSpec
@@ -14,7 +14,7 @@ def instances_of(
     wanted: Wanted,
     endpoint: EndpointState,
     existing: OnlineDeploymentState | None,
-    autoscale: Sequence[AutoscaleSetting] | None,
+    autoscale: Sequence[AutoscaleSetting],
 ) -> int:
     """Return the instance count of the candidate.
 
@@ -22,15 +22,20 @@ def instances_of(
     the number in the file has changed since it was applied, and never if autoscale rules decide.
     """
     file = spec.online_deployment.instance_count
-    serving = map(endpoint.online_deployment, traffic.served_by(endpoint.stable_traffic))
-    most = max((one.instance_count for one in serving if one), default=0)
+    serving = [one for one in map(endpoint.online_deployment, traffic.served_by(endpoint.stable_traffic)) if one]
+    most = max((one.instance_count for one in serving), default=0)
     if existing is None:
-        return max(file, most)
+        rules = next((one for one in autoscale if serving and _is_of(one, serving[0])), None)
+        return wanted_instances(file, most, rules)
     today = existing.instance_count
     if wanted.goes_back_to:
         return max(today, most)
-    if any(one.online_deployment.lower() == existing.name.lower() for one in autoscale or ()):
+    if any(_is_of(one, existing) for one in autoscale):
         return today
     is_new_number = existing.record.instances not in (None, file)
     wanted_count = file if file > today or is_new_number else today
     return wanted_count if endpoint.weight_of(existing.name) else max(wanted_count, most)
+
+
+def _is_of(setting: AutoscaleSetting, online_deployment: OnlineDeploymentState) -> bool:
+    return setting.online_deployment.lower() == online_deployment.name.lower()

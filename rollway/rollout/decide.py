@@ -37,7 +37,7 @@ class Facts(Frozen):
         changed: Names of the online deployments that this run created or changed.
         ended: Attempts that are known to have ended.
         lease_age_seconds: How long this run has seen the same lease while no operation was running.
-        autoscale: The autoscale settings of the online deployments; None if they were not read.
+        autoscale: The autoscale settings of the endpoint's online deployments.
     """
 
     attempt: str
@@ -51,7 +51,7 @@ class Facts(Frozen):
     changed: frozenset[str] = frozenset()
     ended: frozenset[str] = frozenset()
     lease_age_seconds: float = 0.0
-    autoscale: tuple[AutoscaleSetting, ...] | None = None
+    autoscale: tuple[AutoscaleSetting, ...] = ()
 
     @property
     def at(self) -> str:
@@ -65,6 +65,10 @@ class Facts(Frozen):
     def test_of(self, name: str) -> OnlineDeploymentState | None:
         """Return an online deployment as its pinned smoke test found it, or None."""
         return next((one for one in self.tested if one.name.lower() == name.lower()), None)
+
+    def settings_of(self, name: str) -> tuple[str, ...]:
+        """Return the names of the autoscale settings of an online deployment."""
+        return tuple(one.name for one in self.autoscale if one.online_deployment.lower() == name.lower())
 
     def is_over(self, lease: Lease) -> bool:
         """Return True if this run may take over from the holder of a lease."""
@@ -247,7 +251,8 @@ def _advance(
         ]
         return end(Outcome.FOREIGN, name, f"it was changed since its smoke test: {', '.join(changed) or 'its record'}")
     if copies := _autoscale_to_copy(endpoint, name, facts):
-        return Move(kind=Kind.COPY_AUTOSCALE, target=name, why=f"its rules follow the traffic: {copies}")
+        why = f"its rules follow the traffic: {', '.join(copies)}"
+        return Move(kind=Kind.COPY_AUTOSCALE, target=name, why=why, settings=copies)
     stable = _stable(endpoint, facts)
     return Move(
         kind=Kind.MOVE_TRAFFIC,
@@ -312,8 +317,9 @@ def _tidy(
                 target=removal.name,
                 why=f"requests may still run there for {removal.in_seconds:.0f} s",
             )
-        if any(one.online_deployment.lower() == removal.name.lower() for one in facts.autoscale or ()):
-            return Move(kind=Kind.DELETE_AUTOSCALE, target=removal.name, why="the online deployment goes")
+        if settings := facts.settings_of(removal.name):
+            why = "the online deployment goes"
+            return Move(kind=Kind.DELETE_AUTOSCALE, target=removal.name, why=why, settings=settings)
         return Move(kind=Kind.DELETE, target=removal.name, why=removal.why)
     return None
 
@@ -322,12 +328,12 @@ def _stable(endpoint: EndpointState, facts: Facts) -> dict[str, int]:
     return endpoint.serving if facts.has_proven(endpoint.traffic) else endpoint.stable_traffic
 
 
-def _autoscale_to_copy(endpoint: EndpointState, name: str, facts: Facts) -> str:
-    scaled = {one.online_deployment.lower() for one in facts.autoscale or ()}
-    if name.lower() in scaled:
-        return ""
+def _autoscale_to_copy(endpoint: EndpointState, name: str, facts: Facts) -> tuple[str, ...]:
+    """Return the settings of the heaviest online deployment that serves and has some, if the candidate has none."""
+    if facts.settings_of(name):
+        return ()
     serving = traffic.served_by(_stable(endpoint, facts))
-    return next((one for one in serving if one in scaled and one != name.lower()), "")
+    return next((found for one in serving if one != name.lower() and (found := facts.settings_of(one))), ())
 
 
 def _reasons(

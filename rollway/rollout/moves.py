@@ -100,6 +100,7 @@ class Move(Frozen):
         record: The endpoint's record after the move, if it changes.
         made: The record of the online deployment after the move, if it changes.
         instances: The instance count of the online deployment that is created or changed.
+        settings: Names of the autoscale settings that are copied or deleted.
         outcome: The outcome of the run, if the move is its end.
     """
 
@@ -111,6 +112,7 @@ class Move(Frozen):
     record: EndpointRecord | None = None
     made: OnlineDeploymentRecord | None = None
     instances: int | None = None
+    settings: tuple[str, ...] = ()
     outcome: Outcome | None = None
 
     @property

@@ -94,7 +94,7 @@ def after(
     if move.kind is Kind.DELETE_ENDPOINT:
         return EndpointState(name=move.target, exists=False), facts
     reached = _online_deployments_after(spec, wanted, _endpoint_after(spec, endpoint, facts, move), facts, move)
-    return reached, _facts_after(facts, move, endpoint)
+    return reached, facts_after(facts, move, endpoint)
 
 
 def _endpoint_after(spec: RolloutSpec, endpoint: EndpointState, facts: Facts, move: Move) -> EndpointState:
@@ -136,11 +136,17 @@ def _online_deployments_after(
     return endpoint.model_copy(update={"online_deployments": tuple(here.values())})
 
 
-def _facts_after(facts: Facts, move: Move, endpoint: EndpointState) -> Facts:
+def facts_after(facts: Facts, move: Move, endpoint: EndpointState) -> Facts:
+    """Return what a run knows after a move that succeeded.
+
+    Args:
+        endpoint: The endpoint that the move was decided on.
+    """
     changes: dict[str, object] = {}
     found = endpoint.online_deployment(move.target)
     if move.kind in (Kind.CREATE, Kind.CHANGE):
         changes["changed"] = facts.changed | {move.target}
+        changes["tested"] = tuple(one for one in facts.tested if one.name != move.target)
     elif move.kind is Kind.SMOKE_TEST and found is not None:
         changes["tested"] = (*facts.tested, found)
     elif move.kind in (Kind.TEST_LIVE, Kind.TEST_ABANDONED):
@@ -148,10 +154,15 @@ def _facts_after(facts: Facts, move: Move, endpoint: EndpointState) -> Facts:
     elif move.kind is Kind.SETTLE:
         changes["now"] = facts.now + SETTLED
     elif move.kind in (Kind.COPY_AUTOSCALE, Kind.DELETE_AUTOSCALE):
-        others = tuple(one for one in facts.autoscale or () if one.online_deployment.lower() != move.target.lower())
-        copied = AutoscaleSetting(name=f"autoscale of {move.target}", online_deployment=move.target)
-        changes["autoscale"] = (*others, copied) if move.kind is Kind.COPY_AUTOSCALE else others
+        others = tuple(one for one in facts.autoscale if one.online_deployment.lower() != move.target.lower())
+        copied = [one for one in facts.autoscale if one.name in move.settings]
+        is_copy = move.kind is Kind.COPY_AUTOSCALE
+        changes["autoscale"] = (*others, *(_for(one, move.target) for one in copied)) if is_copy else others
     return facts.model_copy(update=changes)
+
+
+def _for(setting: AutoscaleSetting, online_deployment: str) -> AutoscaleSetting:
+    return setting.model_copy(update={"name": f"{setting.name}-copy", "online_deployment": online_deployment})
 
 
 def _endpoint_as_wanted(spec: RolloutSpec, endpoint: EndpointState, facts: Facts) -> dict[str, object]:

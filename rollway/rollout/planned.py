@@ -2,6 +2,7 @@
 
 from typing import Self
 
+from rollway.rollout.autoscale import AutoscaleSetting
 from rollway.rollout.follow import Skipped
 from rollway.rollout.plan import Plan
 from rollway.rollout.request import Request
@@ -14,6 +15,7 @@ class PlannedRollout(Frozen):
     """A run with its plan: one value for all tasks after it, so that the run's graph has one arrow to each of them.
 
     Attributes:
+        autoscale: The autoscale settings of the endpoint's online deployments.
         scoring_uri: Where clients score, as the endpoint said at the plan.
         skipped: Newer model versions that are not rolled out.
         is_superseded: True if a newer version is live than the one that was asked for.
@@ -24,6 +26,7 @@ class PlannedRollout(Frozen):
     request: Request
     wanted: Wanted
     plan: Plan
+    autoscale: tuple[AutoscaleSetting, ...] = ()
     scoring_uri: str | None = None
     skipped: tuple[Skipped, ...] = ()
     is_superseded: bool = False

@@ -138,8 +138,22 @@ def wanted(**changes: Any) -> Wanted:
 
 def facts(**changes: Any) -> Facts:
     values = {"attempt": "run/1", "started": NOW, "now": NOW, "ended": frozenset({"dead/1"})}
-    scaled = (AutoscaleSetting(name="one", online_deployment="blue"),)
+    scaled = (setting("blue"),)
     return Facts(**{**values, "autoscale": scaled, **changes})
+
+
+def setting(online_deployment: str) -> AutoscaleSetting:
+    return AutoscaleSetting(
+        id=f"settings/of-{online_deployment}",
+        name=f"of-{online_deployment}",
+        online_deployment=online_deployment,
+        minimum=1,
+        maximum=4,
+        default=1,
+        is_enabled=True,
+        location="westeurope",
+        properties={},
+    )
 
 
 def is_refused_by_azure(move: Move, endpoint: EndpointState) -> str:
