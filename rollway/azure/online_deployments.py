@@ -9,7 +9,7 @@ from azure.core.exceptions import AzureError
 from rollway.azure import lease
 from rollway.azure.entities import text_of
 from rollway.azure.errors.translate import azure_errors, operation_failed
-from rollway.azure.folder import load_online_deployment_entity
+from rollway.azure.folder import load_unchanged
 from rollway.azure.session import Session
 from rollway.azure.state import online_deployment_state_of, read_online_deployment, read_reason
 from rollway.azure.threads import in_thread, write_in_thread
@@ -43,7 +43,7 @@ async def create_online_deployment(
     async def put() -> None:
         where = f"endpoint {plan.endpoint}, {spec.folder}/deployment.yml"
         with azure_errors(f"cannot create the online deployment {name!r}", where=where):
-            entity = await in_thread(load_online_deployment_entity, spec.folder)
+            entity = await in_thread(load_unchanged, spec)
             entity.name = name
             entity.endpoint_name = plan.endpoint
             entity.model = plan.model.id if plan.model else None
@@ -127,8 +127,9 @@ async def require_unchanged(session: Session, endpoint: str, seen: OnlineDeploym
     if today is None:
         found = ["it is gone"]
     else:
-        before, after = seen.model_dump(), today.model_dump()
-        found = [f"{field}: {before[field]} -> {after[field]}" for field in before if before[field] != after[field]]
+        # Not dumps: they hide the environment variables, and so their differences.
+        pairs = [(field, getattr(seen, field), getattr(today, field)) for field in type(seen).model_fields]
+        found = [f"{field}: {before} -> {after}" for field, before, after in pairs if before != after]
     if found:
         raise ForeignChange(
             f"the online deployment {seen.name!r} was changed by somebody else",

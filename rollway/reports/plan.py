@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from rollway.reports.layout import aligned, asset_text, cell
 from rollway.rollout import traffic
-from rollway.rollout.plan import Change, Plan
+from rollway.rollout.changes import Change
+from rollway.rollout.plan import Plan
 from rollway.rollout.preflight import Finding, describe
 
 

@@ -6,7 +6,13 @@ from enum import StrEnum
 from pydantic import JsonValue
 
 from rollway.rollout import traffic
-from rollway.rollout.fingerprint import fingerprint, online_deployment_name
+from rollway.rollout.changes import Change, differences, setting_changes
+from rollway.rollout.fingerprint import (
+    NAME_AFTER_REGISTRATION,
+    fingerprint,
+    is_same_content,
+    online_deployment_name,
+)
 from rollway.rollout.preflight import Finding
 from rollway.rollout.record import OnlineDeploymentRecord, Served
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset, model_of, short_id
@@ -28,14 +34,6 @@ class Kind(StrEnum):
     PROVE = "smoke-test live traffic"
     RETIRE = "retire"
     TAKE_OVER = "take over"
-
-
-class Change(Frozen):
-    """A field that differs, with its values as text."""
-
-    field: str
-    today: str
-    wanted: str
 
 
 class Action(Frozen):
@@ -116,8 +114,7 @@ def plan(
             and differs between runs.
     """
     wanted = spec.online_deployment
-    digest = fingerprint(wanted, model.id or str(model) if model else None, environment.id if environment else None)
-    existing, name = _candidate(endpoint, wanted.name, digest, force)
+    existing, name, digest = _candidate(endpoint, wanted, model, environment, force)
     record = OnlineDeploymentRecord(
         fingerprint=digest, code=(wanted.code_sha256 or "")[:12] or None, model=str(model) if model else None
     )
@@ -161,28 +158,39 @@ def endpoint_changes(wanted: EndpointSpec, today: EndpointState) -> tuple[Change
     if wanted.description is not None:
         pairs.append(("description", today.description, wanted.description))
     pairs += [(f"tags.{key}", today.tags.get(key), value) for key, value in wanted.tags.items()]
-    return tuple(_differences(pairs))
+    return tuple(differences(pairs))
 
 
-def _candidate(endpoint: EndpointState, base: str, digest: str, force: str) -> tuple[OnlineDeploymentState | None, str]:
-    """Return the online deployment that already is what the folder describes, if any, and the name to use.
+def _candidate(
+    endpoint: EndpointState,
+    wanted: OnlineDeploymentSpec,
+    model: ResolvedAsset | None,
+    environment: ResolvedAsset | None,
+    force: str,
+) -> tuple[OnlineDeploymentState | None, str, str]:
+    """Return the online deployment that already is what the folder describes, if any, the name to use, and the
+    fingerprint, which is empty in a dry run before the first registration of an asset.
 
     Its fingerprint decides, not its name, because a forced rollout has another name for the same content. One that
     serves traffic is preferred.
     """
+    if any(asset is not None and asset.id is None for asset in (model, environment)):
+        return None, NAME_AFTER_REGISTRATION, ""
+    ids = (model.id if model else None, environment.id if environment else None)
     if not force:
         same = [
             one
             for one in endpoint.online_deployments
-            if one.record.fingerprint == digest
+            if is_same_content(one.record.fingerprint, wanted, *ids)
             and not one.is_being_deleted
             and (not one.is_failed or _has_served(endpoint, one.name))
         ]
         best = max(same, key=lambda one: (endpoint.weight_of(one.name) > 0, one.is_succeeded, one.name), default=None)
         if best is not None:
-            return best, best.name
-    name = online_deployment_name(base, digest, force)
-    return endpoint.online_deployment(name), name
+            return best, best.name, fingerprint(wanted, *ids)
+    digest = fingerprint(wanted, *ids)
+    name = online_deployment_name(wanted.name, digest, force)
+    return endpoint.online_deployment(name), name, digest
 
 
 def _has_served(endpoint: EndpointState, name: str) -> bool:
@@ -314,7 +322,7 @@ def _name_of(previous: Served | None) -> str:
 
 
 def _in_place_changes(today: OnlineDeploymentState, wanted: OnlineDeploymentSpec) -> Iterator[Change]:
-    yield from _differences(
+    yield from differences(
         [
             ("instance_count", today.instance_count, wanted.instance_count),
             *[(f"tags.{key}", today.tags.get(key), value) for key, value in wanted.tags.items()],
@@ -333,7 +341,7 @@ def _identity_changes(
         yield Change(field="online deployment", today="none serves traffic", wanted=name)
         return
     code = (spec.online_deployment.code_sha256 or "")[:12] or None
-    yield from _differences([("online deployment", live.name, name), ("code", live.record.code, code)])
+    yield from differences([("online deployment", live.name, name), ("code", live.record.code, code)])
     yield from _content_changes(spec, model, environment, live)
 
 
@@ -352,24 +360,5 @@ def _content_changes(
         ("model", short_id(today.model), str(model) if model else None),
         ("environment", short_id(today.environment), str(environment) if environment else None),
     ]
-    flat_today = dict(_flatten(today.settings))
-    pairs += [(field, flat_today.get(field), value) for field, value in _flatten(spec.online_deployment.settings)]
-    yield from _differences(pairs)
-
-
-def _differences(pairs: list[tuple[str, JsonValue, JsonValue]]) -> Iterator[Change]:
-    for field, today, wanted in pairs:
-        if today != wanted:
-            yield Change(field=field, today=_text(today), wanted=_text(wanted))
-
-
-def _flatten(settings: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, JsonValue]]:
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _text(value: JsonValue) -> str:
-    return "(not set)" if value is None else str(value)
+    yield from differences(pairs)
+    yield from setting_changes(today, spec.online_deployment)

@@ -2,7 +2,8 @@
 
 from rollway.errors import ConfigurationError, ForeignChange, NotFound
 from rollway.rollout import traffic
-from rollway.rollout.plan import Action, Change, Kind, Plan
+from rollway.rollout.changes import Change
+from rollway.rollout.plan import Action, Kind, Plan
 from rollway.rollout.preflight import Finding, Severity
 from rollway.rollout.record import Served, others
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset, model_of, short_id

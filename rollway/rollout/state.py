@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from rollway.rollout import traffic
 from rollway.rollout.record import EndpointRecord, OnlineDeploymentRecord
-from rollway.spec import Frozen
+from rollway.spec import Frozen, HiddenText
 
 
 def is_settled(provisioning_state: str) -> bool:
@@ -37,6 +37,7 @@ class OnlineDeploymentState(Frozen):
     environment: str | None = None
     code: str | None = None  # id of the uploaded code; it changes with the content
     settings: dict[str, JsonValue] = {}
+    environment_variables: dict[str, HiddenText] = {}  # with those that Azure adds once it is ready
 
     @property
     def record(self) -> OnlineDeploymentRecord:

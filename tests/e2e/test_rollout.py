@@ -67,7 +67,7 @@ def test_plan_names_each_field_that_differs(world: World, live: tuple[str, Rollo
     plan = world.rollway("plan", changed.write())
 
     assert plan.returncode == 0, plan.stderr
-    assert "environment_variables.GREETING: (not set) -> hello" in plan.stdout
+    assert "environment_variables.GREETING: (not set) -> (hidden)" in plan.stdout
     assert "  model:" not in plan.stdout, "the model is the same, so it is no reason"
 
 

@@ -214,6 +214,7 @@ def _created(made: Plan, spec: RolloutSpec, run: str) -> OnlineDeploymentState:
         model=made.model.id if made.model else None,
         environment=made.environment.id if made.environment else None,
         settings=spec.online_deployment.settings,
+        environment_variables=spec.online_deployment.environment_variables,
     )
 
 
