@@ -295,3 +295,19 @@ def test_a_spec_can_be_stored_and_read_again() -> None:
 
 def changes_of(made: Plan, kind: Kind) -> list[Change]:
     return [change for action in made.actions if action.kind is kind for change in action.changes]
+
+
+@pytest.mark.parametrize("kind", ["model", "environment"])
+def test_the_name_is_known_only_after_every_asset_is_registered(kind: str) -> None:
+    spec = rollout_spec()
+    live = after(a_plan(spec), spec, EndpointState(name="diabetes"))
+    new = ResolvedAsset(id=None, name="new", version=None, is_new=True)
+
+    made = planned(spec, live, **{kind: new})
+
+    assert (made.online_deployment, made.record.fingerprint) == ("known after registration", "")
+    assert made.targets(Kind.CREATE) == ("known after registration",)
+    assert made.traffic_after == {"known after registration": 100}
+    assert Change(
+        field=kind, today=f"{'diabetes' if kind == 'model' else 'inference'}:1", wanted="new:(next version)"
+    ) in (changes_of(made, Kind.CREATE))
