@@ -17,7 +17,7 @@ from rollway.spec import AssetSpec, OnlineDeploymentSpec
 MAX_NAME_LENGTH = 32
 SUFFIX_LENGTH = 8
 # The place of a name while a model or an environment has no id yet. No online deployment can have it.
-NAME_AFTER_REGISTRATION = "known after registration"
+NAME_AFTER_REGISTRATION = "(known after registration)"
 
 _VERSION = re.compile(r"(/(versions|labels)/[^/]+|[:@][^:@/]+)$", re.IGNORECASE)
 

@@ -53,7 +53,7 @@ def test_plan_and_dry_run_write_nothing_and_say_what_would_be_done(world: World)
     for output in (plan.stdout, dry_run.stdout):
         assert "plan: create endpoint, create online deployment, move traffic" in output
         assert f"create endpoint {rollout.name}: there is no endpoint of that name" in output
-        assert "online deployment: none serves traffic -> main-" in output
+        assert "online deployment: none serves traffic -> (known after registration)" in output
     assert world.rest.writes(to=world.variables["AZUREML_WORKSPACE"], after=before) == []
     assert rollout.name not in world.rest.endpoints()
 

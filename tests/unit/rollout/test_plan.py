@@ -305,9 +305,9 @@ def test_the_name_is_known_only_after_every_asset_is_registered(kind: str) -> No
 
     made = planned(spec, live, **{kind: new})
 
-    assert (made.online_deployment, made.record.fingerprint) == ("known after registration", "")
-    assert made.targets(Kind.CREATE) == ("known after registration",)
-    assert made.traffic_after == {"known after registration": 100}
+    assert (made.online_deployment, made.record.fingerprint) == ("(known after registration)", "")
+    assert made.targets(Kind.CREATE) == ("(known after registration)",)
+    assert made.traffic_after == {"(known after registration)": 100}
     assert Change(
         field=kind, today=f"{'diabetes' if kind == 'model' else 'inference'}:1", wanted="new:(next version)"
     ) in (changes_of(made, Kind.CREATE))
