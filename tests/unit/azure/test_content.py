@@ -1,4 +1,4 @@
-"""What an online deployment is: the keys of deployment.yml and the contents of its files, and nothing else."""
+"""The content of an online deployment: the keys of deployment.yml and the contents of its files, and nothing else."""
 
 import json
 from collections.abc import Callable

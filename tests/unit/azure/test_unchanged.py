@@ -24,7 +24,7 @@ def refused(spec: RolloutSpec) -> str:
 
 @pytest.fixture
 def spec(folder: RolloutFolder) -> RolloutSpec:
-    """What was planned."""
+    """The folder as it was planned."""
     folder.change(DEPLOYMENT, environment_variables={"PASSWORD": "one"})
     return load_folder(str(folder.path))
 
