@@ -6,15 +6,29 @@ at once.
 """
 
 import difflib
+import hashlib
+import hmac
 import re
+import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from jsonschema import SchemaError
 from jsonschema.validators import validator_for
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializationInfo,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 # Limits of managed online endpoints: learn.microsoft.com, "Manage and increase quotas", section online endpoints.
 NAME_RULE = re.compile(r"[a-zA-Z][-a-zA-Z0-9]{1,30}[a-zA-Z0-9]")
@@ -26,6 +40,53 @@ class Frozen(BaseModel):
     """Base of all values that pass between layers: immutable, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HiddenText(Frozen):
+    """A text that can be compared with another one, and that nothing shows.
+
+    It holds an HMAC whose key only this process knows, so even a short text cannot be guessed from it. Its JSON form is
+    always "(hidden)", and read back it equals no text any more. `KEEP_MARKS` as the context of `model_dump_json` keeps
+    the HMAC, for a copy inside the process.
+    """
+
+    mark: str | None = None
+
+    HIDDEN: ClassVar = "(hidden)"
+    KEEP_MARKS: ClassVar = {"rollway": "keep marks"}
+    _SCHEME: ClassVar = "hmac-sha256:"
+    _KEY: ClassVar = secrets.token_bytes(32)
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Return a text without what it says."""
+        return cls(mark=cls._mark_of(text))
+
+    def is_other(self, other: Self) -> bool:
+        """Return True if both are known and differ."""
+        return self.mark is not None and other.mark is not None and self.mark != other.mark
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if value == cls.HIDDEN:
+            return {}
+        return {"mark": value if value.startswith(cls._SCHEME) else cls._mark_of(value)}
+
+    @classmethod
+    def _mark_of(cls, text: str) -> str:
+        return cls._SCHEME + hmac.digest(cls._KEY, text.encode(), hashlib.sha256).hex()
+
+    @model_serializer
+    def _write(self, info: SerializationInfo) -> str:
+        return self.mark or self.HIDDEN if info.context == self.KEEP_MARKS else self.HIDDEN
+
+    def __repr__(self) -> str:
+        return self.HIDDEN
+
+    __str__ = __repr__
 
 
 class Problem(Frozen):
@@ -191,13 +252,22 @@ class AssetSpec(Frozen):
     reference: str | None = None  # name:version, name@latest, ARM id or registry id; None: defined inline
     name: str | None = None  # of an inline definition
     version: str | None = None
+    sha256: str | None = None  # of an environment's inline definition, with the files that it names
 
     def __str__(self) -> str:
         return self.reference or f"{self.name or 'unnamed'}:{self.version or 'next version'}"
 
 
 class OnlineDeploymentSpec(Frozen):
-    """deployment.yml: the content of the fingerprint (assets, code, `settings`), and the rest."""
+    """deployment.yml: the content of the fingerprint, and name, instance count and tags.
+
+    Attributes:
+        code_sha256: Hash of the files in the code folder.
+        settings: The keys that the file has, except those above and `environment_variables`; with the names and units
+            of Azure's YAML.
+        environment_variables: Their values are hidden, but can be compared with Azure's.
+        variables_digest: Hash of all environment variables together; None if there are none.
+    """
 
     name: str
     model: AssetSpec | None
@@ -205,7 +275,9 @@ class OnlineDeploymentSpec(Frozen):
     code_sha256: str | None
     instance_count: int
     tags: dict[str, str] = {}
-    settings: dict[str, JsonValue]  # everything else, with the names and units of Azure's YAML
+    settings: dict[str, JsonValue]
+    environment_variables: dict[str, HiddenText] = {}
+    variables_digest: str | None = None
 
 
 class RolloutSpec(Frozen):

@@ -17,7 +17,7 @@ from rollway.rollout.state import ResolvedAsset
 from rollway.spec import RolloutSpec, did_you_mean
 
 # /subscriptions/…/models/<name>/versions/<version> and azureml://registries/<registry>/models/<name>/versions/<version>
-_FULL_ID = re.compile(r"^(?P<head>.*/(models|environments)/(?P<name>[^/]+)/)versions/(?P<version>[^/]+)$")
+_FULL_ID = re.compile(r"^(?P<head>.*/(models|environments)/[^/]+/)versions/(?P<version>[^/]+)$")
 _MODEL_LABEL = re.compile(
     r"^(?P<head>azureml://registries/(?P<registry>[^/]+)/models/(?P<name>[^/]+)/)labels/(?P<label>.+)$"
 )
@@ -81,11 +81,9 @@ async def register_model(session: Session, path: str, name: str, version: str | 
 
 async def _resolve(operations: Any, reference: str, version: str | None, kind: str) -> ResolvedAsset:
     if match := _FULL_ID.match(reference):
-        chosen = version or match["version"]
-        return ResolvedAsset(id=f"{match['head']}versions/{chosen}", name=match["name"], version=chosen)
+        return _resolved(f"{match['head']}versions/{version or match['version']}")
     if reference.startswith("azureml://"):  # a label in a registry, which Azure itself resolves
-        parts = reference.split("/")
-        return ResolvedAsset(id=reference, name=parts[-3], version=parts[-1])
+        return _resolved(reference)
     name, label, chosen = _split(reference, version)
     what = f"there is no {kind} {name}:{chosen}" if chosen else f"there is no {kind} {name!r}"
     try:
@@ -98,7 +96,7 @@ async def _resolve(operations: Any, reference: str, version: str | None, kind: s
             hint=await _known_versions_hint(operations, name, kind),
             request_id=error.request_id,
         ) from error
-    return ResolvedAsset(id=found.id, name=found.name, version=str(found.version))
+    return _resolved(found.id)
 
 
 async def _version_by_label(session: Session, registry: str, name: str, label: str) -> str:
@@ -142,16 +140,17 @@ async def _versions(operations: Any, name: str) -> list[Any]:
 async def _register(
     operations: Any, entity: Any, is_same: Callable[[Any, Any], bool], is_dry_run: bool, kind: str
 ) -> ResolvedAsset:
-    """Reuse a version with the same content, else register the next one or the one that the definition names."""
+    """Reuse a version with the same content, else register the next one or the one that the definition names.
+
+    A dry run registers nothing, so its new version has no id yet.
+    """
     with azure_errors(
         f"cannot register the {kind} {entity.name!r}", where=f"{kind} {entity.name}:{entity.version or 'next'}"
     ):
-        known = await _versions(operations, entity.name)
-        if entity.version is not None:
-            known = [one for one in known if str(one.version) == str(entity.version)]
+        known = await _candidates(operations, entity)
         same = next((one for one in known if is_same(one, entity)), None)
         if same is not None:
-            return ResolvedAsset(id=same.id, name=same.name, version=str(same.version))
+            return _resolved(same.id)
         if known and entity.version is not None:
             raise RequestRefused(
                 f"the {kind} {entity.name}:{entity.version} exists with other content",
@@ -162,7 +161,24 @@ async def _register(
         if is_dry_run:
             return ResolvedAsset(id=None, name=entity.name, version=entity.version, is_new=True)
         created = await in_thread(operations.create_or_update, entity)
-    return ResolvedAsset(id=created.id, name=created.name, version=str(created.version), is_new=True)
+    return _resolved(created.id, is_new=True)
+
+
+def _resolved(asset_id: str, *, is_new: bool = False) -> ResolvedAsset:
+    # Only the id tells name and version: of an anonymous environment the SDK computes others whenever it reads it,
+    # azure/ai/ml/entities/_assets/environment.py.
+    *_, name, _, version = asset_id.split("/")
+    return ResolvedAsset(id=asset_id, name=name, version=version, is_new=is_new)
+
+
+async def _candidates(operations: Any, entity: Any) -> list[Any]:
+    """Return the registered versions that may have the content of a definition."""
+    if entity.version is None:
+        return await _versions(operations, entity.name)
+    try:
+        return [await in_thread(operations.get, entity.name, version=str(entity.version))]
+    except ResourceNotFoundError:
+        return []
 
 
 def _is_same_model(known: Any, wanted: Model) -> bool:

@@ -4,9 +4,8 @@ Nothing here touches the network. All problems of all files are collected and ra
 """
 
 import inspect
-import io
 import json
-import os
+import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any, cast
 
 import yaml
 from azure.ai.ml import load_online_deployment, load_online_endpoint
-from azure.ai.ml._utils._asset_utils import get_content_hash, get_ignore_file  # no public names; uploads use them
 from azure.ai.ml.entities import (
     BuildContext,
     CodeConfiguration,
@@ -30,13 +28,13 @@ from azure.ai.ml.exceptions import MlException
 from marshmallow import ValidationError
 from pydantic import JsonValue
 
+from rollway.azure.content import is_remote, spec_of, variables_of
 from rollway.azure.entities import identities_of, kind_of, tags_of
-from rollway.errors import InvalidRollout
+from rollway.errors import ConfigurationError, InvalidRollout
 from rollway.rollout.record import MOST_TAGS
 from rollway.rollout.tags import MOST_CHARACTERS, PREFIX, is_ours
 from rollway.settings import ROLLOUT_FILE, deployments_folder, known_rollouts
 from rollway.spec import (
-    AssetSpec,
     EndpointSpec,
     OnlineDeploymentSpec,
     Problem,
@@ -49,6 +47,7 @@ from rollway.spec import (
 )
 
 ENDPOINT_FILE, ONLINE_DEPLOYMENT_FILE = "endpoint.yml", "deployment.yml"
+_YAML_NAMES = {"code_sha256": "code", "variables_digest": "environment_variables"}  # of fields of the spec
 MOST_OWN_TAGS = 50 - MOST_TAGS  # 50 per resource: "Use tags to organize your Azure resources"
 
 # The SDK's class of each part of deployment.yml. The parameters of its constructor are the known keys.
@@ -62,21 +61,6 @@ _SHAPES: Mapping[str, type] = {
     "environment.build": BuildContext,
     "model": Model,
 }
-# Keys of deployment.yml that are not settings: they are outside the fingerprint, or enter it as resolved ids.
-_NOT_SETTINGS = frozenset(
-    {
-        "name",
-        "endpoint_name",
-        "model",
-        "environment",
-        "instance_count",
-        "tags",
-        "properties",
-        "description",
-        "id",
-        "provisioning_state",
-    }
-)
 
 
 def load_folder(folder: str) -> RolloutSpec:
@@ -92,7 +76,9 @@ def load_folder(folder: str) -> RolloutSpec:
     raw = {name: _read_yaml(root / name, problems) for name in (ENDPOINT_FILE, ONLINE_DEPLOYMENT_FILE, ROLLOUT_FILE)}
     endpoint = _endpoint(root / ENDPOINT_FILE, raw[ENDPOINT_FILE], problems)
     endpoint_name = _nested(raw[ENDPOINT_FILE], "name")
-    deployment = _online_deployment(root / ONLINE_DEPLOYMENT_FILE, raw[ONLINE_DEPLOYMENT_FILE], endpoint_name, problems)
+    _, deployment = _online_deployment(
+        root / ONLINE_DEPLOYMENT_FILE, raw[ONLINE_DEPLOYMENT_FILE], endpoint_name, problems
+    )
     rollout, request = _rollout(root / ROLLOUT_FILE, raw[ROLLOUT_FILE], problems)
     if rollout is not None and rollout.follow is not None and not _has_model_by_reference(deployment):
         message = "needs a model that deployment.yml names by reference, such as azureml:<name>@latest"
@@ -120,25 +106,29 @@ def load_online_deployment_entity(folder: str) -> OnlineDeployment:
     return _load_online_deployment(load_endpoint_entity(folder).name, Path(folder) / ONLINE_DEPLOYMENT_FILE)
 
 
+def load_unchanged(spec: RolloutSpec) -> OnlineDeployment:
+    """Read deployment.yml again and return the SDK's entity for it, to create the online deployment from.
+
+    Raises ConfigurationError if the file, or one that it names, is not as it was when `spec` was read.
+    """
+    path, problems = Path(spec.folder) / ONLINE_DEPLOYMENT_FILE, list[Problem]()
+    entity, today = _online_deployment(path, _read_yaml(path, problems), spec.endpoint.name, problems)
+    if entity is None or today is None:
+        raise _changed(path, "; ".join(map(str, problems)))
+    planned = spec.online_deployment.model_dump()
+    if fields := [_YAML_NAMES.get(key, key) for key, value in today.model_dump().items() if value != planned[key]]:
+        raise _changed(path, f"different now: {', '.join(dict.fromkeys(fields))}")
+    return entity
+
+
+def _changed(path: Path, why: str) -> ConfigurationError:
+    hint = "run the rollout again, and leave the files as they are while it runs"
+    return ConfigurationError("the folder changed since the plan", where=str(path), why=why, hint=hint)
+
+
 def _load_online_deployment(endpoint_name: object, path: Path) -> OnlineDeployment:
     # With the CLI the endpoint is often given on the command line, `az ml online-deployment create --endpoint-name`.
     return load_online_deployment(path, params_override=[{"endpoint_name": endpoint_name}])
-
-
-def settings_of(entity: OnlineDeployment) -> dict[str, JsonValue]:
-    """Return the settings that belong to the fingerprint, without assets and code, in the names of Azure's YAML."""
-    text = io.StringIO()
-    entity.dump(text)
-    settings: dict[str, Any] = {
-        key: value for key, value in yaml.safe_load(text.getvalue()).items() if key not in _NOT_SETTINGS
-    }
-    if "code_configuration" in settings:
-        settings["code_configuration"] = {"scoring_script": settings["code_configuration"].get("scoring_script")}
-    if "environment_variables" in settings:  # Azure keeps text, whatever the YAML says
-        settings["environment_variables"] = {
-            key: str(value) for key, value in settings["environment_variables"].items()
-        }
-    return settings
 
 
 def _other_folders(root: Path) -> str:
@@ -157,13 +147,18 @@ def _read_yaml(path: Path, problems: list[Problem]) -> object:
         problems.append(Problem(file=str(path), message=f"cannot be read: {error}"))
     except yaml.YAMLError as error:
         problems.append(Problem(file=str(path), message=_yaml_fault(error)))
+    except ValueError:  # its text may be a part of a secret
+        message = "has a date or a number that does not exist: quote it if it is text"
+        problems.append(Problem(file=str(path), message=message))
     return None
 
 
 def _yaml_fault(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-    return f"is not valid YAML: {getattr(error, 'problem', None) or error}{place}"
+    # YAML takes text that begins with * for an alias and with ! for a tag, but it may be a password.
+    fault = re.sub(r"(alias|tag|tag handle) '.*'", r"\1", str(getattr(error, "problem", None) or error))
+    return f"is not valid YAML: {fault}{place}"
 
 
 def _endpoint(path: Path, raw: object, problems: list[Problem]) -> EndpointSpec | None:
@@ -195,9 +190,9 @@ def _endpoint(path: Path, raw: object, problems: list[Problem]) -> EndpointSpec 
 
 def _online_deployment(
     path: Path, raw: object, endpoint_name: object, problems: list[Problem]
-) -> OnlineDeploymentSpec | None:
+) -> tuple[OnlineDeployment | None, OnlineDeploymentSpec | None]:
     if not _is_mapping(path, raw, problems):
-        return None
+        return None, None
     document = cast(dict[str, Any], raw)
     found = [
         *check_online_deployment(document, endpoint_name, str(path)),
@@ -207,17 +202,10 @@ def _online_deployment(
     entity = _load(partial(_load_online_deployment, endpoint_name or "unknown"), path, document, found, _SHAPES)
     problems += found
     if entity is None or found:
-        return None
-    code = entity.code_configuration.code if entity.code_configuration else None
-    return OnlineDeploymentSpec(
-        name=entity.name,
-        model=_asset(entity.model),
-        environment=_asset(entity.environment),
-        code_sha256=_code_sha256(path.parent / code) if code else None,
-        instance_count=entity.instance_count or 1,
-        tags=tags_of(entity),
-        settings=settings_of(entity),
-    )
+        return None, None
+    spec = spec_of(entity, document, path.parent)
+    entity.environment_variables = variables_of(entity)  # Azure keeps text, whatever the YAML says
+    return entity, spec
 
 
 def _rollout(path: Path, raw: object, problems: list[Problem]) -> tuple[RolloutFile | None, JsonValue]:
@@ -286,11 +274,7 @@ def _missing_files(path: Path, raw: Mapping[str, Any]) -> Iterator[Problem]:
     if isinstance(conda_file, str):
         candidates.append(("environment.conda_file", conda_file))
     for field, value in candidates:
-        if (
-            isinstance(value, str)
-            and not value.startswith(("azureml:", "http:", "https:"))
-            and not (path.parent / value).exists()
-        ):
+        if isinstance(value, str) and not is_remote(value) and not (path.parent / value).exists():
             yield Problem(file=str(path), field=field, message=f"there is no {path.parent / value}")
     if isinstance(conda_file, str) and (path.parent / conda_file).is_file():
         try:
@@ -371,16 +355,3 @@ def _nested(raw: Any, field: str) -> Any:
     for key in field.split("."):
         raw = raw.get(key) if isinstance(raw, dict) else None
     return raw
-
-
-def _asset(value: str | Model | Environment | None) -> AssetSpec | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return AssetSpec(reference=value)
-    return AssetSpec(name=value.name, version=value.version)
-
-
-def _code_sha256(code: Path) -> str:
-    # The SDK uses this hash of these files too, to recognise code that was uploaded before.
-    return str(get_content_hash(os.fspath(code), get_ignore_file(os.fspath(code))))

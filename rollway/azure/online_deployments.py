@@ -11,7 +11,7 @@ from azure.core.exceptions import AzureError
 from rollway.azure.endpoints import LAG_SECONDS
 from rollway.azure.entities import text_of
 from rollway.azure.errors.translate import azure_errors, operation_failed
-from rollway.azure.folder import load_online_deployment_entity
+from rollway.azure.folder import load_unchanged
 from rollway.azure.session import Session
 from rollway.azure.state import (
     list_online_deployments,
@@ -45,7 +45,7 @@ async def create_online_deployment(
     async def put() -> None:
         where = f"endpoint {endpoint}, {spec.folder}/deployment.yml"
         with azure_errors(f"cannot create the online deployment {name!r}", where=where):
-            entity = await in_thread(load_online_deployment_entity, spec.folder)
+            entity = await in_thread(load_unchanged, spec)
             entity.name = name
             entity.endpoint_name = endpoint
             entity.model = wanted.model.id if wanted.model else None

@@ -5,9 +5,9 @@ from typing import Any
 from azure.ai.ml.entities import OnlineDeployment, OnlineEndpoint
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 
+from rollway.azure.content import hidden, settings_of, variables_of
 from rollway.azure.entities import identities_of, kind_of, tags_of, text_of
 from rollway.azure.errors.translate import azure_errors
-from rollway.azure.folder import settings_of
 from rollway.azure.session import Session
 from rollway.azure.threads import in_thread
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock, wait_for
@@ -97,4 +97,5 @@ def online_deployment_state_of(entity: OnlineDeployment) -> OnlineDeploymentStat
         environment=str(entity.environment) if entity.environment else None,
         code=str(entity.code_configuration.code) if entity.code_configuration else None,
         settings=settings_of(entity),
+        environment_variables=hidden(variables_of(entity)),
     )

@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from rollway.rollout.moves import Change
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset, short_id
-from rollway.spec import EndpointSpec, OnlineDeploymentSpec
+from rollway.spec import EndpointSpec, HiddenText, OnlineDeploymentSpec
 
 
 def endpoint_changes(wanted: EndpointSpec, today: EndpointState) -> tuple[Change, ...]:
@@ -37,7 +37,18 @@ def content_changes(
         ("environment", short_id(today.environment), str(environment) if environment else None),
     ]
     flat_today = dict(_flatten(today.settings))
-    return differences([*pairs, *((key, flat_today.get(key), one) for key, one in _flatten(wanted.settings))])
+    pairs += [(field, flat_today.get(field), value) for field, value in _flatten(wanted.settings)]
+    return (*differences(pairs), *_variable_changes(today, wanted))
+
+
+def _variable_changes(today: OnlineDeploymentState, wanted: OnlineDeploymentSpec) -> Iterator[Change]:
+    """Yield the environment variables that differ, never their values; Azure adds some that the file does not have."""
+    for name, value in wanted.environment_variables.items():
+        found, field = today.environment_variables.get(name), f"environment_variables.{name}"
+        if found is None:
+            yield Change(field=field, today=_text(None), wanted=HiddenText.HIDDEN)
+        elif found.is_other(value):
+            yield Change(field=field, today=HiddenText.HIDDEN, wanted=f"{HiddenText.HIDDEN}, changed")
 
 
 def differences(pairs: Iterable[tuple[str, JsonValue, JsonValue]]) -> tuple[Change, ...]:

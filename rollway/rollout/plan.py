@@ -191,6 +191,7 @@ def _created(spec: RolloutSpec, wanted: Wanted, move: Move, facts: Facts) -> Onl
         model=wanted.model.id if wanted.model else None,
         environment=wanted.environment.id if wanted.environment else None,
         settings=spec.online_deployment.settings,
+        environment_variables=spec.online_deployment.environment_variables,
     )
 
 

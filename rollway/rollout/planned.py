@@ -8,7 +8,7 @@ from rollway.rollout.plan import Plan
 from rollway.rollout.request import Request
 from rollway.rollout.wanted import Wanted
 from rollway.settings import Workspace
-from rollway.spec import Frozen, RolloutSpec
+from rollway.spec import Frozen, HiddenText, RolloutSpec
 
 
 class PlannedRollout(Frozen):
@@ -46,4 +46,4 @@ class PlannedRollout(Frozen):
 
         Prefect draws an arrow from each task whose result, or any part of it, it finds inside an argument.
         """
-        return type(self).model_validate_json(self.model_dump_json())
+        return type(self).model_validate_json(self.model_dump_json(context=HiddenText.KEEP_MARKS))

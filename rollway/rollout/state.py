@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from rollway.rollout import traffic
 from rollway.rollout.record import EndpointRecord, OnlineDeploymentRecord
-from rollway.spec import Frozen
+from rollway.spec import Frozen, HiddenText
 
 
 def is_settled(provisioning_state: str) -> bool:
@@ -37,11 +37,13 @@ class OnlineDeploymentState(Frozen):
     environment: str | None = None
     code: str | None = None  # id of the uploaded code; it changes with the content
     settings: dict[str, JsonValue] = {}
+    environment_variables: dict[str, HiddenText] = {}  # with those that Azure adds once it is ready
 
     @property
     def content(self) -> tuple[object, ...]:
         """Everything that decides what it is, to recognise a change; not how many instances it has."""
-        return self.name, self.model, self.environment, self.code, self.settings, self.record.fingerprint
+        variables = tuple(sorted(self.environment_variables.items()))
+        return self.name, self.model, self.environment, self.code, self.settings, variables, self.record.fingerprint
 
     @property
     def record(self) -> OnlineDeploymentRecord:

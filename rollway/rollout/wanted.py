@@ -2,12 +2,15 @@
 
 from enum import StrEnum
 
-from rollway.rollout.fingerprint import fingerprint, is_same_content, online_deployment_name
+from rollway.rollout.fingerprint import (
+    NAME_AFTER_REGISTRATION,
+    fingerprint,
+    is_same_content,
+    online_deployment_name,
+)
 from rollway.rollout.record import OnlineDeploymentRecord
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
 from rollway.spec import Frozen, RolloutSpec
-
-UNKNOWN_NAME = "(known after registration)"
 
 
 class RequestedBy(StrEnum):
@@ -74,21 +77,20 @@ def candidate_of(spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState) -> 
             existing=found,
         )
     content, model, environment = spec.online_deployment, wanted.model, wanted.environment
-    model_id = (model.id or str(model)) if model else None
-    environment_id = environment.id if environment else None
+    ids = (model.id if model else None, environment.id if environment else None)
     record = OnlineDeploymentRecord(
-        fingerprint=fingerprint(content, model_id, environment_id),
+        fingerprint=fingerprint(content, *ids) if wanted.is_registered else "",
         model=str(model) if model else None,
         code=(content.code_sha256 or "")[:12] or None,
         instances=content.instance_count,
     )
     if not wanted.is_registered:
-        return Candidate(name=UNKNOWN_NAME, record=record, existing=None)
+        return Candidate(name=NAME_AFTER_REGISTRATION, record=record, existing=None)
     if not wanted.force:
         same = [
             one
             for one in endpoint.online_deployments
-            if is_same_content(one.record.fingerprint, content, model_id, environment_id)
+            if is_same_content(one.record.fingerprint, content, *ids)
             and not one.is_being_deleted
             and (not one.is_failed or has_served(endpoint, one.name))
         ]

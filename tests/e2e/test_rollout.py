@@ -53,7 +53,7 @@ def test_plan_and_dry_run_write_nothing_and_say_what_would_be_done(world: World)
     for output in (plan.stdout, dry_run.stdout):
         assert "plan: create endpoint, create online deployment, move traffic" in output
         assert f"create endpoint {rollout.name}: there is no endpoint of that name" in output
-        assert "online deployment: none serves traffic -> main-" in output
+        assert "online deployment: none serves traffic -> (known after registration)" in output
     assert world.rest.writes(to=world.variables["AZUREML_WORKSPACE"], after=before) == []
     assert rollout.name not in world.rest.endpoints()
 
@@ -67,7 +67,7 @@ def test_plan_names_each_field_that_differs(world: World, live: tuple[str, Rollo
     plan = world.rollway("plan", changed.write())
 
     assert plan.returncode == 0, plan.stderr
-    assert "environment_variables.GREETING: (not set) -> hello" in plan.stdout
+    assert "environment_variables.GREETING: (not set) -> (hidden)" in plan.stdout
     assert "  model:" not in plan.stdout, "the model is the same, so it is no reason"
 
 

@@ -2,10 +2,11 @@
 
 import pytest
 
+from rollway.azure.folder import load_folder
 from rollway.rollout.plan import Plan
 from rollway.rollout.record import CREATED_BY, RUN
 from rollway.spec import RolloutSpec
-from tests.support.builders import RolloutFolder, a_plan, rollout_spec
+from tests.support.builders import RolloutFolder, a_plan
 from tests.support.fake_azure import OURS, FakeAzure
 
 
@@ -29,5 +30,5 @@ def held(azure: FakeAzure) -> FakeAzure:
 @pytest.fixture
 def made(folder: RolloutFolder) -> tuple[RolloutSpec, Plan]:
     """A folder on disk, and the plan of its first rollout."""
-    spec = rollout_spec().model_copy(update={"folder": str(folder.path)})
+    spec = load_folder(str(folder.path))
     return spec, a_plan(spec)

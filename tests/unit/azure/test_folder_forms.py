@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rollway.azure.folder import load_endpoint_entity, load_folder, load_online_deployment_entity
+from rollway.azure.folder import load_endpoint_entity, load_folder, load_online_deployment_entity, load_unchanged
 from rollway.spec import RolloutSpec
 from tests.support.builders import WORKSPACE_ID, RolloutFolder
 
@@ -107,7 +107,6 @@ def test_a_kubernetes_online_deployment_is_read(folder: RolloutFolder) -> None:
         {"request_settings": {"request_timeout_ms": 9000, "max_concurrent_requests_per_instance": 4}},
         {"liveness_probe": {"initial_delay": 9, "period": 8, "timeout": 7, "failure_threshold": 6}},
         {"readiness_probe": {"success_threshold": 2}},
-        {"environment_variables": {"WORKER_COUNT": "2"}},
     ],
     ids=lambda setting: next(iter(setting)),
 )
@@ -120,9 +119,9 @@ def test_every_setting_belongs_to_the_online_deployment(folder: RolloutFolder, s
 
 
 def test_environment_variables_are_text_as_in_azure(folder: RolloutFolder) -> None:
-    spec = changed(folder, environment_variables={"WORKER_COUNT": 2})
+    spec = changed(folder, environment_variables={"WORKER_COUNT": 2, "QUIET": True, "NOTHING": None})
 
-    assert spec.online_deployment.settings["environment_variables"] == {"WORKER_COUNT": "2"}
+    assert load_unchanged(spec).environment_variables == {"WORKER_COUNT": "2", "QUIET": "true"}
 
 
 def test_tags_and_instance_count_are_read_and_are_no_settings(folder: RolloutFolder) -> None:
@@ -132,22 +131,6 @@ def test_tags_and_instance_count_are_read_and_are_no_settings(folder: RolloutFol
 
     assert (spec.tags, spec.instance_count) == ({"team": "ml", "cost": "42"}, 3)
     assert spec.settings == before.settings
-
-
-def test_the_code_hash_follows_the_code(folder: RolloutFolder) -> None:
-    before = load(folder).online_deployment.code_sha256
-    folder.write("code/helper.py", "X = 1\n")
-
-    assert before is not None
-    assert load(folder).online_deployment.code_sha256 != before
-
-
-def test_files_that_are_not_uploaded_do_not_count_as_code(folder: RolloutFolder) -> None:
-    folder.write("code/.amlignore", "train.py\n.amlignore\n")
-    before = load(folder).online_deployment.code_sha256
-    folder.write("code/train.py", "X = 1\n")
-
-    assert load(folder).online_deployment.code_sha256 == before
 
 
 def test_the_endpoint_has_every_field_that_is_compared(folder: RolloutFolder) -> None:

@@ -3,7 +3,8 @@
 import re
 
 from rollway.reports import plan as plan_report
-from rollway.rollout.plan import Action, Change, Kind, Plan
+from rollway.rollout.changes import Change
+from rollway.rollout.plan import Action, Kind, Plan
 from rollway.rollout.preflight import Finding, Severity
 from tests.support.builders import a_plan
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from rollway.rollout.plan import Change, Kind, Plan
+from rollway.rollout.changes import Change
+from rollway.rollout.plan import Kind, Plan
 from rollway.rollout.record import CODE, FINGERPRINT, LEASE, MODEL, VERSION, Served
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
 from rollway.spec import AssetSpec, RolloutSpec
@@ -31,7 +32,7 @@ def test_the_tags_carry_what_a_later_run_needs() -> None:
         CODE: "c0dec0dec0de",
         MODEL: "diabetes:1",
     }
-    assert len(made.record.fingerprint) == 64
+    assert made.record.fingerprint.startswith("2:")
 
 
 def test_what_there_is_not_is_not_remembered() -> None:
@@ -294,3 +295,19 @@ def test_a_spec_can_be_stored_and_read_again() -> None:
 
 def changes_of(made: Plan, kind: Kind) -> list[Change]:
     return [change for action in made.actions if action.kind is kind for change in action.changes]
+
+
+@pytest.mark.parametrize("kind", ["model", "environment"])
+def test_the_name_is_known_only_after_every_asset_is_registered(kind: str) -> None:
+    spec = rollout_spec()
+    live = after(a_plan(spec), spec, EndpointState(name="diabetes"))
+    new = ResolvedAsset(id=None, name="new", version=None, is_new=True)
+
+    made = planned(spec, live, **{kind: new})
+
+    assert (made.online_deployment, made.record.fingerprint) == ("(known after registration)", "")
+    assert made.targets(Kind.CREATE) == ("(known after registration)",)
+    assert made.traffic_after == {"(known after registration)": 100}
+    assert Change(
+        field=kind, today=f"{'diabetes' if kind == 'model' else 'inference'}:1", wanted="new:(next version)"
+    ) in (changes_of(made, Kind.CREATE))

@@ -1,0 +1,173 @@
+"""Models and environments: name and version come from the id, and a dry run registers nothing."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from azure.ai.ml.entities import Environment
+from azure.core.exceptions import ResourceNotFoundError
+
+from rollway.azure.assets import register_environment, resolve_model
+from rollway.azure.folder import load_folder
+from rollway.azure.session import Session
+from rollway.errors import RequestRefused
+from rollway.rollout.state import ResolvedAsset
+from tests.support.builders import WORKSPACE_ID, RolloutFolder
+from tests.support.fake_azure import run
+
+DEPLOYMENT = "deployment.yml"
+NAMELESS: dict[str, Any] = {"image": "mcr.microsoft.com/base", "conda_file": "conda.yaml"}
+NAMED: dict[str, Any] = {"name": "inference", **NAMELESS}
+
+
+class Environments:
+    """The environments of a workspace, kept as the service does and read back as the SDK does."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Any] = {}
+        self.writes = 0
+
+    @property
+    def session(self) -> Session:
+        """The session whose client talks to this fake."""
+        return cast(Session, SimpleNamespace(ml=SimpleNamespace(environments=self)))
+
+    def get(self, name: str, version: str) -> Environment:
+        """The version of that name."""
+        found = self.kept.get(self._id(name, version))
+        if found is None:
+            raise ResourceNotFoundError(f"{name}:{version}")
+        return Environment._from_rest_object(found)
+
+    def list(self, name: str | None = None) -> list[Environment]:
+        """All versions of a name."""
+        return [Environment._from_rest_object(one) for key, one in self.kept.items() if f"/{name}/" in key]
+
+    def create_or_update(self, entity: Environment) -> Environment:
+        """Registers a version, the next one if the definition has none."""
+        self.writes += 1
+        version = entity.version or str(len(self.list(entity.name)) + 1)
+        resource = entity._to_rest_object()
+        # The service adds these; the models of the SDK take them only from an answer.
+        resource["id"] = self._id(str(entity.name), version)
+        self.kept[resource["id"]] = resource
+        return Environment._from_rest_object(resource)
+
+    @staticmethod
+    def _id(name: str, version: str) -> str:
+        return f"{WORKSPACE_ID}/environments/{name}/versions/{version}"
+
+
+@pytest.fixture
+def azure() -> Environments:
+    """A workspace without environments."""
+    return Environments()
+
+
+@pytest.fixture
+def register(azure: Environments, folder: RolloutFolder) -> Callable[..., ResolvedAsset]:
+    """Registers the environment of a deployment.yml that was just changed to it."""
+
+    def registered(environment: Any, *, is_dry_run: bool = False) -> ResolvedAsset:
+        folder.change(DEPLOYMENT, environment=environment)
+        spec = load_folder(str(folder.path))
+        found = run(register_environment(azure.session, spec, is_dry_run=is_dry_run))
+        assert found is not None
+        return found
+
+    return registered
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [NAMED, NAMELESS, {"image": "mcr.microsoft.com/base"}, {**NAMED, "version": "7"}],
+    ids=["a name", "no name", "only an image", "a version"],
+)
+def test_every_reading_of_an_environment_gives_what_its_id_says(
+    azure: Environments, register: Callable[..., ResolvedAsset], environment: Any
+) -> None:
+    created = register(environment)
+    again = register(environment)
+    planned = register(environment, is_dry_run=True)
+
+    assert created.is_new
+    assert not again.is_new
+    assert again == planned == created.model_copy(update={"is_new": False})
+    assert created.id == f"{WORKSPACE_ID}/environments/{created.name}/versions/{created.version}"
+    assert azure.writes == 1
+
+
+def test_the_sdk_itself_names_an_anonymous_environment_otherwise_when_it_reads_it(
+    azure: Environments, register: Callable[..., ResolvedAsset]
+) -> None:
+    created = register(NAMELESS)
+
+    assert azure.list(created.name)[0].version != created.version
+
+
+def test_other_packages_are_another_anonymous_environment(
+    folder: RolloutFolder, register: Callable[..., ResolvedAsset]
+) -> None:
+    first = register(NAMELESS)
+    folder.write("conda.yaml", "dependencies: [python=3.12]\n")
+
+    second = register(NAMELESS)
+
+    assert second.is_new
+    assert second.id != first.id
+
+
+@pytest.mark.parametrize("environment", [NAMED, NAMELESS], ids=["a name", "no name"])
+def test_before_the_first_registration_a_dry_run_knows_no_id(
+    azure: Environments, register: Callable[..., ResolvedAsset], environment: Any
+) -> None:
+    planned = register(environment, is_dry_run=True)
+
+    assert (planned.id, planned.is_new) == (None, True)
+    assert azure.writes == 0
+
+
+def test_a_version_with_other_content_is_refused(register: Callable[..., ResolvedAsset]) -> None:
+    register({**NAMED, "version": "7"})
+
+    with pytest.raises(RequestRefused) as caught:
+        register({**NAMED, "version": "7", "image": "other"})
+
+    assert caught.value.what == "the environment inference:7 exists with other content"
+    assert caught.value.where == f"{WORKSPACE_ID}/environments/inference/versions/7"
+
+
+def test_a_reference_gives_what_its_id_says(azure: Environments, register: Callable[..., ResolvedAsset]) -> None:
+    created = register(NAMELESS)
+
+    found = register(f"azureml:{created.name}:{created.version}")
+
+    assert found == created.model_copy(update={"is_new": False})
+
+
+@pytest.mark.parametrize(
+    ("written", "asset_id", "text"),
+    [
+        (f"azureml:{WORKSPACE_ID}/environments/a/versions/3", f"{WORKSPACE_ID}/environments/a/versions/3", "a:3"),
+        (*("azureml://registries/shared/environments/a/versions/4",) * 2, "a:4"),
+        (*("azureml://registries/shared/environments/a/labels/latest",) * 2, "a:latest"),
+    ],
+    ids=["ARM id", "registry", "label of a registry"],
+)
+def test_a_full_id_is_taken_as_it_is(
+    register: Callable[..., ResolvedAsset], written: str, asset_id: str, text: str
+) -> None:
+    found = register(written)
+
+    assert (found.id, str(found)) == (asset_id, text)
+
+
+def test_a_chosen_version_replaces_the_one_of_an_id(folder: RolloutFolder) -> None:
+    folder.change(DEPLOYMENT, model=f"azureml:{WORKSPACE_ID}/models/diabetes/versions/3")
+    spec = load_folder(str(folder.path))
+    session = cast(Session, SimpleNamespace(ml=SimpleNamespace(models=None)))
+
+    found = run(resolve_model(session, spec, "2"))
+
+    assert found == ResolvedAsset(id=f"{WORKSPACE_ID}/models/diabetes/versions/2", name="diabetes", version="2")

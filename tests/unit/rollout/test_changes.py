@@ -1,0 +1,62 @@
+"""Differences between Azure and the folder: only keys of the file count, and no value of a variable is shown."""
+
+from typing import Any
+
+import pytest
+
+from rollway.rollout.changes import Change, setting_changes
+from rollway.rollout.state import OnlineDeploymentState
+from rollway.spec import HiddenText
+from tests.support.builders import online_deployment_spec
+
+ADDED_BY_AZURE = {
+    "AZUREML_MODEL_DIR": "/var/azureml-app/azureml-models/diabetes/1",
+    "AZUREML_ENTRY_SCRIPT": "score.py",
+    "AML_APP_ROOT": "/var/azureml-app/onlinescoring",
+}
+
+
+def changes(today: dict[str, Any], wanted: dict[str, Any]) -> list[Change]:
+    state = OnlineDeploymentState(name="blue", provisioning_state="Succeeded", instance_count=1, **today)
+    return list(setting_changes(state, online_deployment_spec(**wanted)))
+
+
+def variable_changes(today: dict[str, str], wanted: dict[str, str]) -> list[Change]:
+    return changes({"environment_variables": today}, {"environment_variables": wanted, "settings": {}})
+
+
+def test_only_the_keys_of_the_file_are_compared() -> None:
+    probe = {"initial_delay": 9, "period": 10, "timeout": 2}
+    today = {"instance_type": "small", "liveness_probe": probe, "app_insights_enabled": False}
+
+    assert changes({"settings": today}, {"settings": {"liveness_probe": {"initial_delay": 9}}}) == []
+    assert changes({"settings": today}, {"settings": {"liveness_probe": {"initial_delay": 8, "period": 10}}}) == [
+        Change(field="liveness_probe.initial_delay", today="9", wanted="8")
+    ]
+
+
+def test_variables_that_azure_adds_are_no_difference() -> None:
+    assert variable_changes({"A": "1", **ADDED_BY_AZURE}, {"A": "1"}) == []
+
+
+@pytest.mark.parametrize(
+    ("today", "expected"),
+    [
+        ({"A": "1"}, None),
+        ({"A": "2"}, ("(hidden)", "(hidden), changed")),
+        ({"B": "1"}, ("(not set)", "(hidden)")),
+    ],
+    ids=["same", "other value", "not there"],
+)
+def test_a_changed_variable_shows_its_name_and_no_value(
+    today: dict[str, str], expected: tuple[str, str] | None
+) -> None:
+    found = variable_changes(today, {"A": "1"})
+
+    assert [(one.field, one.today, one.wanted) for one in found] == (
+        [("environment_variables.A", *expected)] if expected else []
+    )
+
+
+def test_a_value_that_was_read_from_json_is_unknown_and_no_difference() -> None:
+    assert variable_changes({"A": "1"}, {"A": HiddenText.HIDDEN}) == []
