@@ -13,7 +13,7 @@ from rollway.prefect.task import task
 from rollway.rollout import traffic
 from rollway.rollout.plan import Kind
 from rollway.rollout.planned import PlannedRollout
-from rollway.rollout.smoke import SmokeTestResult, judge
+from rollway.rollout.smoke import REQUEST_ID, SmokeTestResult, answer_timeout_seconds, excerpt
 from rollway.rollout.state import OnlineDeploymentState
 from tasks.connect import open_session
 
@@ -29,41 +29,37 @@ Route = Literal["pinned", "by traffic"]
     key=lambda given: f"{given['route']} {_key_of(given['rollout'], given['route'])}",
 )
 async def smoke_test(rollout: PlannedRollout, route: Route) -> SmokeTestResult:
-    """Send one real request: pinned to the online deployment, or by traffic as clients do.
+    """Send real requests: pinned to the online deployment, or by traffic as clients do.
 
-    Raises SmokeTestFailed with the container's log if the model answered with an error.
+    Raises SmokeTestFailed if the model is at fault, and CouldNotMeasure if nothing is known about it.
     """
     session = await open_session(rollout.workspace)
     test, name = rollout.spec.rollout.smoke_test, rollout.name
     endpoint = await read_endpoint(session, rollout.plan.endpoint)
-    # Twice the allowed latency, so that a slow answer is reported as slow and not as a time-out.
-    timeout_seconds = max(10.0, 2 * test.expect.max_latency_seconds)
     async with (
         lease.renewed(session, endpoint.name, attempt_id()),
-        Scorer(session, endpoint, timeout_seconds=timeout_seconds) as scorer,
+        Scorer(session, endpoint, timeout_seconds=answer_timeout_seconds(rollout.spec)) as scorer,
     ):
-        measurement = await scorer.score(
+        result = await scorer.smoke_test(
             rollout.spec.smoke_request,
-            online_deployment=name if route == "pinned" else None,
-            warm_up_seconds=test.warm_up_seconds,
+            test,
+            name,
+            is_pinned=route == "pinned",
+            others_may_answer=route == "by traffic" and len(rollout.plan.traffic_after) > 1,
         )
-    # If several have traffic, any of them may answer a request by traffic.
-    expected = name if route == "pinned" or len(rollout.plan.traffic_after) == 1 else None
-    result = SmokeTestResult(
-        online_deployment=name,
-        is_pinned=route == "pinned",
-        measurement=measurement,
-        problems=judge(measurement, test.expect, expected),
-    )
+    measurement = result.measurement
     if not result.has_passed:
-        has_model_error = measurement.status != 200
+        details = f"answer: {excerpt(measurement.body)}"
+        if measurement.status != 200:
+            details += f"\n\n{await online_deployments.read_logs(session, endpoint.name, name)}"
         raise SmokeTestFailed(
             f"the smoke test of {name!r} failed: {'; '.join(result.problems)}",
             where=f"{rollout.spec.folder}/rollout.yml: smoke_test, endpoint {endpoint.name}",
-            hint="fix the scoring script or the expectation, then run the rollout again",
-            details=await online_deployments.read_logs(session, endpoint.name, name) if has_model_error else None,
+            hint=result.hint,
+            request_id=measurement.headers.get(REQUEST_ID),
+            details=details,
         )
-    get_run_logger().info("%s answered in %.2f s: %s", name, measurement.latency_seconds, measurement.body)
+    get_run_logger().info("%s answered in %.2f s", name, measurement.latency_seconds)
     return result
 
 
