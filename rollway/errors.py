@@ -14,7 +14,7 @@ error has a `cause`: that of its class, or the one that Azure's answer implies::
     ├── RolloutAborted         exit 3   the rollout failed, traffic is where it was before
     │   ├── ProvisioningFailed          the online deployment did not become ready (the candidate's fault)
     │   ├── SmokeTestFailed             it answered, but not as expected (the candidate's fault)
-    │   ├── EndpointUnreachable         the scoring URI does not answer
+    │   ├── CouldNotMeasure             no answer told anything about the model
     │   ├── EndpointFailed              an operation on the endpoint failed, such as moving traffic
     │   ├── AnotherRollout              another rollout held the endpoint until the deadline
     │   └── ForeignChange               somebody else changed the endpoint
@@ -56,7 +56,7 @@ class RollwayError(Exception):
         why: The reason.
         hint: What to try.
         request_id: Azure's request id.
-        details: Logs of the containers, or problems of the files.
+        details: Logs of the containers, an excerpt of the answer, or problems of the files.
         code: Azure's error code.
         error_tree: Azure's whole error as indented lines.
     """
@@ -171,8 +171,10 @@ class SmokeTestFailed(RolloutAborted):
     is_models_fault = True
 
 
-class EndpointUnreachable(RolloutAborted):
-    """The scoring URI does not answer, so nothing is known about the model."""
+class CouldNotMeasure(RolloutAborted):
+    """The gateway or the network failed instead of the model, so nothing is known about the model."""
+
+    cause = Cause.TRANSIENT
 
 
 class EndpointFailed(RolloutAborted):

@@ -127,10 +127,10 @@ class SmokeTest(Frozen):
     request_file: str = Field(min_length=1, description="JSON file to POST, relative to this folder.")
     expect: Expectation = Expectation()
     warm_up_seconds: float = Field(
-        default=30.0,
+        default=120.0,
         ge=0,
         le=600,
-        description="Time for retries while the answer means 'not ready yet', in seconds.",
+        description="Time for retries while an answer tells nothing about the model, in seconds.",
     )
 
 

@@ -1,13 +1,13 @@
 """The moves of a rollout, each a task around one call."""
 
 from collections.abc import Callable, Coroutine, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from prefect.logging import get_run_logger
 
 from rollway.azure import autoscale, endpoints, online_deployments
 from rollway.azure.scoring import Scorer
-from rollway.azure.session import Session
 from rollway.azure.waiting import OPERATION_TIMEOUT_SECONDS, SYSTEM_CLOCK
 from rollway.errors import AnotherRollout, SmokeTestFailed
 from rollway.prefect.logs import log_changes
@@ -19,7 +19,7 @@ from rollway.rollout import traffic
 from rollway.rollout.moves import Kind, Move, require_no_abort
 from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.removal import SETTLE_SECONDS
-from rollway.rollout.smoke import SmokeTestResult, judge
+from rollway.rollout.smoke import REQUEST_ID, answer_timeout_seconds, excerpt
 from rollway.rollout.state import EndpointState
 from tasks.connect import open_session
 from tasks.plan import next_move
@@ -108,8 +108,7 @@ async def wait_until_ready(rollout: PlannedRollout, move: Move) -> None:
 @task("smoke test", run_name="smoke test {move.target} (pinned)", timeout_seconds=1200, retries=2)
 async def smoke_test(rollout: PlannedRollout, move: Move) -> None:
     """Send one real request, pinned to the online deployment; raises SmokeTestFailed with the container's log."""
-    session, endpoint = await open_session(rollout.workspace), _seen()
-    await _score(session, rollout, endpoint, move.target, is_pinned=True)
+    await _smoke_test(rollout, _seen(), move.target, is_pinned=True)
     current_run().made(move)
 
 
@@ -138,10 +137,7 @@ async def move_traffic(rollout: PlannedRollout, move: Move) -> None:
 async def test_live(rollout: PlannedRollout, move: Move) -> None:
     """Send one real request by traffic, as clients do; raises SmokeTestFailed if the answer is wrong."""
     endpoint = _seen()
-    serving = traffic.served_by(endpoint.traffic)
-    # If several have traffic, any of them may answer a request by traffic.
-    name = serving[0] if len(serving) == 1 else None
-    await _score(await open_session(rollout.workspace), rollout, endpoint, name, is_pinned=False)
+    await _smoke_test(rollout, endpoint, _candidate_of(endpoint), is_pinned=False)
     current_run().made(move)
 
 
@@ -150,7 +146,7 @@ async def test_abandoned(rollout: PlannedRollout, move: Move) -> None:
     """Send one real request by the traffic that an earlier rollout moved and never tested."""
     endpoint = _seen()
     try:
-        await _score(await open_session(rollout.workspace), rollout, endpoint, None, is_pinned=False)
+        await _smoke_test(rollout, endpoint, _candidate_of(endpoint), is_pinned=False)
     except SmokeTestFailed as error:
         get_run_logger().warning("%s", error)
         current_run().has_disproved(endpoint.serving)
@@ -234,34 +230,34 @@ def _seen() -> EndpointState:
     return endpoint
 
 
-async def _score(
-    session: Session, rollout: PlannedRollout, endpoint: EndpointState, name: str | None, *, is_pinned: bool
-) -> None:
-    test = rollout.spec.rollout.smoke_test
-    # Twice the allowed latency, so that a slow answer is reported as slow and not as a time-out.
-    timeout_seconds = max(10.0, 2 * test.expect.max_latency_seconds)
-    async with Scorer(session, endpoint, timeout_seconds=timeout_seconds) as scorer:
-        measurement = await scorer.score(
-            rollout.spec.smoke_request,
-            online_deployment=name if is_pinned else None,
-            warm_up_seconds=test.warm_up_seconds,
+async def _smoke_test(rollout: PlannedRollout, endpoint: EndpointState, name: str, *, is_pinned: bool) -> None:
+    """Send real requests; raises SmokeTestFailed if the model is at fault, and CouldNotMeasure if nothing is known."""
+    session, spec = await open_session(rollout.workspace), rollout.spec
+    async with Scorer(session, endpoint, timeout_seconds=answer_timeout_seconds(spec)) as scorer:
+        result = await scorer.smoke_test(
+            spec.smoke_request,
+            spec.rollout.smoke_test,
+            name,
+            is_pinned=is_pinned,
+            others_may_answer=not is_pinned and len(endpoint.serving) > 1,
         )
-    who = name or ", ".join(traffic.served_by(endpoint.traffic))
-    result = SmokeTestResult(
-        online_deployment=who,
-        is_pinned=is_pinned,
-        measurement=measurement,
-        problems=judge(measurement, test.expect, name),
-    )
+    measurement = result.measurement
     if not result.has_passed:
-        has_model_error = measurement.status != 200 and name is not None
+        details = f"answer: {excerpt(measurement.body)}"
+        if measurement.status != HTTPStatus.OK:
+            details += f"\n\n{await online_deployments.read_logs(session, endpoint.name, name)}"
         raise SmokeTestFailed(
-            f"the smoke test of {who!r} failed: {'; '.join(result.problems)}",
-            where=f"{rollout.spec.folder}/rollout.yml: smoke_test, endpoint {endpoint.name}",
-            hint="fix the scoring script or the expectation, then run the rollout again",
-            details=await online_deployments.read_logs(session, endpoint.name, name or who)
-            if has_model_error
-            else None,
+            f"the smoke test of {name!r} failed: {'; '.join(result.problems)}",
+            where=f"{spec.folder}/rollout.yml: smoke_test, endpoint {endpoint.name}",
+            hint=result.hint,
+            request_id=measurement.headers.get(REQUEST_ID),
+            details=details,
         )
-    get_run_logger().info("%s answered in %.2f s", who, measurement.latency_seconds)
+    get_run_logger().info("%s answered in %.2f s", name, measurement.latency_seconds)
     current_run().smoke_tests.append(result)
+
+
+def _candidate_of(endpoint: EndpointState) -> str:
+    """Return the online deployment that has traffic and is not stable, else the one with the most traffic."""
+    stable, serving = endpoint.stable_traffic, traffic.served_by(endpoint.traffic)
+    return next((name for name in serving if name not in stable), serving[0])

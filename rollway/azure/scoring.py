@@ -4,7 +4,6 @@ Not through the SDK's `invoke`, which leaks its routing header into later calls.
 """
 
 import json
-import time
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,20 +14,29 @@ from pydantic import JsonValue
 from rollway.azure.errors.translate import azure_errors
 from rollway.azure.session import DATA_PLANE_SCOPE, Session
 from rollway.azure.threads import in_thread
-from rollway.errors import EndpointUnreachable, SmokeTestFailed
-from rollway.rollout.smoke import Measurement
+from rollway.azure.waiting import SYSTEM_CLOCK, Clock
+from rollway.errors import CouldNotMeasure
+from rollway.rollout.smoke import (
+    EXPLAINING_HEADERS,
+    REQUEST_ID,
+    Judgement,
+    Measurement,
+    NoAnswer,
+    Outcome,
+    SmokeTestResult,
+    conclude,
+    excerpt,
+    judge,
+)
 from rollway.rollout.state import EndpointState
+from rollway.spec import SmokeTest
 
 ROUTING_HEADER = "azureml-model-deployment"
-_EXPLAINING_HEADERS = ("ms-azureml-model-error-statuscode", "ms-azureml-model-error-reason", "x-ms-request-id")
+CONNECT_SECONDS = 10.0
 
 
-class _NotReadyYet(Exception):
-    """An answer, or none, that is normal shortly after a container has started or traffic has moved."""
-
-    def __init__(self, measurement: Measurement | None, reason: str) -> None:
-        super().__init__(reason)
-        self.measurement = measurement
+class _NotYet(Exception):
+    """The same request may be answered soon. Its text is logged by the retry, so it never has an answer's body."""
 
 
 class Scorer:
@@ -38,11 +46,15 @@ class Scorer:
     Each request may take up to `timeout_seconds`.
     """
 
-    def __init__(self, session: Session, endpoint: EndpointState, *, timeout_seconds: float = 60.0) -> None:
+    def __init__(
+        self, session: Session, endpoint: EndpointState, *, timeout_seconds: float = 60.0, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self._session = session
         self._endpoint = endpoint
         self._timeout_seconds = timeout_seconds
-        self._client = httpx.AsyncClient(timeout=timeout_seconds)
+        self._clock = clock
+        connect_seconds = min(CONNECT_SECONDS, timeout_seconds)
+        self._client = httpx.AsyncClient(timeout=httpx.Timeout(timeout_seconds, connect=connect_seconds))
         self._token: str | None = None
 
     async def __aenter__(self) -> Self:
@@ -53,77 +65,118 @@ class Scorer:
     ) -> None:
         await self._client.aclose()
 
-    async def score(
-        self, request: JsonValue, *, online_deployment: str | None = None, warm_up_seconds: float = 0.0
-    ) -> Measurement:
-        """POST one JSON request and return the answer, whatever its status.
-
-        Raises SmokeTestFailed if there is no answer in time, and EndpointUnreachable without a connection.
+    async def score(self, request: JsonValue, *, online_deployment: str | None = None) -> Measurement | NoAnswer:
+        """POST one JSON request, and return the answer or its absence. Never retries, except once after a 401.
 
         Args:
             online_deployment: If given, the request is pinned to it regardless of its weight.
-            warm_up_seconds: How long to retry answers that mean "not ready yet" and refused connections.
         """
-        headers = {ROUTING_HEADER: online_deployment} if online_deployment else {}
-        where = f"{self._endpoint.scoring_uri} ({online_deployment or 'by traffic'})"
+        answer = await self._post(request, online_deployment)
+        if isinstance(answer, Measurement) and answer.status == 401:
+            self._token = None
+            answer = await self._post(request, online_deployment)
+        return answer
+
+    async def smoke_test(
+        self,
+        request: JsonValue,
+        test: SmokeTest,
+        online_deployment: str,
+        *,
+        is_pinned: bool,
+        others_may_answer: bool = False,
+    ) -> SmokeTestResult:
+        """Send a request to warm up and then the measured one; return the answer that decides.
+
+        Answers that mean "not yet" are retried for `test.warm_up_seconds`. Raises CouldNotMeasure if nothing is known
+        about the model.
+
+        Args:
+            online_deployment: The one under test.
+            is_pinned: Send the requests to it regardless of its weight; otherwise by traffic.
+            others_may_answer: True if other online deployments share its traffic.
+        """
+        answers: list[Measurement | NoAnswer] = []
+        judgements: list[Judgement] = []
+
+        async def ask(*, is_warm_up: bool) -> bool:
+            answer = await self.score(request, online_deployment=online_deployment if is_pinned else None)
+            judgement = judge(
+                answer, test.expect, online_deployment, others_may_answer=others_may_answer, is_warm_up=is_warm_up
+            )
+            answers.append(answer)
+            judgements.append(judgement)
+            if judgement.outcome is Outcome.NOT_YET:
+                raise _NotYet("; ".join(judgement.problems))
+            return judgement.outcome is Outcome.PASSED
+
+        is_warm = False
         try:
             async for attempt in stamina.retry_context(
-                on=_NotReadyYet,
-                attempts=None if warm_up_seconds else 1,
-                timeout=warm_up_seconds or None,
+                on=_NotYet,
+                attempts=None if test.warm_up_seconds else 1,
+                timeout=test.warm_up_seconds or None,
                 wait_initial=0.2,
                 wait_max=3.0,
             ):
                 with attempt:
-                    return await self._score_once(request, headers)
-        except _NotReadyYet as error:
-            if error.measurement is not None:
-                return error.measurement
-            raise EndpointUnreachable(
-                "the endpoint cannot be reached",
-                where=where,
-                why=str(error),
-                hint="if public network access is disabled, run the worker inside the workspace's network",
-            ) from error
-        except httpx.ReadTimeout as error:
-            raise SmokeTestFailed(
-                f"the endpoint did not answer within {self._timeout_seconds:g} s",
-                where=where,
-                hint="find out what run() waits for, or raise smoke_test.expect.max_latency_seconds in rollout.yml",
-            ) from error
-        raise AssertionError("a retry context returns or raises")
-
-    async def _score_once(self, request: JsonValue, headers: dict[str, str]) -> Measurement:
-        response, latency_seconds = await self._post(request, headers)
-        if response.status_code == 401:
-            self._token = None
-            response, latency_seconds = await self._post(request, headers)
-        measurement = Measurement(
-            status=response.status_code,
-            latency_seconds=latency_seconds,
-            body=_body(response),
-            served_by=response.headers.get(ROUTING_HEADER),
-            headers={name: response.headers[name] for name in _EXPLAINING_HEADERS if name in response.headers},
+                    is_warm = is_warm or await ask(is_warm_up=True)
+                    if is_warm:
+                        await ask(is_warm_up=False)
+        except _NotYet:
+            pass  # the time is over: `conclude` says what that means
+        last, concluded = answers[-1], conclude(judgements)
+        if concluded.outcome is Outcome.COULD_NOT_MEASURE or isinstance(last, NoAnswer):
+            raise self._could_not_measure(concluded, last, len(answers), online_deployment, is_pinned)
+        return SmokeTestResult(
+            online_deployment=online_deployment,
+            is_pinned=is_pinned,
+            measurement=last,
+            problems=concluded.problems,
+            hint=concluded.hint,
         )
-        if _is_not_ready(response):
-            raise _NotReadyYet(measurement, f"status {response.status_code}")
-        return measurement
 
-    async def _post(self, request: JsonValue, headers: dict[str, str]) -> tuple[httpx.Response, float]:
+    def _could_not_measure(
+        self,
+        judgement: Judgement,
+        last: Measurement | NoAnswer,
+        count: int,
+        online_deployment: str,
+        is_pinned: bool,
+    ) -> CouldNotMeasure:
+        answered = last if isinstance(last, Measurement) else None
+        return CouldNotMeasure(
+            f"the smoke test of {online_deployment!r} could not be measured: {'; '.join(judgement.problems)}",
+            where=f"{self._endpoint.scoring_uri} ({'pinned' if is_pinned else 'by traffic'})",
+            why=f"the last of {count} requests tells nothing about the model",
+            hint=judgement.hint,
+            cause=judgement.cause,
+            request_id=answered.headers.get(REQUEST_ID) if answered else None,
+            details=f"answer: {excerpt(answered.body)}" if answered else None,
+        )
+
+    async def _post(self, request: JsonValue, online_deployment: str | None) -> Measurement | NoAnswer:
         if self._token is None:
             self._token = await self._fetch_token()
-        start = time.perf_counter()
+        routing = {ROUTING_HEADER: online_deployment} if online_deployment else {}
+        start = self._clock.now()
         try:
             response = await self._client.post(
                 str(self._endpoint.scoring_uri),
                 json=request,
-                headers={**headers, "Authorization": f"Bearer {self._token}"},
+                headers={**routing, "Authorization": f"Bearer {self._token}"},
             )
         except httpx.ReadTimeout:
-            raise
-        except httpx.TransportError as error:
-            raise _NotReadyYet(None, str(error) or type(error).__name__) from error
-        return response, time.perf_counter() - start
+            return NoAnswer(why=f"no answer within {self._timeout_seconds:g} s", is_timeout=True)
+        except httpx.RequestError as error:
+            return NoAnswer(why=f"no connection: {str(error) or type(error).__name__}")
+        return Measurement(
+            status=response.status_code,
+            latency_seconds=self._clock.now() - start,
+            body=_body(response),
+            served_by=response.headers.get(ROUTING_HEADER),
+            headers={name: response.headers[name] for name in EXPLAINING_HEADERS if name in response.headers},
+        )
 
     async def _fetch_token(self) -> str:
         where = f"endpoint {self._endpoint.name}"
@@ -133,14 +186,6 @@ class Scorer:
         with azure_errors("cannot read the endpoint's keys", where=where):
             keys: Any = await in_thread(self._session.ml.online_endpoints.get_keys, self._endpoint.name)
         return str(keys.primary_key if self._endpoint.auth_mode == "key" else keys.access_token)
-
-
-def _is_not_ready(response: httpx.Response) -> bool:
-    # 404: traffic has just moved. 424 with this reason: the container is starting. The rest: gateway and throttling.
-    if response.status_code == 424:
-        reason: str | None = response.headers.get("ms-azureml-model-error-reason")
-        return reason == "model_not_ready"
-    return response.status_code in (404, 429, 502, 503, 504)
 
 
 def _body(response: httpx.Response) -> JsonValue:

@@ -14,6 +14,7 @@ from rollway.azure.session import open_session
 from rollway.azure.state import read_endpoint
 from rollway.azure.threads import in_thread
 from rollway.errors import RollwayError
+from rollway.rollout.smoke import NoAnswer, excerpt
 from rollway.settings import workspace_from_environment
 
 PAUSE_SECONDS = 0.05  # leave some of a small machine to the rollout
@@ -68,8 +69,10 @@ class Load:
                 except RollwayError as error:
                     self.errors.append(str(error))
                     continue
-                if answer.status != 200:
-                    self.errors.append(f"{answer.status}: {answer.body}")
+                if isinstance(answer, NoAnswer):
+                    self.errors.append(answer.why)
+                elif answer.status != 200:
+                    self.errors.append(f"{answer.status}: {excerpt(answer.body)}")
                 elif answer.body not in self.answers:
                     self.answers.append(answer.body)
                 await asyncio.sleep(PAUSE_SECONDS)

@@ -210,6 +210,21 @@ def test_smoke_test_that_fails_moves_no_traffic(
     assert all("/deployments/" in write for write in puts), "the endpoint, and so its traffic, was never written"
 
 
+def test_a_gateway_that_fails_says_nothing_about_the_model(world: World) -> None:
+    rollout = world.make_rollout()
+    world.rest.fault(path=f"/{rollout.name}/score$", status=503, count=None)
+
+    done = world.deploy(rollout)
+    left = world.rest.online_deployments(rollout.name)
+    world.rest.clear_faults()
+    again = world.deploy(rollout)
+
+    assert_refused(done, 3, "could not be measured: status 503 instead of 200: an error of Azure, not of the model")
+    assert len(left) == 1, "it may be good"
+    assert again.returncode == 0, again.stderr
+    assert world.rest.online_deployments(rollout.name) == left, "the next rollout continues with it"
+
+
 def test_first_rollout_that_fails_leaves_an_empty_endpoint_that_the_next_one_uses(world: World) -> None:
     rollout = world.make_rollout("broken_init")
 

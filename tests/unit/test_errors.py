@@ -14,8 +14,8 @@ from rollway.errors import (
     Busy,
     Cause,
     ConfigurationError,
+    CouldNotMeasure,
     DeadlineExceeded,
-    EndpointUnreachable,
     ForeignChange,
     InvalidRollout,
     LeaseLost,
@@ -51,7 +51,7 @@ TREE = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubcl
         (ForeignChange, 3),
         (LeaseLost, 3),
         (AnotherRollout, 3),
-        (EndpointUnreachable, 3),
+        (CouldNotMeasure, 3),
         (TrafficNotRestored, 4),
         (DeadlineExceeded, 5),
         (WatchIncomplete, 1),
@@ -83,7 +83,7 @@ def test_only_two_errors_are_the_candidates_fault() -> None:
         (ProvisioningFailed("it", code="OutOfQuota", cause=Cause.QUOTA), False),
         (ProvisioningFailed("it"), False),
         (RollwayError("it", code="ResourceNotReady"), False),
-        (EndpointUnreachable("it"), False),
+        (CouldNotMeasure("it"), False),
     ],
     ids=lambda value: f"{type(value).__name__} {value.code}" if isinstance(value, RollwayError) else None,
 )
@@ -100,7 +100,6 @@ def test_only_a_container_that_started_but_could_not_serve_is_the_models_fault(
         (ConfigurationError, Cause.PERMANENT),
         (ProvisioningFailed, Cause.PERMANENT),
         (SmokeTestFailed, Cause.PERMANENT),
-        (EndpointUnreachable, Cause.PERMANENT),
         (TrafficNotRestored, Cause.PERMANENT),
         (AnotherRollout, Cause.BUSY),
         (Busy, Cause.BUSY),
@@ -109,6 +108,7 @@ def test_only_a_container_that_started_but_could_not_serve_is_the_models_fault(
         (AzureUnavailable, Cause.TRANSIENT),
         (PrefectUnavailable, Cause.TRANSIENT),
         (DeadlineExceeded, Cause.TRANSIENT),
+        (CouldNotMeasure, Cause.TRANSIENT),
     ],
 )
 def test_each_class_has_a_default_cause(kind: type[RollwayError], cause: Cause) -> None:

@@ -1,5 +1,7 @@
 """Fixtures of the control plane's tests: a fake Azure and a plan."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from rollway.azure.folder import load_folder
@@ -8,6 +10,7 @@ from rollway.rollout.record import CREATED_BY, RUN
 from rollway.spec import RolloutSpec
 from tests.support.builders import RolloutFolder, a_plan
 from tests.support.fake_azure import OURS, FakeAzure
+from tests.support.scoring import Gateway, serving_gateway
 
 
 @pytest.fixture
@@ -32,3 +35,10 @@ def made(folder: RolloutFolder) -> tuple[RolloutSpec, Plan]:
     """A folder on disk, and the plan of its first rollout."""
     spec = load_folder(str(folder.path))
     return spec, a_plan(spec)
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    """A scoring gateway on a free port."""
+    with serving_gateway() as gateway:
+        yield gateway
