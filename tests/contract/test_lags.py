@@ -79,40 +79,38 @@ def score(rest: PlainRest, endpoint: str, pinned: str = "") -> httpx.Response:
     return rest.http.post(uri, json={}, headers=headers)
 
 
-def test_the_gateway_routes_by_the_old_weights_for_its_lag(
-    own: EmulatorProcess, rest: PlainRest, deploy: Deploy, endpoint: str
-) -> None:
+@pytest.fixture
+def moved(own: EmulatorProcess, rest: PlainRest, deploy: Deploy, endpoint: str) -> str:
+    """The path of an endpoint whose traffic has moved from blue to green, unknown to the gateway yet."""
     deploy("blue", "green")
     set_weights(rest, endpoint, blue=100)
     lag(own, "PUT", endpoint, gateway=LAG)
-
     set_weights(rest, endpoint, green=100)
-    during = [score(rest, endpoint).headers["azureml-model-deployment"] for _ in range(3)]
-    pinned = score(rest, endpoint, "green")
-    shown = weights(rest, endpoint)
+    return endpoint
+
+
+def test_the_gateway_routes_by_the_old_weights_for_its_lag(own: EmulatorProcess, rest: PlainRest, moved: str) -> None:
+    during = [score(rest, moved).headers["azureml-model-deployment"] for _ in range(3)]
+    pinned = score(rest, moved, "green")
+    shown = weights(rest, moved)
     own.advance_clock(LAG)
 
     assert (during, shown) == (["blue"] * 3, {"green": 100})
     assert pinned.headers["azureml-model-deployment"] == "green"
-    assert score(rest, endpoint).headers["azureml-model-deployment"] == "green"
+    assert score(rest, moved).headers["azureml-model-deployment"] == "green"
 
 
 def test_the_gateway_still_routes_to_an_online_deployment_that_was_deleted_in_its_lag(
-    own: EmulatorProcess, rest: PlainRest, deploy: Deploy, endpoint: str
+    own: EmulatorProcess, rest: PlainRest, moved: str
 ) -> None:
-    deploy("blue", "green")
-    set_weights(rest, endpoint, blue=100)
-    lag(own, "PUT", endpoint, gateway=LAG)
-    set_weights(rest, endpoint, green=100)
-
-    rest.send("DELETE", f"{endpoint}/deployments/blue").raise_for_status()
-    while rest.send("GET", f"{endpoint}/deployments/blue").status_code == 200:
+    rest.send("DELETE", f"{moved}/deployments/blue").raise_for_status()
+    while rest.send("GET", f"{moved}/deployments/blue").status_code == 200:
         pass
-    lost = score(rest, endpoint)
+    lost = score(rest, moved)
     own.advance_clock(LAG)
 
     assert (lost.status_code, "No valid deployments" in lost.text) == (404, True)
-    assert score(rest, endpoint).status_code == 200
+    assert score(rest, moved).status_code == 200
 
 
 def test_pinned_requests_meet_404_503_and_424_while_an_online_deployment_is_new_to_the_gateway(
@@ -219,7 +217,7 @@ def test_with_the_profile_azure_reads_lag_a_little_behind_the_start_and_the_end_
         rest, path = PlainRest(emulator), "/onlineEndpoints/patient"
         rest.send("PUT", path, ENDPOINT).raise_for_status()
 
-        seen = [rest.send("GET", path).status_code]
+        seen: list[int | str] = [rest.send("GET", path).status_code]
         for seconds in (200, 7350, 150):
             emulator.advance_clock(seconds)
             rest = PlainRest(emulator)  # the token has expired

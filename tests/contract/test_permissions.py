@@ -1,4 +1,4 @@
-"""What a principal may do: its own permissions, and the roles behind them. Read by azure-mgmt-authorization too."""
+"""Roles, and the permissions that a principal reads with plain REST and with azure-mgmt-authorization."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
