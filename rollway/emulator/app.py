@@ -10,7 +10,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from rollway.emulator.arm import assets, capacity, endpoints, kubernetes, online_deployments, registry, workspaces
+from rollway.emulator.arm import (
+    assets,
+    capacity,
+    endpoints,
+    kubernetes,
+    online_deployments,
+    permissions,
+    registry,
+    workspaces,
+)
 from rollway.emulator.arm.provisioning import resume_operations
 from rollway.emulator.arm.resource_manager import DATA_PLANE, ResourceManager
 from rollway.emulator.arm.seeded_models import create_seeded_models
@@ -39,6 +48,7 @@ ARM_ROUTES = [
     *assets.ROUTES,
     *endpoints.ROUTES,
     *online_deployments.ROUTES,
+    *permissions.ROUTES,
     *registry.ROUTES,
     *metrics_api.ROUTES,
     *autoscale.ROUTES,

@@ -39,7 +39,7 @@ def up(
     state
         The folder for its state. It is created if missing.
     profile
-        The minimum duration of operations: `instant`, `azure`, or `azure:<scale>`.
+        The minimum duration of operations, and lags: `instant`, `azure`, or `azure:<scale>`.
     seed
         A YAML file with the tenant, principals, workspaces, models and limits to start with.
     images

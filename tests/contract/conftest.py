@@ -35,6 +35,7 @@ registries: [team]
 principals:
   - {{client_id: contributor, client_secret: contributor-secret}}
   - {{client_id: reader, client_secret: reader-secret, role: reader}}
+  - {{client_id: scientist, client_secret: scientist-secret, role: data_scientist}}
   - {{client_id: stranger, client_secret: stranger-secret, role: none}}
 workspaces:
   - {{resource_group: rollway, name: local, kubernetes_computes: [cluster]}}

@@ -68,6 +68,34 @@ def test_a_patch_switches_an_autoscale_setting_off_and_keeps_its_rules(
     assert len(patched["properties"]["profiles"][0]["rules"]) == 2
 
 
+def test_the_settings_of_a_resource_group_are_listed_and_those_of_another_are_not(
+    settings: Settings, monitor: OtherClient, wanted: dict[str, Any], name: str
+) -> None:
+    elsewhere = deepcopy(wanted)
+    elsewhere["properties"]["targetResourceUri"] += "-elsewhere"
+    settings("create_or_update", name, wanted)
+    monitor("autoscale_settings.create_or_update", "others", name, elsewhere)
+
+    listed = [one for one in monitor("autoscale_settings.list_by_resource_group", "ROLLWAY") if one["name"] == name]
+
+    assert [one["properties"]["targetResourceUri"] for one in listed] == [wanted["properties"]["targetResourceUri"]]
+    assert "/resourceGroups/rollway/" in listed[0]["id"]
+
+
+@pytest.mark.parametrize("change", [str.lower, str.upper])
+def test_targets_are_compared_without_case(
+    settings: Settings, wanted: dict[str, Any], name: str, change: Callable[[str], str]
+) -> None:
+    settings("create_or_update", name, wanted)
+    again = deepcopy(wanted)
+    again["properties"]["targetResourceUri"] = change(wanted["properties"]["targetResourceUri"])
+
+    with pytest.raises(ClientError, match=f"has an autoscale setting already: {name}"):
+        settings("create_or_update", f"{name}-2", again)
+
+    assert settings("get", name)["properties"]["targetResourceUri"] == wanted["properties"]["targetResourceUri"]
+
+
 def test_a_target_has_one_autoscale_setting(settings: Settings, wanted: dict[str, Any], name: str) -> None:
     settings("create_or_update", name, wanted)
     settings("create_or_update", name, wanted)

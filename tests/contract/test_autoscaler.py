@@ -8,7 +8,7 @@ from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Environment, Model
 
 from rollway.emulator.monitor.autoscaler import choose_capacity
-from tests.contract.conftest import Arm, create_endpoint, describe, serving, set_traffic
+from tests.contract.conftest import Arm, create_endpoint, describe, serving, set_traffic, wait_until
 from tests.support.emulator_process import EmulatorProcess
 from tests.support.other_clients import OtherClient
 
@@ -77,6 +77,35 @@ def test_an_online_deployment_scales_out_under_load_and_in_without(
 
     assert client.online_endpoints.get(name).traffic == {"blue": 100}
     assert served.score({}).status_code == 200
+
+
+def test_a_setting_outlives_its_target_and_scales_the_next_online_deployment_of_that_name(
+    client: MLClient,
+    model: Model,
+    environment: Environment,
+    emulator: EmulatorProcess,
+    monitor: OtherClient,
+    arm: Arm,
+    name: str,
+) -> None:
+    create_endpoint(client, name)
+    wanted = describe(name, model, environment)
+    client.online_deployments.begin_create_or_update(wanted).result()
+    target = f"{arm.root}/onlineEndpoints/{name}/deployments/blue".upper()
+    monitor("autoscale_settings.create_or_update", "rollway", name, setting(target, 2, 3))
+    wait_for_capacity(client, name, 2)
+
+    client.online_deployments.begin_delete("blue", name).result()
+    kept = monitor("autoscale_settings.get", "rollway", name)["properties"]["targetResourceUri"]
+    emulator.fail(method="PATCH", path=f"{name}/deployments/blue$", operation="stuck")
+    client.online_deployments.begin_create_or_update(wanted).result()
+    wait_until(lambda: client.online_deployments.get("blue", name).provisioning_state == "Scaling", DEADLINE_SECONDS)
+    during = client.online_deployments.get("blue", name).instance_count
+    emulator.delete_faults()
+    wait_for_capacity(client, name, 2)
+    monitor("autoscale_settings.delete", "rollway", name)
+
+    assert (kept, during) == (target, 1)
 
 
 OUT, IN = rule("Increase", "GreaterThan", 70), rule("Decrease", "LessThan", 30)

@@ -10,7 +10,7 @@ from azure.identity import ClientSecretCredential
 from azure.storage.blob import ContainerClient
 
 from tests.support.emulator_process import EmulatorProcess, running_emulator
-from tests.support.plain_rest import PlainRest
+from tests.support.plain_rest import NO_LAGS, PlainRest
 
 HOUR = 3600
 ENDPOINT = {"location": "westeurope", "properties": {"authMode": "Key"}}
@@ -19,7 +19,7 @@ ENDPOINT = {"location": "westeurope", "properties": {"authMode": "Key"}}
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorProcess]:
     """An emulator that takes as long as Azure does, on its clock."""
-    with running_emulator(tmp_path, "--profile", "azure") as emulator:
+    with running_emulator(tmp_path, "--profile", "azure", "--seed", str(NO_LAGS)) as emulator:
         for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
             monkeypatch.setenv(name, emulator.environment[name])
         yield emulator

@@ -11,11 +11,12 @@ from azure.core.exceptions import (
     ClientAuthenticationError,
     HttpResponseError,
     ResourceExistsError,
+    ResourceNotFoundError,
     ServiceResponseError,
 )
 from azure.identity import ClientSecretCredential
 
-from tests.contract.conftest import Served, create_endpoint, describe, error_of, wait_until
+from tests.contract.conftest import Arm, Served, create_endpoint, describe, error_of, wait_until
 from tests.support.emulator_process import EmulatorProcess
 
 
@@ -39,6 +40,24 @@ def test_a_fault_waits_for_its_turn_and_is_used_up(client: MLClient, emulator: E
         return 200
 
     assert [read() for _ in range(4)] == [200, 200, 403, 200]
+
+
+def test_one_list_of_online_deployments_can_be_a_404_while_the_endpoint_is_there(
+    client: MLClient, arm: Arm, emulator: EmulatorProcess, served: Served
+) -> None:
+    body = {"error": {"code": "UserError", "message": f"Endpoint {served.name} not found."}}
+    fault = {"method": "GET", "path": f"/onlineEndpoints/{served.name}/deployments$", "status": 404, "body": body}
+    emulator.fail(**fault, count=2)
+
+    with pytest.raises(ResourceNotFoundError) as caught:
+        list(client.online_deployments.list(served.name))
+    with pytest.raises(ResourceNotFoundError):  # the SDK lists online deployments to complete the endpoint's traffic
+        client.online_endpoints.get(served.name)
+
+    assert error_of(caught.value).message == f"Endpoint {served.name} not found."
+    assert arm.send("GET", f"/onlineEndpoints/{served.name}").status_code == 200
+    assert client.online_deployments.get("blue", served.name).name == "blue"
+    assert [one.name for one in client.online_deployments.list(served.name)] == ["blue"]
 
 
 def test_a_fault_without_a_count_lasts_until_faults_are_deleted(

@@ -186,6 +186,21 @@ def test_a_write_while_an_operation_runs_is_a_conflict(
     assert running.result().provisioning_state == "Succeeded"
 
 
+def test_tags_of_an_endpoint_cannot_change_while_an_online_deployment_is_created(
+    client: MLClient, arm: Arm, model: Model, environment: Environment, emulator: EmulatorProcess, name: str
+) -> None:
+    create_endpoint(client, name)
+    emulator.fail(method="PUT", path=f"{name}/deployments/blue$", operation="stuck")
+    running = client.online_deployments.begin_create_or_update(describe(name, model, environment))
+
+    refused = arm.send("PATCH", f"/onlineEndpoints/{name}", {"tags": {"run": "7"}})
+    emulator.delete_faults()
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "Conflict")
+    assert f"Already running method PUT on endpoint {name}" in refused.json()["error"]["message"]
+    assert running.result().provisioning_state == "Succeeded"
+
+
 def test_a_failed_update_leaves_the_old_revision_serving_and_can_be_corrected(
     client: MLClient, model: Model, environment: Environment, emulator: EmulatorProcess, name: str
 ) -> None:

@@ -91,3 +91,9 @@ def monitor_client(environment: Mapping[str, str]) -> OtherClient:
     """A client of Azure Monitor, of the last version with models of its own that are checked strictly."""
     requirements = ("azure-mgmt-monitor==6.0.2", "azure-identity>=1.25")
     return OtherClient(requirements, "azure.mgmt.monitor:MonitorManagementClient", environment)
+
+
+def authorization_client(environment: Mapping[str, str]) -> OtherClient:
+    """A client of Azure's role-based access control."""
+    requirements = ("azure-mgmt-authorization==4.0.0", "azure-identity>=1.25")
+    return OtherClient(requirements, "azure.mgmt.authorization:AuthorizationManagementClient", environment)

@@ -9,6 +9,7 @@ import httpx
 from tests.support.emulator_process import EmulatorProcess
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
+NO_LAGS = FIXTURES / "no-lags.yaml"
 ENDPOINT = {"location": "westeurope", "properties": {"authMode": "Key"}}
 
 

@@ -16,11 +16,19 @@ from rollway.emulator.arm.resource_manager import (
     paginate,
     workspace_route,
 )
-from rollway.emulator.arm.validation import check_endpoint, check_field_types, check_name, check_traffic, raise_problems
+from rollway.emulator.arm.validation import (
+    check_endpoint,
+    check_field_types,
+    check_name,
+    check_tags,
+    check_traffic,
+    raise_problems,
+)
 from rollway.emulator.core import errors, faults
 from rollway.emulator.core.errors import Document
+from rollway.emulator.core.lags import LaggingView, profile_lags
 from rollway.emulator.core.operations import Operation, new_operation_id
-from rollway.emulator.core.store import Resource
+from rollway.emulator.core.store import Resource, Store
 from rollway.emulator.state import Emulator
 
 ENDPOINT_TYPE = f"{PROVIDER}/workspaces/onlineEndpoints"
@@ -46,9 +54,9 @@ def find_by_region(emulator: Emulator, region: str, name: str) -> Resource | Non
     return None
 
 
-def require_endpoint(call: Call) -> Resource:
-    """Return the endpoint in the path. Raises the 404."""
-    found = call.emulator.store.get(call.id(ENDPOINT_PATH))
+def require_endpoint(call: Call, source: Store | LaggingView | None = None) -> Resource:
+    """Return the endpoint in the path, from the store or from what a reader sees. Raises the 404."""
+    found = (source or call.emulator.store).get(call.id(ENDPOINT_PATH))
     if found is None:
         raise errors.not_found("Endpoint", call.params["endpoint"])
     return found
@@ -72,16 +80,19 @@ def new_operation(call: Call, prefix: str, method: str, resource: Resource, acti
     Args:
         action: Name of the profile's duration, such as `create endpoint`.
     """
-    now = call.emulator.clock.now()
+    emulator, request = call.emulator, call.request
+    now = emulator.clock.now()
+    lags = emulator.seed.lag_seconds.resolve(profile_lags(emulator.profile))
     operation = Operation(
         id=new_operation_id(prefix, call.workspace.properties["workspaceId"]),
         method=method,  # type: ignore[arg-type]
         resource=resource.id,
         region=resource.document["location"],
         started=now,
-        not_before=now + call.emulator.profile.seconds(action),
+        not_before=now + emulator.profile.seconds(action),
+        lags=faults.find_lags(emulator.faults, request.method, request.url.path).resolve(lags),
     )
-    faults.apply_to_operation(call.emulator.faults, call.request.method, call.request.url.path, operation)
+    faults.apply_to_operation(emulator.faults, request.method, request.url.path, operation)
     return operation
 
 
@@ -121,6 +132,7 @@ FIELD_TYPES: dict[str, type] = {
 def put_endpoint(call: Call) -> Response:
     emulator, name = call.emulator, call.params["endpoint"]
     check_field_types(call.body, FIELD_TYPES)
+    check_tags(call.body.get("tags"))
     raise_problems(check_name(name, "Endpoint"))
     if not call.body.get("location"):
         raise errors.location_required()
@@ -191,12 +203,13 @@ def patch_endpoint(call: Call) -> Response:
     """PATCH: change tags and identity only (PartialMinimalTrackedResourceWithIdentity)."""
     before = require_endpoint(call)
     check_field_types(call.body, FIELD_TYPES)
+    tags = merge_tags(before, call.body.get("tags"))
     raise_if_busy(call)
     if not before.private["is_created"]:
         raise errors.endpoint_creation_failed(before.name)
     document = {
         **before.document,
-        "tags": merge_tags(before.document["tags"], call.body.get("tags")),
+        "tags": tags,
         "identity": {**before.document["identity"], **(call.body.get("identity") or {})},
         "properties": {**before.properties, "properties": dict(before.properties["properties"])},
         "systemData": call.system_data(before.document),
@@ -206,9 +219,15 @@ def patch_endpoint(call: Call) -> Response:
     return _start_operation(call, operation, with_state(before, "Updating"), 202)
 
 
-def merge_tags(before: Document, given: Document | None) -> Document:
-    """Return the tags after a PATCH. It adds tags, and removes those with null (RFC 7396, which ARM requires)."""
-    return {key: value for key, value in {**before, **(given or {})}.items() if value is not None}
+def merge_tags(before: Resource, given: Document | None) -> Document:
+    """Return a resource's tags after a PATCH, which adds tags, and removes those with null (RFC 7396, as ARM requires).
+
+    Raises ARM's error if they exceed the limits of tags.
+    """
+    merged = {**before.document["tags"], **(given or {})}
+    tags = {name: value for name, value in merged.items() if value is not None}
+    check_tags(tags)
+    return tags
 
 
 def _stored_properties(properties: Document, always: Document) -> Document:
@@ -241,11 +260,13 @@ def _start_operation(call: Call, operation: Operation, shown: Resource, status: 
 
 
 def get_endpoint(call: Call) -> Response:
-    return JSONResponse(endpoint_document(call.emulator, require_endpoint(call)))
+    return JSONResponse(
+        endpoint_document(call.emulator, require_endpoint(call, call.emulator.operations.views["reads"]))
+    )
 
 
 def list_endpoints(call: Call) -> Response:
-    found = call.emulator.store.find(ENDPOINT_TYPE, call.workspace.id)
+    found = call.emulator.operations.views["lists"].find(ENDPOINT_TYPE, call.workspace.id)
     return paginate(call, [endpoint_document(call.emulator, one) for one in found])
 
 

@@ -26,12 +26,14 @@ from rollway.emulator.arm.validation import (
     check_deployment,
     check_field_types,
     check_name,
+    check_tags,
     check_unchanged,
     raise_problems,
 )
 from rollway.emulator.core import errors
 from rollway.emulator.core.errors import Document
-from rollway.emulator.core.store import Resource
+from rollway.emulator.core.lags import LaggingView
+from rollway.emulator.core.store import Resource, Store
 
 DEPLOYMENT_PATH = ENDPOINT_PATH + "/deployments/{deployment}"
 # Defaults that Azure fills in on success (how-to-troubleshoot-online-endpoints, and recorded responses).
@@ -55,10 +57,10 @@ CONTAINER_SETTINGS = (
 )
 
 
-def require_deployment(call: Call) -> Resource:
-    """Return the online deployment in the path. Raises the 404."""
-    require_endpoint(call)
-    found = call.emulator.store.get(call.id(DEPLOYMENT_PATH))
+def require_deployment(call: Call, source: Store | LaggingView | None = None) -> Resource:
+    """Return the online deployment in the path, from the store or from what a reader sees. Raises the 404."""
+    require_endpoint(call, source)
+    found = (source or call.emulator.store).get(call.id(DEPLOYMENT_PATH))
     if found is None:
         raise errors.not_found("Deployment", call.params["deployment"])
     return found
@@ -90,6 +92,7 @@ FIELD_TYPES: dict[str, type] = {
 def put_deployment(call: Call) -> Response:
     emulator, name = call.emulator, call.params["deployment"]
     check_field_types(call.body, FIELD_TYPES)
+    check_tags(call.body.get("tags"))
     endpoint = emulator.store.get(call.id(ENDPOINT_PATH))
     if endpoint is None:
         raise errors.endpoint_missing_for_deployment()
@@ -124,6 +127,7 @@ def patch_deployment(call: Call) -> Response:
     """PATCH: change tags and `sku` only (PartialMinimalTrackedResourceWithSku), so it can scale without a PUT."""
     before = require_deployment(call)
     check_field_types(call.body, FIELD_TYPES)
+    tags = merge_tags(before, call.body.get("tags"))
     raise_if_busy(call)
     if not before.private.get("serving"):
         raise errors.deployment_creation_failed(before.name)
@@ -132,7 +136,7 @@ def patch_deployment(call: Call) -> Response:
     raise_problems(check_capacity(sku))
     wanted = {
         **before.document,
-        "tags": merge_tags(before.document["tags"], call.body.get("tags")),
+        "tags": tags,
         "sku": sku,
         "properties": {**before.properties, "properties": dict(before.properties["properties"])},
         "systemData": call.system_data(before.document),
@@ -234,12 +238,13 @@ def _has_same_containers(before: Document, after: Document) -> bool:
 
 
 def get_deployment(call: Call) -> Response:
-    return JSONResponse(require_deployment(call).document)
+    return JSONResponse(require_deployment(call, call.emulator.operations.views["reads"]).document)
 
 
 def list_deployments(call: Call) -> Response:
-    require_endpoint(call)
-    return paginate(call, [one.document for one in find_deployments(call.emulator, call.id(ENDPOINT_PATH))])
+    view = call.emulator.operations.views["lists"]
+    require_endpoint(call, view)
+    return paginate(call, [one.document for one in view.find(DEPLOYMENT_TYPE, call.id(ENDPOINT_PATH))])
 
 
 def delete_deployment(call: Call) -> Response:

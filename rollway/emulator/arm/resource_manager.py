@@ -17,7 +17,7 @@ from rollway.emulator.core import errors
 from rollway.emulator.core.clock import format_iso
 from rollway.emulator.core.errors import Document
 from rollway.emulator.core.operations import Operation
-from rollway.emulator.core.seed import Role
+from rollway.emulator.core.roles import is_allowed
 from rollway.emulator.core.store import Resource
 from rollway.emulator.login.identity import AZURE_ML
 from rollway.emulator.state import Emulator
@@ -76,11 +76,17 @@ Handler = Callable[[Call], Response]
 
 @dataclass(frozen=True)
 class ArmRoute:
-    """An operation. Handlers are synchronous, so no other request runs between their reads and their writes."""
+    """An operation. Handlers are synchronous, so no other request runs between their reads and their writes.
+
+    Args:
+        path: Template. `{name}` stands for one segment, `{name:path}` for one or more.
+        needs_right: False if every principal may call it.
+    """
 
     method: str
     path: str
     handler: Handler
+    needs_right: bool = True
 
     def match(self, path: str) -> dict[str, str] | None:
         """Return the parameters in the path, or None if the path is another operation's."""
@@ -88,12 +94,13 @@ class ArmRoute:
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(self.path)), re.IGNORECASE)
+        segments = re.sub(r"\\{(\w+):path\\}", r"(?P<\1>.+)", re.escape(self.path))
+        return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", segments), re.IGNORECASE)
 
     @property
     def action(self) -> str:
         """Required right, for example `Microsoft.MachineLearningServices/workspaces/onlineEndpoints/write`."""
-        words = [word for word in self.path.partition("/providers/")[2].split("/") if not word.startswith("{")]
+        words = [word for word in self.path.rpartition("/providers/")[2].split("/") if not word.startswith("{")]
         return f"{'/'.join(words)}/{VERBS[self.method]}"
 
 
@@ -141,10 +148,7 @@ class ResourceManager:
 
     def _authorize(self, client_id: str, route: ArmRoute, path: str) -> None:
         principal = self._emulator.seed.principal(client_id)
-        is_allowed = principal is not None and (
-            principal.role is Role.CONTRIBUTOR or (principal.role is Role.READER and route.method == "GET")
-        )
-        if not is_allowed:
+        if principal is None or (route.needs_right and not is_allowed(principal.role, route.action)):
             raise errors.authorization_failed(client_id, route.action, path)
 
     def _check_scope(self, params: dict[str, str]) -> None:

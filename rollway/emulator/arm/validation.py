@@ -14,6 +14,7 @@ AUTH_MODES = ("Key", "AMLToken", "AADToken")
 MAX_INSTANCES = 50
 MAX_TIMEOUT_SECONDS = 180
 MAX_MIRROR_WEIGHT = 50
+MAX_TAGS, MAX_TAG_NAME, MAX_TAG_VALUE = 50, 512, 256  # characters (tag-resources)
 
 TYPE_NAMES: dict[type, str] = {dict: "an object", str: "a string", bool: "a boolean", int: "a number", list: "a list"}
 
@@ -36,6 +37,18 @@ def check_field_types(body: Document, types: Mapping[str, type]) -> None:
     for name, value in tags.items() if isinstance(tags, dict) else ():
         if value is not None and not isinstance(value, str):
             raise errors.invalid_content(f"tags.{name}: a string is expected, not {type(value).__name__}")
+
+
+def check_tags(tags: Document | None) -> None:
+    """Raise ARM's error for too many tags of a resource, or for a name or value that is too long."""
+    given = {name: value for name, value in (tags or {}).items() if value is not None}
+    if len(given) > MAX_TAGS:
+        raise errors.too_many_tags(len(given), MAX_TAGS)
+    for name, value in given.items():
+        if len(name) > MAX_TAG_NAME:
+            raise errors.tag_name_too_long(name, MAX_TAG_NAME)
+        if len(value) > MAX_TAG_VALUE:
+            raise errors.tag_value_too_long(value, MAX_TAG_VALUE)
 
 
 def raise_problems(*found: Problems) -> None:

@@ -166,6 +166,7 @@ ROUTES = [
     workspace_route("GET", "/datastores", list_datastores),
     workspace_route("GET", "/datastores/{datastore}", get_datastore),
     workspace_route("POST", "/datastores/{datastore}/listSecrets", list_datastore_secrets),
-    ArmRoute("GET", f"{LOCATION_PATH}/mfeOperationsStatus/{{operation}}", get_operation_status),
-    ArmRoute("GET", f"{LOCATION_PATH}/mfeOperationResults/{{operation}}", get_operation_result),
+    # Who may start an operation may poll it: Azure asks for no right in the subscription, where these URLs are.
+    ArmRoute("GET", f"{LOCATION_PATH}/mfeOperationsStatus/{{operation}}", get_operation_status, needs_right=False),
+    ArmRoute("GET", f"{LOCATION_PATH}/mfeOperationResults/{{operation}}", get_operation_result, needs_right=False),
 ]

@@ -157,9 +157,10 @@ class ControlApi:
         return await self.get_faults(request)
 
     async def delete_faults(self, _: Request) -> Response:
-        """Delete all faults, and let stuck operations end."""
+        """Delete all faults, end all lags, and let stuck operations end."""
         self._emulator.faults.clear()
         self._emulator.operations.release_stuck()
+        self._emulator.operations.end_lags()
         return Response(status_code=204)
 
 

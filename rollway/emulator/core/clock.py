@@ -79,7 +79,7 @@ class Profile:
         return self.scale * AZURE_SECONDS[action]
 
 
-# Recorded on the real service (Azure/azure-sdk-assets). Deletes and metrics are estimates.
+# Recorded on the real service (Azure/azure-sdk-assets). Deletes, metrics and lags are estimates.
 AZURE_SECONDS = {
     "create endpoint": 75.0,
     "update endpoint": 20.0,
@@ -89,4 +89,7 @@ AZURE_SECONDS = {
     "delete online deployment": 60.0,
     "regenerate keys": 10.0,
     "metrics arrive": 180.0,
+    "gateway lag": 5.0,
+    "reads lag": 2.0,
+    "lists lag": 4.0,
 }

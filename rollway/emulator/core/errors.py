@@ -189,6 +189,29 @@ def too_large(limit_bytes: int) -> ArmError:
     return ArmError(413, "RequestContentTooLarge", message, from_service=False)
 
 
+# Limits of tags. Codes and texts are inferred: Azure PowerShell's Az.Migrate has them for the same limits.
+
+
+def too_many_tags(count: int, limit: int) -> ArmError:
+    message = f"Too many tags specified. Requested tag count - '{count}'. Maximum number of tags allowed - '{limit}'."
+    return ArmError(400, "InvalidTags", message, from_service=False)
+
+
+def tag_name_too_long(name: str, limit: int) -> ArmError:
+    return ArmError(400, "InvalidTagNameLength", _too_long("name", name, limit), from_service=False)
+
+
+def tag_value_too_long(value: str, limit: int) -> ArmError:
+    return ArmError(400, "InvalidTagValueLength", _too_long("value", value, limit), from_service=False)
+
+
+def _too_long(what: str, text: str, limit: int) -> str:
+    return (
+        f"Tag {what} too large. Following tag {what} '{text}' exceeded the maximum length. Maximum allowed length for "
+        f"tag {what} - '{limit}' characters."
+    )
+
+
 # Azure ML
 
 

@@ -10,9 +10,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive
 
 from rollway.emulator.core.errors import failed_operation
+from rollway.emulator.core.lags import LagSeconds
 from rollway.emulator.core.operations import ForcedOutcome, Operation
 
-Place = Literal["front", "operation", "container"]
+Place = Literal["front", "operation", "container", "lag"]
 
 
 class Fault(BaseModel):
@@ -36,6 +37,7 @@ class Fault(BaseModel):
         operation: Outcome of the operation that the request starts. `failed`: it fails with `code` and `message`.
             `stuck`: it runs until faults are deleted. `failed_body`: its status is Succeeded, but the resource is
             Failed. `slow`: it takes `delay_seconds` longer.
+        lag_seconds: Lags of the gateway, of reads and of lists behind the write that the request makes.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -51,6 +53,7 @@ class Fault(BaseModel):
     body: object = None
     drop: Literal["before", "after"] | None = None
     operation: Literal["failed", "stuck", "failed_body", "slow"] | None = None
+    lag_seconds: LagSeconds | None = None
     code: str = "InternalServerError"
     message: str = "Declared at /_emulator/faults."
 
@@ -65,13 +68,15 @@ class Fault(BaseModel):
 
     @model_validator(mode="after")
     def _is_one_thing(self) -> Self:
-        kinds = [name for name in ("status", "drop", "operation") if getattr(self, name) is not None]
+        kinds = [name for name in ("status", "drop", "operation", "lag_seconds") if getattr(self, name) is not None]
         if len(kinds) > 1:
             raise ValueError(f"{' and '.join(kinds)} exclude each other: declare one fault for each")
         if not kinds and not self.delay_seconds:
-            raise ValueError("the fault has no effect: set status, drop, delay_seconds or operation")
+            raise ValueError("the fault has no effect: set status, drop, delay_seconds, operation or lag_seconds")
         if self.operation and self.at == "container":
             raise ValueError("an operation does not run in a container: use at: front")
+        if self.lag_seconds and (self.delay_seconds or self.at == "container"):
+            raise ValueError("lag_seconds is set without delay_seconds and with at: front")
         if self.operation == "slow" and not self.delay_seconds:
             raise ValueError("operation: slow needs delay_seconds")
         return self
@@ -79,6 +84,8 @@ class Fault(BaseModel):
     @property
     def place(self) -> Place:
         """Place where the fault applies."""
+        if self.lag_seconds:
+            return "lag"
         return "operation" if self.operation else self.at
 
     def matches(self, place: Place, method: str, path: str) -> bool:
@@ -149,6 +156,12 @@ def apply_to_operation(faults: Faults, method: str, path: str, operation: Operat
         operation.forced = ForcedOutcome(ends_as="Failed", reported="Succeeded")
     elif fault.operation == "stuck":
         operation.forced = ForcedOutcome(is_stuck=True)
+
+
+def find_lags(faults: Faults, method: str, path: str) -> LagSeconds:
+    """Return the lags that a fault declares for a write, or none."""
+    fault = consume_fault(faults, "lag", method, path)
+    return fault.lag_seconds if fault is not None and fault.lag_seconds is not None else LagSeconds()
 
 
 class ContainerFault(Exception):

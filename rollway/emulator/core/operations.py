@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from rollway.emulator.core.clock import Clock, format_iso
 from rollway.emulator.core.errors import Document
+from rollway.emulator.core.lags import READERS, LaggingView, Reader
 from rollway.emulator.core.store import Resource, Store
 
 Outcome = Literal["Succeeded", "Failed"]
@@ -44,6 +45,7 @@ class Operation:
         private: Internal values, such as the resource's private values after success.
         outcome: None until it is known.
         ended: Time of the end. None while the operation runs.
+        lags: Seconds by which each reader lags behind the changes of this operation.
     """
 
     id: str
@@ -58,6 +60,7 @@ class Operation:
     error: Document | None = None
     ended: float | None = None
     forced: ForcedOutcome = field(default_factory=ForcedOutcome)
+    lags: dict[Reader, float] = field(default_factory=dict)
 
     @classmethod
     def from_document(cls, document: Document) -> "Operation":
@@ -92,6 +95,7 @@ class Operations:
         self._store, self._clock = store, clock
         stored = [Operation.from_document(document) for document in store.operations()]
         self.running = {one.id: one for one in stored if one.is_running}
+        self.views: dict[Reader, LaggingView] = {reader: LaggingView(store, clock) for reader in READERS}
 
     def start(self, operation: Operation, now_shown: Resource) -> None:
         """Store a new operation, and the resource as clients see it while the operation runs.
@@ -101,6 +105,7 @@ class Operations:
         if operation.forced.ends_as is not None:
             operation.outcome, operation.error = operation.forced.ends_as, operation.forced.error
             operation.result = None
+        self._remember(operation, operation.started, "reads", "lists")
         with self._store.transaction():
             self._store.put_operation(operation.id, asdict(operation))
             self._store.put(now_shown)
@@ -115,6 +120,7 @@ class Operations:
         if self.running.get(operation.id) is not operation:
             return  # a reset has deleted it in the meantime
         operation.outcome, operation.error = ("Failed" if error else "Succeeded"), error
+        operation.not_before = max(operation.not_before, self._clock.now())
         self._store.put_operation(operation.id, asdict(operation))
         self.end_due()
 
@@ -144,11 +150,24 @@ class Operations:
         return None
 
     def forget_all(self) -> None:
-        """Remove all running operations from memory."""
+        """Remove all running operations and lags from memory."""
         self.running.clear()
+        self.end_lags()
+
+    def end_lags(self) -> None:
+        """Let every reader see the present state."""
+        for view in self.views.values():
+            view.clear()
+
+    def _remember(self, operation: Operation, at: float, *readers: Reader) -> None:
+        """Remember the resource as it is now for readers that lag behind the operation's change at `at`."""
+        for reader in readers:
+            lag_seconds = operation.lags.get(reader, 0.0)
+            self.views[reader].remember(operation.resource, self._store.get(operation.resource), at, lag_seconds)
 
     def _end_operation(self, operation: Operation) -> None:
         operation.ended = max(operation.not_before, operation.started)
+        self._remember(operation, operation.ended, *READERS)
         with self._store.transaction():
             self._store.put_operation(operation.id, asdict(operation))
             current = self._store.get(operation.resource)

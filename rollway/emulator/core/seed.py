@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from cryptography.x509 import load_pem_x509_certificate
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from rollway.emulator.core.lags import LagSeconds
 from rollway.emulator.core.store import Store
 
 
@@ -25,9 +26,10 @@ class Frozen(BaseModel):
 
 
 class Role(StrEnum):
-    """Role of a principal in every workspace."""
+    """Role of a principal in every resource group. `roles` has their rights."""
 
     CONTRIBUTOR = "contributor"
+    DATA_SCIENTIST = "data_scientist"
     READER = "reader"
     NONE = "none"
 
@@ -163,6 +165,8 @@ class Seed(Frozen):
     throttling: Throttling | None = None
     """Throttling of ARM. None turns it off; `{}` has Azure's limits."""
     scoring: Scoring = Field(default_factory=Scoring)
+    lag_seconds: LagSeconds = LagSeconds()
+    """Lags behind writes. A lag that is not set has the profile's value."""
 
     def principal(self, client_id: str) -> Principal | None:
         """Return the principal with this client id, ignoring case."""

@@ -19,7 +19,7 @@ from rollway.emulator.arm.endpoints import DEPLOYMENT_TYPE, parent_endpoint_id
 from rollway.emulator.arm.resource_manager import ResourceManager
 from rollway.emulator.core.durations import parse_duration
 from rollway.emulator.core.errors import ArmError, Document
-from rollway.emulator.core.seed import Role
+from rollway.emulator.core.roles import is_allowed
 from rollway.emulator.core.store import Resource
 from rollway.emulator.monitor.autoscale import SETTING_TYPE
 from rollway.emulator.monitor.metrics import AGGREGATIONS as METRIC_AGGREGATIONS
@@ -31,6 +31,7 @@ log = logging.getLogger("rollway.emulator.monitor.autoscaler")
 
 INTERVAL_SECONDS = 5.0
 API_VERSION = "2023-04-01-preview"
+SCALE = f"{DEPLOYMENT_TYPE}/write"
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "equals": operator.eq,
     "notequals": operator.ne,
@@ -85,7 +86,7 @@ class Autoscaler:
     async def _patch(self, target: Resource, capacity: int) -> None:
         """Change the capacity. Raises ArmError; the next interval tries again."""
         emulator = self._emulator
-        principal = next((one for one in emulator.seed.principals if one.role is Role.CONTRIBUTOR), None)
+        principal = next((one for one in emulator.seed.principals if is_allowed(one.role, SCALE)), None)
         if principal is None:
             return
         token = emulator.identity.issue_token(emulator.identity.arm_audiences[0], principal.client_id)

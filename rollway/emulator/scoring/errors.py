@@ -57,6 +57,11 @@ def no_such_deployment(name: str) -> GatewayError:
     return GatewayError(404, "not_found", f"The endpoint has no online deployment named {name} to route to.")
 
 
+def no_healthy_instance() -> GatewayError:
+    """Return the 503 of the proxy that knows an online deployment but none of its instances yet."""
+    return GatewayError(503, "service_unavailable", "no healthy upstream")
+
+
 def scoring_timeout() -> GatewayError:
     return GatewayError(408, "model_timeout", "upstream request timeout", _model_headers(408, "model_timeout"))
 

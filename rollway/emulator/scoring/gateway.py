@@ -16,7 +16,7 @@ from rollway.emulator.arm.endpoints import token_audience
 from rollway.emulator.core.errors import ArmError
 from rollway.emulator.core.faults import ContainerFault, apply_to_container, discard_message
 from rollway.emulator.core.rate_limit import RateLimit
-from rollway.emulator.core.seed import Role
+from rollway.emulator.core.roles import is_allowed
 from rollway.emulator.core.store import Resource
 from rollway.emulator.login.identity import AZURE_ML
 from rollway.emulator.runtime.container import ContainerState
@@ -53,6 +53,7 @@ NOT_RETURNED = {
     b"x-ms-client-request-id",
 }
 MAX_CLIENT_ID = 40
+SCORE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action"
 PATH = re.compile(rb"/inference/[^/]+/[^/]+/")
 
 
@@ -204,6 +205,8 @@ class Gateway:
         body = await _read_body(receive, self._limits.most_body_bytes)
         pinned = request.header(DEPLOYMENT_HEADER)
         deployment = route.choose_deployment(pinned)
+        if pinned:
+            self._routes.check_pinned(deployment)
         responder.deployment, responder.byte_count = deployment, len(body)
         if (mirror := route.choose_mirror(pinned)) is not None:
             copy = self._mirror(request, route.endpoint, mirror, body)
@@ -302,5 +305,5 @@ def _authenticate(emulator: Emulator, endpoint: Resource, authorization: str | N
     except ArmError as exc:
         raise errors.scoring_unauthorized() from exc
     principal = emulator.seed.principal(client_id)
-    if mode == "AADToken" and (principal is None or principal.role is not Role.CONTRIBUTOR):
+    if mode == "AADToken" and (principal is None or not is_allowed(principal.role, SCORE)):
         raise errors.scoring_forbidden()

@@ -1,8 +1,11 @@
-"""Routing of scoring requests: by region and name to an endpoint, by header or weight to an online deployment."""
+"""Routing of scoring requests: by region and name to an endpoint, by header or weight to an online deployment.
+
+The gateway may lag behind changes of weights, and behind new online deployments.
+"""
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rollway.emulator.arm.endpoints import find_by_region, find_deployments
 from rollway.emulator.core.errors import Document
@@ -53,7 +56,10 @@ class Routes:
         self._as_of = -1
 
     def find(self, region: str, name: str) -> Route:
-        """Return the route to an endpoint. Raise the 404 if it does not exist or was not created yet."""
+        """Return the route to an endpoint, with the weights that the gateway knows.
+
+        Raise the 404 if the endpoint does not exist or was not created yet.
+        """
         store = self._emulator.store
         if self._as_of != store.changes:
             self._known.clear()
@@ -61,15 +67,34 @@ class Routes:
         key = (region.lower(), name.lower())
         if (route := self._known.get(key)) is None:
             route = self._known[key] = self._read(region, name)
-        return route
+        past = self._emulator.operations.views["gateway"].past(route.endpoint.id)
+        return route if past is None or past.before is None else _with_weights(route, past.before)
+
+    def check_pinned(self, deployment: Resource) -> None:
+        """Raise GatewayError for a pinned request to an online deployment that is too new for the gateway.
+
+        For a third of its lag each, the gateway has no route to it, then no instance, then no response from one.
+        """
+        past = self._emulator.operations.views["gateway"].past(deployment.id)
+        if past is None or past.before is None or past.before.private.get("serving"):
+            return
+        passed = (self._emulator.clock.now() - past.since) / (past.until - past.since)
+        if passed < 1 / 3:
+            raise errors.no_such_deployment(deployment.name)
+        raise errors.no_healthy_instance() if passed < 2 / 3 else errors.model_not_ready()
 
     def _read(self, region: str, name: str) -> Route:
         endpoint = find_by_region(self._emulator, region, name)
         if endpoint is None or not endpoint.private["is_created"]:
             raise errors.no_such_endpoint(name)
         deployments = {one.name.lower(): one for one in find_deployments(self._emulator, endpoint.id)}
-        properties = endpoint.properties
-        return Route(endpoint, deployments, _positive(properties["traffic"]), _positive(properties["mirrorTraffic"]))
+        return _with_weights(Route(endpoint, deployments, {}, {}), endpoint)
+
+
+def _with_weights(route: Route, endpoint: Resource) -> Route:
+    """Return the route with the weights of an earlier or present state of its endpoint."""
+    traffic, mirror = endpoint.properties["traffic"], endpoint.properties["mirrorTraffic"]
+    return replace(route, weights=_positive(traffic), mirror=_positive(mirror))
 
 
 def _positive(weights: Document) -> dict[str, int]:
