@@ -51,7 +51,7 @@ async def deploy_endpoint(
     connected = planned = live = None
     try:
         connected = await connect(workspace_block)
-        async with one_at_a_time(spec.endpoint.name):
+        async with one_at_a_time(connected.workspace.name, spec.endpoint.name):
             model, environment = await together(
                 resolve_model(connected, spec, model_version, dry_run),
                 register_environment(connected, spec, dry_run),

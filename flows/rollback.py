@@ -47,7 +47,7 @@ async def rollback_endpoint(
     connected = planned = live = None
     try:
         connected = await connect(workspace_block)
-        async with one_at_a_time(spec.endpoint.name):
+        async with one_at_a_time(connected.workspace.name, spec.endpoint.name):
             target = await choose_target(connected, spec, to)
             if target.online_deployment is not None:
                 planned = await plan_rollback(connected, spec, target)

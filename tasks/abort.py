@@ -27,7 +27,7 @@ from tasks.connect import open_session
 RETRIES = 3
 
 
-@task("abort", run_name="abort: restore traffic", timeout_seconds=7200, tags=["azure"], retries=RETRIES)
+@task("abort", run_name="abort: restore traffic", timeout_seconds=7200, retries=RETRIES)
 async def abort_rollout(
     connected: WorkspaceFacts | None,
     spec: RolloutSpec,

@@ -13,7 +13,7 @@ from rollway.prefect.task import task
 from rollway.settings import Workspace
 
 
-@task("connect", run_name="connect to Azure ML", timeout_seconds=120, tags=["azure"], retries=2)
+@task("connect", run_name="connect to Azure ML", timeout_seconds=120, retries=2)
 async def connect(workspace_block: str | None = None) -> WorkspaceFacts:
     """Sign in and prove access to the workspace of the Prefect block, default: of the environment variables."""
     facts = await session.connect(*await find_workspace(workspace_block))

@@ -18,7 +18,7 @@ from rollway.spec import RolloutSpec
 from tasks.connect import open_session
 
 
-@task("plan", run_name="plan", timeout_seconds=300, tags=["azure"], retries=2)
+@task("plan", run_name="plan", timeout_seconds=300, retries=2)
 async def make_plan(
     connected: WorkspaceFacts,
     spec: RolloutSpec,

@@ -21,7 +21,7 @@ async def read_rollout(rollout: str) -> RolloutSpec:
     return spec
 
 
-@task("resolve model", run_name="resolve model", timeout_seconds=900, tags=["azure"], retries=2, is_kept_for_retry=True)
+@task("resolve model", run_name="resolve model", timeout_seconds=900, retries=2, is_kept_for_retry=True)
 async def resolve_model(
     connected: WorkspaceFacts, spec: RolloutSpec, version: str | None, is_dry_run: bool
 ) -> ResolvedAsset | None:
@@ -37,7 +37,6 @@ async def resolve_model(
     "register environment",
     run_name="register environment",
     timeout_seconds=900,
-    tags=["azure"],
     retries=2,
     is_kept_for_retry=True,
 )

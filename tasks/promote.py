@@ -24,9 +24,7 @@ Route = Literal["pinned", "by traffic"]
     "smoke test",
     run_name="smoke test {rollout.name} ({route})",
     timeout_seconds=1200,
-    tags=["scoring"],
     retries=2,
-    key=lambda given: f"{given['route']} {_key_of(given['rollout'], given['route'])}",
 )
 async def smoke_test(rollout: PlannedRollout, route: Route) -> SmokeTestResult:
     """Send one real request: pinned to the online deployment, or by traffic as clients do.
@@ -71,9 +69,7 @@ async def smoke_test(rollout: PlannedRollout, route: Route) -> SmokeTestResult:
     "move traffic",
     run_name="move traffic to {rollout.name}",
     timeout_seconds=3600,
-    tags=["azure"],
     retries=3,
-    key=lambda given: given["rollout"].traffic_key(attempt_id()),
 )
 async def move_traffic(rollout: PlannedRollout, ready: OnlineDeploymentState) -> dict[str, int]:
     """Set the traffic map of the plan and read it back; `ready` must be unchanged since its smoke test."""
@@ -98,9 +94,7 @@ async def move_traffic(rollout: PlannedRollout, ready: OnlineDeploymentState) ->
     "retire replaced",
     run_name="retire what was replaced",
     timeout_seconds=3600,
-    tags=["azure"],
     retries=2,
-    key=lambda given: given["rollout"].traffic_key(attempt_id()),
 )
 async def retire_replaced(rollout: PlannedRollout) -> tuple[str, ...]:
     """Record the promotion, delete the online deployments that the plan retires, and release the lease.
@@ -116,7 +110,3 @@ async def retire_replaced(rollout: PlannedRollout) -> tuple[str, ...]:
         get_run_logger().info("%s deleted", name)
     await lease.release(session, plan.endpoint, attempt_id())
     return plan.targets(Kind.RETIRE)
-
-
-def _key_of(rollout: PlannedRollout, route: Route) -> str:
-    return (rollout.candidate_key if route == "pinned" else rollout.traffic_key)(attempt_id())

@@ -1,11 +1,9 @@
 """Bring up the online deployment: endpoint, lease, leftovers, creation, readiness."""
 
-from uuid import UUID
-
-from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 from prefect.logging import get_run_logger
 
 from rollway.azure import endpoints, lease, online_deployments
+from rollway.prefect.artifacts import Progress
 from rollway.prefect.concurrency import has_ended
 from rollway.prefect.logs import log_changes
 from rollway.prefect.run import attempt_id, current_run
@@ -26,9 +24,7 @@ PROGRESS_INTERVAL_SECONDS = 5.0
     "ensure endpoint",
     run_name="ensure endpoint",
     timeout_seconds=7200,
-    tags=["azure"],
     retries=2,
-    key=lambda given: given["rollout"].spec.endpoint.model_dump_json(),
 )
 async def ensure_endpoint(rollout: PlannedRollout) -> EndpointState:
     """Create the endpoint, or change it to what endpoint.yml says."""
@@ -44,7 +40,7 @@ async def ensure_endpoint(rollout: PlannedRollout) -> EndpointState:
     return endpoint
 
 
-@task("claim endpoint", run_name="claim {rollout.plan.endpoint}", timeout_seconds=9600, tags=["azure"], retries=2)
+@task("claim endpoint", run_name="claim {rollout.plan.endpoint}", timeout_seconds=9600, retries=2)
 async def claim_endpoint(rollout: PlannedRollout, _endpoint: EndpointState | None = None) -> PlannedRollout:
     """Take the lease on the endpoint and plan again, now that nobody else writes to it."""
     plan = rollout.plan
@@ -72,7 +68,7 @@ def _plan_again(rollout: PlannedRollout, state: EndpointState) -> Plan:
     return planning.plan(rollout.spec, plan.model, plan.environment, state, weight=rollout.weight, force=rollout.force)
 
 
-@task("remove leftovers", run_name="remove leftovers", timeout_seconds=7200, tags=["azure"], retries=2)
+@task("remove leftovers", run_name="remove leftovers", timeout_seconds=7200, retries=2)
 async def remove_leftovers(rollout: PlannedRollout) -> tuple[str, ...]:
     """Delete online deployments that earlier rollouts left without traffic; return their names."""
     session, plan = await open_session(rollout.workspace), rollout.plan
@@ -86,9 +82,7 @@ async def remove_leftovers(rollout: PlannedRollout) -> tuple[str, ...]:
     "create online deployment",
     run_name="create {rollout.name}",
     timeout_seconds=3600,
-    tags=["azure"],
     retries=2,
-    key=lambda given: given["rollout"].candidate_key(attempt_id()),
 )
 async def create_online_deployment(rollout: PlannedRollout) -> None:
     """Start creating the online deployment at weight 0, or changing the existing one in place."""
@@ -103,13 +97,12 @@ async def create_online_deployment(rollout: PlannedRollout) -> None:
     "wait until ready",
     run_name="wait until {rollout.name} is ready",
     timeout_seconds=7800,
-    tags=["azure"],
-    key=lambda given: given["rollout"].candidate_key(attempt_id()),
 )
 async def wait_until_ready(rollout: PlannedRollout) -> OnlineDeploymentState:
     """Poll the state up to the deadline in rollout.yml; the progress artifact shows the used part of it."""
     allowed = rollout.spec.rollout.ready_timeout_seconds
-    artifact = UUID(str(await acreate_progress_artifact(0.0, description=f"{rollout.name}: requested")))
+    progress = Progress()
+    await progress.show(0.0, f"{rollout.name}: requested")
     log_progress, last_state, next_update = log_changes(rollout.name), "", 0.0
 
     async def on_progress(state: str, waited: float) -> None:
@@ -117,7 +110,7 @@ async def wait_until_ready(rollout: PlannedRollout) -> OnlineDeploymentState:
         await log_progress(state, waited)
         if state != last_state or waited >= next_update:
             text = f"{rollout.name}: {state} for {waited:.0f} s of {allowed} s allowed"
-            await aupdate_progress_artifact(artifact, progress=min(99.0, 100 * waited / allowed), description=text)
+            await progress.show(min(99.0, 100 * waited / allowed), text)
             last_state, next_update = state, waited + PROGRESS_INTERVAL_SECONDS
 
     ready = await online_deployments.wait_until_ready(
@@ -127,5 +120,5 @@ async def wait_until_ready(rollout: PlannedRollout) -> OnlineDeploymentState:
         timeout_seconds=allowed,
         on_progress=on_progress,
     )
-    await aupdate_progress_artifact(artifact, progress=100.0, description=f"{rollout.name}: ready")
+    await progress.show(100.0, f"{rollout.name}: ready")
     return ready

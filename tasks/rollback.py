@@ -19,7 +19,6 @@ from tasks.connect import open_session
     "choose what to go back to",
     run_name="choose what to go back to",
     timeout_seconds=300,
-    tags=["azure"],
     retries=2,
     is_kept_for_retry=True,
 )
@@ -36,7 +35,7 @@ async def choose_target(connected: WorkspaceFacts, spec: RolloutSpec, to: str | 
     return target
 
 
-@task("plan", run_name="plan", timeout_seconds=300, tags=["azure"], retries=2)
+@task("plan", run_name="plan", timeout_seconds=300, retries=2)
 async def plan_rollback(connected: WorkspaceFacts, spec: RolloutSpec, target: Target) -> PlannedRollout:
     """Plan to give all traffic to the target's online deployment; the plan is an artifact."""
     today = await read_endpoint(await open_session(connected.workspace), spec.endpoint.name)
