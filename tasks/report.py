@@ -33,6 +33,5 @@ async def write_report(
         timeline=current_run().timeline,
     )
     await publish_markdown("rollout", name, rollout_report.markdown(result), f"Rollout of {name}")
-    if not rollout.is_dry_run:
-        emit_completed(result)
+    emit_completed(result)
     return result

@@ -3,13 +3,18 @@
 from prefect.events import emit_event
 
 from rollway.prefect.alerts import COMPLETED_EVENT
-from rollway.reports.rollout import RolloutReport
+from rollway.reports.rollout import RolloutOutcome, RolloutReport
 from rollway.rollout import traffic
 from rollway.rollout.follow import Finding
 
 
 def emit_completed(report: RolloutReport) -> None:
-    """Announce that a rollout has completed; the recovery alert waits for this event."""
+    """Announce that a rollout has completed; the recovery alert waits for this event.
+
+    A run that changed nothing proves nothing, so it emits no event.
+    """
+    if report.outcome in (RolloutOutcome.NO_OP, RolloutOutcome.PLANNED):
+        return
     emit_event(
         COMPLETED_EVENT,
         resource={
