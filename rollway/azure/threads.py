@@ -35,9 +35,9 @@ async def write_in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwarg
 async def shielded(work: Coroutine[Any, Any, T], *, deadline_seconds: float) -> T:
     """Run a coroutine to its end even if the caller is cancelled meanwhile; then raise the cancellation.
 
-    For the abort of a rollout. It runs in a thread with an event loop of its own, because a second cancellation ends the
-    caller's loop, which cancels all of its tasks. Raises DeadlineExceeded if it takes longer than `deadline_seconds`; it
-    still waits for a write that was sent by then.
+    For the abort of a rollout. It runs in a thread with an event loop of its own: a second cancellation ends the loop
+    of the caller, which cancels all of its tasks. Raises DeadlineExceeded if it takes longer than `deadline_seconds`;
+    a write that was sent by then is waited for.
     """
 
     async def work_in_time() -> T:
