@@ -19,7 +19,15 @@ from rollway.errors import PreflightFailed, RollwayError
 from rollway.local.cli import app as local_app
 from rollway.prefect.alerts import DEFAULT_CHANNEL, DEFAULT_TIMING, AlertedRollout, Timing
 from rollway.prefect.parameters import MODEL_VERSION_PATTERN, Requester
-from rollway.settings import Identity, Workspace, block_from_environment, is_debug, require_checkout, webhook_secret
+from rollway.settings import (
+    PREFECT_PATIENCE,
+    Identity,
+    Workspace,
+    block_from_environment,
+    is_debug,
+    require_checkout,
+    webhook_secret,
+)
 
 if TYPE_CHECKING:
     from rollway.reports.rollout import RolloutReport
@@ -123,10 +131,11 @@ def deploy(
 ) -> None:
     """Roll a folder out with the Prefect flow, in this process."""
     require_checkout("deploy")
-    _allow_temporary_server()
+    _configure_prefect()
     from flows.deploy import deploy_endpoint
+    from rollway.prefect.ending import run_here
 
-    _run(lambda: deploy_endpoint(rollout, model_version, requested_by, dry_run, force, weight), as_json)
+    _run(lambda: run_here(deploy_endpoint, rollout, model_version, requested_by, dry_run, force, weight), as_json)
 
 
 @app.command
@@ -138,10 +147,11 @@ def rollback(
 ) -> None:
     """Go back to the previous version with the Prefect flow, in this process."""
     require_checkout("rollback")
-    _allow_temporary_server()
+    _configure_prefect()
     from flows.rollback import rollback_endpoint
+    from rollway.prefect.ending import run_here
 
-    _run(lambda: rollback_endpoint(rollout, to), as_json)
+    _run(lambda: run_here(rollback_endpoint, rollout, to), as_json)
 
 
 @app.command
@@ -226,20 +236,23 @@ def main(arguments: list[str] | None = None) -> None:
     except RollwayError as error:
         if is_debug():
             raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        sys.exit(_explain(error))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
 
 
-def _allow_temporary_server() -> None:
+def _configure_prefect() -> None:
+    # Prefect reads its settings when it is imported.
+    for name, value in PREFECT_PATIENCE.items():
+        os.environ.setdefault(name, value)
     # Without a server Prefect starts a temporary one; its very first start takes longer than the default limit.
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 
 def _run(flow: Callable[[], Coroutine[Any, Any, "RolloutReport"]], as_json: bool) -> None:
+    from rollway.prefect.ending import leave
     from rollway.reports import rollout as rollout_report
 
     try:
@@ -248,10 +261,17 @@ def _run(flow: Callable[[], Coroutine[Any, Any, "RolloutReport"]], as_json: bool
     except RollwayError as error:
         if error.details and error.details.count("\n") > MOST_DETAILS:
             error.details = "Its log is above, where the task failed."
-        raise
+        if is_debug():
+            raise
+        leave(_explain(error))
     _answer(result.model_dump_json(indent=2) if as_json else rollout_report.text(result))
-    if result.outcome is rollout_report.RolloutOutcome.HELD:
-        sys.exit(NEEDS_A_PERSON)
+    leave(NEEDS_A_PERSON if result.outcome is rollout_report.RolloutOutcome.HELD else 0)
+
+
+def _explain(error: RollwayError) -> int:
+    """Print an error; return its exit code."""
+    print(f"error: {error}", file=sys.stderr)
+    return error.exit_code
 
 
 def _workspace_of_block() -> tuple[Workspace, Identity] | None:

@@ -17,6 +17,9 @@ from rollway.spec import Frozen
 DEPLOYMENTS = "deployments"
 ROLLOUT_FILE = "rollout.yml"
 MIN_SECRET_LENGTH = 16
+# How long a run waits for a Prefect server that is away. A flow that has ended proposes its state twice, and by default
+# each proposal takes a minute, or six if the server is reachable and silent. With these it takes 45 s at most.
+PREFECT_PATIENCE = {"PREFECT_CLIENT_MAX_RETRIES": "3", "PREFECT_API_REQUEST_TIMEOUT": "8"}
 
 
 class Workspace(Frozen):

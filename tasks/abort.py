@@ -1,5 +1,6 @@
 """The abort of a rollout that failed, was cancelled or whose process died: traffic back, dossier, hook."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,11 +14,11 @@ from prefect.runtime import flow_run
 from rollway.azure import abort
 from rollway.azure.abort import AbortResult
 from rollway.azure.folder import load_folder
-from rollway.azure.threads import in_thread
+from rollway.azure.threads import in_thread, shielded
 from rollway.azure.waiting import now
 from rollway.errors import RollwayError, TrafficNotRestored
 from rollway.prefect.artifacts import publish_markdown
-from rollway.prefect.best_effort import best_effort, shielded
+from rollway.prefect.best_effort import best_effort
 from rollway.prefect.blocks import find_workspace
 from rollway.prefect.run import current_run
 from rollway.prefect.task import task
@@ -30,7 +31,7 @@ from rollway.rollout.planned import PlannedRollout
 from rollway.spec import RolloutSpec
 from tasks.connect import open_session
 
-DEADLINE_SECONDS = 3600
+DEADLINE_SECONDS, REPORT_SECONDS = 3600, 60
 
 
 @contextlib.asynccontextmanager
@@ -42,10 +43,10 @@ async def aborted_if_it_fails(spec: RolloutSpec) -> AsyncIterator[None]:
         raise
     except BaseException as error:  # cancelling a run raises no Exception
         done, failure = AbortResult(), None
-        with contextlib.suppress(TimeoutError):
-            done, failure = await shielded(_abort(error), DEADLINE_SECONDS)
+        with contextlib.suppress(asyncio.CancelledError):  # the error that comes first is the one that counts
+            done, failure = await shielded(_abort(error), deadline_seconds=DEADLINE_SECONDS)
         worst = failure and _not_restored(spec.endpoint.name, error, failure)
-        await best_effort("the report of the abort", report_abort(spec, worst or error, done))
+        await best_effort("nobody is told", report_abort(spec, worst or error, done), deadline_seconds=REPORT_SECONDS)
         if worst:
             raise worst from error
         raise

@@ -26,6 +26,5 @@ async def write_report(rollout: PlannedRollout) -> RolloutReport:
         timeline=run.timeline,
     )
     await publish_markdown("rollout", result.rollout, rollout_report.markdown(result), f"Rollout of {result.rollout}")
-    if result.is_news:
-        emit_completed(result)
+    emit_completed(result)
     return result

@@ -26,7 +26,7 @@ async def give_order(connected: WorkspaceFacts, spec: RolloutSpec, order: str, r
     command = Command(
         order=Order(order), by="-".join(by.split()) or "the-Prefect-UI", at=now("milliseconds"), reason=reason
     )
-    told = await best_effort("the run that works", tell_runs(spec.name, command, [run.flow_run_id]))
+    told = await best_effort("running rollouts learn of it later", tell_runs(spec.name, command, [run.flow_run_id]))
     endpoint = await steering.give_command(session, spec.endpoint.name, command)
     get_run_logger().info("%s; %d runs are working and were told", command.sentence, told or 0)
     done = await steering.abort_canary(session, endpoint, command, run.attempt_id)
@@ -41,5 +41,5 @@ async def make_room(spec: RolloutSpec) -> None:
     """Tell the running rollout of the endpoint to abort, because this run comes first."""
     run = current_run()
     command = Command(order=Order.ABORT, by=run.attempt_id, at=now("milliseconds"), reason="a rollback comes first")
-    told = await best_effort("the run that works", tell_runs(spec.name, command, [run.flow_run_id]))
+    told = await best_effort("running rollouts learn of it later", tell_runs(spec.name, command, [run.flow_run_id]))
     get_run_logger().info("%d running rollouts were told to abort", told or 0)

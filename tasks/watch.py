@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from prefect import get_client
-from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
 from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
@@ -14,6 +13,7 @@ from rollway.azure import watching
 from rollway.azure.session import WorkspaceFacts
 from rollway.azure.threads import in_thread
 from rollway.errors import NotFound
+from rollway.prefect.artifacts import publish_table
 from rollway.prefect.events import emit_finding
 from rollway.prefect.task import task
 from rollway.reports.watch import watch_table
@@ -28,7 +28,7 @@ async def list_rollouts() -> tuple[str, ...]:
     return tuple(await in_thread(known_rollouts))
 
 
-@task("look", run_name="look at {rollout}", timeout_seconds=300, tags=["azure"], retries=2)
+@task("look", run_name="look at {rollout}", timeout_seconds=300, retries=2)
 async def look(connected: WorkspaceFacts, rollout: str) -> Finding | None:
     """Compare the newest eligible version of the model with the live one; return None if it follows no model."""
     finding = await watching.read_finding(await open_session(connected.workspace), rollout, datetime.now(UTC))
@@ -73,6 +73,6 @@ async def start_rollout(finding: Finding) -> Finding:
 @task("report findings", run_name="report findings", timeout_seconds=300)
 async def report_findings(looks: Sequence[Look]) -> None:
     """Store a table as an artifact, and emit an event per finding for automations."""
-    await acreate_table_artifact(watch_table(looks), key="watch-models", description="New model versions and decisions")
+    await publish_table("watch-models", watch_table(looks), "New model versions and decisions")
     for finding in (one.finding for one in looks if one.finding is not None):
         emit_finding(finding)

@@ -3,10 +3,13 @@
 import asyncio
 import contextvars
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 import anyio
+
+from rollway.errors import DeadlineExceeded
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,6 +30,32 @@ async def write_in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwarg
     sent = asyncio.get_running_loop().run_in_executor(None, functools.partial(context.run, call, *args, **kwargs))
     await wait_despite_cancellation(sent)
     return sent.result()
+
+
+async def shielded(work: Coroutine[Any, Any, T], *, deadline_seconds: float) -> T:
+    """Run a coroutine to its end even if the caller is cancelled meanwhile; then raise the cancellation.
+
+    For the abort of a rollout. It runs in a thread with an event loop of its own: a second cancellation ends the loop
+    of the caller, which cancels all of its tasks. Raises DeadlineExceeded if it takes longer than `deadline_seconds`;
+    a write that was sent by then is waited for.
+    """
+
+    async def work_in_time() -> T:
+        async with asyncio.timeout(deadline_seconds) as deadline:
+            try:
+                return await work
+            except asyncio.CancelledError as error:
+                if not deadline.expired():
+                    raise
+                raise DeadlineExceeded(f"the last resort has not ended within {deadline_seconds:g} s") from error
+
+    # A thread of its own: those of the loop may all be busy with calls that nobody waits for any more.
+    with_context = functools.partial(contextvars.copy_context().run, asyncio.run, work_in_time())
+    thread = ThreadPoolExecutor(max_workers=1)
+    ended = asyncio.wrap_future(thread.submit(with_context))
+    thread.shutdown(wait=False)
+    await wait_despite_cancellation(ended)
+    return ended.result()
 
 
 async def wait_despite_cancellation(work: asyncio.Future[Any]) -> None:

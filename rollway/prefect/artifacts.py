@@ -1,11 +1,48 @@
-"""Artifacts of a rollout, by kind and rollout."""
+"""Artifacts of a rollout, by kind and rollout; the rollout goes on if Prefect does not take them."""
 
-from prefect.artifacts import acreate_markdown_artifact
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from prefect.artifacts import (
+    acreate_markdown_artifact,
+    acreate_progress_artifact,
+    acreate_table_artifact,
+    aupdate_progress_artifact,
+)
+
+from rollway.prefect.best_effort import best_effort
 
 
 async def publish_markdown(kind: str, rollout: str, markdown: str, description: str) -> None:
     """Store a Markdown artifact under the key `<kind>-<rollout>`; the key's page lists its versions."""
-    await acreate_markdown_artifact(markdown, key=f"{kind}-{artifact_key(rollout)}", description=description)
+    key = f"{kind}-{artifact_key(rollout)}"
+    await best_effort(
+        f"the artifact {key} is missing", acreate_markdown_artifact(markdown, key=key, description=description)
+    )
+
+
+async def publish_table(key: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
+    """Store a table artifact."""
+    table = [dict(row) for row in rows]
+    await best_effort(f"the artifact {key} is missing", acreate_table_artifact(table, key=key, description=description))
+
+
+class Progress:
+    """A progress artifact, which shows a part of 100 and a text."""
+
+    def __init__(self) -> None:
+        self._id: UUID | None = None
+
+    async def show(self, percent: float, text: str) -> None:
+        """Update the artifact; the first call that reaches Prefect creates it."""
+        await best_effort("the progress artifact is out of date", self._show(percent, text))
+
+    async def _show(self, percent: float, text: str) -> None:
+        if self._id is None:
+            self._id = UUID(str(await acreate_progress_artifact(percent, description=text)))
+        else:
+            await aupdate_progress_artifact(self._id, progress=percent, description=text)
 
 
 def artifact_key(name: str) -> str:

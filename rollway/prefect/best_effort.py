@@ -1,28 +1,49 @@
-"""Calls that a rollout can do without, and calls that must end."""
+"""Calls to the Prefect server that a rollout can do without."""
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+import logging
+from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-import anyio
-from prefect.logging import get_run_logger
-
-DEADLINE_SECONDS = 10.0
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_logger, get_run_logger
 
 T = TypeVar("T")
 
+DEADLINE_SECONDS = 10.0
+AWAY_DEADLINE_SECONDS = 1.0  # as long as the last call failed, so that a server that is away delays a rollout only once
 
-async def best_effort(what: str, call: Awaitable[T]) -> T | None:
-    """Return what a call of Prefect returns, or None with a warning if it fails or takes too long."""
+_lost: set[str] = set()  # what calls have lost since the last one that succeeded
+
+
+async def best_effort(what: str, call: Awaitable[T], *, deadline_seconds: float | None = DEADLINE_SECONDS) -> T | None:
+    """Make a call to Prefect; if it fails or is too slow, log a warning and return None.
+
+    Cancellations and Prefect's signals (`PrefectSignal`) pass through.
+
+    Args:
+        what: What is lost if the call fails, such as "the progress artifact is out of date".
+        call: The call.
+        deadline_seconds: The longest time that it may take; None for a call that waits for other runs.
+    """
+    if deadline_seconds is not None and _lost:
+        deadline_seconds = AWAY_DEADLINE_SECONDS
     try:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            return await call
+        async with asyncio.timeout(deadline_seconds):
+            result = await call
     except Exception as error:  # noqa: BLE001 (no failure of Prefect may end a rollout)
-        get_run_logger().warning("Prefect is not told: %s (%s)", what, str(error) or type(error).__name__)
+        # Once for each loss: a wait updates its progress every few seconds.
+        level = logging.DEBUG if what in _lost else logging.WARNING
+        _lost.add(what)
+        run_logger().log(level, "Prefect did not answer, so %s: %s", what, str(error) or type(error).__name__)
         return None
+    _lost.clear()
+    return result
 
 
-async def shielded(call: Coroutine[Any, Any, T], deadline_seconds: float) -> T:
-    """Return the result of a call that no cancellation interrupts; raises TimeoutError after the deadline."""
-    with anyio.CancelScope(shield=True):
-        return await asyncio.wait_for(call, deadline_seconds)
+def run_logger() -> "logging.Logger | logging.LoggerAdapter[Any]":
+    """Return the logger of the current run, or Prefect's own outside of a run."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return get_logger("rollway")

@@ -5,47 +5,57 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.concurrency.asyncio import AcquireConcurrencySlotTimeoutError, concurrency
+from prefect.concurrency.asyncio import concurrency
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
+from rollway.prefect.best_effort import best_effort
 from rollway.rollout.record import is_same_run
 from rollway.rollout.state import EndpointState
-from rollway.settings import Workspace
 
 ROOM_SECONDS = 120  # that a rollback waits for the rollout that it told to abort
 SLOT_LEASE_SECONDS = 60  # Prefect's minimum; a killed process keeps its slot for this long
 
 
+def limit_name(workspace: str, endpoint: str) -> str:
+    """Return the name of the concurrency limit of an endpoint; Prefect allows no `/` in it."""
+    return f"endpoint:{workspace}:{endpoint}"
+
+
 @contextlib.asynccontextmanager
-async def one_at_a_time(workspace: Workspace, endpoint: str, *, comes_first: bool = False) -> AsyncIterator[None]:
+async def one_at_a_time(workspace: str, endpoint: str, *, comes_first: bool = False) -> AsyncIterator[None]:
     """Wait until no other rollout of the endpoint is running on this Prefect server; others wait for this block.
 
-    This only makes rollouts queue. The lease on the endpoint makes them safe, so a lost slot ends nothing.
+    This only makes rollouts queue. The lease on the endpoint makes them safe, so the rollout goes on without a slot if
+    the server is away.
 
     Args:
-        workspace: The workspace of the endpoint.
+        workspace: Name of the workspace.
+        endpoint: Name of the endpoint.
         comes_first: True to wait only a little: the other rollout was told to abort.
     """
-    name = f"endpoint:{workspace.name}:{endpoint}"
-    async with get_client() as client:
-        await client.upsert_global_concurrency_limit_by_name(name, 1)
-        limit = await client.read_global_concurrency_limit_by_name(name)
-    if limit.active_slots:
-        get_run_logger().info("Another rollout of %s is running; this one waits until it has ended", endpoint)
-    slot = concurrency(
-        name,
-        strict=True,
-        lease_duration=SLOT_LEASE_SECONDS,
-        timeout_seconds=ROOM_SECONDS if comes_first else None,
-        raise_on_lease_renewal_failure=False,
-    )
-    async with contextlib.AsyncExitStack() as held:
-        try:
-            await held.enter_async_context(slot)
-        except AcquireConcurrencySlotTimeoutError:
-            get_run_logger().warning("The other rollout of %s has not ended; this one goes on beside it", endpoint)
+    name = limit_name(workspace, endpoint)
+    slot = contextlib.AsyncExitStack()
+    active = await best_effort("this rollout does not queue behind others", _active_slots(name))
+    if active is not None:
+        if active:
+            get_run_logger().info("Another rollout of %s is running; this one waits until it has ended", endpoint)
+        held = concurrency(
+            name,
+            strict=True,
+            lease_duration=SLOT_LEASE_SECONDS,
+            timeout_seconds=ROOM_SECONDS if comes_first else None,
+            raise_on_lease_renewal_failure=False,
+        )
+        await best_effort(
+            "this rollout does not queue behind others",
+            slot.enter_async_context(held),
+            deadline_seconds=None,  # other rollouts take hours
+        )
+    try:
         yield
+    finally:
+        await best_effort("the next rollout waits a minute longer", slot.aclose())
 
 
 async def ended_attempts(endpoint: EndpointState, attempt: str) -> frozenset[str]:
@@ -60,7 +70,21 @@ async def ended_attempts(endpoint: EndpointState, attempt: str) -> frozenset[str
 
 
 async def has_ended(holder: str) -> bool:
-    """Return True if Prefect knows that an attempt, `<flow run>/<attempt>`, has ended; False for unknown runs."""
+    """Return True if Prefect knows that an attempt, `<flow run>/<attempt>`, has ended.
+
+    False for unknown runs, and if Prefect does not answer: the holder may be running.
+    """
+    return await best_effort(f"it is unknown whether {holder} has ended", _has_ended(holder)) or False
+
+
+async def _active_slots(name: str) -> int:
+    async with get_client() as client:
+        await client.upsert_global_concurrency_limit_by_name(name, 1)
+        limit = await client.read_global_concurrency_limit_by_name(name)
+    return limit.active_slots
+
+
+async def _has_ended(holder: str) -> bool:
     flow_run, _, attempt = holder.partition("/")
     try:
         async with get_client() as client:

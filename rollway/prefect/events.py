@@ -9,7 +9,12 @@ from rollway.rollout.watch import Finding
 
 
 def emit_completed(report: RolloutReport) -> None:
-    """Announce that a rollout has completed; the recovery alert waits for this event."""
+    """Announce that a rollout has completed; the recovery alert waits for this event.
+
+    A run that changed nothing proves nothing, so it emits no event.
+    """
+    if not report.is_news:
+        return
     emit_event(
         COMPLETED_EVENT,
         resource={

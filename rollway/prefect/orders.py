@@ -51,4 +51,4 @@ async def order_to_this_run() -> Command | None:
             labels = (await client.read_flow_run(UUID(str(flow_run.id)))).labels or {}
         return Command.parse(str(labels.get(ORDER) or ""))
 
-    return await best_effort("reading the orders to this run", read())
+    return await best_effort("orders to this run are read later", read())

@@ -11,9 +11,10 @@ from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
-from prefect.logging import get_run_logger
+from prefect.exceptions import PrefectSignal
 from prefect.runtime import flow_run
 
+from rollway.prefect.best_effort import best_effort, run_logger
 from rollway.prefect.labels import CAUSE, FAILED_TASK, LABELS, NEXT, TASK
 from rollway.reports.dossier import cause_and_next_action
 from rollway.reports.timeline import TaskTime
@@ -27,12 +28,14 @@ from rollway.rollout.wanted import RequestedBy
 from rollway.settings import lease_seconds
 from rollway.spec import RolloutSpec
 
+LABELS_WAIT_SECONDS = 5.0
+
 
 class Run:
     """One attempt of a flow run, in the process that executes it.
 
     Labels are written to the Prefect server in the background, so that a slow or absent server does not delay the
-    rollout; `labels_written` waits for them.
+    rollout; `labels_written` waits for them, for a short time.
     """
 
     def __init__(self, flow_run_id: str, attempt: int) -> None:
@@ -71,7 +74,7 @@ class Run:
         try:
             yield
         except BaseException as error:
-            self._end(task, started, is_completed=False)
+            self._end(task, started, is_completed=isinstance(error, PrefectSignal))  # a signal stops the run, healthy
             if self.failed_task == task and isinstance(error, Exception):  # a cancellation cannot wait for the server
                 cause, next_action = cause_and_next_action(error)
                 self._label({CAUSE: cause, NEXT: next_action})
@@ -126,9 +129,9 @@ class Run:
         self._label({f"rollway.{name}": value for name, value in facts.items()})
 
     async def labels_written(self) -> None:
-        """Wait until all labels are written, or the server has refused them."""
+        """Wait until all labels are written, the server has refused them, or a few seconds have passed."""
         if self._writing is not None:
-            await self._writing
+            await asyncio.wait([self._writing], timeout=LABELS_WAIT_SECONDS)
 
     def _end(self, task: str, started: datetime, *, is_completed: bool) -> None:
         self._timeline.append(TaskTime(name=task, started=started, ended=datetime.now(UTC), is_completed=is_completed))
@@ -148,7 +151,7 @@ class Run:
                 async with get_client() as client:
                     await client.update_flow_run_labels(self._flow_run_id, {**written})
         except Exception as error:  # noqa: BLE001 (an alert that knows less is better than a failed rollout)
-            get_run_logger().warning("Alerts about this run will be out of date: %s", error)
+            run_logger().warning("Alerts about this run will be out of date: %s", error)
 
 
 def current_run() -> Run:
@@ -177,8 +180,7 @@ async def rename_run(model: ResolvedAsset | None) -> str:
     """Name and tag the run after the model version that it resolved; return the name."""
     name = _title(model.version if model else None)
     found = {"rollway", f"rollout:{_rollout()}"} | ({f"model:{model}"} if model and model.version else set())
-    async with get_client() as client:
-        await client.update_flow_run(UUID(str(flow_run.id)), name=name, tags={*flow_run.tags, *found})
+    await best_effort("this run keeps its name and tags", _rename(name, {*flow_run.tags, *found}))
     return name
 
 
@@ -191,6 +193,11 @@ def title(rollout: str, version: str | None, *, weight: int = 100, is_dry_run: b
         "dry run" if is_dry_run else "",
     ]
     return " · ".join(part for part in parts if part)
+
+
+async def _rename(name: str, tags: set[str]) -> None:
+    async with get_client() as client:
+        await client.update_flow_run(UUID(str(flow_run.id)), name=name, tags=tags)
 
 
 @functools.cache

@@ -1,17 +1,19 @@
-"""The task decorator: retries, deadline, tags and timeline of every task of ours."""
+"""The task decorator: retries, deadline and timeline of every task of ours.
+
+No task has tags: before a task with tags starts, Prefect asks its server for their concurrency limits. Without them a
+task needs no server to start or to end.
+"""
 
 import asyncio
 import functools
-import hashlib
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
 import prefect
 from prefect import Task
-from prefect.cache_policies import DEFAULT, NO_CACHE, CacheKeyFnPolicy, CachePolicy
+from prefect.cache_policies import DEFAULT, NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.context import TaskRunContext
-from prefect.runtime import flow_run, task_run
+from prefect.runtime import task_run
 
 from rollway.errors import RollwayError
 from rollway.prefect.logs import shorten_error_logs
@@ -28,10 +30,8 @@ def task(
     *,
     run_name: str,
     timeout_seconds: float,
-    tags: Sequence[str] = (),
     retries: int = 0,
     is_kept_for_retry: bool = False,
-    key: Callable[[dict[str, Any]], str] | None = None,
 ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Task[P, Coroutine[Any, Any, R]]]:
     """Make a coroutine function a Prefect task of a rollout.
 
@@ -39,25 +39,22 @@ def task(
         name: Name of the task in the Prefect UI.
         run_name: Name of its task runs; may contain `{parameters}`.
         timeout_seconds: Deadline of one try.
-        tags: Tags besides `rollway`.
         retries: Number of further tries, only for errors that are `retryable` (Azure was unavailable for longer than
             its own client retries).
-        is_kept_for_retry: Store the result; a retry of the flow run with the same arguments skips the task.
-        key: The same, but for the same text made from the arguments. A task that reads Azure in order to decide has
-            neither.
+        is_kept_for_retry: Store the result; a retry of the flow run with the same arguments skips the task. Not for a
+            task that reads Azure in order to decide.
     """
 
     def decorate(act: Callable[P, Coroutine[Any, Any, R]]) -> Task[P, Coroutine[Any, Any, R]]:
         return prefect.task(
             name=name,
             task_run_name=run_name,
-            tags=["rollway", *tags],
             timeout_seconds=timeout_seconds,
             retries=retries,
             retry_delay_seconds=[10.0, 30.0, 60.0][:retries] or None,
             retry_condition_fn=_is_retryable,
-            persist_result=is_kept_for_retry or key is not None,
-            cache_policy=_cache_policy(name, is_kept_for_retry, key),
+            persist_result=is_kept_for_retry,
+            cache_policy=DEFAULT if is_kept_for_retry else NO_CACHE,
             result_serializer="json",
         )(_recorded(act))
 
@@ -77,17 +74,6 @@ async def together(*tasks: Awaitable[Any]) -> list[Any]:
             errors[0].add_note(f"\nand: {other}")
         raise errors[0]
     return list(results)
-
-
-def _cache_policy(name: str, is_kept: bool, key: Callable[[dict[str, Any]], str] | None) -> CachePolicy:
-    if key is None:
-        return DEFAULT if is_kept else NO_CACHE
-
-    def cache_key(_: TaskRunContext, arguments: dict[str, Any]) -> str:
-        digest = hashlib.sha256(key(arguments).encode()).hexdigest()
-        return f"{flow_run.id}-{name.replace(' ', '-')}-{digest[:16]}"
-
-    return CacheKeyFnPolicy(cache_key_fn=cache_key)
 
 
 def _recorded(act: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:

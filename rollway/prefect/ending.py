@@ -1,0 +1,65 @@
+"""The end of a flow in this process: its own result counts, whether or not Prefect's server can record it."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn, ParamSpec, TypeVar, cast
+
+from prefect import Flow
+from prefect.events.worker import EventsWorker
+from prefect.logging import get_logger
+
+from rollway.errors import RollwayError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DRAIN_SECONDS = 10.0
+
+
+async def run_here(flow: Flow[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a flow in this process; return or raise what its function did, even if Prefect cannot record the end."""
+    results: list[R] = []
+    failures: list[RollwayError] = []
+    recorded = flow.with_options()  # a copy
+    recorded.fn = _noted(flow.fn, results, failures)
+    try:
+        return await recorded(*args, **kwargs)
+    except Exception as error:
+        # Prefect proposes the final state to its server, and raises instead of returning if that fails.
+        if not results and (not failures or error is failures[0]):
+            raise
+        get_logger("rollway").warning(
+            "The flow has ended, but Prefect could not record it: %s", str(error) or type(error).__name__
+        )
+        if results:
+            return results[0]
+        raise failures[0] from None
+
+
+def leave(code: int) -> NoReturn:
+    """End the process; send Prefect the last logs and events, but do not wait long for a server that is away."""
+    # It stops all queues, also that of the logs, and returns what `concurrent.futures.wait` returns.
+    unsent = cast("tuple[set[object], set[object]]", EventsWorker.drain_all(timeout=DRAIN_SECONDS))[1]
+    if not unsent:
+        sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # the normal way waits for the queues again, without a limit
+
+
+def _noted(
+    function: Callable[P, Coroutine[Any, Any, R]], results: list[R], failures: list[RollwayError]
+) -> Callable[P, Coroutine[Any, Any, R]]:
+    @functools.wraps(function)
+    async def noted(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            result = await function(*args, **kwargs)
+        except RollwayError as error:
+            failures.append(error)
+            raise
+        results.append(result)
+        return result
+
+    return noted
