@@ -11,7 +11,16 @@ from rollway.azure import lease
 from rollway.azure.errors.translate import azure_errors, operation_failed
 from rollway.azure.folder import load_endpoint_entity
 from rollway.azure.session import Session
-from rollway.azure.state import read_endpoint, read_reason, state_of, wait_until_settled
+from rollway.azure.state import (
+    ABSENT,
+    CHANGE_ENDPOINT_SECONDS,
+    CREATE_ENDPOINT_SECONDS,
+    read_endpoint,
+    read_provisioning_state,
+    read_reason,
+    state_of,
+    wait_until_settled,
+)
 from rollway.azure.threads import in_thread, write_in_thread
 from rollway.azure.waiting import (
     OPERATION_TIMEOUT_SECONDS,
@@ -83,7 +92,9 @@ async def ensure_endpoint(
             await write_in_thread(session.ml.online_endpoints.begin_create_or_update, entity)
 
     await write_when_free(put, what=f"endpoint {today.name}", clock=clock)
-    return await _require_succeeded(session, await wait_until_settled(session, today.name, clock))
+    usual = CHANGE_ENDPOINT_SECONDS if today.exists else CREATE_ENDPOINT_SECONDS
+    after = await wait_until_settled(session, today.name, clock, rarely_before_seconds=usual)
+    return await _require_succeeded(session, after)
 
 
 def lease_timeout_seconds(spec: RolloutSpec) -> float:
@@ -137,7 +148,8 @@ async def move_traffic(
             await write_in_thread(session.ml.online_endpoints.begin_create_or_update, entity)
 
     await write_when_free(put, what=f"endpoint {endpoint}", clock=clock)
-    after = await _require_succeeded(session, await wait_until_settled(session, endpoint, clock))
+    settled = await wait_until_settled(session, endpoint, clock, rarely_before_seconds=CHANGE_ENDPOINT_SECONDS)
+    after = await _require_succeeded(session, settled)
     if not traffic.is_same(after.traffic, wanted):
         raise ForeignChange(
             f"the traffic of {endpoint!r} is not what was written",
@@ -175,11 +187,10 @@ async def delete_endpoint(session: Session, name: str, clock: Clock = SYSTEM_CLO
 
     await write_when_free(delete, what=f"endpoint {name}", clock=clock)
     await wait_for(
-        lambda: read_endpoint(session, name),
-        lambda state: not state.exists,
+        lambda: read_provisioning_state(session, name),
+        lambda state: state == ABSENT,
         what=f"deleting the endpoint {name}",
         timeout_seconds=OPERATION_TIMEOUT_SECONDS,
-        describe=lambda state: state.provisioning_state,
         clock=clock,
     )
 

@@ -18,7 +18,7 @@ from azure.ai.ml.entities import OnlineEndpoint
 
 from rollway.azure.errors.translate import azure_errors
 from rollway.azure.session import Session
-from rollway.azure.state import read_endpoint, state_of, wait_until_settled
+from rollway.azure.state import CHANGE_ENDPOINT_SECONDS, read_endpoint, state_of, wait_until_settled
 from rollway.azure.threads import in_thread, wait_despite_cancellation, write_in_thread
 from rollway.azure.waiting import MOST_FAILED_WRITES, SYSTEM_CLOCK, Clock, OnProgress, now, write_when_free
 from rollway.errors import AnotherRollout, AzureUnavailable, Busy, DeadlineExceeded, LeaseLost, NotFound, RollwayError
@@ -166,7 +166,7 @@ async def write_record(
         await _write(session, state, change(state.record).claimed(new_lease(run_id)))
 
     await write_when_free(write, what=f"endpoint {endpoint}", clock=clock)
-    await wait_until_settled(session, endpoint, clock)
+    await wait_until_settled(session, endpoint, clock, rarely_before_seconds=CHANGE_ENDPOINT_SECONDS)
 
 
 async def release(
@@ -186,7 +186,7 @@ async def release(
         return False
     state = state_of(await require(session, endpoint, run_id))
     await _write(session, state, change(state.record).released())
-    await wait_until_settled(session, endpoint, clock)
+    await wait_until_settled(session, endpoint, clock, rarely_before_seconds=CHANGE_ENDPOINT_SECONDS)
     return True
 
 

@@ -11,7 +11,12 @@ from rollway.azure.entities import text_of
 from rollway.azure.errors.translate import azure_errors, operation_failed
 from rollway.azure.folder import load_online_deployment_entity
 from rollway.azure.session import Session
-from rollway.azure.state import online_deployment_state_of, read_online_deployment, read_reason
+from rollway.azure.state import (
+    CREATE_ONLINE_DEPLOYMENT_SECONDS,
+    online_deployment_state_of,
+    read_online_deployment,
+    read_reason,
+)
 from rollway.azure.threads import in_thread, write_in_thread
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, now, wait_for, write_when_free
 from rollway.errors import ForeignChange, ProvisioningFailed
@@ -105,6 +110,7 @@ async def wait_until_ready(
         timeout_seconds=timeout_seconds,
         describe=lambda entity: text_of(entity.provisioning_state),
         hint="allow more time (ready_timeout_seconds in rollout.yml), or find out in Azure what delays it",
+        rarely_before_seconds=CREATE_ONLINE_DEPLOYMENT_SECONDS,
         on_progress=on_progress,
         clock=clock,
     )
@@ -171,5 +177,6 @@ async def delete_online_deployment(
         what=f"deleting {name}",
         timeout_seconds=DELETE_TIMEOUT_SECONDS,
         describe=lambda state: state.provisioning_state if state else "gone",
+        rarely_before_seconds=DELETE_TIMEOUT_SECONDS,  # nobody waits for it: the new version serves
         clock=clock,
     )

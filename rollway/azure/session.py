@@ -21,13 +21,13 @@ from azure.mgmt.core import ARMPipelineClient
 
 from rollway.azure.errors.translate import azure_errors
 from rollway.azure.threads import in_thread
+from rollway.azure.unpolled import without_extra_requests
 from rollway.errors import CredentialsRejected
 from rollway.rollout.preflight import NetworkFacts
 from rollway.settings import DefaultIdentity, Identity, ManagedIdentity, ServicePrincipal, Workspace
 from rollway.spec import Frozen
 
-READ_TIMEOUT_SECONDS = 120
-CONNECTION_TIMEOUT_SECONDS = 20
+_TIMEOUTS = {"connection_timeout": 20, "read_timeout": 120}  # in seconds
 ENDPOINTS_API_VERSION = "2024-04-01"  # Online Endpoints - Update
 # Data-plane tokens have this audience in every cloud: azure/ai/ml/_azure_environments.py.
 DATA_PLANE_SCOPE = "https://ml.azure.com/.default"
@@ -59,18 +59,21 @@ class Session:
     def __init__(self, workspace: Workspace, identity: Identity) -> None:
         self.workspace = workspace
         self.credential: TokenCredential = _credential(identity)
-        self.ml = MLClient(
-            self.credential,
-            workspace.subscription_id,
-            workspace.resource_group,
-            workspace.name,
-            enable_telemetry=False,
-            # Otherwise the SDK does not notice that a file of a folder could not be uploaded and waits for ever,
-            # azure/ai/ml/_utils/_asset_utils.py, upload_directory. The bar itself appears only on terminals.
-            show_progress=True,
-            connection_timeout=CONNECTION_TIMEOUT_SECONDS,
-            read_timeout=READ_TIMEOUT_SECONDS,
+        self.ml = without_extra_requests(
+            MLClient(
+                self.credential,
+                workspace.subscription_id,
+                workspace.resource_group,
+                workspace.name,
+                enable_telemetry=False,
+                # Otherwise the SDK does not notice that a file of a folder could not be uploaded and waits for ever,
+                # azure/ai/ml/_utils/_asset_utils.py, upload_directory. The bar itself appears only on terminals.
+                show_progress=True,
+                **_TIMEOUTS,
+            ),
+            self._read_region,
         )
+        self._region: str | None = None
         self._registries: dict[str, MLClient] = {}
         # For ARM documents that the SDK has no call for, such as the status of an operation.
         base_url = self.ml._base_url  # the SDK has no public name for the cloud's resource manager
@@ -80,6 +83,7 @@ class Session:
                 RetryPolicy(),
                 BearerTokenCredentialPolicy(self.credential, f"{base_url.rstrip('/')}/.default"),
             ],
+            **_TIMEOUTS,
         )
 
     def registry(self, name: str) -> MLClient:
@@ -91,8 +95,15 @@ class Session:
     def read_arm(self, url: str) -> dict[str, Any]:
         """GET an absolute ARM URL and return its JSON document; raises HttpResponseError."""
         response = self._arm.send_request(HttpRequest("GET", url))
+        map_error(response.status_code, response, _ERRORS)
         response.raise_for_status()
         document: dict[str, Any] = response.json()
+        return document
+
+    def read_workspace(self) -> dict[str, Any]:
+        """Read the workspace's ARM document; raises HttpResponseError."""
+        document = self.read_arm(f"{self._workspace_url}?api-version={WORKSPACE_API_VERSION}")
+        self._region = str(document["location"])
         return document
 
     def patch_endpoint_tags(self, endpoint: str, tags: Mapping[str, str]) -> None:
@@ -100,15 +111,22 @@ class Session:
 
         The SDK can only replace the whole endpoint, with traffic and settings that may have changed since the read.
         """
-        workspace = self.workspace
-        url = (
-            f"{self.ml._base_url.rstrip('/')}/subscriptions/{workspace.subscription_id}/resourceGroups/"
-            f"{workspace.resource_group}/providers/Microsoft.MachineLearningServices/workspaces/{workspace.name}"
-            f"/onlineEndpoints/{endpoint}?api-version={ENDPOINTS_API_VERSION}"
-        )
+        url = f"{self._workspace_url}/onlineEndpoints/{endpoint}?api-version={ENDPOINTS_API_VERSION}"
         response = self._arm.send_request(HttpRequest("PATCH", url, json={"tags": dict(tags)}))
         map_error(response.status_code, response, _ERRORS)
         response.raise_for_status()
+
+    @property
+    def _workspace_url(self) -> str:
+        workspace = self.workspace
+        return (
+            f"{self.ml._base_url.rstrip('/')}/subscriptions/{workspace.subscription_id}/resourceGroups/"
+            f"{workspace.resource_group}/providers/Microsoft.MachineLearningServices/workspaces/{workspace.name}"
+        )
+
+    def _read_region(self) -> str:
+        # A workspace cannot be moved to another region.
+        return self._region or str(self.read_workspace()["location"])
 
 
 def _credential(identity: Identity) -> TokenCredential:
@@ -159,21 +177,14 @@ async def connect(workspace: Workspace, identity: Identity = DEFAULT_IDENTITY) -
         hint = f"check the Prefect block {workspace.block!r}"
     with azure_errors(what, where=str(workspace), hint=hint):
         opened = await open_session(workspace, identity)
-        found = await in_thread(opened.ml.workspaces.get, workspace.name)
-        properties = await in_thread(_read_properties, opened, str(found.id))
+        found = await in_thread(opened.read_workspace)
+    properties = found.get("properties") or {}
     network = properties.get("managedNetwork") or {}
     return WorkspaceFacts(
         workspace=workspace,
-        region=found.location,
+        region=found["location"],
         public_network_access=properties.get("publicNetworkAccess") or "Enabled",
         isolation_mode=network.get("isolationMode") or "Disabled",
         managed_network_status=(network.get("status") or {}).get("status"),
         is_v1_legacy=bool(properties.get("v1LegacyMode")),
     )
-
-
-def _read_properties(opened: Session, workspace_id: str) -> dict[str, Any]:
-    # The SDK's workspace entity has no field for the v1 legacy mode.
-    url = f"{opened.ml._base_url.rstrip('/')}{workspace_id}?api-version={WORKSPACE_API_VERSION}"
-    properties: dict[str, Any] = opened.read_arm(url).get("properties") or {}
-    return properties
