@@ -13,7 +13,6 @@ from rollway.azure.threads import in_thread
 from rollway.azure.waiting import OPERATION_TIMEOUT_SECONDS, SYSTEM_CLOCK, Clock, wait_for
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, is_settled
 
-
 # Time that these operations nearly always need: the shortest in Microsoft's recordings of real Azure, rounded down.
 CREATE_ENDPOINT_SECONDS, CHANGE_ENDPOINT_SECONDS, CREATE_ONLINE_DEPLOYMENT_SECONDS = 60.0, 15.0, 360.0
 ABSENT = "Absent"

@@ -4,7 +4,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -45,7 +45,7 @@ class Arm:
         self.states = ["Succeeded"]  # of the endpoint, by read; the last one stays
         self.has_endpoint = True
 
-    def send(self, _: HTTPAdapter, request: PreparedRequest, **__: Any) -> Response:
+    def send(self, request: PreparedRequest, **_: Any) -> Response:
         """Answer one request of `requests`."""
         path = str(request.path_url).partition("?")[0]
         self.requests.append(f"{request.method} {path.removeprefix(ROOT) or 'workspace'}")
@@ -92,13 +92,14 @@ class Arm:
 
 
 @pytest.fixture
-def arm(monkeypatch: pytest.MonkeyPatch) -> Arm:
+def arm(monkeypatch: pytest.MonkeyPatch) -> Iterator[Arm]:
     """Resource Manager, for everything that `requests` sends."""
     arm = Arm()
-    monkeypatch.setattr(HTTPAdapter, "send", lambda *args, **kwargs: arm.send(*args, **kwargs))
+    monkeypatch.setattr(HTTPAdapter, "send", arm.send)
     monkeypatch.setattr(session_module, "_credential", lambda _: Credential())
     session_module._cached.cache_clear()
-    return arm
+    yield arm
+    session_module._cached.cache_clear()
 
 
 @pytest.fixture
