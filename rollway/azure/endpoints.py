@@ -4,6 +4,7 @@ Each write is made only if the endpoint is still as the decision saw it: the ser
 is written, and the caller decides again. So every function is safe to repeat.
 """
 
+import functools
 from collections.abc import Callable
 
 from azure.ai.ml.entities import ManagedOnlineEndpoint, OnlineEndpoint
@@ -11,7 +12,13 @@ from azure.ai.ml.entities import ManagedOnlineEndpoint, OnlineEndpoint
 from rollway.azure.errors.translate import azure_errors, operation_failed
 from rollway.azure.folder import load_endpoint_entity
 from rollway.azure.session import Session
-from rollway.azure.state import read_endpoint, read_reason, state_of
+from rollway.azure.state import (
+    CHANGE_ENDPOINT_SECONDS,
+    CREATE_ENDPOINT_SECONDS,
+    read_bare_endpoint,
+    read_reason,
+    state_of,
+)
 from rollway.azure.threads import in_thread, write_in_thread
 from rollway.azure.waiting import (
     OPERATION_TIMEOUT_SECONDS,
@@ -40,14 +47,14 @@ async def create_endpoint(session: Session, spec: RolloutSpec, attempt: str, clo
     async def put() -> None:
         hint = "choose another name in endpoint.yml when it is taken; names are unique in a region"
         with azure_errors(f"cannot create the endpoint {name!r}", where=f"endpoint {name}", hint=hint):
-            if (await read_endpoint(session, name)).exists:
+            if (await read_bare_endpoint(session, name)).exists:
                 return
             entity = await in_thread(load_endpoint_entity, spec.folder)
             entity.tags = with_record(entity.tags or {}, EndpointRecord().created(attempt, now()))
             await write_in_thread(session.ml.online_endpoints.begin_create_or_update, entity)
 
     await write_when_free(put, what=f"endpoint {name}", clock=clock)
-    await _wait_until(session, name, lambda state: state.exists, clock)
+    await _wait_until(session, name, lambda state: state.exists, CREATE_ENDPOINT_SECONDS, clock)
 
 
 async def change_endpoint(
@@ -64,7 +71,8 @@ async def change_endpoint(
             entity.description = spec.endpoint.description
 
     if await _put(session, before, change, clock):
-        await _wait_until(session, before.name, lambda state: not endpoint_changes(spec.endpoint, state), clock)
+        is_visible = functools.partial(_is_as_described, spec)
+        await _wait_until(session, before.name, is_visible, CHANGE_ENDPOINT_SECONDS, clock)
 
 
 async def write_endpoint(session: Session, before: EndpointState, move: Move, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -91,7 +99,9 @@ async def write_endpoint(session: Session, before: EndpointState, move: Move, cl
         is_written = await _put(session, before, change, clock)
     if not is_written:
         return
-    after = await _wait_until(session, before.name, lambda state: state.record == record, clock)
+    after = await _wait_until(
+        session, before.name, lambda state: state.record == record, CHANGE_ENDPOINT_SECONDS, clock
+    )
     if move.traffic is not None and not traffic.is_same(after.traffic, move.traffic):
         raise ForeignChange(
             f"the traffic of {before.name!r} is not what was written",
@@ -110,7 +120,7 @@ async def delete_endpoint(session: Session, name: str, clock: Clock = SYSTEM_CLO
 
     await write_when_free(delete, what=f"endpoint {name}", clock=clock)
     await wait_for(
-        lambda: read_endpoint(session, name),
+        lambda: read_bare_endpoint(session, name),
         lambda state: not state.exists,
         what=f"deleting the endpoint {name}",
         timeout_seconds=OPERATION_TIMEOUT_SECONDS,
@@ -154,12 +164,16 @@ async def _patch(session: Session, before: EndpointState, record: EndpointRecord
     return is_written
 
 
+def _is_as_described(spec: RolloutSpec, state: EndpointState) -> bool:
+    return not endpoint_changes(spec.endpoint, state)
+
+
 def _is_as(before: EndpointState, today: EndpointState) -> bool:
     return today.record == before.record and traffic.is_same(today.traffic, before.traffic)
 
 
 async def _wait_until(
-    session: Session, name: str, is_visible: Callable[[EndpointState], bool], clock: Clock
+    session: Session, name: str, is_visible: Callable[[EndpointState], bool], usual_seconds: float, clock: Clock
 ) -> EndpointState:
     """Wait until the operation on the endpoint has ended and the write is visible, or reads have lagged too long."""
     started = clock.now()
@@ -178,11 +192,12 @@ async def _wait_until(
         return clock.now() - since >= LAG_SECONDS
 
     state = await wait_for(
-        lambda: read_endpoint(session, name),
+        lambda: read_bare_endpoint(session, name),
         is_done,
         what=f"the operation on the endpoint {name}",
         timeout_seconds=OPERATION_TIMEOUT_SECONDS,
         describe=lambda state: state.provisioning_state,
+        rarely_before_seconds=usual_seconds,
         clock=clock,
     )
     return await _require_succeeded(session, state)

@@ -14,6 +14,7 @@ from rollway.azure.errors.translate import azure_errors, operation_failed
 from rollway.azure.folder import load_unchanged
 from rollway.azure.session import Session
 from rollway.azure.state import (
+    CREATE_ONLINE_DEPLOYMENT_SECONDS,
     list_online_deployments,
     online_deployment_state_of,
     read_online_deployment,
@@ -118,6 +119,7 @@ async def wait_until_ready(
         timeout_seconds=timeout_seconds,
         describe=lambda entity: text_of(entity.provisioning_state),
         hint="allow more time (ready_timeout_seconds in rollout.yml), or find out in Azure what delays it",
+        rarely_before_seconds=CREATE_ONLINE_DEPLOYMENT_SECONDS,
         on_progress=on_progress,
         clock=clock,
     )
@@ -164,5 +166,6 @@ async def delete_online_deployment(session: Session, endpoint: str, name: str, *
         what=f"deleting {name}",
         timeout_seconds=DELETE_TIMEOUT_SECONDS,
         describe=lambda state: state.provisioning_state if state else "gone",
+        rarely_before_seconds=DELETE_TIMEOUT_SECONDS,  # nobody waits for it: the new version serves
         clock=clock,
     )

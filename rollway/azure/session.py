@@ -22,13 +22,13 @@ from azure.mgmt.monitor import MonitorManagementClient
 
 from rollway.azure.errors.translate import azure_errors
 from rollway.azure.threads import in_thread
+from rollway.azure.unpolled import without_extra_requests
 from rollway.errors import CredentialsRejected
 from rollway.rollout.preflight import NetworkFacts
 from rollway.settings import DefaultIdentity, Identity, ManagedIdentity, ServicePrincipal, Workspace
 from rollway.spec import Frozen
 
-READ_TIMEOUT_SECONDS = 120
-CONNECTION_TIMEOUT_SECONDS = 20
+_TIMEOUTS = {"connection_timeout": 20, "read_timeout": 120}  # in seconds
 ENDPOINTS_API_VERSION = "2024-04-01"  # Online Endpoints - Update
 # Data-plane tokens have this audience in every cloud: azure/ai/ml/_azure_environments.py.
 DATA_PLANE_SCOPE = "https://ml.azure.com/.default"
@@ -60,18 +60,21 @@ class Session:
     def __init__(self, workspace: Workspace, identity: Identity) -> None:
         self.workspace = workspace
         self.credential: TokenCredential = _credential(identity)
-        self.ml = MLClient(
-            self.credential,
-            workspace.subscription_id,
-            workspace.resource_group,
-            workspace.name,
-            enable_telemetry=False,
-            # Otherwise the SDK does not notice that a file of a folder could not be uploaded and waits for ever,
-            # azure/ai/ml/_utils/_asset_utils.py, upload_directory. The bar itself appears only on terminals.
-            show_progress=True,
-            connection_timeout=CONNECTION_TIMEOUT_SECONDS,
-            read_timeout=READ_TIMEOUT_SECONDS,
+        self.ml = without_extra_requests(
+            MLClient(
+                self.credential,
+                workspace.subscription_id,
+                workspace.resource_group,
+                workspace.name,
+                enable_telemetry=False,
+                # Otherwise the SDK does not notice that a file of a folder could not be uploaded and waits for ever,
+                # azure/ai/ml/_utils/_asset_utils.py, upload_directory. The bar itself appears only on terminals.
+                show_progress=True,
+                **_TIMEOUTS,
+            ),
+            self._read_region,
         )
+        self._region: str | None = None
         self._registries: dict[str, MLClient] = {}
         # The SDK has no public name for the cloud's resource manager.
         self.arm_url = str(self.ml._base_url).rstrip("/")
@@ -81,12 +84,13 @@ class Session:
             workspace.subscription_id,
             self.arm_url,
             credential_scopes=[scope],
-            connection_timeout=CONNECTION_TIMEOUT_SECONDS,
-            read_timeout=READ_TIMEOUT_SECONDS,
+            **_TIMEOUTS,
         )
         # For ARM documents that the SDK has no call for, such as the status of an operation.
         self._arm: ARMPipelineClient[HttpRequest, HttpResponse] = ARMPipelineClient(
-            base_url=self.arm_url, policies=[RetryPolicy(), BearerTokenCredentialPolicy(self.credential, scope)]
+            base_url=self.arm_url,
+            policies=[RetryPolicy(), BearerTokenCredentialPolicy(self.credential, scope)],
+            **_TIMEOUTS,
         )
 
     def registry(self, name: str) -> MLClient:
@@ -98,8 +102,15 @@ class Session:
     def read_arm(self, url: str) -> dict[str, Any]:
         """GET an absolute ARM URL and return its JSON document; raises HttpResponseError."""
         response = self._arm.send_request(HttpRequest("GET", url))
+        map_error(response.status_code, response, _ERRORS)
         response.raise_for_status()
         document: dict[str, Any] = response.json()
+        return document
+
+    def read_workspace(self) -> dict[str, Any]:
+        """Read the workspace's ARM document; raises HttpResponseError."""
+        document = self.read_arm(f"{self._workspace_url}?api-version={WORKSPACE_API_VERSION}")
+        self._region = str(document["location"])
         return document
 
     def patch_endpoint_tags(self, endpoint: str, tags: Mapping[str, str]) -> None:
@@ -111,6 +122,18 @@ class Session:
         response = self._arm.send_request(HttpRequest("PATCH", url, json={"tags": dict(tags)}))
         map_error(response.status_code, response, _ERRORS)
         response.raise_for_status()
+
+    @property
+    def _workspace_url(self) -> str:
+        workspace = self.workspace
+        return (
+            f"{self.ml._base_url.rstrip('/')}/subscriptions/{workspace.subscription_id}/resourceGroups/"
+            f"{workspace.resource_group}/providers/Microsoft.MachineLearningServices/workspaces/{workspace.name}"
+        )
+
+    def _read_region(self) -> str:
+        # A workspace cannot be moved to another region.
+        return self._region or str(self.read_workspace()["location"])
 
 
 def _credential(identity: Identity) -> TokenCredential:
@@ -161,21 +184,14 @@ async def connect(workspace: Workspace, identity: Identity = DEFAULT_IDENTITY) -
         hint = f"check the Prefect block {workspace.block!r}"
     with azure_errors(what, where=str(workspace), hint=hint):
         opened = await open_session(workspace, identity)
-        found = await in_thread(opened.ml.workspaces.get, workspace.name)
-        properties = await in_thread(_read_properties, opened, str(found.id))
+        found = await in_thread(opened.read_workspace)
+    properties = found.get("properties") or {}
     network = properties.get("managedNetwork") or {}
     return WorkspaceFacts(
         workspace=workspace,
-        region=found.location,
+        region=found["location"],
         public_network_access=properties.get("publicNetworkAccess") or "Enabled",
         isolation_mode=network.get("isolationMode") or "Disabled",
         managed_network_status=(network.get("status") or {}).get("status"),
         is_v1_legacy=bool(properties.get("v1LegacyMode")),
     )
-
-
-def _read_properties(opened: Session, workspace_id: str) -> dict[str, Any]:
-    # The SDK's workspace entity has no field for the v1 legacy mode.
-    url = f"{opened.arm_url}{workspace_id}?api-version={WORKSPACE_API_VERSION}"
-    properties: dict[str, Any] = opened.read_arm(url).get("properties") or {}
-    return properties

@@ -14,8 +14,11 @@ from rollway.errors import AzureUnavailable, Busy, Cause, DeadlineExceeded
 T = TypeVar("T")
 OnProgress = Callable[[str, float], Awaitable[None]]  # called with the state and the seconds so far
 
-FIRST_INTERVAL_SECONDS = 0.25
-LONGEST_INTERVAL_SECONDS = 10.0
+SHORTEST_INTERVAL_SECONDS = 0.5
+# How late the end of an operation is seen at most: a share of its duration, and seconds.
+LATE_SHARE, LATE_SECONDS = 0.05, 5.0
+# The same while an operation of its kind has hardly ever ended.
+EARLY_LATE_SHARE, EARLY_LATE_SECONDS = 0.25, 30.0
 MOST_FAILED_WRITES = 3  # the SDK has already retried each of them
 OPERATION_TIMEOUT_SECONDS = 1800  # x-ms-async-operation-timeout of the service is PT30M
 
@@ -45,6 +48,21 @@ def now(timespec: str = "seconds") -> str:
     return datetime.now(UTC).isoformat(timespec=timespec)
 
 
+def next_look(waited: float, rarely_before_seconds: float = 0.0) -> float:
+    """Return when to look next, in seconds since the start of the wait.
+
+    The end of an operation is seen at most 5 % and 5 s late, or half a second if it is short. One that ends in less
+    than `rarely_before_seconds` is seen at most 25 % and 30 s late.
+    """
+    if waited < rarely_before_seconds:
+        return min(waited + _between(waited * EARLY_LATE_SHARE, EARLY_LATE_SECONDS), rarely_before_seconds)
+    return waited + _between(waited * LATE_SHARE, LATE_SECONDS)
+
+
+def _between(interval: float, longest: float) -> float:
+    return max(SHORTEST_INTERVAL_SECONDS, min(interval, longest))
+
+
 async def wait_for(
     read: Callable[[], Awaitable[T]],
     is_done: Callable[[T], bool],
@@ -55,10 +73,11 @@ async def wait_for(
     hint: str = "find out in Azure what delays it, and run it again",
     cause: Cause = Cause.TRANSIENT,
     most_unavailable: int | None = None,
+    rarely_before_seconds: float = 0.0,
     on_progress: OnProgress | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> T:
-    """Read at growing intervals until `is_done`; return the last reading.
+    """Read at growing intervals (`next_look`) until `is_done`; return the last reading.
 
     Raises DeadlineExceeded, which quotes the last state. Azure being unavailable does not end the wait.
 
@@ -69,9 +88,10 @@ async def wait_for(
         hint: Next action, for the error.
         cause: Cause of the error.
         most_unavailable: If given, AzureUnavailable ends the wait at this number of occurrences.
+        rarely_before_seconds: Time that such an operation nearly always needs; until then readings are rarer.
         on_progress: Called with the state and the seconds so far after each reading.
     """
-    start, interval, unavailable = clock.now(), FIRST_INTERVAL_SECONDS, 0
+    start, unavailable = clock.now(), 0
     while True:
         result: T | AzureUnavailable
         try:
@@ -94,8 +114,7 @@ async def wait_for(
                 hint=hint,
                 cause=cause,
             )
-        await clock.sleep(min(interval, timeout_seconds - waited))
-        interval = min(interval * 1.5, LONGEST_INTERVAL_SECONDS)
+        await clock.sleep(min(next_look(waited, rarely_before_seconds), timeout_seconds) - waited)
 
 
 async def write_when_free(write: Callable[[], Awaitable[None]], *, what: str, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -123,5 +142,6 @@ async def write_when_free(write: Callable[[], Awaitable[None]], *, what: str, cl
         describe=lambda is_written: "ended" if is_written else "still running",
         cause=Cause.BUSY,
         most_unavailable=MOST_FAILED_WRITES,
+        rarely_before_seconds=OPERATION_TIMEOUT_SECONDS,  # a try is more than one request, and nobody knows what it is
         clock=clock,
     )

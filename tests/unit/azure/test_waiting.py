@@ -5,13 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from rollway.azure.waiting import (
-    FIRST_INTERVAL_SECONDS,
-    LONGEST_INTERVAL_SECONDS,
-    MOST_FAILED_WRITES,
-    wait_for,
-    write_when_free,
-)
+from rollway.azure.waiting import MOST_FAILED_WRITES, SHORTEST_INTERVAL_SECONDS, next_look, wait_for, write_when_free
 from rollway.errors import AzureUnavailable, Busy, Cause, DeadlineExceeded, NotFound
 from tests.support.builders import Clock
 
@@ -46,14 +40,66 @@ def test_an_operation_that_is_done_is_not_waited_for() -> None:
     assert clock.naps == []
 
 
+def looks(duration: float, rarely_before_seconds: float = 0.0) -> list[float]:
+    """Return the times of the looks at an operation of that duration; the last one sees its end."""
+    times = [0.0]
+    while times[-1] < duration:
+        times.append(next_look(times[-1], rarely_before_seconds))
+    return times
+
+
 def test_the_interval_grows_up_to_its_limit() -> None:
     clock = Clock()
 
-    waited(Readings([*["busy"] * 20, "done"]), clock, timeout_seconds=1000)
+    waited(Readings([*["busy"] * 200, "done"]), clock, timeout_seconds=10_000)
 
-    assert clock.naps[0] == FIRST_INTERVAL_SECONDS
-    assert clock.naps == sorted(clock.naps)
-    assert clock.naps[-1] == LONGEST_INTERVAL_SECONDS
+    assert clock.naps[0] == SHORTEST_INTERVAL_SECONDS
+    assert clock.naps == pytest.approx(sorted(clock.naps))
+    assert clock.naps[-1] == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize("duration", [0.01, 0.6, 3.0, 9.9, 20.0, 75.0, 390.0, 540.0, 1361.0])
+def test_the_end_is_seen_at_most_a_twentieth_and_five_seconds_late(duration: float) -> None:
+    late = looks(duration)[-1] - duration
+
+    assert 0 <= late <= min(max(0.5, 0.05 * duration), 5.0)
+
+
+@pytest.mark.parametrize("duration", [0.01, 0.6, 3.0, 9.9, 20.0, 75.0, 359.0])
+def test_an_end_that_comes_before_its_usual_time_is_seen_at_most_a_quarter_and_half_a_minute_late(
+    duration: float,
+) -> None:
+    late = looks(duration, 360.0)[-1] - duration
+
+    assert 0 <= late <= min(max(0.5, 0.25 * duration), 30.0)
+
+
+@pytest.mark.parametrize("duration", [360.0, 390.0, 540.0, 1361.0])
+def test_from_its_usual_time_on_the_end_is_seen_at_most_five_seconds_late(duration: float) -> None:
+    late = looks(duration, 360.0)[-1] - duration
+
+    assert 0 <= late <= 5.0
+
+
+def test_a_known_usual_time_saves_more_than_half_of_the_looks() -> None:
+    assert len(looks(540.0, 360.0)) < len(looks(540.0)) / 2
+
+
+def test_a_wait_looks_at_the_usual_time_even_if_the_interval_would_pass_it() -> None:
+    clock = Clock()
+
+    asyncio.run(
+        wait_for(
+            Readings([*["busy"] * 5, "done"]),
+            lambda one: one == "done",
+            what="it",
+            timeout_seconds=60,
+            rarely_before_seconds=1.2,
+            clock=clock,
+        )
+    )
+
+    assert clock.naps == pytest.approx([0.5, 0.5, 0.2, 0.5, 0.5])
 
 
 def test_the_deadline_ends_the_wait_on_time_with_the_last_state() -> None:
@@ -115,7 +161,7 @@ def test_progress_is_reported_after_every_read_even_a_failed_one() -> None:
         )
     )
 
-    assert seen == [("a", 0.0), ("x (429)", 0.25), ("b", 0.625), ("done", pytest.approx(1.1875))]
+    assert seen == [("a", 0.0), ("x (429)", 0.5), ("b", 1.0), ("done", 1.5)]
 
 
 def test_the_error_has_the_last_state_and_the_callers_hint() -> None:

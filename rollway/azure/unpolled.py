@@ -1,0 +1,64 @@
+"""azure-ai-ml without the requests that Rollway does not need: its pollers and its repeated reads.
+
+Rollway waits with its own poller (`rollway.azure.waiting`) and reads what it needs itself. Beside that, the SDK would
+poll every operation in a thread of its own, read the workspace before each PUT, the endpoint before each PUT of an
+online deployment, and all online deployments with each endpoint. The SDK has no option for any of them, so this module
+replaces attributes of azure-ai-ml 1.35.2: operations/_online_endpoint_operations.py, _online_deployment_operations.py.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from azure.ai.ml import MLClient
+
+
+class Unpolled:
+    """A generated client whose `begin_` methods return once Azure has accepted the request; no thread is started."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._client, name)
+        if not name.startswith("begin_"):
+            return found
+
+        @functools.wraps(found)
+        def begin(*args: Any, **kwargs: Any) -> Any:
+            return found(*args, **{**kwargs, "polling": False})
+
+        return begin
+
+
+class _KnownEndpoint:
+    """The generated client that an SDK call asks whether the endpoint exists; Azure refuses the PUT if it does not."""
+
+    def get(self, **_: Any) -> None:
+        """Return without a request."""
+
+
+class _NoList:
+    """The generated client that an SDK call asks for the online deployments with weight 0, to show them as such."""
+
+    def list(self, **_: Any) -> tuple[()]:
+        """Return nothing, without a request."""
+        return ()
+
+
+def without_extra_requests(client: MLClient, read_region: Callable[[], str]) -> MLClient:
+    """Change the client so that each call for endpoints and online deployments is one request; return it.
+
+    Writes return when Azure has accepted them, and the traffic of an endpoint has no entries of weight 0. Uploads and
+    other assets of an online deployment still make their own requests.
+
+    Args:
+        read_region: Returns the region of the workspace, which Azure wants in every PUT.
+    """
+    endpoints, online_deployments = client.online_endpoints, client.online_deployments
+    endpoints._online_operation = Unpolled(endpoints._online_operation)
+    endpoints._online_deployment_operation = _NoList()
+    online_deployments._online_deployment = Unpolled(online_deployments._online_deployment)
+    online_deployments._online_endpoint_operations = _KnownEndpoint()
+    endpoints._get_workspace_location = online_deployments._get_workspace_location = read_region
+    return client

@@ -1,0 +1,230 @@
+"""The requests that azure-ai-ml really sends for Rollway's session, counted below its HTTP client."""
+
+import io
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from azure.ai.ml.entities import ManagedOnlineDeployment, ManagedOnlineEndpoint
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import ResourceNotFoundError
+from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPResponse
+
+from rollway.azure import session as session_module
+from rollway.azure.session import Session, connect
+from rollway.azure.state import read_endpoint, read_provisioning_state, wait_until_settled
+from rollway.azure.unpolled import Unpolled
+from rollway.settings import Workspace
+from tests.support.builders import Clock
+from tests.support.fake_azure import run
+
+WORKSPACE = Workspace(subscription_id="sub", resource_group="rg", name="ws")
+ROOT = "/subscriptions/sub/resourceGroups/rg/providers/Microsoft.MachineLearningServices/workspaces/ws"
+ENDPOINT = f"{ROOT}/onlineEndpoints/diabetes"
+OPERATION = "https://management.azure.com/subscriptions/sub/providers/x/locations/westeurope/mfeOperationsStatus/one"
+
+
+class Credential:
+    """A credential whose token is always valid."""
+
+    def get_token(self, *_: str, **__: Any) -> AccessToken:
+        """Return a token."""
+        return AccessToken("token", int(time.time()) + 3600)
+
+
+class Arm:
+    """Resource Manager below azure-core: notes each request, and says that every operation is running."""
+
+    def __init__(self) -> None:
+        self.requests: list[str] = []
+        self.states = ["Succeeded"]  # of the endpoint, by read; the last one stays
+        self.has_endpoint = True
+
+    def send(self, request: PreparedRequest, **_: Any) -> Response:
+        """Answer one request of `requests`."""
+        path = str(request.path_url).partition("?")[0]
+        self.requests.append(f"{request.method} {path.removeprefix(ROOT) or 'workspace'}")
+        status, document = self._answer(str(request.method), path)
+        headers = {"content-type": "application/json"} | ({"azure-asyncoperation": OPERATION} if status > 200 else {})
+        response = Response()
+        response.status_code, response.url, response.request = status, str(request.url), request
+        response.headers.update(headers)
+        body = io.BytesIO(json.dumps(document).encode())
+        response.raw = HTTPResponse(body, headers, status, preload_content=False)
+        return response
+
+    def _answer(self, method: str, path: str) -> tuple[int, dict[str, Any]]:
+        endpoint = {
+            "id": ENDPOINT,
+            "name": "diabetes",
+            "location": "westeurope",
+            "properties": {"authMode": "Key", "provisioningState": self.states[0], "traffic": {"blue": 100}},
+        }
+        blue = {
+            "id": f"{ENDPOINT}/deployments/blue",
+            "name": "blue",
+            "sku": {"name": "Default", "capacity": 1},
+            "location": "westeurope",
+            "properties": {
+                "endpointComputeType": "Managed",
+                "provisioningState": "Succeeded",
+                "scaleSettings": {"scaleType": "Default"},
+            },
+        }
+        if method == "DELETE":
+            return 202, {}
+        if method == "GET" and not self.has_endpoint and path.startswith(ENDPOINT):
+            return 404, {"error": {"code": "ResourceNotFound", "message": "no such endpoint"}}
+        if method == "GET" and path == ENDPOINT and len(self.states) > 1:
+            self.states.pop(0)
+        documents = {
+            ROOT: {"id": ROOT, "name": "ws", "location": "westeurope", "properties": {"v1LegacyMode": True}},
+            ENDPOINT: endpoint,
+            f"{ENDPOINT}/deployments": {"value": [blue]},
+            f"{ENDPOINT}/deployments/blue": blue,
+        }
+        return 201 if method == "PUT" else 200, documents[path]
+
+
+@pytest.fixture
+def arm(monkeypatch: pytest.MonkeyPatch) -> Iterator[Arm]:
+    """Resource Manager, for everything that `requests` sends."""
+    arm = Arm()
+    monkeypatch.setattr(HTTPAdapter, "send", arm.send)
+    monkeypatch.setattr(session_module, "_credential", lambda _: Credential())
+    session_module._cached.cache_clear()
+    yield arm
+    session_module._cached.cache_clear()
+
+
+@pytest.fixture
+def session(arm: Arm) -> Session:
+    """A session that talks to `arm`."""
+    return Session(WORKSPACE, session_module.DEFAULT_IDENTITY)
+
+
+def an_online_deployment() -> ManagedOnlineDeployment:
+    model, environment = f"{ROOT}/models/m/versions/1", f"{ROOT}/environments/e/versions/1"
+    return ManagedOnlineDeployment(
+        name="blue", endpoint_name="diabetes", model=model, environment=environment, instance_type="Standard_DS3_v2"
+    )
+
+
+def put_endpoint(session: Session) -> None:
+    session.ml.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name="diabetes"))
+
+
+def put_online_deployment(session: Session) -> None:
+    session.ml.online_deployments.begin_create_or_update(an_online_deployment())
+
+
+def delete_endpoint(session: Session) -> None:
+    session.ml.online_endpoints.begin_delete("diabetes")
+
+
+def delete_online_deployment(session: Session) -> None:
+    session.ml.online_deployments.begin_delete("blue", "diabetes")
+
+
+@pytest.mark.parametrize(
+    ("write", "request_sent"),
+    [
+        (put_endpoint, "PUT /onlineEndpoints/diabetes"),
+        (put_online_deployment, "PUT /onlineEndpoints/diabetes/deployments/blue"),
+        (delete_endpoint, "DELETE /onlineEndpoints/diabetes"),
+        (delete_online_deployment, "DELETE /onlineEndpoints/diabetes/deployments/blue"),
+    ],
+)
+def test_a_write_is_one_request_and_starts_no_thread(
+    session: Session, arm: Arm, write: Callable[[Session], None], request_sent: str
+) -> None:
+    session.read_workspace()
+    arm.requests.clear()
+    threads = threading.active_count()
+
+    write(session)
+
+    assert (arm.requests, threading.active_count()) == ([request_sent], threads)
+
+
+def test_the_first_write_reads_the_workspace_once_if_nobody_has(session: Session, arm: Arm) -> None:
+    put_endpoint(session)
+    put_endpoint(session)
+    put_online_deployment(session)
+
+    assert arm.requests == [
+        "GET workspace",
+        "PUT /onlineEndpoints/diabetes",
+        "PUT /onlineEndpoints/diabetes",
+        "PUT /onlineEndpoints/diabetes/deployments/blue",
+    ]
+
+
+def test_signing_in_is_one_request_and_tells_the_facts(arm: Arm) -> None:
+    facts = run(connect(WORKSPACE))
+
+    assert arm.requests == ["GET workspace"]
+    assert (facts.region, facts.is_v1_legacy, facts.public_network_access) == ("westeurope", True, "Enabled")
+
+
+def test_an_endpoint_with_its_online_deployments_is_two_requests(session: Session, arm: Arm) -> None:
+    state = run(read_endpoint(session, "diabetes"))
+
+    assert arm.requests == ["GET /onlineEndpoints/diabetes", "GET /onlineEndpoints/diabetes/deployments"]
+    assert (state.traffic, [one.name for one in state.online_deployments]) == ({"blue": 100}, ["blue"])
+
+
+def test_the_state_of_an_endpoint_is_one_request(session: Session, arm: Arm) -> None:
+    assert run(read_provisioning_state(session, "diabetes")) == "Succeeded"
+    assert arm.requests == ["GET /onlineEndpoints/diabetes"]
+
+
+def test_an_endpoint_that_does_not_exist_is_one_request_and_absent(session: Session, arm: Arm) -> None:
+    arm.has_endpoint = False
+
+    state = run(read_endpoint(session, "diabetes"))
+
+    assert (state.exists, state.provisioning_state) == (False, "Absent")
+    assert run(read_provisioning_state(session, "diabetes")) == "Absent"
+    assert arm.requests == ["GET /onlineEndpoints/diabetes"] * 2
+
+
+def test_a_wait_is_one_request_per_look_and_one_more_at_its_end(session: Session, arm: Arm) -> None:
+    arm.states = ["Updating", "Updating", "Succeeded"]
+
+    state = run(wait_until_settled(session, "diabetes", Clock()))
+
+    assert state.provisioning_state == "Succeeded"
+    assert arm.requests == [
+        *["GET /onlineEndpoints/diabetes"] * 3,
+        "GET /onlineEndpoints/diabetes/deployments",
+    ]
+
+
+def test_a_missing_document_of_resource_manager_is_not_found(session: Session, arm: Arm) -> None:
+    arm.has_endpoint = False
+
+    with pytest.raises(ResourceNotFoundError) as caught:
+        session.read_arm(f"https://management.azure.com{ENDPOINT}")
+
+    assert caught.value.status_code == 404
+    assert "no such endpoint" in str(caught.value)
+
+
+def test_only_calls_that_begin_an_operation_are_changed() -> None:
+    class Client:
+        def begin_one(self, *args: str, **kwargs: object) -> object:
+            return args, kwargs
+
+        def get(self, *args: str, **kwargs: object) -> object:
+            return args, kwargs
+
+    client = Unpolled(Client())
+
+    assert client.begin_one("a", polling="theirs", b=1) == (("a",), {"polling": False, "b": 1})
+    assert client.get("a", b=1) == (("a",), {"b": 1})
