@@ -56,10 +56,7 @@ async def read_endpoint_patiently(session: Session, name: str, clock: Clock = SY
         lambda: read_endpoint(session, name),
         lambda _: True,
         what=f"reading the endpoint {name}",
-        timeout_seconds=# Time that these operations nearly always need: the shortest in Microsoft's recordings of real Azure, rounded down.
-CREATE_ENDPOINT_SECONDS, CHANGE_ENDPOINT_SECONDS, CREATE_ONLINE_DEPLOYMENT_SECONDS = 60.0, 15.0, 360.0
-ABSENT = "Absent"
-UNAVAILABLE_SECONDS,
+        timeout_seconds=UNAVAILABLE_SECONDS,
         describe=lambda state: state.provisioning_state,
         most_unavailable=MOST_UNAVAILABLE,
         clock=clock,
