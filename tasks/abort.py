@@ -73,11 +73,14 @@ async def _abort(error: BaseException) -> tuple[AbortResult, RollwayError | None
     rollout = run.rollout
     if rollout is None:  # before the plan there is nothing to restore
         return AbortResult(), None
+    if rollout.is_over:
+        return AbortResult(), None
     try:
         session = await open_session(rollout.workspace)
         return await abort.abort(session, rollout.endpoint, _failure(rollout, error)), None
     except RollwayError as failure:
-        return AbortResult(kept=(f"everything, because the abort failed: {failure.what}",)), failure
+        done = AbortResult(kept=(f"everything, because the abort failed: {failure.what}",))
+        return done, failure if run.has_moved_traffic else None
 
 
 def _failure(rollout: PlannedRollout, error: BaseException) -> Failure:
@@ -95,7 +98,7 @@ def _failure(rollout: PlannedRollout, error: BaseException) -> Failure:
         rejects=rejection(model, spec) if model and is_rejected else None,
         delays=content_digest(model, spec) if model and known is not None and not is_rejected else None,
         keeps_traffic=run.endpoint is not None and run.facts.has_proven(run.endpoint.traffic),
-        has_written=any(move.is_write for move in run.moves),
+        is_recorded=True,
     )
 
 

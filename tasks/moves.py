@@ -127,6 +127,7 @@ async def move_traffic(rollout: PlannedRollout, move: Move) -> None:
     """Set the traffic map and the record in one write, and read them back."""
     before, wanted = traffic.describe(_seen().traffic), traffic.describe(move.traffic or {})
     current_run().label(traffic=f"moving from {before} to {wanted}")
+    current_run().has_moved_traffic = True
     await endpoints.write_endpoint(await open_session(rollout.workspace), _seen(), move)
     get_run_logger().info("Traffic of %s: %s, before: %s", rollout.endpoint, wanted, before)
     current_run().label(traffic=wanted)

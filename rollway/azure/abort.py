@@ -6,7 +6,7 @@ from rollway.azure.online_deployments import delete_online_deployment
 from rollway.azure.session import Session
 from rollway.azure.state import read_endpoint
 from rollway.azure.waiting import OPERATION_TIMEOUT_SECONDS, SYSTEM_CLOCK, Clock
-from rollway.errors import DeadlineExceeded
+from rollway.errors import DeadlineExceeded, RollwayError
 from rollway.rollout import traffic
 from rollway.rollout.abort import Failure, decide_abort
 from rollway.rollout.moves import Kind, Move, Outcome
@@ -52,7 +52,13 @@ async def abort(session: Session, endpoint: str, failure: Failure, *, clock: Clo
                 why=move.why,
                 hint="find out in Azure what delays it",
             )
-        await _make(session, state, move, clock)
+        try:
+            await _make(session, state, move, clock)
+        except RollwayError as error:
+            if move.kind is Kind.RESTORE:
+                raise
+            remark = f"{move} did not succeed: {error.why or error.what}"
+            return AbortResult(cleaned_up=tuple(done), kept=(remark,), traffic_now=state.serving)
         if move.kind is Kind.RESTORE:
             done.append(f"traffic restored: {traffic.describe(move.traffic or {})}")
         elif move.kind is Kind.DELETE:

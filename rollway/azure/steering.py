@@ -42,5 +42,5 @@ async def abort_canary(
     """Bring all traffic back to stable; return None if a run works on the endpoint, or if nothing is moved."""
     if command.order is not Order.ABORT or endpoint.record.lease is not None or not endpoint.is_moved:
         return None
-    failure = Failure(attempt=attempt, at=command.at, undoes_canary=True, has_written=True)
+    failure = Failure(attempt=attempt, at=command.at, undoes_canary=True, is_recorded=True)
     return await abort(session, endpoint.name, failure, clock=clock)

@@ -50,6 +50,7 @@ class Run:
         self.endpoint: EndpointState | None = None  # as the last decision saw it
         self.rollout: PlannedRollout | None = None
         self.moves: list[Move] = []
+        self.has_moved_traffic = False  # or has tried to
         self.last_move: Move | None = None
         self.smoke_tests: list[SmokeTestResult] = []
         self._lease_since = 0.0

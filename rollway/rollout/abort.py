@@ -18,7 +18,7 @@ class Failure(Frozen):
         delays: The content that automation may roll out again later, 8 hex digits.
         keeps_traffic: True if the live smoke test passed: then traffic stays.
         undoes_canary: True if a canary that passed its smoke test must go as well.
-        has_written: True if the rollout has written to Azure, so that its end is worth a write.
+        is_recorded: True if its end is written down even if nothing is to be restored.
     """
 
     attempt: str
@@ -28,7 +28,7 @@ class Failure(Frozen):
     delays: str | None = None
     keeps_traffic: bool = False
     undoes_canary: bool = False
-    has_written: bool = False
+    is_recorded: bool = False
 
 
 def decide_abort(endpoint: EndpointState, failure: Failure) -> Move:
@@ -63,7 +63,7 @@ def _due(endpoint: EndpointState, record: EndpointRecord, failure: Failure) -> M
         return back.model_copy(update={"record": restored})
     is_ours = record.lease is not None
     is_news = (failure.rejects and failure.rejects not in record.rejected) or (
-        failure.has_written and record.last != ended.last
+        failure.is_recorded and record.last != ended.last
     )
     if is_ours or is_news:
         return Move(kind=Kind.RECORD, target=endpoint.name, why="the rollout failed", record=ended)

@@ -85,7 +85,9 @@ def candidate_of(spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState) -> 
         instances=content.instance_count,
     )
     if not wanted.is_registered:
-        return Candidate(name=NAME_AFTER_REGISTRATION, record=record, existing=None)
+        # Only plans know one of that name.
+        known = endpoint.online_deployment(NAME_AFTER_REGISTRATION)
+        return Candidate(name=NAME_AFTER_REGISTRATION, record=record, existing=known)
     if not wanted.force:
         same = [
             one

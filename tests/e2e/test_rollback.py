@@ -13,7 +13,6 @@ def test_a_rollback_goes_to_what_is_there_or_rolls_it_out_anew_and_stays_there(w
         model.write_text(f"version {version} of {name}")
         assert world.register_model(name, model) == version
     rollout.online_deployment["model"] = f"azureml:{name}@latest"
-    rollout.rollout["replaced"] = "keep"
     assert world.deploy(rollout, "--model-version", "1").returncode == 0
     (first,) = world.rest.online_deployments(name)
     assert world.deploy(rollout, "--model-version", "2").returncode == 0

@@ -25,7 +25,7 @@ def test_second_version_takes_over_without_a_failed_request(world: World) -> Non
     assert second.returncode == 0, second.stderr
     assert set(client.statuses) == {200}, [status for status in client.statuses if status != 200][:5]
     assert list(dict.fromkeys(client.versions)) == ["1", "2"], "the answers change once, from version 1 to version 2"
-    assert len(world.rest.online_deployments(rollout.name)) == 1, "what was replaced is deleted"
+    assert len(world.rest.online_deployments(rollout.name)) == 2, "what was replaced stays for a while"
 
 
 def test_unchanged_rollout_is_a_no_op_that_writes_nothing(world: World, live: tuple[str, Rollout]) -> None:
@@ -51,7 +51,7 @@ def test_plan_and_dry_run_write_nothing_and_say_what_would_be_done(world: World)
 
     assert (plan.returncode, dry_run.returncode) == (0, 0), plan.stderr + dry_run.stderr
     for output in (plan.stdout, dry_run.stdout):
-        assert "plan: create endpoint, create online deployment, move traffic" in output
+        assert "plan: create endpoint, create online deployment, wait until ready, smoke-test, move traffic, " in output
         assert f"create endpoint {rollout.name}: there is no endpoint of that name" in output
         assert "online deployment: none serves traffic -> (known after registration)" in output
     assert world.rest.writes(to=world.variables["AZUREML_WORKSPACE"], after=before) == []
@@ -86,9 +86,9 @@ def test_more_instances_is_a_change_in_place(world: World) -> None:
     assert (today["sku"]["capacity"], today["tags"]["team"]) == (2, "risk")
 
 
-def test_replaced_can_be_kept(world: World) -> None:
+def test_what_was_replaced_can_be_deleted_at_once(world: World) -> None:
     rollout = world.make_rollout()
-    rollout.rollout["replaced"] = "keep"
+    rollout.rollout["keep_replaced_seconds"] = 0
     assert world.deploy(rollout).returncode == 0
     rollout.online_deployment["environment_variables"] = {"A": "1"}
 
@@ -97,9 +97,8 @@ def test_replaced_can_be_kept(world: World) -> None:
     assert done.returncode == 0, done.stderr
     names = world.rest.online_deployments(rollout.name)
     traffic = world.rest.traffic(rollout.name)
-    assert len(names) == 2
-    assert traffic is not None
-    assert sorted(traffic.values())[-1] == 100
+    assert traffic == dict.fromkeys(names, 100)
+    assert len(names) == 1
 
 
 def test_what_an_interrupted_rollout_left_is_taken_up_by_the_next(world: World) -> None:
