@@ -1,6 +1,7 @@
 """No failure of Prefect's server ends a rollout, and none delays it for long."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Coroutine
 from typing import Any
@@ -48,6 +49,16 @@ def test_a_call_that_fails_is_a_warning_that_says_what_is_lost(log: pytest.LogCa
 
 def test_a_call_that_hangs_ends_by_its_deadline(log: pytest.LogCaptureFixture) -> None:
     assert attempt(asyncio.Event().wait(), deadline_seconds=0.0) is None
+    assert warnings(log) == ["Prefect did not answer, so a label is missing: TimeoutError"]
+
+
+def test_a_call_that_ignores_its_cancellation_has_failed_too(log: pytest.LogCaptureFixture) -> None:
+    async def ignore() -> str:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return "released"
+
+    assert attempt(ignore(), deadline_seconds=0.0) is None
     assert warnings(log) == ["Prefect did not answer, so a label is missing: TimeoutError"]
 
 
