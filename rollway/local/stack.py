@@ -76,7 +76,24 @@ class Stack:
         variables: dict[str, str] = json.loads(
             subprocess.run(command, check=True, capture_output=True, text=True).stdout
         )
-        return {**os.environ, **variables, **self._prefect_variables()}
+        return {**os.environ, **variables, **self.prefect_variables()}
+
+    def prefect_variables(self) -> dict[str, str]:
+        """Return the environment variables of a process that only needs Prefect."""
+        home = self.folder / "prefect"
+        variables = {
+            "PREFECT_HOME": str(home),
+            "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_UI_API_URL": "/api",
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            "PREFECT_WORKER_QUERY_SECONDS": "2",
+            # With leases in memory a restart of the server leaks held slots for good.
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        }
+        if self._prefect_port is not None:
+            variables |= {"PREFECT_API_URL": f"{self.ui_url}/api", "PREFECT_UI_URL": self.ui_url}
+        return variables
 
     @property
     def ui_url(self) -> str:
@@ -123,7 +140,7 @@ class Stack:
             "--port",
             str(self._prefect_port),
         ]
-        return self._start("prefect-server", command, {**os.environ, **self._prefect_variables()})
+        return self._start("prefect-server", command, {**os.environ, **self.prefect_variables()})
 
     def wait_for_prefect(self) -> None:
         """Wait until the API answers."""
@@ -162,22 +179,6 @@ class Stack:
     @property
     def _emulator_state(self) -> str:
         return str(self.folder / "emulator")
-
-    def _prefect_variables(self) -> dict[str, str]:
-        home = self.folder / "prefect"
-        variables = {
-            "PREFECT_HOME": str(home),
-            "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_SERVER_UI_API_URL": "/api",
-            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-            "PREFECT_WORKER_QUERY_SECONDS": "2",
-            # With leases in memory a restart of the server leaks held slots for good.
-            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-        }
-        if self._prefect_port is not None:
-            variables |= {"PREFECT_API_URL": f"{self.ui_url}/api", "PREFECT_UI_URL": self.ui_url}
-        return variables
 
     def _start(
         self,

@@ -83,6 +83,7 @@ def test_rollback_hands_over_where_to_and_answers_with_the_report(
     module = ModuleType("flows.rollback")
     module.rollback_endpoint = rollback_endpoint  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "flows.rollback", module)
+    monkeypatch.setattr("rollway.prefect.ending.run_here", lambda flow, *arguments: flow(*arguments))
 
     assert code_of("rollback", "diabetes", *arguments) == 0
     assert calls == [("diabetes", to)]

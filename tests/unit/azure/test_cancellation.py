@@ -9,7 +9,8 @@ import anyio
 import pytest
 
 from rollway.azure import endpoints, lease, online_deployments
-from rollway.azure.threads import write_in_thread
+from rollway.azure.threads import shielded, write_in_thread
+from rollway.errors import DeadlineExceeded
 from rollway.rollout.plan import Plan
 from rollway.spec import RolloutSpec
 from tests.support.builders import Clock
@@ -111,6 +112,84 @@ def test_the_error_of_a_write_is_its_callers() -> None:
 
     with pytest.raises(ValueError, match="no"):
         asyncio.run(write_in_thread(refuse))
+
+
+class Abort:
+    """An abort that reads, writes and reads, and ends when the test lets it."""
+
+    def __init__(self) -> None:
+        self.write, self.steps = SlowCall(lambda: "written"), ["began"]
+
+    async def run(self) -> str:
+        await asyncio.sleep(0)
+        self.steps.append(await write_in_thread(self.write))
+        await asyncio.sleep(0)
+        self.steps.append("read back")
+        return "restored"
+
+
+def test_a_shielded_abort_gives_its_result() -> None:
+    abort = Abort()
+    abort.write.may_end.set()
+
+    assert asyncio.run(shielded(abort.run(), deadline_seconds=60)) == "restored"
+
+
+def test_a_shielded_abort_ends_before_the_cancellation_goes_on() -> None:
+    abort = Abort()
+
+    async def cancelled() -> bool:
+        aborting = asyncio.create_task(shielded(abort.run(), deadline_seconds=60))
+        await abort.write.begun()
+        for _ in range(3):
+            aborting.cancel()
+            await turns()
+        is_patient = not aborting.done()
+        abort.write.may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await aborting
+        return is_patient
+
+    assert asyncio.run(cancelled())
+    assert abort.steps == ["began", "written", "read back"]
+
+
+def test_a_shielded_abort_ends_although_the_event_loop_of_the_flow_is_ended_meanwhile() -> None:
+    abort = Abort()
+
+    async def flow() -> None:
+        try:
+            raise ValueError("the smoke test failed")
+        except BaseException:
+            await shielded(abort.run(), deadline_seconds=60)
+            raise
+
+    async def terminated() -> None:
+        task = asyncio.create_task(flow())
+        await abort.write.begun()
+        assert not task.done()
+        asyncio.get_running_loop().call_later(0.05, abort.write.may_end.set)
+        raise SystemExit  # as Prefect's handler of SIGTERM does: the loop then cancels all of its tasks
+
+    with pytest.raises(SystemExit):
+        asyncio.run(terminated())
+
+    assert abort.steps == ["began", "written", "read back"]
+
+
+def test_a_shielded_abort_that_takes_too_long_ends_by_its_deadline() -> None:
+    with pytest.raises(DeadlineExceeded) as raised:
+        asyncio.run(shielded(asyncio.Event().wait(), deadline_seconds=0))
+
+    assert raised.value.what == "the last resort has not ended within 0 s"
+
+
+def test_the_error_of_a_shielded_abort_is_its_callers() -> None:
+    async def fail() -> None:
+        raise TimeoutError("of Azure, not of the deadline")
+
+    with pytest.raises(TimeoutError, match="of Azure, not of the deadline"):
+        asyncio.run(shielded(fail(), deadline_seconds=60))
 
 
 @pytest.mark.parametrize("write", WRITES)

@@ -82,7 +82,7 @@ class Arm:
             return 404, {"error": {"code": "ResourceNotFound", "message": "no such endpoint"}}
         if method == "GET" and path == ENDPOINT and len(self.states) > 1:
             self.states.pop(0)
-        documents = {
+        documents: dict[str, dict[str, Any]] = {
             ROOT: {"id": ROOT, "name": "ws", "location": "westeurope", "properties": {"v1LegacyMode": True}},
             ENDPOINT: endpoint,
             f"{ENDPOINT}/deployments": {"value": [blue]},
