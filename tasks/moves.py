@@ -18,7 +18,6 @@ from rollway.prefect.task import task
 from rollway.rollout import traffic
 from rollway.rollout.moves import Kind, Move, require_no_abort
 from rollway.rollout.planned import PlannedRollout
-from rollway.rollout.removal import SETTLE_SECONDS
 from rollway.rollout.smoke import REQUEST_ID, answer_timeout_seconds, excerpt
 from rollway.rollout.state import EndpointState
 from tasks.connect import open_session
@@ -178,9 +177,9 @@ async def write_record(rollout: PlannedRollout, move: Move) -> None:
 
 
 @task("let requests end", run_name="let requests to {move.target} end", timeout_seconds=600)
-async def settle(rollout: PlannedRollout, move: Move) -> None:  # noqa: ARG001
+async def settle(rollout: PlannedRollout, move: Move) -> None:  # noqa: ARG001 (all moves are called alike)
     """Wait until requests that were running at the move of traffic have ended."""
-    await SYSTEM_CLOCK.sleep(SETTLE_SECONDS)
+    await SYSTEM_CLOCK.sleep(move.seconds)
 
 
 @task("delete autoscale rules", run_name="delete autoscale rules of {move.target}", timeout_seconds=600, retries=2)

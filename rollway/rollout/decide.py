@@ -311,12 +311,9 @@ def _tidy(
     if not wanted.tidies:
         return None
     for removal in removals(spec, endpoint, candidate, facts.attempt, facts.now, facts.ended):
-        if removal.in_seconds > 0:
-            return Move(
-                kind=Kind.SETTLE,
-                target=removal.name,
-                why=f"requests may still run there for {removal.in_seconds:.0f} s",
-            )
+        if (seconds := removal.in_seconds) > 0:
+            why = f"requests may still run there for {seconds:.0f} s"
+            return Move(kind=Kind.SETTLE, target=removal.name, why=why, seconds=seconds)
         if settings := facts.settings_of(removal.name):
             why = "the online deployment goes"
             return Move(kind=Kind.DELETE_AUTOSCALE, target=removal.name, why=why, settings=settings)
