@@ -238,12 +238,16 @@ def test_a_failed_smoke_test_is_alerted_with_its_cause_and_what_serves_and_once_
 
     rollout.online_deployment = good
     rollout.write()
+    alerting.run("smoke")  # nothing to do, which proves nothing
+    rollout.online_deployment = {**good, "environment_variables": {"REPAIRED": "yes"}}
+    rollout.write()
     assert inbox.about("works again") == []
     repaired = alerting.run("smoke")
     all_clear = inbox.wait_for("rollout smoke: works again")
 
     assert repaired in all_clear.body
-    assert lines(all_clear)["Traffic"] == f"{serving} 100 %"
+    live = next(iter(alerting.world.rest.traffic(rollout.name) or {}))
+    assert lines(all_clear)["Traffic"] == f"{live} 100 %"
     complete_again(alerting, "smoke")
 
 
