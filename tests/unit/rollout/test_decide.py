@@ -1,4 +1,4 @@
-"""The decision, of a rollout that nobody disturbs and of one that an earlier run has left. `run` carries the moves out."""
+"""The decision for a rollout that nobody disturbs, and for what an earlier run has left."""
 
 from typing import Any
 
@@ -14,7 +14,6 @@ from tests.unit.rollout.examples import (
     EARLIER,
     NOW,
     at,
-    endpoint,
     facts,
     name_of,
     rolled_out,
