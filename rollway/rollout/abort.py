@@ -68,7 +68,7 @@ def _due(endpoint: EndpointState, record: EndpointRecord, failure: Failure) -> M
     if is_ours or is_news:
         return Move(kind=Kind.RECORD, target=endpoint.name, why="the rollout failed", record=ended)
     found = endpoint.online_deployment(failure.candidate) if failure.candidate else None
-    is_idle = found is not None and not endpoint.weight_of(found.name) and not found.is_being_deleted
+    is_idle = found is not None and not endpoint.is_needed(found.name) and not found.is_being_deleted
     if found is not None and is_idle and found.is_ours:
         return Move(kind=Kind.DELETE, target=found.name, why="it failed, and rollout.yml says delete")
     return end(Outcome.DONE, endpoint.name, "nothing of the failed rollout has traffic")
@@ -78,7 +78,7 @@ def _ended(record: EndpointRecord, failure: Failure) -> EndpointRecord:
     """Return the record with the end of the rollout in it; the same however often it is called."""
     if record.last is not None and record.last.attempt == failure.attempt:
         return record.released()
-    record = record.aborted(failure.attempt, failure.at).told(None).released()
+    record = record.aborted(failure.attempt, failure.at).obeyed().released()
     if failure.rejects:
         record = record.rejecting(failure.rejects)
     return record.failed(failure.delays, failure.at) if failure.delays else record
