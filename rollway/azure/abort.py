@@ -52,14 +52,15 @@ async def abort(session: Session, endpoint: str, failure: Failure, *, clock: Clo
                 why=move.why,
                 hint="find out in Azure what delays it",
             )
-        await _make(session, state, move, clock)
-        if move.kind is Kind.RESTORE:
+        is_made = await _make(session, state, move, clock)
+        if is_made and move.kind is Kind.RESTORE:
             done.append(f"traffic restored: {traffic.describe(move.traffic or {})}")
-        elif move.kind is Kind.DELETE:
+        elif is_made and move.kind is Kind.DELETE:
             done.append(f"online deployment {move.target} deleted")
 
 
-async def _make(session: Session, state: EndpointState, move: Move, clock: Clock) -> None:
+async def _make(session: Session, state: EndpointState, move: Move, clock: Clock) -> bool:
+    """Make a move; return False if somebody else was faster, so that the abort must decide again."""
     match move.kind:
         case Kind.WAIT:
             await clock.sleep(INTERVAL_SECONDS)
@@ -67,7 +68,8 @@ async def _make(session: Session, state: EndpointState, move: Move, clock: Clock
             await delete_autoscale_of(session, state.name, move.target)
             await delete_online_deployment(session, state.name, move.target, clock=clock)
         case _:
-            await write_endpoint(session, state, move, clock)
+            return await write_endpoint(session, state, move, clock)
+    return True
 
 
 def _kept(state: EndpointState, failure: Failure, last: Move) -> tuple[str, ...]:
