@@ -4,7 +4,7 @@ from rollway.azure.autoscale import delete_autoscale_of
 from rollway.azure.endpoints import write_endpoint
 from rollway.azure.online_deployments import delete_online_deployment
 from rollway.azure.session import Session
-from rollway.azure.state import read_endpoint
+from rollway.azure.state import read_endpoint_patiently
 from rollway.azure.waiting import OPERATION_TIMEOUT_SECONDS, SYSTEM_CLOCK, Clock
 from rollway.errors import DeadlineExceeded
 from rollway.rollout import traffic
@@ -37,7 +37,7 @@ async def abort(session: Session, endpoint: str, failure: Failure, *, clock: Clo
     done: list[str] = []
     started = clock.now()
     while True:
-        state = await read_endpoint(session, endpoint)
+        state = await read_endpoint_patiently(session, endpoint, clock)
         move = decide_abort(state, failure)
         if move.is_end:
             return AbortResult(
