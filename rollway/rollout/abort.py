@@ -2,7 +2,7 @@
 
 from rollway.rollout.decide import restoration
 from rollway.rollout.moves import Kind, Move, Outcome, end
-from rollway.rollout.record import EndpointRecord, is_same_run
+from rollway.rollout.record import EndpointRecord, is_earlier_attempt
 from rollway.rollout.state import EndpointState
 from rollway.spec import Frozen
 
@@ -34,13 +34,14 @@ class Failure(Frozen):
 def decide_abort(endpoint: EndpointState, failure: Failure) -> Move:
     """Return the one move that is due after a failure: first all traffic goes back to stable, in one write.
 
-    Nothing is done while another rollout holds the endpoint: the rest is left to that one.
+    Nothing is done while another rollout, or a later attempt, holds the endpoint: the rest is left to that one.
     """
     if not endpoint.exists:
         return end(Outcome.DONE, endpoint.name, "there is no endpoint")
     record = endpoint.record
-    if record.lease is not None and not is_same_run(record.lease.holder, failure.attempt):
-        return end(Outcome.SUPERSEDED, endpoint.name, f"the rest is left to another rollout: {record.lease.holder}")
+    holder = record.lease.holder if record.lease else failure.attempt
+    if holder != failure.attempt and not is_earlier_attempt(holder, failure.attempt):
+        return end(Outcome.SUPERSEDED, endpoint.name, f"the rest is left to another rollout: {holder}")
     if not endpoint.is_settled:  # what is running hides its changes
         return Move(kind=Kind.WAIT, target=endpoint.name, why=f"it is {endpoint.provisioning_state}")
     due = _due(endpoint, record, failure)
