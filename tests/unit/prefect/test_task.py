@@ -1,4 +1,4 @@
-"""What every task of ours has, and what it must not have."""
+"""Every task of ours: what it has, and what it must not have."""
 
 from prefect.cache_policies import DEFAULT, NO_CACHE
 
