@@ -18,7 +18,7 @@ INTERVAL_SECONDS = 2.0
 
 
 class AbortResult(Frozen):
-    """What the abort did, and what it left on purpose: sentences for people.
+    """Results of an abort, and what it left on purpose: sentences for people.
 
     `traffic_now` is in percent by online deployment, None if unknown.
     """

@@ -23,7 +23,7 @@ LEASE_SECONDS = 300
 
 
 class Facts(Frozen):
-    """What a run knows besides what Azure says now. None of it outlives the run, and the next run needs none of it.
+    """Knowledge of a run besides what Azure says now. None of it outlives the run, and the next run needs none of it.
 
     Attributes:
         attempt: This attempt, `<flow run>/<attempt>`.

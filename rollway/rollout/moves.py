@@ -52,7 +52,7 @@ WRITES = frozenset(
 
 
 class Outcome(StrEnum):
-    """How a run ends that has nothing more to do."""
+    """Ends of a run that has nothing more to do."""
 
     DONE = "done"  # Azure is as wanted
     HELD = "held"  # a person must say how it goes on

@@ -1,4 +1,4 @@
-"""What may be deleted: one rule for leftovers and for what was replaced."""
+"""The online deployments that may be deleted: one rule for leftovers and for what was replaced."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What holds automation back: a pause, an order of a person, a freeze window, or failures."""
+"""Restraints of automation: a pause, an order of a person, a freeze window, or failures."""
 
 from datetime import datetime, timedelta
 
