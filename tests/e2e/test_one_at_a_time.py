@@ -70,3 +70,29 @@ def test_a_lease_of_somebody_who_gives_no_sign_of_life_ends(world: World) -> Non
 
 def candidate_of(world: World, rollout: Rollout, stable: str) -> str | None:
     return next((name for name in world.rest.online_deployments(rollout.name) if name != stable), None)
+
+
+def test_a_rollback_comes_first_and_the_rollout_that_is_running_makes_room(world: World) -> None:
+    rollout = world.make_rollout()
+    assert world.deploy(rollout).returncode == 0
+    (first,) = world.rest.online_deployments(rollout.name)
+    rollout.online_deployment["environment_variables"] = {"A": "1"}
+    assert world.deploy(rollout).returncode == 0
+    rollout.online_deployment["environment_variables"] = {"A": "2"}
+    # Without the abort it would provision for ever.
+    world.rest.fault(method="PUT", path=f"/onlineEndpoints/{rollout.name}/deployments/", operation="stuck")
+    running = world.start("deploy", rollout.write())
+    world.wait_for(lambda: len(world.rest.online_deployments(rollout.name)) == 3, "third online deployment")
+
+    back = world.start("rollback", rollout.write())
+    _, aborted = running.communicate(timeout=120)
+    world.rest.clear_faults()  # Azure runs one operation at a time
+    report, log = back.communicate(timeout=240)
+
+    assert running.returncode == 3, aborted
+    assert "the rollout was told to abort" in aborted
+    assert "a rollback comes first" in aborted
+    assert back.returncode == 0, log
+    assert ": rolled back" in report
+    serving = {name: weight for name, weight in (world.rest.traffic(rollout.name) or {}).items() if weight}
+    assert serving == {first: 100}
