@@ -28,9 +28,10 @@ TASKS = [
     "connect to Azure ML",
     "resolve model",
     "register environment",
-    "ensure endpoint",
     "plan",
-    "claim diabetes",
+    "create endpoint diabetes",
+    "move traffic to diabetes-",
+    "promote diabetes-",
 ]
 
 if CHROMIUM is None and os.environ.get("CI"):
