@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,7 @@ def run(stack: Stack, variables: dict[str, str], tmp_path_factory: pytest.TempPa
 @pytest.fixture(scope="module")
 def deployed(stack: Stack, variables: dict[str, str]) -> dict[str, Any]:
     """The Prefect deployment of diabetes, and the form of the workspace block, as an operator makes them."""
-    prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
+    prefect = [stack.python, "-m", "prefect", "--no-prompt"]
     for arguments in (
         ["work-pool", "create", WORK_POOL, "--type", "process", "--overwrite"],
         ["deploy", "--all"],

@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 from rollway.local.stack import Process, temporary_stack
+from tests.support.forks import Forks
 from tests.support.prefect_api import Patient
 from tests.support.receiver import Delivery, Receiver, receiver
 from tests.support.rest import Rest
@@ -63,7 +64,7 @@ class Alerting:
 
     def watch(self) -> None:
         """One completed run of a flow that is called as the watcher is."""
-        subprocess.run([sys.executable, "-c", WATCH], env=self.world.variables, check=True, capture_output=True)
+        subprocess.run([self.world.python, "-c", WATCH], env=self.world.variables, check=True, capture_output=True)
         self.watched += 1
 
     def start(self, rollout: str) -> str:
@@ -101,9 +102,9 @@ class Alerting:
 
 
 @pytest.fixture(scope="module")
-def alerting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alerting]:
+def alerting(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alerting]:
     folder = tmp_path_factory.mktemp("alerting")
-    with temporary_stack(folder / "state", lambda _: None) as stack, receiver() as inbox:
+    with temporary_stack(folder / "state", lambda _: None, forks.python) as stack, receiver() as inbox:
         stack.start_emulator()
         stack.start_prefect()
         stack.wait_for_emulator()
