@@ -15,12 +15,20 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_API_URL
 
 from rollway.prefect.best_effort import best_effort
 from rollway.prefect.labels import ORDER
 from rollway.rollout.entries import Command
 
 _WORKING = [StateType.RUNNING, StateType.PENDING, StateType.PAUSED]
+
+
+async def try_to_tell_runs(rollout: str, command: Command, but: Sequence[str] = ()) -> int:
+    """Tell the runs of a rollout that are working, as far as Prefect answers; return how many were told."""
+    if not PREFECT_API_URL.value():  # a temporary server knows no other runs
+        return 0
+    return await best_effort("running rollouts learn of it later", tell_runs(rollout, command, but)) or 0
 
 
 async def tell_runs(rollout: str, command: Command, but: Sequence[str] = ()) -> int:

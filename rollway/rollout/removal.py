@@ -49,17 +49,16 @@ def removals(
             yield Removal(name=one.name, why=f"an earlier rollout left it without traffic, {one.provisioning_state}")
 
 
-def replaced_stays_until(spec: RolloutSpec, promoted_at: str | None) -> datetime:
+def replaced_stays_until(keep_seconds: int, promoted_at: str | None) -> datetime:
     """Return the time from which what the last promotion replaced may be deleted."""
-    since = _time(promoted_at)
-    return datetime.fromtimestamp(since.timestamp() + spec.rollout.keep_replaced_seconds, UTC)
+    return datetime.fromtimestamp(_time(promoted_at).timestamp() + keep_seconds, UTC)
 
 
 def _replaced(
     spec: RolloutSpec, endpoint: EndpointState, one: OnlineDeploymentState, now: datetime
 ) -> Iterator[Removal]:
     keep = spec.rollout.keep_replaced_seconds
-    seconds = (replaced_stays_until(spec, endpoint.record.promoted_at) - now).total_seconds()
+    seconds = (replaced_stays_until(keep, endpoint.record.promoted_at) - now).total_seconds()
     why = f"it was replaced, and rollout.yml keeps it for {keep} s"
     if keep == 0 and seconds + SETTLE_SECONDS > 0:
         yield Removal(name=one.name, why=why, in_seconds=seconds + SETTLE_SECONDS)
