@@ -26,9 +26,8 @@ async def give_order(connected: WorkspaceFacts, spec: RolloutSpec, order: str, r
         order=Order(order), by="-".join(by.split()) or "the-Prefect-UI", at=now("milliseconds"), reason=reason
     )
     told = await try_to_tell_runs(spec.name, command, [run.flow_run_id])
-    endpoint = await steering.give_command(session, spec.endpoint.name, command)
+    endpoint, done = await steering.give_order(session, spec.endpoint.name, command, run.attempt_id)
     get_run_logger().info("%s; %d runs are working and were told", command.sentence, told)
-    done = await steering.abort_canary(session, endpoint, command, run.attempt_id)
     for line in (*done.cleaned_up, *done.kept) if done else ():
         get_run_logger().info("%s", line)
     is_for_us = command.order is Order.PROMOTE and endpoint.record.lease is None and not told

@@ -18,17 +18,23 @@ from rollway.settings import DefaultIdentity, Identity, Workspace, workspace_fro
 MOST_TRIES = 5
 
 
-async def give_command(
-    session: Session, endpoint: str, command: Command, *, clock: Clock = SYSTEM_CLOCK
-) -> EndpointState:
-    """Write an order into the record; return the endpoint. It needs no lease: the rollout that works reads it.
+async def give_order(
+    session: Session, endpoint: str, command: Command, attempt: str, *, clock: Clock = SYSTEM_CLOCK
+) -> tuple[EndpointState, AbortResult | None]:
+    """Abort a canary that no run works on, in one write, or write the order into the record; return the endpoint.
 
-    Raises ConfigurationError if the order has no meaning there, and Busy if others write all the time.
+    It needs no lease: the rollout that works reads the order. Raises ConfigurationError if the order has no meaning
+    there, and Busy if others write all the time.
     """
-    for number in range(MOST_TRIES):
+    state = await read_endpoint(session, endpoint)
+    require_meaning(command.order, state)
+    done = await _abort_canary(session, state, command, attempt, clock)
+    return (state, done) if done else (await _write_order(session, endpoint, command, clock), None)
+
+
+async def _write_order(session: Session, endpoint: str, command: Command, clock: Clock) -> EndpointState:
+    for _ in range(MOST_TRIES):
         state = await read_endpoint(session, endpoint)
-        if number == 0:  # an order that was carried out has no meaning any more
-            require_meaning(command.order, state)
         record = state.record.told(command)
         if record == state.record:
             return state
@@ -40,13 +46,13 @@ async def give_command(
     return after
 
 
-async def abort_canary(
-    session: Session, endpoint: EndpointState, command: Command, attempt: str, *, clock: Clock = SYSTEM_CLOCK
+async def _abort_canary(
+    session: Session, endpoint: EndpointState, command: Command, attempt: str, clock: Clock
 ) -> AbortResult | None:
-    """Bring all traffic back to stable; return None if a run works on the endpoint, or if nothing is moved."""
+    """Bring all traffic back to stable; return None if a run holds the endpoint, or if nothing is moved."""
     if command.order is not Order.ABORT or endpoint.record.lease is not None or not endpoint.is_moved:
         return None
-    failure = Failure(attempt=attempt, at=command.at, undoes_canary=True, is_recorded=True, pauses=command.sentence)
+    failure = Failure(attempt=attempt, at=command.at, undoes_canary=True, is_recorded=True, command=command)
     return await abort(session, endpoint.name, failure, clock=clock)
 
 
@@ -61,8 +67,7 @@ async def steer(endpoint: str, command: Command, where: tuple[Workspace, Identit
     workspace, identity = where or (workspace_from_environment(), DefaultIdentity())
     connected = await connect(workspace, identity)
     session = await open_session(connected.workspace, identity)
-    state = await give_command(session, endpoint, command)
-    done = await abort_canary(session, state, command, f"{uuid4()}/1")
+    state, done = await give_order(session, endpoint, command, f"{uuid4()}/1")
     return Steered(
         endpoint=state.name,
         order=command.order,

@@ -1,4 +1,4 @@
-"""The abort of a run that failed: first Azure, then people; the calls to Azure are tested with `rollway.azure.abort`."""
+"""The abort of a run that failed: first Azure, then people. `rollway.azure.abort` has tests of its own."""
 
 import asyncio
 import functools
@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError, ServiceResponseError
-from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import PrefectSignal
 
 from rollway.azure import abort as azure_abort
@@ -24,7 +23,6 @@ from rollway.errors import (
     SmokeTestFailed,
     TrafficNotRestored,
 )
-from rollway.prefect.run import Run
 from rollway.rollout.decide import Facts
 from rollway.rollout.entries import End, Ended, Lease
 from rollway.rollout.follow import content_digest, rejection
@@ -34,7 +32,7 @@ from rollway.rollout.record import CREATED_BY, FAILURES, LAST, REJECTED, RUN, En
 from rollway.rollout.request import Request
 from rollway.settings import Workspace
 from tasks import abort
-from tests.support.builders import NOW, WORKSPACE, Clock, a_plan, planned_rollout, rollout_spec, wanted
+from tests.support.builders import NOW, Clock, a_plan, planned_rollout, rollout_spec, wanted
 from tests.support.fake_azure import OURS, THEIRS, FakeAzure
 from tests.support.runs import SlowServer, run_after
 
@@ -114,7 +112,7 @@ class Failing:
             async with abort.aborted_if_it_fails(self.spec):
                 raise error
 
-        with pytest.raises(BaseException) as caught:  # noqa: PT011 (any error passes)
+        with pytest.raises(BaseException) as caught:
             asyncio.run(fail())
         return caught.value
 
@@ -332,6 +330,21 @@ def test_a_failed_abort_of_a_run_that_moved_no_traffic_leaves_the_first_error(fa
 
     assert failing(SMOKE) is SMOKE
     assert "everything, because the abort failed: cannot read the endpoint 'diabetes'" in failing.artifacts[0]
+
+
+@pytest.mark.parametrize("has_moved", [False, True])
+def test_a_fault_in_the_abort_itself_hides_no_error(failing: Failing, has_moved: bool) -> None:
+    def break_down(_: Any) -> None:
+        raise AttributeError("no such attribute")
+
+    if has_moved:
+        failing.moves_traffic()
+    failing.azure._get_endpoint = break_down  # type: ignore[method-assign, assignment]
+
+    error = failing(SMOKE)
+
+    assert isinstance(error, TrafficNotRestored) if has_moved else error is SMOKE
+    assert "because the abort failed: AttributeError('no such attribute')" in failing.artifacts[0]
 
 
 def test_no_failure_of_prefect_keeps_traffic_on_a_failed_candidate(
