@@ -21,20 +21,22 @@ MOST_TRIES = 5
 async def give_order(
     session: Session, endpoint: str, command: Command, attempt: str, *, clock: Clock = SYSTEM_CLOCK
 ) -> tuple[EndpointState, AbortResult | None]:
-    """Abort a canary that no run works on, in one write, or write the order into the record; return the endpoint.
-
-    It needs no lease: the rollout that works reads the order. Raises ConfigurationError if the order has no meaning
-    there, and Busy if others write all the time.
-    """
+    """Abort a canary that no run holds, in one write, or else write the order into the record; return the endpoint."""
     state = await read_endpoint(session, endpoint)
-    require_meaning(command.order, state)
-    done = await _abort_canary(session, state, command, attempt, clock)
-    return (state, done) if done else (await _write_order(session, endpoint, command, clock), None)
+    done = await abort_canary(session, state, command, attempt, clock=clock)
+    return (state, done) if done else (await give_command(session, endpoint, command, clock=clock), None)
 
 
-async def _write_order(session: Session, endpoint: str, command: Command, clock: Clock) -> EndpointState:
+async def give_command(
+    session: Session, endpoint: str, command: Command, *, clock: Clock = SYSTEM_CLOCK
+) -> EndpointState:
+    """Write an order into the record; return the endpoint. It needs no lease: the rollout that works reads it.
+
+    Raises ConfigurationError if the order has no meaning there, and Busy if others write all the time.
+    """
     for _ in range(MOST_TRIES):
         state = await read_endpoint(session, endpoint)
+        require_meaning(command.order, state)
         record = state.record.told(command)
         if record == state.record:
             return state
@@ -46,13 +48,13 @@ async def _write_order(session: Session, endpoint: str, command: Command, clock:
     return after
 
 
-async def _abort_canary(
-    session: Session, endpoint: EndpointState, command: Command, attempt: str, clock: Clock
+async def abort_canary(
+    session: Session, endpoint: EndpointState, command: Command, attempt: str, *, clock: Clock = SYSTEM_CLOCK
 ) -> AbortResult | None:
-    """Bring all traffic back to stable; return None if a run holds the endpoint, or if nothing is moved."""
+    """Bring all traffic back to stable; return None if a run works on the endpoint, or if nothing is moved."""
     if command.order is not Order.ABORT or endpoint.record.lease is not None or not endpoint.is_moved:
         return None
-    failure = Failure(attempt=attempt, at=command.at, undoes_canary=True, is_recorded=True, command=command)
+    failure = Failure(attempt=attempt, at=command.at, undoes_canary=True, is_recorded=True, pauses=command.sentence)
     return await abort(session, endpoint.name, failure, clock=clock)
 
 

@@ -1,7 +1,6 @@
 """The abort: what is left to do when a rollout failed, decided from Azure's state alone."""
 
 from rollway.rollout.decide import restoration
-from rollway.rollout.entries import Command
 from rollway.rollout.moves import Kind, Move, Outcome, end
 from rollway.rollout.record import EndpointRecord, is_same_run
 from rollway.rollout.state import EndpointState
@@ -19,7 +18,7 @@ class Failure(Frozen):
         delays: The content that automation may roll out again later, 8 hex digits.
         keeps_traffic: True if the live smoke test passed: then traffic stays.
         undoes_canary: True if a canary that passed its smoke test must go as well.
-        command: The order of the person who aborts: automation leaves the endpoint alone afterwards.
+        pauses: Why automation must leave the endpoint alone afterwards; empty if nothing changes.
         is_recorded: True if its end is written down even if nothing is to be restored.
     """
 
@@ -31,7 +30,7 @@ class Failure(Frozen):
     keeps_traffic: bool = False
     undoes_canary: bool = False
     is_recorded: bool = False
-    command: Command | None = None
+    pauses: str = ""
 
 
 def decide_abort(endpoint: EndpointState, failure: Failure) -> Move:
@@ -81,9 +80,9 @@ def _ended(record: EndpointRecord, failure: Failure) -> EndpointRecord:
     """Return the record with the end of the rollout in it; the same however often it is called."""
     if record.last is not None and record.last.attempt == failure.attempt:
         return record.released()
-    record = record.aborted(failure.attempt, failure.at).told(failure.command).released()
+    record = record.aborted(failure.attempt, failure.at).told(None).released()
     if failure.rejects:
         record = record.rejecting(failure.rejects)
-    if failure.command:
-        record = record.paused(failure.command.sentence)
+    if failure.pauses:
+        record = record.paused(failure.pauses)
     return record.failed(failure.delays, failure.at) if failure.delays else record
