@@ -6,6 +6,8 @@
 from enum import StrEnum
 from typing import Self
 
+from pydantic import ValidationInfo, field_validator
+
 from rollway.rollout.tags import on_one_line
 from rollway.spec import Frozen
 
@@ -110,8 +112,14 @@ class Command(Frozen):
     at: str
     reason: str = ""
 
+    @field_validator("reason")
+    @classmethod
+    def _fits_into_the_tag(cls, reason: str, info: ValidationInfo) -> str:
+        before = " ".join(str(info.data.get(name)) for name in ("order", "at", "by")) + " "
+        return on_one_line(before + reason)[len(before) :]
+
     def __str__(self) -> str:
-        return on_one_line(f"{self.order.value} {self.at} {self.by} {self.reason}")
+        return f"{self.order.value} {self.at} {self.by} {self.reason}".rstrip()
 
     @property
     def sentence(self) -> str:
