@@ -8,6 +8,7 @@ from typing import TypeVar
 from azure.ai.ml.exceptions import ValidationException
 from azure.core.exceptions import ResourceNotFoundError
 
+from rollway.azure.endpoint_folders import keep_seconds_by_endpoint
 from rollway.azure.errors.translate import azure_errors
 from rollway.azure.session import Session, connect, open_session
 from rollway.azure.state import list_online_deployments, state_of
@@ -56,10 +57,12 @@ async def read_status(session: Session, names: Sequence[str] = ()) -> WorkspaceS
     endpoints = [one for one in await _gather(fill, wanted) if one is not None]
     models = sorted(set[str]().union(*map(models_of, endpoints)))
     newest = dict(zip(models, await _gather(newest_version, models), strict=True))
-    now = datetime.now(UTC)
+    now, keeps = datetime.now(UTC), await in_thread(keep_seconds_by_endpoint)
     return WorkspaceStatus(
         workspace=str(session.workspace),
-        endpoints=tuple(status_of(one, newest, _lease_age_seconds(one, now)) for one in endpoints),
+        endpoints=tuple(
+            status_of(one, newest, _lease_age_seconds(one, now), keeps.get(one.name.lower())) for one in endpoints
+        ),
     )
 
 

@@ -15,6 +15,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_API_URL
 
 from rollway.prefect.best_effort import best_effort
 from rollway.prefect.concurrency import limit_name
@@ -22,6 +23,14 @@ from rollway.prefect.labels import ORDER
 from rollway.rollout.entries import Command
 
 _WORKING = [StateType.RUNNING, StateType.PENDING, StateType.PAUSED]
+
+
+async def try_to_tell_runs(workspace: str, endpoint: str, command: Command, but: Sequence[str] = ()) -> int:
+    """Tell the runs that work on an endpoint, as far as Prefect answers; return how many were told."""
+    if not PREFECT_API_URL.value():  # a temporary server knows no other runs
+        return 0
+    telling = tell_runs(workspace, endpoint, command, but)
+    return await best_effort("running rollouts learn of it later", telling) or 0
 
 
 async def tell_runs(workspace: str, endpoint: str, command: Command, but: Sequence[str] = ()) -> int:

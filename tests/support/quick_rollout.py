@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 import anyio
 import prefect.client.base
 import requests
+import tasks.promote
+import tasks.provision
 from azure.core.pipeline.policies import RetryPolicy
 from azure.storage.blob import ExponentialRetry
 from prefect import Task
@@ -25,8 +27,6 @@ import tasks.abort
 import tasks.connect
 import tasks.plan
 import tasks.prepare
-import tasks.promote
-import tasks.provision
 from flows.deploy import deploy_endpoint
 from rollway.azure.waiting import SystemClock
 from rollway.errors import RollwayError
