@@ -9,8 +9,8 @@ from tasks.connect import connect
 from tasks.watch import list_rollouts, look, report_findings, start_rollout
 
 
-@flow(name="watch-models", flow_run_name="watch models")
-async def watch_models() -> list[Finding]:
+@flow(name="watch-endpoints", flow_run_name="watch endpoints")
+async def watch_endpoints() -> list[Finding]:
     """Start one rollout for each eligible new model version, however often this flow runs.
 
     A folder follows a model that deployment.yml names as @latest, or by the rules of `follow` in rollout.yml. An error

@@ -73,6 +73,6 @@ async def start_rollout(finding: Finding) -> Finding:
 @task("report findings", run_name="report findings", timeout_seconds=300)
 async def report_findings(looks: Sequence[Look]) -> None:
     """Store a table as an artifact, and emit an event per finding for automations."""
-    await publish_table("watch-models", watch_table(looks), "New model versions and decisions")
+    await publish_table("watch-endpoints", watch_table(looks), "New model versions and decisions")
     for finding in (one.finding for one in looks if one.finding is not None):
         emit_finding(finding)

@@ -17,7 +17,7 @@ from rollway.spec import Frozen, RolloutSpec
 TAG = "rollway-alerts"  # on every automation of ours; others are never touched
 PREFIX = "rollway alerts: "
 DEFAULT_CHANNEL = "rollway-alerts"
-WATCHER = "watch-models"
+WATCHER = "watch-endpoints"
 SILENCE_CHECK = "check-silent-run"  # flow and Prefect deployment
 COMPLETED_EVENT = "rollway.rollout.completed"
 WATCHER_AWAITED_EVENT = "rollway.watcher.awaited"

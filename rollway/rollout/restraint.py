@@ -1,4 +1,4 @@
-"""What holds automation back: a pause, an order of a person, a freeze window, or failures."""
+"""Restraints of automation: a pause, an order of a person, a freeze window, or failures."""
 
 from datetime import datetime, timedelta
 
@@ -38,11 +38,11 @@ def _failures(spec: RolloutSpec, model: str, record: EndpointRecord, now: dateti
         return ""
     if failures.count >= MOST_FAILURES:
         return f"it failed {failures.count} times for temporary reasons, last at {failures.at}; a person must look"
+    distance = min(FIRST_DISTANCE * 2 ** (failures.count - 1), LONGEST_DISTANCE)
     try:
-        again = datetime.fromisoformat(failures.at) + min(FIRST_DISTANCE * 2 ** (failures.count - 1), LONGEST_DISTANCE)
-    except (ValueError, TypeError):  # Rollway did not write it
+        again = datetime.fromisoformat(failures.at) + distance
+        is_early = now < again
+    except (ValueError, TypeError, OverflowError):  # Rollway did not write it
         return ""
     times = "once" if failures.count == 1 else f"{failures.count} times"
-    return (
-        f"it failed {times} for a temporary reason; the next try is due at {again:%H:%M:%S %Z}" if now < again else ""
-    )
+    return f"it failed {times} for a temporary reason; the next try is due at {again:%H:%M:%S %Z}" if is_early else ""

@@ -38,7 +38,7 @@ TOKEN = "token-of-the-receiver"
 WATCH = """
 from prefect import flow
 
-@flow(name="watch-models")
+@flow(name="watch-endpoints")
 async def watch():
     pass
 
@@ -193,11 +193,11 @@ def complete_again(alerting: Alerting, rollout: str) -> None:
 
 
 def assert_nothing_is_said_twice_or_tells_a_secret(alerting: Alerting) -> None:
-    about_rollouts = [one for one in alerting.inbox.deliveries if "watch-models" not in one.subject]
+    about_rollouts = [one for one in alerting.inbox.deliveries if "watch-endpoints" not in one.subject]
     said = [(one.subject, one.body.rpartition("Run: ")[2]) for one in about_rollouts]
     assert len(said) == len(set(said)), said
     assert len(alerting.inbox.about("rollout smoke: works again")) <= 1
-    late = alerting.inbox.about("watch-models is late")
+    late = alerting.inbox.about("watch-endpoints is late")
     assert len(late) <= alerting.watched, "a silence after each completed run, and each silence once"
     secrets = [alerting.world.variables["AZURE_CLIENT_SECRET"], TOKEN]
     for endpoint in alerting.world.rest.endpoints():
@@ -238,12 +238,16 @@ def test_a_failed_smoke_test_is_alerted_with_its_cause_and_what_serves_and_once_
 
     rollout.online_deployment = good
     rollout.write()
+    alerting.run("smoke")  # nothing to do, which proves nothing
+    rollout.online_deployment = {**good, "environment_variables": {"REPAIRED": "yes"}}
+    rollout.write()
     assert inbox.about("works again") == []
     repaired = alerting.run("smoke")
     all_clear = inbox.wait_for("rollout smoke: works again")
 
     assert repaired in all_clear.body
-    assert lines(all_clear)["Traffic"] == f"{serving} 100 %"
+    live = next(iter(alerting.world.rest.traffic(rollout.name) or {}))
+    assert lines(all_clear)["Traffic"] == f"{live} 100 %"
     complete_again(alerting, "smoke")
 
 
@@ -289,14 +293,14 @@ def test_a_cancelled_rollout_is_alerted(alerting: Alerting) -> None:
 
 def test_a_watcher_that_is_late_is_alerted_and_once_it_works_again(alerting: Alerting) -> None:
     inbox = alerting.inbox
-    assert inbox.about("watch-models") == []
+    assert inbox.about("watch-endpoints") == []
     alerting.watch()
 
-    late = inbox.wait_for("watch-models is late")
+    late = inbox.wait_for("watch-endpoints is late")
     alerting.watch()
-    back = inbox.wait_for("watch-models works again")
+    back = inbox.wait_for("watch-endpoints works again")
 
-    assert lines(late)["Cause"].startswith(f"watch-models has not completed for {WATCHER_LATE_SECONDS} s")
+    assert lines(late)["Cause"].startswith(f"watch-endpoints has not completed for {WATCHER_LATE_SECONDS} s")
     assert late.at < back.at
 
 

@@ -192,8 +192,8 @@ def test_a_rollout_of_severity_none_has_no_alerts_but_its_dead_runs_still_become
     assert [one.name for one in wanted([silent], "ops", Timing())] == [
         "rollway alerts: crash silent runs",
         "rollway alerts: silent run unchecked",
-        "rollway alerts: watch-models late",
-        "rollway alerts: watch-models recovered",
+        "rollway alerts: watch-endpoints late",
+        "rollway alerts: watch-endpoints recovered",
     ]
 
 

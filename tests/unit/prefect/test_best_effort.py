@@ -164,9 +164,9 @@ def test_an_artifact_that_the_server_refuses_ends_nothing(server: Artifacts, log
     server.is_here = False
 
     asyncio.run(publish_markdown("plan", "My rollout", "# Plan", "Plan"))
-    asyncio.run(publish_table("watch-models", [{"a": 1}], "Decisions"))
+    asyncio.run(publish_table("watch-endpoints", [{"a": 1}], "Decisions"))
 
     assert warnings(log) == [
         "Prefect did not answer, so the artifact plan-my-rollout is missing: 500 Internal Server Error",
-        "Prefect did not answer, so the artifact watch-models is missing: 500 Internal Server Error",
+        "Prefect did not answer, so the artifact watch-endpoints is missing: 500 Internal Server Error",
     ]
