@@ -203,9 +203,7 @@ def test_a_failed_candidate_stays_if_it_is_not_at_fault_or_the_folder_keeps_it()
     assert state.online_deployment("blue") is not None
 
 
-@pytest.mark.parametrize(
-    ("word", "stays"), [(Order.ABORT, False), (Order.PROMOTE, False), (Order.HOLD, True)], ids=str
-)
+@pytest.mark.parametrize(("word", "stays"), [(Order.ABORT, False), (Order.PROMOTE, False), (Order.HOLD, True)], ids=str)
 def test_an_order_to_the_rollout_is_over_and_a_hold_stays(word: Order, stays: bool) -> None:
     left = moved()
     told = with_changes(left, left.record.told(order(word, NOW)))

@@ -47,9 +47,7 @@ def test_the_replaced_one_stays_for_the_time_that_the_folder_says() -> None:
 
     assert replaced_stays_until(SPEC, at(EARLIER)) == until
     assert found(state, now=until - timedelta(milliseconds=1)) == []
-    assert found(state, now=until) == [
-        Removal(name="blue", why="it was replaced, and rollout.yml keeps it for 3600 s")
-    ]
+    assert found(state, now=until) == [Removal(name="blue", why="it was replaced, and rollout.yml keeps it for 3600 s")]
 
 
 def test_the_next_run_after_that_time_deletes_it() -> None:
