@@ -29,6 +29,7 @@ from rollway.settings import (
     is_debug,
     require_checkout,
     webhook_secret,
+    workspace_from_environment,
 )
 
 if TYPE_CHECKING:
@@ -304,11 +305,12 @@ def _steer(order: Order, endpoint: str, reason: str, as_json: bool) -> None:
     from rollway.prefect.orders import try_to_tell_runs
 
     found, where = find_endpoint(endpoint), _workspace_of_block()
+    workspace = where[0] if where else workspace_from_environment()
     command = Command(order=order, by=_login_name(), at=now("milliseconds"), reason=reason)
 
     async def give() -> "Steered":
         # Side by side: a Prefect server that is away must not delay an abort.
-        telling = asyncio.create_task(try_to_tell_runs(found.rollout, command))
+        telling = asyncio.create_task(try_to_tell_runs(workspace.name, found.endpoint, command))
         steered = await steering.steer(found.endpoint, command, where)
         await telling
         return steered
