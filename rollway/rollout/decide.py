@@ -19,7 +19,7 @@ from rollway.rollout.state import EndpointState, OnlineDeploymentState, model_of
 from rollway.rollout.wanted import Candidate, Wanted, candidate_of, has_served
 from rollway.spec import Frozen, RolloutSpec
 
-LEASE_SECONDS = 300
+LEASE_SECONDS, FULL_WEIGHT = 300, 100
 
 
 class Facts(Frozen):
@@ -114,6 +114,8 @@ def _due(spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, facts: Fact
     command = endpoint.record.command
     if _is_told(Order.ABORT, command, wanted, facts):
         return end(Outcome.ABORTED, endpoint.name, command.sentence if command else "")
+    if wanted.weight < FULL_WEIGHT and _is_told(Order.PROMOTE, command, wanted, facts):
+        wanted = wanted.model_copy(update={"weight": FULL_WEIGHT, "pause_reason": ""})
     if not endpoint.exists:
         return _absent(wanted, endpoint)
     if not wanted.stays_because and not wanted.goes_back_to:
@@ -161,6 +163,8 @@ def _broken_endpoint(spec: RolloutSpec, endpoint: EndpointState) -> Move:
 def _abandoned(endpoint: EndpointState, facts: Facts) -> Move | None:
     """Traffic that an earlier rollout moved and never tested: test it, and go back if it fails."""
     if not endpoint.is_unproven or facts.has_proven(endpoint.traffic):
+        return None
+    if is_same_run(endpoint.record.moved_by or "", facts.attempt):
         return None
     if facts.disproved is None or not traffic.is_same(facts.disproved, endpoint.traffic):
         why = "a rollout moved traffic here and ended before the smoke test"

@@ -9,7 +9,7 @@ from rollway.rollout.record import EndpointRecord
 from rollway.spec import Follow, RolloutSpec
 
 MOST_FAILURES = 5
-FIRST_DISTANCE, LONGEST_DISTANCE = timedelta(minutes=10), timedelta(hours=6)
+FIRST_DISTANCE, GROWTH = timedelta(minutes=10), 3
 
 
 def restraint(spec: RolloutSpec, model: str | None, record: EndpointRecord, now: datetime) -> str:
@@ -38,7 +38,7 @@ def _failures(spec: RolloutSpec, model: str, record: EndpointRecord, now: dateti
         return ""
     if failures.count >= MOST_FAILURES:
         return f"it failed {failures.count} times for temporary reasons, last at {failures.at}; a person must look"
-    distance = min(FIRST_DISTANCE * 2 ** (failures.count - 1), LONGEST_DISTANCE)
+    distance = FIRST_DISTANCE * GROWTH ** (failures.count - 1)
     try:
         again = datetime.fromisoformat(failures.at) + distance
         is_early = now < again
