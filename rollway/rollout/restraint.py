@@ -9,7 +9,7 @@ from rollway.rollout.record import EndpointRecord
 from rollway.spec import Follow, RolloutSpec
 
 MOST_FAILURES = 5
-FIRST_DISTANCE, GROWTH = timedelta(minutes=10), 3
+FIRST_DISTANCE, GROWTH = timedelta(minutes=10), 2
 
 
 def restraint(spec: RolloutSpec, model: str | None, record: EndpointRecord, now: datetime) -> str:
