@@ -32,6 +32,11 @@ def restraint(spec: RolloutSpec, model: str | None, record: EndpointRecord, now:
     return _failures(spec, model, record, now)
 
 
+def distance(failures: int) -> timedelta:
+    """Return the time between the last of so many failures in a row and the next try."""
+    return min(FIRST_DISTANCE * (1 << failures - 1), LONGEST_DISTANCE)
+
+
 def _failures(spec: RolloutSpec, model: str, record: EndpointRecord, now: datetime) -> str:
     failures = record.failures
     if failures is None or failures.content != content_digest(model, spec):
@@ -39,7 +44,7 @@ def _failures(spec: RolloutSpec, model: str, record: EndpointRecord, now: dateti
     if failures.count >= MOST_FAILURES:
         return f"it failed {failures.count} times for temporary reasons, last at {failures.at}; a person must look"
     try:
-        again = datetime.fromisoformat(failures.at) + min(FIRST_DISTANCE * 2 ** (failures.count - 1), LONGEST_DISTANCE)
+        again = datetime.fromisoformat(failures.at) + distance(failures.count)
     except (ValueError, TypeError):  # Rollway did not write it
         return ""
     times = "once" if failures.count == 1 else f"{failures.count} times"
