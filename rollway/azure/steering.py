@@ -29,11 +29,9 @@ async def give_command(
         if record == state.record:
             return state
         move = Move(kind=Kind.RECORD, target=endpoint, why=command.sentence, record=record)
-        await write_endpoint(session, state, move, clock)
-    after = await read_endpoint(session, endpoint)
-    if after.record.told(command) != after.record:
-        raise Busy(f"the order could not be written to the endpoint {endpoint!r}", hint="try again")
-    return after
+        if await write_endpoint(session, state, move, clock):
+            return await read_endpoint(session, endpoint)
+    raise Busy(f"the order could not be written to the endpoint {endpoint!r}", hint="try again")
 
 
 async def abort_canary(

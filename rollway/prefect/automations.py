@@ -96,7 +96,7 @@ def _as_prefect(automation: Automation, blocks: dict[str, BlockDocument], check:
             "source": "selected",
             "deployment_id": check,
             "parameters": {
-                "flow_run_id": "{{ flow_run.id }}",
+                "flow_run_id": "{{ flow_run.id | string }}",  # a UUID alone is not JSON
                 "silent_seconds": automation.action.silent_seconds,
             },
         }

@@ -2,7 +2,7 @@
 
 from rollway.rollout.decide import restoration
 from rollway.rollout.moves import Kind, Move, Outcome, end
-from rollway.rollout.record import EndpointRecord, is_same_run
+from rollway.rollout.record import EndpointRecord, is_earlier_attempt
 from rollway.rollout.state import EndpointState
 from rollway.spec import Frozen
 
@@ -34,13 +34,14 @@ class Failure(Frozen):
 def decide_abort(endpoint: EndpointState, failure: Failure) -> Move:
     """Return the one move that is due after a failure: first all traffic goes back to stable, in one write.
 
-    Nothing is done while another rollout holds the endpoint: the rest is left to that one.
+    Nothing is done while another rollout, or a later attempt, holds the endpoint: the rest is left to that one.
     """
     if not endpoint.exists:
         return end(Outcome.DONE, endpoint.name, "there is no endpoint")
     record = endpoint.record
-    if record.lease is not None and not is_same_run(record.lease.holder, failure.attempt):
-        return end(Outcome.SUPERSEDED, endpoint.name, f"the rest is left to another rollout: {record.lease.holder}")
+    holder = record.lease.holder if record.lease else failure.attempt
+    if holder != failure.attempt and not is_earlier_attempt(holder, failure.attempt):
+        return end(Outcome.SUPERSEDED, endpoint.name, f"the rest is left to another rollout: {holder}")
     if not endpoint.is_settled:  # what is running hides its changes
         return Move(kind=Kind.WAIT, target=endpoint.name, why=f"it is {endpoint.provisioning_state}")
     due = _due(endpoint, record, failure)
@@ -68,7 +69,7 @@ def _due(endpoint: EndpointState, record: EndpointRecord, failure: Failure) -> M
     if is_ours or is_news:
         return Move(kind=Kind.RECORD, target=endpoint.name, why="the rollout failed", record=ended)
     found = endpoint.online_deployment(failure.candidate) if failure.candidate else None
-    is_idle = found is not None and not endpoint.weight_of(found.name) and not found.is_being_deleted
+    is_idle = found is not None and not endpoint.is_needed(found.name) and not found.is_being_deleted
     if found is not None and is_idle and found.is_ours:
         return Move(kind=Kind.DELETE, target=found.name, why="it failed, and rollout.yml says delete")
     return end(Outcome.DONE, endpoint.name, "nothing of the failed rollout has traffic")
@@ -78,7 +79,7 @@ def _ended(record: EndpointRecord, failure: Failure) -> EndpointRecord:
     """Return the record with the end of the rollout in it; the same however often it is called."""
     if record.last is not None and record.last.attempt == failure.attempt:
         return record.released()
-    record = record.aborted(failure.attempt, failure.at).told(None).released()
+    record = record.aborted(failure.attempt, failure.at).obeyed().released()
     if failure.rejects:
         record = record.rejecting(failure.rejects)
     return record.failed(failure.delays, failure.at) if failure.delays else record

@@ -23,7 +23,7 @@ LEASE_SECONDS = 300
 
 
 class Facts(Frozen):
-    """What a run knows besides what Azure says now. None of it outlives the run, and the next run needs none of it.
+    """Knowledge of a run besides what Azure says now. None of it outlives the run, and the next run needs none of it.
 
     Attributes:
         attempt: This attempt, `<flow run>/<attempt>`.
@@ -284,9 +284,10 @@ def _promotion(wanted: Wanted, endpoint: EndpointState, facts: Facts) -> Move | 
 def _promoted(wanted: Wanted, endpoint: EndpointState, facts: Facts) -> EndpointRecord:
     record, today = endpoint.record.released(), endpoint.serving
     if not wanted.stays_because:
-        record = record.paused(wanted.pause_reason).told(None)
-        if wanted.weight < 100 and len(today) > 1:
-            return record.tested(today)
+        is_held = _is_told(Order.HOLD, record.command, wanted, facts)
+        record = record.paused(wanted.pause_reason).told(record.command if is_held else None)
+    if len(today) > 1:  # a canary: stable keeps the rest, and a person decides
+        return record.paused(record.pause_reason or f"canary: {traffic.describe(today)}").tested(today)
     heaviest = endpoint.online_deployment(traffic.served_by(today)[0])
     live = Served(online_deployment=heaviest.name, model=model_of(heaviest) or "") if heaviest else None
     replaced = next(
@@ -311,12 +312,9 @@ def _tidy(
     if not wanted.tidies:
         return None
     for removal in removals(spec, endpoint, candidate, facts.attempt, facts.now, facts.ended):
-        if removal.in_seconds > 0:
-            return Move(
-                kind=Kind.SETTLE,
-                target=removal.name,
-                why=f"requests may still run there for {removal.in_seconds:.0f} s",
-            )
+        if (seconds := removal.in_seconds) > 0:
+            why = f"requests may still run there for {seconds:.0f} s"
+            return Move(kind=Kind.SETTLE, target=removal.name, why=why, seconds=seconds)
         if settings := facts.settings_of(removal.name):
             why = "the online deployment goes"
             return Move(kind=Kind.DELETE_AUTOSCALE, target=removal.name, why=why, settings=settings)

@@ -6,6 +6,8 @@
 from enum import StrEnum
 from typing import Self
 
+from pydantic import ValidationInfo, field_validator
+
 from rollway.rollout.tags import on_one_line
 from rollway.spec import Frozen
 
@@ -72,7 +74,7 @@ class Ended(Frozen):
 
 
 class Failures(Frozen):
-    """How often in a row the rollout of one content failed for a temporary reason, and when last.
+    """Temporary failures of the rollout of one content: how many in a row, and when the last one was.
 
     `content` is a digest of the model version and the folder, in hex digits.
     """
@@ -94,7 +96,7 @@ class Failures(Frozen):
 
 
 class Order(StrEnum):
-    """What a person can tell a rollout to do."""
+    """Orders that a person can give to a rollout."""
 
     PROMOTE = "promote"
     ABORT = "abort"
@@ -110,8 +112,14 @@ class Command(Frozen):
     at: str
     reason: str = ""
 
+    @field_validator("reason")
+    @classmethod
+    def _fits_into_the_tag(cls, reason: str, info: ValidationInfo) -> str:
+        before = " ".join(str(info.data.get(name)) for name in ("order", "at", "by")) + " "
+        return on_one_line(before + reason)[len(before) :]
+
     def __str__(self) -> str:
-        return on_one_line(f"{self.order.value} {self.at} {self.by} {self.reason}")
+        return f"{self.order.value} {self.at} {self.by} {self.reason}".rstrip()
 
     @property
     def sentence(self) -> str:

@@ -52,7 +52,7 @@ WRITES = frozenset(
 
 
 class Outcome(StrEnum):
-    """How a run ends that has nothing more to do."""
+    """Ends of a run that has nothing more to do."""
 
     DONE = "done"  # Azure is as wanted
     HELD = "held"  # a person must say how it goes on
@@ -101,6 +101,7 @@ class Move(Frozen):
         made: The record of the online deployment after the move, if it changes.
         instances: The instance count of the online deployment that is created or changed.
         settings: Names of the autoscale settings that are copied or deleted.
+        seconds: How long to wait, for a move that waits for a time.
         outcome: The outcome of the run, if the move is its end.
     """
 
@@ -113,6 +114,7 @@ class Move(Frozen):
     made: OnlineDeploymentRecord | None = None
     instances: int | None = None
     settings: tuple[str, ...] = ()
+    seconds: float = 0.0
     outcome: Outcome | None = None
 
     @property

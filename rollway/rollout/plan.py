@@ -11,12 +11,10 @@ from rollway.rollout.decide import Facts, decide
 from rollway.rollout.moves import Change, Kind, Move
 from rollway.rollout.preflight import Finding
 from rollway.rollout.record import with_record
-from rollway.rollout.removal import SETTLE_SECONDS
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
 from rollway.rollout.wanted import Wanted, candidate_of
 from rollway.spec import Frozen, RolloutSpec
 
-SETTLED = timedelta(seconds=SETTLE_SECONDS)
 MOST_MOVES = 200  # of a plan; an endpoint has at most 20 online deployments, each needs a few
 
 
@@ -152,7 +150,7 @@ def facts_after(facts: Facts, move: Move, endpoint: EndpointState) -> Facts:
     elif move.kind in (Kind.TEST_LIVE, Kind.TEST_ABANDONED):
         changes["proven"] = endpoint.serving
     elif move.kind is Kind.SETTLE:
-        changes["now"] = facts.now + SETTLED
+        changes["now"] = facts.now + timedelta(seconds=move.seconds)
     elif move.kind in (Kind.COPY_AUTOSCALE, Kind.DELETE_AUTOSCALE):
         others = tuple(one for one in facts.autoscale if one.online_deployment.lower() != move.target.lower())
         copied = [one for one in facts.autoscale if one.name in move.settings]

@@ -3,6 +3,7 @@
 Azure is the only memory of a rollout, and only this module knows the text of a tag.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Self
 
@@ -97,6 +98,12 @@ class EndpointRecord(Frozen):
 
         Raises ConfigurationError if a newer version of Rollway wrote it.
         """
+        return cls._of(frozenset((name, value) for name, value in tags.items() if is_ours(name)))
+
+    @classmethod
+    @functools.lru_cache(maxsize=256)  # a decision asks for the same record many times
+    def _of(cls, ours: frozenset[tuple[str, str]]) -> Self:
+        tags = dict(ours)
         _check_format(tags)
         return cls(
             lease=Lease.parse(value_of(tags, LEASE)),
@@ -198,7 +205,7 @@ class EndpointRecord(Frozen):
 
     def accepting(self, model: str) -> Self:
         """A model version, `<name>:<version>`, succeeded: it is no longer rejected, with whatever folder."""
-        kept = tuple(one for one in self.rejected if one.partition("/")[0] != model)
+        kept = tuple(one for one in self.rejected if one.partition("/")[0].lower() != model.lower())
         return self.model_copy(update={"rejected": kept})
 
     def has_rejected(self, model: str, folder: str) -> bool:
@@ -220,6 +227,11 @@ class EndpointRecord(Frozen):
         if command is not None and command.order is Order.RESUME:
             return self.paused("").told(None)
         return self.model_copy(update={"command": command})
+
+    def obeyed(self) -> Self:
+        """The order of a person was carried out; a hold stays until a person resumes or rolls out."""
+        is_held = self.command is not None and self.command.order is Order.HOLD
+        return self if is_held else self.told(None)
 
     def has_promoted(self, attempt: str) -> bool:
         """Return True if the last rollout was this attempt, and it succeeded."""

@@ -1,4 +1,4 @@
-"""What may be deleted: one rule for leftovers and for what was replaced."""
+"""The online deployments that may be deleted: one rule for leftovers and for what was replaced."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -37,11 +37,11 @@ def removals(
         attempt: The attempt that would delete it.
         ended: Attempts that are known to have ended.
     """
-    needed = {name.lower() for name in (*endpoint.serving, *endpoint.stable_traffic, *filter(None, [candidate]))}
-    needed |= {name.lower() for name, weight in endpoint.mirror_traffic.items() if weight}
     previous = endpoint.record.previous
     for one in endpoint.online_deployments:
-        if one.name.lower() in needed or not one.is_settled or not (one.is_ours or spec.rollout.adopt):
+        is_candidate = candidate is not None and one.name.lower() == candidate.lower()
+        is_deletable = one.is_settled and (one.is_ours or spec.rollout.adopt)
+        if is_candidate or not is_deletable or endpoint.is_needed(one.name):
             continue
         if previous is not None and previous.online_deployment.lower() == one.name.lower():
             yield from _replaced(spec, endpoint, one, now)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from rollway.rollout import traffic
 from rollway.rollout.follow import Choice, ModelSource, ModelVersion, choose, live_models, newest_first
 from rollway.rollout.restraint import restraint
 from rollway.rollout.rollback import Target, wanted_for
@@ -12,7 +13,7 @@ from rollway.spec import Frozen, RolloutSpec
 
 
 class Request(Frozen):
-    """What somebody asked a run to do.
+    """The request to a run.
 
     Attributes:
         folder: The rollout folder: its path, or its name in deployments/.
@@ -43,7 +44,7 @@ class Request(Frozen):
 
 
 class Models(Frozen):
-    """What the models of a request are: one that is fixed, or the versions among which the endpoint's state decides."""
+    """The models of a request: one that is fixed, or the versions among which the endpoint's state decides."""
 
     fixed: ResolvedAsset | None = None
     source: ModelSource | None = None
@@ -51,7 +52,7 @@ class Models(Frozen):
 
 
 class Answer(Frozen):
-    """What is wanted, and the choice of the model version if there was one.
+    """The state that is wanted, and the choice of the model version if there was one.
 
     `superseded_because` says why a run for an older version ends; empty if it does not.
     """
@@ -72,8 +73,8 @@ def answer(
     """Return what a run brings the endpoint to.
 
     A version that a person names wins. Otherwise the folder decides, by its rules, and never for an older version than
-    the live one. Automation is also held back by a pause, a hold, a freeze window, a rejection, and recent failures;
-    then it only repairs and tidies.
+    the live one. Automation is also held back by a pause, a hold, a freeze window, a rejection, recent failures, and a
+    canary that nobody has tested; then it only repairs and tidies.
     """
     target = request.target
     found = endpoint.online_deployment(target.online_deployment or "") if target else None
@@ -85,7 +86,7 @@ def answer(
     record, is_automatic = endpoint.record, request.requested_by.is_automatic
     superseded = _superseded(request, models, endpoint)
     if is_automatic:
-        because = restraint(spec, str(model) if model else None, record, now) or because
+        because = restraint(spec, str(model) if model else None, record, now) or _canary(endpoint) or because
     pause_reason = f"canary at {request.weight} %" if request.weight < 100 else ""
     if request.is_rollback:
         pause_reason = f"rolled back to {target or model}"
@@ -110,10 +111,15 @@ def _choice(
 ) -> Choice | None:
     if models.source is None:
         return None
-    if request.version is not None:
+    if request.version is not None and not request.requested_by.is_automatic:
         named = next((one for one in models.versions if one.version.lower() == request.version.lower()), None)
         return Choice(version=named, why=f"version {request.version} of the request")
     return choose(spec, models.source, models.versions, endpoint, now)
+
+
+def _canary(endpoint: EndpointState) -> str:
+    is_canary = endpoint.is_unproven and len(endpoint.serving) > 1
+    return f"a canary has traffic, and its run ended early: {traffic.describe(endpoint.traffic)}" if is_canary else ""
 
 
 def _superseded(request: Request, models: Models, endpoint: EndpointState) -> str:

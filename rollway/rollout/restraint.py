@@ -1,4 +1,4 @@
-"""What holds automation back: a pause, an order of a person, a freeze window, or failures."""
+"""Restraints of automation: a pause, an order of a person, a freeze window, or failures."""
 
 from datetime import datetime, timedelta
 
@@ -34,7 +34,7 @@ def restraint(spec: RolloutSpec, model: str | None, record: EndpointRecord, now:
 
 def distance(failures: int) -> timedelta:
     """Return the time between the last of so many failures in a row and the next try."""
-    return min(FIRST_DISTANCE * (1 << failures - 1), LONGEST_DISTANCE)
+    return min(FIRST_DISTANCE * 2.0 ** (failures - 1), LONGEST_DISTANCE)
 
 
 def _failures(spec: RolloutSpec, model: str, record: EndpointRecord, now: datetime) -> str:
@@ -45,9 +45,8 @@ def _failures(spec: RolloutSpec, model: str, record: EndpointRecord, now: dateti
         return f"it failed {failures.count} times for temporary reasons, last at {failures.at}; a person must look"
     try:
         again = datetime.fromisoformat(failures.at) + distance(failures.count)
-    except (ValueError, TypeError):  # Rollway did not write it
+        is_early = now < again
+    except (ValueError, TypeError, OverflowError):  # Rollway did not write it
         return ""
     times = "once" if failures.count == 1 else f"{failures.count} times"
-    return (
-        f"it failed {times} for a temporary reason; the next try is due at {again:%H:%M:%S %Z}" if now < again else ""
-    )
+    return f"it failed {times} for a temporary reason; the next try is due at {again:%H:%M:%S %Z}" if is_early else ""

@@ -154,6 +154,11 @@ class EndpointState(Frozen):
         """Return the percent of traffic that an online deployment gets now."""
         return next((weight for one, weight in self.traffic.items() if one.lower() == name.lower()), 0)
 
+    def is_needed(self, name: str) -> bool:
+        """Return True if an online deployment has traffic or mirrored traffic, or if stable needs it."""
+        mirrored = {one: weight for one, weight in self.mirror_traffic.items() if weight}
+        return name.lower() in {one.lower() for one in (*self.serving, *mirrored, *self.stable_traffic)}
+
     def online_deployment(self, name: str) -> OnlineDeploymentState | None:
         """Return the online deployment of that name, ignoring case, or None."""
         return next((one for one in self.online_deployments if one.name.lower() == name.lower()), None)

@@ -157,7 +157,7 @@ class Broken(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def away(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ended]]:
-    """How runs end, by name, on one server that is killed while two of them are in their middle."""
+    """Runs that have ended, by name; their server was killed while two of them were in their middle."""
     with temporary_stack(tmp_path_factory.mktemp("away") / "state", lambda _: None) as stack:
         server = stack.start_prefect()
         stack.wait_for_prefect()

@@ -1,4 +1,4 @@
-"""What every task of ours has, and what it must not have."""
+"""The task decorator: no tags, few retries, results kept only on request."""
 
 from prefect.cache_policies import DEFAULT, NO_CACHE
 

@@ -1,7 +1,7 @@
 """What is due at an endpoint, and whether a run is started for it."""
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -37,9 +37,9 @@ from rollway.rollout.watch import (
 from rollway.settings import Workspace
 from rollway.spec import AssetSpec, Follow, FreezeWindow, RolloutSpec
 from tests.support.builders import WORKSPACE_ID, asset, rollout_spec
-from tests.unit.rollout.test_decide_converges import endpoints, specs
+from tests.unit.rollout.examples import NOW
+from tests.unit.rollout.test_decide_converges import situations as any_situation
 
-NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)  # a Friday
 WORKSPACE = Workspace(subscription_id="s", resource_group="rg", name="ws")
 DIABETES = ModelSource(name="diabetes")
 ENVIRONMENT = asset("environment", "inference")
@@ -361,11 +361,10 @@ def test_only_a_closer_look_finds_an_order_to_promote() -> None:
 @st.composite
 def situations(draw: st.DrawFn) -> tuple[RolloutSpec, Models, EndpointState, datetime]:
     """A folder that follows its model, the versions of the model, and the endpoint in any state."""
-    spec = draw(specs())
+    spec, endpoint, _ = draw(any_situation())
     freeze = draw(st.sampled_from([[], [], [FreezeWindow()]]))
     update = {"follow": Follow(freeze=freeze)} if freeze else {}
     spec = spec.model_copy(update={"rollout": spec.rollout.model_copy(update=update)})
-    endpoint = draw(st.just(EndpointState(name="diabetes", exists=False)) | endpoints(spec))
     models = st.sampled_from([None, ONE.id, TWO.id])
     behind = tuple(
         one.model_copy(update={"environment": ENVIRONMENT.id, "model": draw(models)})
