@@ -42,10 +42,15 @@ async def aborted_if_it_fails(spec: RolloutSpec) -> AsyncIterator[None]:
     except PrefectSignal:  # the run waits, or another process has it
         raise
     except BaseException as error:  # cancelling a run raises no Exception
-        done, failure = AbortResult(), None
-        with contextlib.suppress(asyncio.CancelledError):  # the error that comes first is the one that counts
-            done, failure = await shielded(_abort(error), deadline_seconds=DEADLINE_SECONDS)
-        worst = failure and _not_restored(spec.endpoint.name, error, failure)
+        done, worst = AbortResult(), None
+        try:
+            with contextlib.suppress(asyncio.CancelledError):  # the error that comes first is the one that counts
+                done = await shielded(_abort(error), deadline_seconds=DEADLINE_SECONDS)
+        except Exception as failure:  # noqa: BLE001 (whatever it is, people must learn of the first error)
+            known = failure if isinstance(failure, RollwayError) else RollwayError(repr(failure))
+            done = AbortResult(kept=(f"everything, because the abort failed: {known.what}",))
+            if current_run().has_moved_traffic:
+                worst = _not_restored(spec.endpoint.name, error, known)
         await best_effort("nobody is told", report_abort(spec, worst or error, done), deadline_seconds=REPORT_SECONDS)
         if worst:
             raise worst from error
@@ -67,20 +72,13 @@ async def report_abort(spec: RolloutSpec, error: BaseException, done: AbortResul
     return done
 
 
-async def _abort(error: BaseException) -> tuple[AbortResult, RollwayError | None]:
-    """Abort in Azure, with nothing else; return the result, or the error if traffic may not be restored."""
-    run = current_run()
-    rollout = run.rollout
-    if rollout is None:  # before the plan there is nothing to restore
-        return AbortResult(), None
-    if rollout.is_over:
-        return AbortResult(), None
-    try:
-        session = await open_session(rollout.workspace)
-        return await abort.abort(session, rollout.endpoint, _failure(rollout, error)), None
-    except RollwayError as failure:
-        done = AbortResult(kept=(f"everything, because the abort failed: {failure.what}",))
-        return done, failure if run.has_moved_traffic else None
+async def _abort(error: BaseException) -> AbortResult:
+    """Abort in Azure, with nothing else."""
+    rollout = current_run().rollout
+    if rollout is None or rollout.is_over:  # nothing is to be restored
+        return AbortResult()
+    session = await open_session(rollout.workspace)
+    return await abort.abort(session, rollout.endpoint, _failure(rollout, error))
 
 
 def _failure(rollout: PlannedRollout, error: BaseException) -> Failure:

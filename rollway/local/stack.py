@@ -52,10 +52,15 @@ class Process:
 
 
 class Stack:
-    """The processes of one folder, which holds their logs, state and process ids."""
+    """The processes of one folder, which holds their logs, state and process ids.
 
-    def __init__(self, folder: Path, say: Say) -> None:
+    Args:
+        python: Python interpreter of the clients and workers.
+    """
+
+    def __init__(self, folder: Path, say: Say, python: str = sys.executable) -> None:
         self.folder = folder.resolve()
+        self.python = python
         self.processes: list[Process] = []
         self._say = say
         self._prefect_port: int | None = None
@@ -149,7 +154,7 @@ class Stack:
     def start_worker(self, checkout: Path | None = None) -> Process:
         """Create a work pool and the Prefect deployments of the checkout's prefect.yaml, and start a worker."""
         variables = self.environment()
-        prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
+        prefect = [self.python, "-m", "prefect", "--no-prompt"]
         for arguments in (["work-pool", "create", WORK_POOL, "--type", "process", "--overwrite"], ["deploy", "--all"]):
             done = subprocess.run(
                 [*prefect, *arguments], cwd=checkout, env=variables, capture_output=True, text=True, check=False
@@ -160,7 +165,7 @@ class Stack:
 
     def add_worker(self, checkout: Path | None = None) -> Process:
         """Start another worker for the existing work pool and Prefect deployments."""
-        command = [sys.executable, "-m", "prefect", "--no-prompt", "worker", "start", "--pool", WORK_POOL]
+        command = [self.python, "-m", "prefect", "--no-prompt", "worker", "start", "--pool", WORK_POOL]
         return self._start("worker", command, self.environment(), checkout)
 
     def save(self) -> None:
@@ -214,10 +219,10 @@ class Stack:
 
 
 @contextlib.contextmanager
-def temporary_stack(folder: Path, say: Say) -> Iterator[Stack]:
+def temporary_stack(folder: Path, say: Say, python: str = sys.executable) -> Iterator[Stack]:
     """Yield a stack in an emptied folder; stop it at the end of the block."""
     shutil.rmtree(folder, ignore_errors=True)
-    stack = Stack(folder, say)
+    stack = Stack(folder, say, python)
     try:
         yield stack
     finally:

@@ -12,6 +12,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
 from rollway.prefect.best_effort import DEADLINE_SECONDS, best_effort
+from rollway.prefect.run import add_tag
 from rollway.rollout.record import is_same_run
 from rollway.rollout.state import EndpointState
 
@@ -83,6 +84,7 @@ async def _take(
             raise_on_lease_renewal_failure=False,
         )
     )
+    await best_effort("orders of people reach this run late", add_tag(name))
     return True
 
 

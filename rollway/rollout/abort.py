@@ -18,6 +18,7 @@ class Failure(Frozen):
         delays: The content that automation may roll out again later, 8 hex digits.
         keeps_traffic: True if the live smoke test passed: then traffic stays.
         undoes_canary: True if a canary that passed its smoke test must go as well.
+        pauses: Why automation must leave the endpoint alone afterwards; empty if nothing changes.
         is_recorded: True if its end is written down even if nothing is to be restored.
     """
 
@@ -29,6 +30,7 @@ class Failure(Frozen):
     keeps_traffic: bool = False
     undoes_canary: bool = False
     is_recorded: bool = False
+    pauses: str = ""
 
 
 def decide_abort(endpoint: EndpointState, failure: Failure) -> Move:
@@ -82,4 +84,6 @@ def _ended(record: EndpointRecord, failure: Failure) -> EndpointRecord:
     record = record.aborted(failure.attempt, failure.at).obeyed().released()
     if failure.rejects:
         record = record.rejecting(failure.rejects)
+    if failure.pauses:
+        record = record.paused(failure.pauses)
     return record.failed(failure.delays, failure.at) if failure.delays else record

@@ -8,6 +8,7 @@ from rollway.rollout.autoscale import AutoscaleSetting
 from rollway.rollout.changes import content_changes
 from rollway.rollout.costs import cost_class
 from rollway.rollout.decide import Facts, decide
+from rollway.rollout.follow import Skipped
 from rollway.rollout.moves import Change, Kind, Move
 from rollway.rollout.preflight import Finding
 from rollway.rollout.record import with_record
@@ -30,6 +31,7 @@ class Plan(Frozen):
         keeps: The online deployments that lose their traffic and stay, and for how long.
         drift: Fields that somebody else changed on an online deployment that Rollway created.
         findings: Findings of the preflight.
+        skipped: Newer model versions that are not rolled out.
     """
 
     endpoint: str
@@ -44,6 +46,7 @@ class Plan(Frozen):
     keeps: tuple[str, ...] = ()
     drift: tuple[Change, ...] = ()
     findings: tuple[Finding, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def is_no_op(self) -> bool:

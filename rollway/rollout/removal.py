@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from rollway.rollout.record import is_same_run
 from rollway.rollout.state import EndpointState, OnlineDeploymentState
-from rollway.spec import Frozen, RolloutSpec
+from rollway.spec import Frozen, RolloutFile, RolloutSpec
 
 SETTLE_SECONDS = 30  # after traffic has moved, so that requests that are running there can end
 CLAIM_SECONDS = 3600  # longer than a rollout works on a candidate besides the time in which it becomes ready
@@ -49,17 +49,16 @@ def removals(
             yield Removal(name=one.name, why=f"an earlier rollout left it without traffic, {one.provisioning_state}")
 
 
-def replaced_stays_until(spec: RolloutSpec, promoted_at: str | None) -> datetime:
+def replaced_stays_until(rollout: RolloutFile, promoted_at: str | None) -> datetime:
     """Return the time from which what the last promotion replaced may be deleted."""
-    since = _time(promoted_at)
-    return datetime.fromtimestamp(since.timestamp() + spec.rollout.keep_replaced_seconds, UTC)
+    return datetime.fromtimestamp(_time(promoted_at).timestamp() + rollout.keep_replaced_seconds, UTC)
 
 
 def _replaced(
     spec: RolloutSpec, endpoint: EndpointState, one: OnlineDeploymentState, now: datetime
 ) -> Iterator[Removal]:
     keep = spec.rollout.keep_replaced_seconds
-    seconds = (replaced_stays_until(spec, endpoint.record.promoted_at) - now).total_seconds()
+    seconds = (replaced_stays_until(spec.rollout, endpoint.record.promoted_at) - now).total_seconds()
     why = f"it was replaced, and rollout.yml keeps it for {keep} s"
     if keep == 0 and seconds + SETTLE_SECONDS > 0:
         yield Removal(name=one.name, why=why, in_seconds=seconds + SETTLE_SECONDS)

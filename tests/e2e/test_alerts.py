@@ -24,6 +24,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from rollway.local.stack import Process, temporary_stack
 from rollway.prefect.silence import CRASHED_MESSAGE, crash_if_silent
+from tests.support.forks import Forks
 from tests.support.prefect_api import Patient
 from tests.support.receiver import Delivery, Receiver, receiver
 from tests.support.rest import Rest
@@ -67,7 +68,7 @@ class Alerting:
 
     def watch(self) -> None:
         """One completed run of a flow that is called as the watcher is."""
-        subprocess.run([sys.executable, "-c", WATCH], env=self.world.variables, check=True, capture_output=True)
+        subprocess.run([self.world.python, "-c", WATCH], env=self.world.variables, check=True, capture_output=True)
         self.watched += 1
 
     def start(self, rollout: str) -> str:
@@ -105,9 +106,9 @@ class Alerting:
 
 
 @pytest.fixture(scope="module")
-def alerting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alerting]:
+def alerting(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alerting]:
     folder = tmp_path_factory.mktemp("alerting")
-    with temporary_stack(folder / "state", lambda _: None) as stack, receiver() as inbox:
+    with temporary_stack(folder / "state", lambda _: None, forks.python) as stack, receiver() as inbox:
         stack.start_emulator()
         stack.start_prefect()
         stack.wait_for_emulator()

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -45,7 +44,7 @@ class Watched:
     def start_watcher(self) -> subprocess.Popen[str]:
         """A watcher beside those of the Prefect deployment, whose limit it does not know."""
         return subprocess.Popen(
-            [sys.executable, "-c", WATCH], env=self.world.variables, stderr=subprocess.PIPE, text=True
+            [self.world.python, "-c", WATCH], env=self.world.variables, stderr=subprocess.PIPE, text=True
         )
 
     def runs(self) -> list[dict[str, Any]]:

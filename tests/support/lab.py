@@ -1,13 +1,10 @@
-"""A place for hundreds of rollouts: an emulator of its own, containers that start at once, one start of Python."""
+"""A place for hundreds of rollouts: an emulator of its own, containers that start at once, forks of a warm process."""
 
 import json
 import os
 import re
-import select
 import shutil
-import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -77,7 +74,7 @@ class Lab:
     emulator: EmulatorProcess
     variables: dict[str, str]
     folder: Path
-    server: subprocess.Popen[str]
+    python: str
     rest: Rest
     prefect: httpx.Client
     rollout: Rollout = field(init=False)
@@ -131,32 +128,26 @@ class Lab:
 
         `remember_answers` is a file that gets what Azure answers, a JSON document per line.
         """
-        log = self.folder / f"{uuid.uuid4().hex}.log"
-        answers = str(remember_answers) if remember_answers else None
         job = {
             "rollout": self.rollout.write(),
-            "log": str(log),
             "kill": kill,
-            "answers": answers,
+            "answers": str(remember_answers) if remember_answers else None,
             "parameters": parameters,
         }
-        assert self.server.stdin is not None
-        self.server.stdin.write(json.dumps(job) + "\n")
-        self.server.stdin.flush()
-        pid = self._answer(RUN_SECONDS)["pid"]
-        try:
-            code = self._answer(RUN_SECONDS)["exit_code"]
-        except TimeoutError:
-            os.kill(pid, signal.SIGKILL)
-            raise
+        log = self.folder / f"{uuid.uuid4().hex}.log"
+        with log.open("w") as output:
+            done = subprocess.run(
+                [self.python, "-m", "tests.support.quick_rollout", json.dumps(job)],
+                env=self.variables,
+                cwd=REPOSITORY,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=RUN_SECONDS,
+                check=False,
+            )
         text = log.read_text()
-        return RunResult(code, text.partition("ENDED WITH ")[2], text)
-
-    def _answer(self, timeout_seconds: float) -> Any:
-        assert self.server.stdout is not None
-        if not select.select([self.server.stdout], [], [], timeout_seconds)[0]:
-            raise TimeoutError(f"the rollout has not ended after {timeout_seconds:g} s")
-        return json.loads(self.server.stdout.readline())
+        return RunResult(done.returncode, text.partition("ENDED WITH ")[2], text)
 
     def look(self) -> Seen:
         """Return the endpoint as Azure has it now, empty if there is none."""
@@ -215,17 +206,5 @@ def lab(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]
             "NO_COLOR": "1",
             "COLUMNS": "200",
         }
-        server = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.rollout_server"],
-            env=variables,
-            cwd=REPOSITORY,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        with server, httpx.Client(base_url=f"{stack.ui_url}/api", timeout=30, transport=Patient()) as prefect:
-            try:
-                yield Lab(emulator, variables, folder, server, Rest(variables), prefect)
-            finally:
-                os.killpg(server.pid, signal.SIGKILL)  # with a rollout that may still be running
+        with httpx.Client(base_url=f"{stack.ui_url}/api", timeout=30, transport=Patient()) as prefect:
+            yield Lab(emulator, variables, folder, stack.python, Rest(variables), prefect)

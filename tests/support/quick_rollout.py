@@ -1,9 +1,6 @@
-"""Many rollouts for one start of Python: `python -m tests.support.rollout_server` carries out a job per line of stdin.
+"""One rollout, fast: `python -m tests.support.quick_rollout <job>` carries out a job; see `Lab.roll_out`.
 
-Importing Prefect and Azure's SDK takes longer than a rollout, so it happens once, and each rollout runs in a fork of
-that: a process of its own all the same, with its own session, tokens and Prefect client, which can be killed like any.
-
-Time passes faster in it: what waits in the adapter, in the retries of Azure's client and of Prefect waits a `SPEED`th.
+What waits in the adapter, in the retries of Azure's client and of Prefect waits a `SPEED`th.
 """
 
 import asyncio
@@ -17,13 +14,11 @@ import time
 import types
 from typing import Any, NoReturn
 
-# Not needed here, but by every rollout: imported once.
-import anyio._backends._asyncio
-import fastapi
-import graphviz
+import anyio
 import prefect.client.base
-import prefect.concurrency.asyncio
 import requests
+import tasks.promote
+import tasks.provision
 from azure.core.pipeline.policies import RetryPolicy
 from azure.storage.blob import ExponentialRetry
 from prefect import Task
@@ -32,27 +27,12 @@ import tasks.abort
 import tasks.connect
 import tasks.plan
 import tasks.prepare
-import tasks.promote
-import tasks.provision
 from flows.deploy import deploy_endpoint
 from rollway.azure.waiting import SystemClock
 from rollway.errors import RollwayError
 
 SPEED = 100.0
 UNEXPECTED = 70  # the exit code for an error that is none of Rollway's own
-PRELOADED = (anyio._backends._asyncio, fastapi, graphviz, prefect.concurrency.asyncio)
-
-
-def main() -> None:
-    hurry()
-    for line in sys.stdin:
-        job = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            carry_out(job)
-        print(json.dumps({"pid": pid}), flush=True)
-        _, status = os.waitpid(pid, 0)
-        print(json.dumps({"exit_code": os.waitstatus_to_exitcode(status)}), flush=True)
 
 
 def hurry() -> None:
@@ -88,19 +68,16 @@ def tasks_of(module: types.ModuleType) -> list[Task[Any, Any]]:
     return [one for one in vars(module).values() if isinstance(one, Task)]
 
 
-def carry_out(job: dict[str, Any]) -> NoReturn:
-    """One rollout, in this process; ends it with the exit code of `rollway deploy`, and says the error on stdout."""
-    log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for stream in (1, 2):
-        os.dup2(log, stream)
-    if job["kill"]:
-        kill_at(**job["kill"])
-    if job["answers"]:
-        remember_answers(job["answers"])
+def carry_out(rollout: str, kill: dict[str, Any] | None, answers: str | None, parameters: dict[str, Any]) -> NoReturn:
+    """Run one rollout, print its error, and exit with the code of `rollway deploy`."""
+    hurry()
+    if kill:
+        kill_at(**kill)
+    if answers:
+        remember_answers(answers)
     code = 0
     try:
-        asyncio.run(deploy_endpoint(job["rollout"], **job["parameters"]))
+        asyncio.run(deploy_endpoint(rollout, **parameters))
     except BaseException as error:  # noqa: BLE001 - the edge of the process
         code = error.exit_code if isinstance(error, RollwayError) else UNEXPECTED
         print(f"ENDED WITH {type(error).__name__}: {error}", flush=True)
@@ -142,4 +119,4 @@ def remember_answers(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    carry_out(**json.loads(sys.argv[1]))
