@@ -32,15 +32,19 @@ def restraint(spec: RolloutSpec, model: str | None, record: EndpointRecord, now:
     return _failures(spec, model, record, now)
 
 
+def distance(failures: int) -> timedelta:
+    """Return the time between the last of so many failures in a row and the next try."""
+    return FIRST_DISTANCE * GROWTH ** (failures - 1)
+
+
 def _failures(spec: RolloutSpec, model: str, record: EndpointRecord, now: datetime) -> str:
     failures = record.failures
     if failures is None or failures.content != content_digest(model, spec):
         return ""
     if failures.count >= MOST_FAILURES:
         return f"it failed {failures.count} times for temporary reasons, last at {failures.at}; a person must look"
-    distance = FIRST_DISTANCE * GROWTH ** (failures.count - 1)
     try:
-        again = datetime.fromisoformat(failures.at) + distance
+        again = datetime.fromisoformat(failures.at) + distance(failures.count)
         is_early = now < again
     except (ValueError, TypeError, OverflowError):  # Rollway did not write it
         return ""
