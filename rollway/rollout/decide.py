@@ -209,6 +209,8 @@ def _provision(
     if existing is None:
         if wanted.goes_back_to:
             return end(Outcome.GONE, name, "it is gone")
+        if leftover := _tidy(spec, wanted, endpoint, name, facts, is_only_leftovers=True):
+            return leftover  # first, because it takes quota
         reasons = _reasons(spec, wanted, endpoint, candidate, instances)
         why = "no online deployment is what the folder describes"
         made = candidate.record
@@ -310,12 +312,20 @@ def _promoted(wanted: Wanted, endpoint: EndpointState, facts: Facts) -> Endpoint
 
 
 def _tidy(
-    spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, candidate: str | None, facts: Facts
+    spec: RolloutSpec,
+    wanted: Wanted,
+    endpoint: EndpointState,
+    candidate: str | None,
+    facts: Facts,
+    *,
+    is_only_leftovers: bool = False,
 ) -> Move | None:
     """Delete what an earlier rollout left, and what was replaced long enough ago."""
     if not wanted.tidies:
         return None
     for removal in removals(spec, endpoint, candidate, facts.attempt, facts.now, facts.ended):
+        if is_only_leftovers and not removal.is_leftover:
+            continue
         if (seconds := removal.in_seconds) > 0:
             why = f"requests may still run there for {seconds:.0f} s"
             return Move(kind=Kind.SETTLE, target=removal.name, why=why, seconds=seconds)

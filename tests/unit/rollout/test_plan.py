@@ -198,7 +198,8 @@ def test_a_target_to_go_back_to_has_no_drift() -> None:
 def test_the_name_is_known_only_after_every_asset_is_registered(kind: str) -> None:
     new = ResolvedAsset(id=None, name="new", version=None, is_new=True)
 
-    made = planned(state=rolled_out("1"), **{kind: new})
+    changes: dict[str, Any] = {kind: new}
+    made = planned(state=rolled_out("1"), **changes)
 
     assert (made.online_deployment, made.targets(Kind.CREATE)) == (UNKNOWN, (UNKNOWN,))
     assert made.traffic_after == {UNKNOWN: 100}
