@@ -2,7 +2,6 @@
 
 from rollway.azure.quota import read_usage
 from rollway.azure.session import Session, WorkspaceFacts
-from rollway.rollout.moves import Kind
 from rollway.rollout.plan import Plan
 from rollway.rollout.preflight import Finding, Severity, preflight
 from rollway.rollout.state import EndpointState
@@ -33,7 +32,8 @@ async def run_preflight(
         connected.network,
         usage,
         online_deployment=plan.online_deployment,
-        removes=frozenset(plan.targets(Kind.DELETE)),
+        instances=plan.instances,
+        removes=plan.deletes_first,
     )
     ordered = sorted((*findings, *others), key=lambda one: one.severity is not Severity.BLOCKER)
     return plan.model_copy(update={"findings": tuple(ordered)})

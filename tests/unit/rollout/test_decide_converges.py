@@ -106,7 +106,8 @@ def records(draw: st.DrawFn, live: dict[str, int]) -> EndpointRecord:
     )
     if draw(st.booleans()):  # a rollout moved traffic; if somebody else has changed it since then, that is not today's
         before = draw(st.sampled_from([{}, {"blue": 100}, {"green": 60, "blue": 40}, {"gone": 100}]))
-        record = record.moved("dead/1", draw(st.sampled_from([live, {"blue": 100}])), before)
+        written = [one for one in (live, {"blue": 100}) if sum(one.values())]  # no rollout moves traffic to nothing
+        record = record.moved("dead/1", draw(st.sampled_from(written)), before)
         if draw(st.booleans()):
             record = record.tested(record.written_traffic or {})
     if draw(st.booleans()):
@@ -156,6 +157,19 @@ def test_a_run_that_nobody_disturbs_leaves_nothing_to_do(situation: Situation) -
         assert made.endpoint.record.lease is None
     for kind, most in BUDGET.items():
         assert made.kinds.count(kind) <= most, [str(move) for move in made.moves]
+
+
+@given(situations())
+def test_a_candidate_shares_traffic_with_stable_and_with_nobody_else(situation: Situation) -> None:
+    spec, endpoint, what = situation
+    stable = endpoint.stable_traffic if endpoint.is_canary else endpoint.serving
+
+    moves = run(spec, what, endpoint, facts(autoscale=SCALED)).moves
+
+    for move in moves:
+        if move.kind is Kind.MOVE_TRAFFIC and move.traffic is not None:
+            assert move.traffic[move.target] == what.weight or len(move.traffic) == 1
+            assert {name.lower() for name in move.traffic} <= {name.lower() for name in (move.target, *stable)}
 
 
 @given(situations(), st.data())
