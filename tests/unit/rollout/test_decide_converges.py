@@ -21,7 +21,9 @@ from tests.unit.rollout.examples import (
     NOW,
     facts,
     is_refused_by_azure,
+    name_of,
     order,
+    rolled_out,
     run,
     setting,
     spec_with,
@@ -159,17 +161,16 @@ def test_a_run_that_nobody_disturbs_leaves_nothing_to_do(situation: Situation) -
         assert made.kinds.count(kind) <= most, [str(move) for move in made.moves]
 
 
-@given(situations())
-def test_a_candidate_shares_traffic_with_stable_and_with_nobody_else(situation: Situation) -> None:
-    spec, endpoint, what = situation
-    stable = endpoint.stable_traffic if endpoint.is_canary else endpoint.serving
+@given(st.lists(st.integers(1, 99), min_size=1, max_size=5))
+def test_however_many_canaries_follow_one_another_each_shares_with_stable_alone(weights: list[int]) -> None:
+    endpoint = rolled_out("1")
 
-    moves = run(spec, what, endpoint, facts(autoscale=SCALED)).moves
+    for number, weight in enumerate(weights, 2):
+        known = facts(attempt=f"run{number}/1")
+        endpoint = run(SPECS[0], wanted(str(number), weight=weight), endpoint, known).endpoint
 
-    for move in moves:
-        if move.kind is Kind.MOVE_TRAFFIC and move.traffic is not None:
-            assert move.traffic[move.target] == what.weight or len(move.traffic) == 1
-            assert {name.lower() for name in move.traffic} <= {name.lower() for name in (move.target, *stable)}
+        assert endpoint.serving == {name_of(str(number)): weight, name_of("1"): 100 - weight}
+        assert endpoint.stable_traffic == {name_of("1"): 100}
 
 
 @given(situations(), st.data())
