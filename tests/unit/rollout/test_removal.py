@@ -50,6 +50,12 @@ def test_the_replaced_one_stays_for_the_time_that_the_folder_says() -> None:
     assert found(state, now=until) == [Removal(name="blue", why="it was replaced, and rollout.yml keeps it for 3600 s")]
 
 
+def test_one_that_stays_for_ever_is_never_deleted() -> None:
+    forever = spec_with({"keep_replaced_seconds": 10**15})
+
+    assert found(endpoint(LIVE, ours("blue"), record=REPLACED_BLUE), forever, now=NOW + timedelta(days=10**6)) == []
+
+
 def test_the_next_run_after_that_time_deletes_it() -> None:
     state = rolled_out("1", "2")  # five minutes before NOW
 
