@@ -44,21 +44,21 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     return server
 
 
-def test_every_working_run_of_the_rollout_but_this_one_is_told(server: Server) -> None:
+def test_every_run_that_works_on_the_endpoint_but_this_one_is_told(server: Server) -> None:
     this, other = server.runs
 
-    told = asyncio.run(orders.try_to_tell_runs("diabetes", HOLD, [str(this.id)]))
+    told = asyncio.run(orders.try_to_tell_runs("ws", "diabetes", HOLD, [str(this.id)]))
 
     assert (told, server.labels) == (1, [(other.id, {ORDER: str(HOLD)})])
     (asked,) = server.asked
-    assert asked.tags.all_ == ["rollout:diabetes"]
+    assert asked.tags.all_ == ["endpoint:ws:diabetes"]
     assert {one.value for one in asked.state.type.any_} == {"RUNNING", "PENDING", "PAUSED"}
 
 
 def test_without_a_server_no_run_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orders, "PREFECT_API_URL", SimpleNamespace(value=lambda: None))
 
-    assert asyncio.run(orders.try_to_tell_runs("diabetes", HOLD)) == 0
+    assert asyncio.run(orders.try_to_tell_runs("ws", "diabetes", HOLD)) == 0
     assert server.asked == []
 
 
@@ -70,5 +70,5 @@ def test_a_server_that_is_away_is_no_error(
 
     monkeypatch.setattr(orders, "get_client", away)
 
-    assert asyncio.run(orders.try_to_tell_runs("diabetes", HOLD)) == 0
+    assert asyncio.run(orders.try_to_tell_runs("ws", "diabetes", HOLD)) == 0
     assert "running rollouts learn of it later: no server" in caplog.text
