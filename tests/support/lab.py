@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from rollway.local.stack import Stack
+from rollway.prefect.concurrency import limit_name
 from tests.support.emulator_process import REPOSITORY, EmulatorProcess, running_emulator
 from tests.support.prefect_api import Patient
 from tests.support.rest import Rest
@@ -195,7 +196,7 @@ class Lab:
         """Report the death of a run to Prefect like a worker, and free its slot like an impatient operator."""
         crashed = {"state": {"type": "CRASHED", "name": "Crashed"}, "force": True}
         self.prefect.post(f"/flow_runs/{killed.flow_run}/set_state", json=crashed).raise_for_status()
-        name = f"endpoint:{self.rollout.name}"
+        name = limit_name(self.variables["AZUREML_WORKSPACE"], self.rollout.name)
         self.prefect.patch(f"/v2/concurrency_limits/{name}", json={"active_slots": 0}).raise_for_status()
 
 
