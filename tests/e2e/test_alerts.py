@@ -3,7 +3,6 @@
 A Prefect server of its own, because on SQLite a busy one may lose an event ("database is locked").
 """
 
-import asyncio
 import json
 import os
 import signal
@@ -13,17 +12,14 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from rollway.local.stack import Process, temporary_stack
-from rollway.prefect.silence import CRASHED_MESSAGE, crash_if_silent
 from tests.support.alerting import documented_block, lines, prefect_file
 from tests.support.forks import Forks
 from tests.support.prefect_api import Patient
@@ -44,7 +40,6 @@ from prefect import flow
 async def watch():
     pass
 
-import asyncio
 asyncio.run(watch())
 """
 
@@ -283,24 +278,6 @@ def test_the_death_of_a_worker_and_its_run_is_alerted_within_the_documented_time
     assert alert.at - alerting.lost_at < SILENCE_SECONDS
 
 
-def test_a_heartbeat_that_the_server_got_keeps_a_run_alive(alerting: Alerting) -> None:
-    flow = alerting.ask("POST", "/flows/", {"name": "roll-out"})["id"]
-    run = alerting.ask("POST", "/flow_runs/", {"flow_id": flow, "state": {"type": "RUNNING"}})
-    started, heard = datetime.fromisoformat(run["state"]["timestamp"]), beat(alerting, run["id"])
-    # Silent for too long since it started, but not since its heartbeat.
-    now = heard + timedelta(seconds=90) - (heard - started) / 2
-
-    with temporary_settings({PREFECT_API_URL: f"{alerting.world.stack.ui_url}/api"}):
-        found = [asyncio.run(crash_if_silent(UUID(run["id"]), now, limit)) for limit in (90, 60, 60)]
-
-    assert found == [
-        "it is alive: its last sign of life was 90 s ago",
-        "it was silent for 90 s and is Crashed now",
-        "it is Crashed, not running",
-    ]
-    assert alerting.ask("GET", f"/flow_runs/{run['id']}")["state"]["message"] == CRASHED_MESSAGE
-
-
 def test_applying_changes_what_differs_removes_what_is_stale_and_leaves_other_peoples_automations(
     alerting: Alerting,
 ) -> None:
@@ -351,23 +328,6 @@ def test_a_run_that_no_worker_begins_is_alerted(alerting: Alerting) -> None:
     assert alert.subject == "[notify] rollout broken: waiting for a worker"
     assert lines(alert)["Cause"] == "no worker has started the run within 10 s"
     assert lines(alert)["Task"] == "none, it had not started"
-
-
-def beat(alerting: Alerting, run: str) -> datetime:
-    """Send a heartbeat of a run; return when the server got it."""
-    resource = f"prefect.flow-run.{run}"
-    event = {
-        "event": "prefect.flow-run.heartbeat",
-        "occurred": datetime.now(UTC).isoformat(),
-        "id": str(uuid.uuid4()),
-        "resource": {"prefect.resource.id": resource},
-    }
-    alerting.ask("POST", "/events", [event])
-    deadline = time.monotonic() + RUN_TIMEOUT_SECONDS
-    while not (found := alerting.ask("POST", "/events/filter", {"filter": {"id": {"id": [event["id"]]}}})["events"]):
-        assert time.monotonic() < deadline, "the server has not stored the heartbeat"
-        time.sleep(0.5)
-    return datetime.fromisoformat(found[0]["received"])
 
 
 def apply(alerting: Alerting, *options: str) -> dict[str, Any]:
