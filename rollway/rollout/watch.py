@@ -155,7 +155,7 @@ def must_look_behind(spec: RolloutSpec, endpoint: EndpointState, now: datetime, 
     if record.command is not None and record.command.order is Order.PROMOTE and record.lease is None:
         return True
     if record.previous is not None:
-        due = replaced_stays_until(spec, record.promoted_at)
+        due = replaced_stays_until(spec.rollout, record.promoted_at)
         if due <= now < due + DAY:
             return True
     return is_turn(endpoint.name, now, interval_seconds)
