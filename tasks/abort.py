@@ -16,7 +16,7 @@ from rollway.azure.abort import AbortResult
 from rollway.azure.folder import load_folder
 from rollway.azure.threads import in_thread, shielded
 from rollway.azure.waiting import now
-from rollway.errors import RollwayError, TrafficNotRestored
+from rollway.errors import RollwayError, ToldToAbort, TrafficNotRestored
 from rollway.prefect.artifacts import publish_markdown
 from rollway.prefect.best_effort import best_effort
 from rollway.prefect.blocks import find_workspace
@@ -89,12 +89,14 @@ def _failure(rollout: PlannedRollout, error: BaseException) -> Failure:
     model = str(rollout.wanted.model) if made and rollout.wanted.model else None
     is_at_fault = made is not None and known is not None and known.is_candidates_fault
     is_rejected = known is not None and known.is_models_fault
+    is_temporary = known is not None and not is_rejected and not isinstance(error, ToldToAbort)
     return Failure(
         attempt=run.attempt_id,
         at=now("milliseconds"),
         candidate=rollout.plan.online_deployment if is_at_fault and spec.rollout.failed == "delete" else None,
         rejects=rejection(model, spec) if model and is_rejected else None,
-        delays=content_digest(model, spec) if model and known is not None and not is_rejected else None,
+        delays=content_digest(model, spec) if model and is_temporary else None,
+        pauses=error.why or "" if isinstance(error, ToldToAbort) else "",
         keeps_traffic=run.endpoint is not None and run.facts.has_proven(run.endpoint.traffic),
         is_recorded=True,
     )

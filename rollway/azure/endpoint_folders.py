@@ -46,15 +46,15 @@ def require_folder(found: EndpointFolder) -> str:
     return found.folder
 
 
-def keep_seconds_by_endpoint() -> dict[str, int]:
-    """Return `keep_replaced_seconds` of the folders in deployments/ by the endpoint's name, in lower case."""
-    keeps = {}
+def rollout_files() -> dict[str, RolloutFile]:
+    """Return the valid rollout.yml of the folders in deployments/ by the endpoint's name, in lower case."""
+    found = {}
     for one in _all():
         path = Path(one.folder or "") / ROLLOUT_FILE
         rollout = parse_rollout_file(_yaml(path), str(path))
         if isinstance(rollout, RolloutFile):
-            keeps[one.endpoint.lower()] = rollout.keep_replaced_seconds
-    return keeps
+            found[one.endpoint.lower()] = rollout
+    return found
 
 
 def _all() -> Iterator[EndpointFolder]:

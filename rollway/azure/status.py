@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from azure.ai.ml.exceptions import ValidationException
 from azure.core.exceptions import ResourceNotFoundError
 
-from rollway.azure.endpoint_folders import keep_seconds_by_endpoint
+from rollway.azure.endpoint_folders import rollout_files
 from rollway.azure.errors.translate import azure_errors
 from rollway.azure.session import Session, connect, open_session
 from rollway.azure.state import list_endpoints, list_online_deployments
@@ -48,11 +48,11 @@ async def read_status(session: Session, names: Sequence[str] = ()) -> WorkspaceS
     endpoints = [one for one in await limited(fill, wanted) if one is not None]
     models = sorted(set[str]().union(*map(models_of, endpoints)))
     newest = dict(zip(models, await limited(newest_version, models), strict=True))
-    now, keeps = datetime.now(UTC), await in_thread(keep_seconds_by_endpoint)
+    now, files = datetime.now(UTC), await in_thread(rollout_files)
     return WorkspaceStatus(
         workspace=str(session.workspace),
         endpoints=tuple(
-            status_of(one, newest, _lease_age_seconds(one, now), keeps.get(one.name.lower())) for one in endpoints
+            status_of(one, newest, _lease_age_seconds(one, now), files.get(one.name.lower())) for one in endpoints
         ),
     )
 

@@ -140,13 +140,19 @@ def _by_the_folder(
 ) -> Choice:
     if followed_model(spec) is None:
         reference = spec.online_deployment.model.reference if spec.online_deployment.model else None
-        _, named = parse_reference(reference or "")
-        found = next((one for one in versions if one.version == named), None)
-        return Choice(version=found, why=f"version {named} that deployment.yml names")
+        _, version = parse_reference(reference or "")
+        found = next((one for one in versions if one.version == version), None)
+        return Choice(version=found, why=_named(f"version {version} that deployment.yml names", found))
     rejected = frozenset(
         one.version for one in versions if endpoint.record.has_rejected(f"{one.name}:{one.version}", _digest(spec))
     )
     return newest_eligible(versions, spec.rollout.follow or Follow(), now, rejected)
+
+
+def named(version: str, versions: Iterable[ModelVersion]) -> Choice:
+    """Return the version that a request names."""
+    found = next((one for one in versions if one.version.lower() == version.lower()), None)
+    return Choice(version=found, why=_named(f"version {version} of the request", found))
 
 
 def newest_first(versions: Iterable[ModelVersion]) -> list[ModelVersion]:
@@ -182,6 +188,10 @@ def content_digest(model: str, spec: RolloutSpec) -> str:
 def rejection(model: str, spec: RolloutSpec) -> str:
     """Return what the record remembers of a version that failed through its own fault."""
     return f"{model}/{_digest(spec)}"
+
+
+def _named(what: str, found: ModelVersion | None) -> str:
+    return what if found else f"{what}: there is none, or it is archived"
 
 
 def _digest(spec: RolloutSpec) -> str:

@@ -12,11 +12,15 @@ CLAIM_SECONDS = 3600  # longer than a rollout works on a candidate besides the t
 
 
 class Removal(Frozen):
-    """An online deployment to delete, and why; `in_seconds` is positive if that must wait a little."""
+    """An online deployment to delete, and why; `in_seconds` is positive if that must wait a little.
+
+    `is_leftover` is False for what a promotion replaced.
+    """
 
     name: str
     why: str
     in_seconds: float = 0.0
+    is_leftover: bool = False
 
 
 def removals(
@@ -46,7 +50,8 @@ def removals(
         if previous is not None and previous.online_deployment.lower() == one.name.lower():
             yield from _replaced(spec, endpoint, one, now)
         elif _is_abandoned(spec, endpoint, one, attempt, now, ended):
-            yield Removal(name=one.name, why=f"an earlier rollout left it without traffic, {one.provisioning_state}")
+            why = f"an earlier rollout left it without traffic, {one.provisioning_state}"
+            yield Removal(name=one.name, why=why, is_leftover=True)
 
 
 def replaced_stays_until(rollout: RolloutFile, promoted_at: str | None) -> datetime:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from rollway.rollout import traffic
-from rollway.rollout.follow import Choice, ModelSource, ModelVersion, choose, live_models, newest_first
+from rollway.rollout.follow import Choice, ModelSource, ModelVersion, choose, live_models, named, newest_first
 from rollway.rollout.restraint import restraint
 from rollway.rollout.rollback import Target, wanted_for
 from rollway.rollout.state import EndpointState, ResolvedAsset
@@ -112,8 +112,7 @@ def _choice(
     if models.source is None:
         return None
     if request.version is not None and not request.requested_by.is_automatic:
-        named = next((one for one in models.versions if one.version.lower() == request.version.lower()), None)
-        return Choice(version=named, why=f"version {request.version} of the request")
+        return named(request.version, models.versions)
     return choose(spec, models.source, models.versions, endpoint, now)
 
 

@@ -9,7 +9,7 @@ from rollway.rollout.record import EndpointRecord
 from rollway.spec import Follow, RolloutSpec
 
 MOST_FAILURES = 5
-FIRST_DISTANCE, LONGEST_DISTANCE = timedelta(minutes=10), timedelta(hours=6)
+FIRST_DISTANCE, GROWTH = timedelta(minutes=10), 2.0
 
 
 def restraint(spec: RolloutSpec, model: str | None, record: EndpointRecord, now: datetime) -> str:
@@ -34,7 +34,7 @@ def restraint(spec: RolloutSpec, model: str | None, record: EndpointRecord, now:
 
 def distance(failures: int) -> timedelta:
     """Return the time between the last of so many failures in a row and the next try."""
-    return min(FIRST_DISTANCE * 2.0 ** (failures - 1), LONGEST_DISTANCE)
+    return timedelta(seconds=FIRST_DISTANCE.total_seconds() * GROWTH ** (failures - 1))
 
 
 def _failures(spec: RolloutSpec, model: str, record: EndpointRecord, now: datetime) -> str:

@@ -10,7 +10,7 @@ from rollway.rollout.record import has_record
 from rollway.rollout.removal import replaced_stays_until
 from rollway.rollout.restraint import MOST_FAILURES
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, model_of
-from rollway.spec import Frozen
+from rollway.spec import Frozen, RolloutFile
 
 # Clocks of other machines may be off.
 STALE_AFTER = 2
@@ -123,14 +123,14 @@ def status_of(
     endpoint: EndpointState,
     newest: Mapping[str, str | None],
     lease_age_seconds: float | None = None,
-    keep_seconds: int | None = None,
+    rollout: RolloutFile | None = None,
 ) -> EndpointStatus:
     """Return the status of an endpoint.
 
     Args:
         newest: The newest version of each of `models_of`, by name.
         lease_age_seconds: Time since the lease was renewed; None if unknown.
-        keep_seconds: `keep_replaced_seconds` of its rollout.yml; None if unknown.
+        rollout: Its rollout.yml; None if unknown.
     """
     live, record = traffic.served_by(endpoint.traffic), endpoint.record
     main = endpoint.online_deployment(live[0]) if live else None
@@ -139,9 +139,7 @@ def status_of(
         name=endpoint.name,
         is_ours=has_record(endpoint.tags),
         provisioning_state=endpoint.provisioning_state,
-        online_deployments=tuple(
-            _status_of(one, endpoint, newest, keep_seconds) for one in endpoint.online_deployments
-        ),
+        online_deployments=tuple(_status_of(one, endpoint, newest, rollout) for one in endpoint.online_deployments),
         live_since=record.promoted_at or (main.record.created_at if main else None),
         last_rollout=last,
         canary=_canary(endpoint),
@@ -160,12 +158,12 @@ def _canary(endpoint: EndpointState) -> str:
 
 
 def _status_of(
-    one: OnlineDeploymentState, endpoint: EndpointState, newest: Mapping[str, str | None], keep_seconds: int | None
+    one: OnlineDeploymentState, endpoint: EndpointState, newest: Mapping[str, str | None], rollout: RolloutFile | None
 ) -> OnlineDeploymentStatus:
     model, instance_type = model_of(one), one.settings.get("instance_type")
     role, stays_until = _role(one, endpoint), None
-    if role is Role.PREVIOUS and keep_seconds is not None and one.is_ours:
-        stays_until = replaced_stays_until(keep_seconds, endpoint.record.promoted_at).isoformat(timespec="seconds")
+    if role is Role.PREVIOUS and rollout is not None and one.is_ours:
+        stays_until = replaced_stays_until(rollout, endpoint.record.promoted_at).isoformat(timespec="seconds")
     return OnlineDeploymentStatus(
         name=one.name,
         role=role,

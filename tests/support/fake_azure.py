@@ -23,6 +23,7 @@ from rollway.azure.state import read_endpoint
 from rollway.rollout.entries import Lease
 from rollway.rollout.record import LEASE, VERSION, EndpointRecord, with_record
 from rollway.rollout.state import EndpointState, is_settled
+from tests.support.fake_assets import FakeEnvironments, FakeModels
 from tests.support.fake_monitor import WORKSPACE, FakeMonitor
 
 REQUESTS_UNTIL_DONE = 3
@@ -56,7 +57,8 @@ class FakeAzure:
     def __init__(self) -> None:
         self.endpoint: ManagedOnlineEndpoint | None = None
         self.online_deployments: dict[str, ManagedOnlineDeployment] = {}
-        self.monitor = FakeMonitor()
+        self.monitor, self.models, self.environments = FakeMonitor(), FakeModels(), FakeEnvironments()
+        self.registries: dict[str, FakeModels] = {}
         self.requests: list[str] = []
         self.writes: list[str] = []
         self.operation: dict[str, Any] = {}
@@ -81,10 +83,22 @@ class FakeAzure:
                 begin_delete=self._delete,
                 get_logs=lambda name, _, lines, container_type: f"{container_type} of {name}, {lines} lines\n",
             ),
+            models=self.models,
+            environments=self.environments,
+            compute=SimpleNamespace(list_sizes=self._sizes, list_usage=self._usage),
         )
         values = {"ml": ml, "monitor": self.monitor, "workspace": WORKSPACE, "arm_url": "https://arm"}
-        calls = {"read_arm": lambda _: self.operation, "patch_endpoint_tags": self._patch_endpoint_tags}
+        calls = {
+            "read_arm": lambda _: self.operation,
+            "patch_endpoint_tags": self._patch_endpoint_tags,
+            "registry": self._registry,
+        }
         return cast(Session, SimpleNamespace(**values, **calls))
+
+    @property
+    def all_requests(self) -> list[str]:
+        """All requests, those for models, environments and autoscale settings last."""
+        return [*self.requests, *self.models.requests, *self.environments.requests, *self.monitor.requests]
 
     @property
     def traffic(self) -> dict[str, int]:
@@ -149,6 +163,20 @@ class FakeAzure:
     def set_traffic(self, **traffic: int) -> None:
         """Change the traffic as somebody else would."""
         self._there().traffic = traffic
+
+    def _registry(self, name: str) -> SimpleNamespace:
+        if name not in self.registries:
+            raise ResourceNotFoundError(f"no registry {name}")
+        return SimpleNamespace(models=self.registries[name])
+
+    def _sizes(self, **_: str) -> list[Any]:
+        self._note("sizes")
+        return [SimpleNamespace(name="Standard_DS3_v2", family="standardDSv2Family", vCPUs=4)]
+
+    def _usage(self, **_: str) -> list[Any]:
+        self._note("usage")
+        name = {"value": "standardDSv2Family"}
+        return [SimpleNamespace(name=name, type="x/vmFamily/usages", currentValue=0, limit=100)]
 
     def _there(self) -> ManagedOnlineEndpoint:
         assert self.endpoint is not None

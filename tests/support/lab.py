@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from rollway.local.stack import Stack
+from rollway.prefect.concurrency import limit_name
 from tests.support.emulator_process import REPOSITORY, EmulatorProcess, running_emulator
 from tests.support.prefect_api import Patient
 from tests.support.rest import Rest
@@ -99,7 +100,8 @@ class Lab:
                 "instance_count": 1,
             },
             rollout={
-                "smoke_test": {"request_file": "request.json", "warm_up_seconds": 5},
+                "smoke_test": {"request_file": "request.json", "warm_up_seconds": 60},
+                "keep_replaced_seconds": 0,
                 "ready_timeout_seconds": 7200,
             },
         )
@@ -122,15 +124,23 @@ class Lab:
         self.rollout.online_deployment["environment_variables"] = {"NUMBER": str(number)}
 
     def roll_out(
-        self, *, kill: Mapping[str, Any] | None = None, remember_answers: Path | None = None, **parameters: Any
+        self,
+        *,
+        kill: Mapping[str, Any] | None = None,
+        away: Mapping[str, Any] | None = None,
+        remember_answers: Path | None = None,
+        **parameters: Any,
     ) -> RunResult:
-        """One rollout of the folder in a process of its own, which is killed where `kill` says.
+        """One rollout of the folder in a process of its own.
+
+        It is killed where `kill` says, and Prefect's server is away from where `away` says.
 
         `remember_answers` is a file that gets what Azure answers, a JSON document per line.
         """
         job = {
             "rollout": self.rollout.write(),
             "kill": kill,
+            "away": away,
             "answers": str(remember_answers) if remember_answers else None,
             "parameters": parameters,
         }
@@ -150,7 +160,8 @@ class Lab:
         return RunResult(done.returncode, text.partition("ENDED WITH ")[2], text)
 
     def look(self) -> Seen:
-        """Return the endpoint as Azure has it now, empty if there is none."""
+        """Return the endpoint as Azure has it now, empty if there is none; reads that still lag are caught up."""
+        self.emulator.delete_faults()
         answer = self.rest.workspace(f"onlineEndpoints/{self.rollout.name}")
         if answer.status_code == 404:
             return Seen({}, {}, {})
@@ -186,7 +197,7 @@ class Lab:
         """Report the death of a run to Prefect like a worker, and free its slot like an impatient operator."""
         crashed = {"state": {"type": "CRASHED", "name": "Crashed"}, "force": True}
         self.prefect.post(f"/flow_runs/{killed.flow_run}/set_state", json=crashed).raise_for_status()
-        name = f"endpoint:{self.rollout.name}"
+        name = limit_name(self.variables["AZUREML_WORKSPACE"], self.rollout.name)
         self.prefect.patch(f"/v2/concurrency_limits/{name}", json={"active_slots": 0}).raise_for_status()
 
 

@@ -1,6 +1,6 @@
-"""The task decorator: no tags, few retries, results kept only on request."""
+"""The task decorator: no tags, few retries, no results kept."""
 
-from prefect.cache_policies import DEFAULT, NO_CACHE
+from prefect.cache_policies import NO_CACHE
 
 from rollway.prefect.task import task
 
@@ -10,7 +10,7 @@ async def read() -> str:
     return "read"
 
 
-@task("choose", run_name="choose", timeout_seconds=60, retries=2, is_kept_for_retry=True)
+@task("choose", run_name="choose", timeout_seconds=60, retries=2)
 async def choose() -> str:
     return "chosen"
 
@@ -19,9 +19,8 @@ def test_a_task_has_no_tags_because_prefect_asks_its_server_for_their_limits() -
     assert read.tags == set()
 
 
-def test_a_task_runs_in_every_attempt_unless_its_result_is_kept() -> None:
+def test_a_task_runs_in_every_attempt() -> None:
     assert (read.persist_result, read.cache_policy) == (False, NO_CACHE)
-    assert (choose.persist_result, choose.cache_policy) == (True, DEFAULT)
 
 
 def test_a_task_waits_longer_before_each_retry() -> None:

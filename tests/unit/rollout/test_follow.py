@@ -7,19 +7,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollway.rollout.entries import Served
 from rollway.rollout.follow import (
     Choice,
     LiveModel,
     ModelSource,
     ModelVersion,
+    choose,
+    content_digest,
     followed_model,
+    freezing_window,
     live_models,
+    named,
     newest_eligible,
     newest_first,
     parse_reference,
+    rejection,
 )
+from rollway.rollout.record import EndpointRecord
 from rollway.rollout.state import EndpointState, OnlineDeploymentState
-from rollway.spec import AssetSpec, Follow, RolloutSpec
+from rollway.spec import AssetSpec, Follow, FreezeWindow, RolloutSpec
 from tests.support.builders import WORKSPACE_ID, rollout_spec
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)  # a Friday
@@ -34,7 +41,7 @@ def version(text: str, minutes: float = 0, **values: Any) -> ModelVersion:
     )
 
 
-def choose(*versions: ModelVersion, rejected: tuple[str, ...] = (), **rules: Any) -> Choice:
+def pick(*versions: ModelVersion, rejected: tuple[str, ...] = (), **rules: Any) -> Choice:
     return newest_eligible(versions, Follow(**rules), NOW, rejected)
 
 
@@ -66,8 +73,13 @@ def endpoint_with(*serving: tuple[str, int], tags: dict[str, str] | None = None)
     )
 
 
+def choice_for(endpoint: EndpointState, *versions: ModelVersion, spec: RolloutSpec | None = None) -> Choice:
+    """Return the choice of a run at an endpoint, for a folder that follows the newest version."""
+    return choose(spec or spec_that_follows(), DIABETES, versions, endpoint, NOW)
+
+
 def test_the_newest_is_the_one_created_last_not_the_highest() -> None:
-    assert chosen(choose(version("10", minutes=1), version("9", minutes=2), version("2", minutes=0))) == "9"
+    assert chosen(pick(version("10", minutes=1), version("9", minutes=2), version("2", minutes=0))) == "9"
 
 
 def test_of_versions_created_at_once_the_highest_number_is_the_newest() -> None:
@@ -145,15 +157,108 @@ def test_a_version_that_breaks_a_rule_is_skipped_for_the_next_one(
 ) -> None:
     good = version("1", tags={"approved": "yes"}, stage="production")
 
-    choice = choose(good, version("2", minutes=5, **newest), **rules)
+    choice = pick(good, version("2", minutes=5, **newest), **rules)
 
     assert (chosen(choice), choice.why) == ("1", "newest eligible version, 1 newer skipped")
     assert [(one.version, one.reason) for one in choice.skipped] == [("2", reason)]
 
 
 def test_a_rejected_version_is_skipped_and_a_newer_one_is_tried() -> None:
-    assert chosen(choose(version("1"), version("2", 1), rejected=("2", "4"))) == "1"
-    assert chosen(choose(version("1"), version("2", 1), version("3", 2), rejected=("2", "4"))) == "3"
+    versions = (version("1"), version("2", 1), version("3", 2))
+
+    assert chosen(pick(*versions[:2], rejected=("2",))) == "1"
+    assert chosen(pick(*versions, rejected=("2",))) == "3"
+
+
+def test_a_version_is_rejected_together_with_the_folder_it_was_rolled_out_from() -> None:
+    spec = spec_that_follows()
+    tags = EndpointRecord().rejecting(rejection("Diabetes:2", spec)).tags()
+    versions, changed = (version("1"), version("2", 1)), rollout_spec(code_sha256="beef" * 16)
+
+    same_folder = choice_for(endpoint_with(("1", 100), tags=tags), *versions, spec=spec)
+    changed_folder = choice_for(endpoint_with(("1", 100), tags=tags), *versions, spec=changed)
+
+    assert (chosen(same_folder), chosen(changed_folder)) == ("1", "2")
+    assert [one.reason for one in same_folder.skipped] == ["its rollout failed before; name it to try it again"]
+
+
+def test_what_a_failure_counts_for_changes_with_the_version_and_the_folder_and_nothing_else() -> None:
+    spec = spec_that_follows("diabetes:1")
+
+    assert content_digest("diabetes:2", spec) == content_digest("DIABETES:2", spec_that_follows("diabetes:2"))
+    others = {content_digest("diabetes:3", spec), content_digest("diabetes:2", rollout_spec(code_sha256=None))}
+    assert len(others | {content_digest("diabetes:2", spec)}) == 3
+
+
+def test_an_endpoint_that_does_not_exist_yet_gets_its_first_version() -> None:
+    assert chosen(choice_for(EndpointState(name="diabetes", exists=False), version("1"))) == "1"
+
+
+def test_a_new_version_is_chosen_over_the_live_one() -> None:
+    choice = choice_for(endpoint_with(("1", 100)), version("1"), version("2", 1))
+
+    assert (chosen(choice), choice.why, choice.skipped) == ("2", "newest version", ())
+
+
+@pytest.mark.parametrize("is_archived", [False, True])
+def test_nothing_goes_back_by_itself_to_an_older_version(is_archived: bool) -> None:
+    live = version("2", 1, is_archived=is_archived)
+    spec = spec_that_follows(tags={"ok": "1"})
+
+    choice = choice_for(endpoint_with(("2", 100)), version("1", tags={"ok": "1"}), live, spec=spec)
+
+    assert (chosen(choice), choice.why) == (
+        "2",
+        "2 is live and newer than the newest eligible version, 1 newer skipped",
+    )
+
+
+def test_not_even_a_canarys_version_goes_back_by_itself() -> None:
+    spec = spec_that_follows(tags={"ok": "1"})
+    shared = endpoint_with(("1", 60), ("2", 40))
+
+    assert chosen(choice_for(shared, version("1", tags={"ok": "1"}), version("2", 1), spec=spec)) == "2"
+
+
+def test_a_version_that_deployment_yml_names_is_chosen_unless_a_newer_one_is_live() -> None:
+    spec, versions = spec_that_follows("diabetes:2"), (version("1"), version("2", 1), version("3", 2))
+
+    forward, back = (choice_for(endpoint_with((live, 100)), *versions, spec=spec) for live in ("1", "3"))
+
+    assert (chosen(forward), forward.why) == ("2", "version 2 that deployment.yml names")
+    assert (chosen(back), back.why) == ("3", "3 is live and newer than the version 2 that deployment.yml names")
+
+
+def test_another_model_of_that_name_behind_the_endpoint_gives_way() -> None:
+    state = endpoint_with(("2", 100))
+    live = state.online_deployments[0].model_copy(update={"model": "azureml://registries/r/models/diabetes/versions/2"})
+    other = state.model_copy(update={"online_deployments": (live,)})
+    spec, versions = spec_that_follows("diabetes:1"), (version("1"), version("2", 1))
+
+    assert chosen(choice_for(other, *versions, spec=spec)) == "1"
+    assert chosen(choice_for(state, *versions, spec=spec)) == "2"
+
+
+def test_a_model_without_versions_is_no_error() -> None:
+    choice = choice_for(endpoint_with())
+
+    assert (choice.version, choice.why) == (None, "newest version: the model has none yet")
+
+
+def test_a_version_that_a_request_names_is_found_in_any_letter_case() -> None:
+    assert chosen(named("V2", [version("v1"), version("v2")])) == "v2"
+    assert named("3", [version("1")]) == Choice(
+        version=None, why="version 3 of the request: there is none, or it is archived"
+    )
+
+
+def test_a_freeze_window_covers_its_times_and_is_named() -> None:
+    follow = Follow(freeze=(FreezeWindow(days=("sat",)), FreezeWindow(days=("fri",), start="11:00", end="13:00")))
+
+    assert freezing_window(follow, NOW) == "fri 11:00 to 13:00 UTC"
+    assert freezing_window(follow, NOW + timedelta(hours=1)) is None
+    assert freezing_window(follow, NOW + timedelta(hours=12)) == "sat 00:00 to 24:00 UTC"
+    assert freezing_window(Follow(), NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -191,3 +296,11 @@ def test_what_is_live_is_named_by_its_model_id_or_else_by_our_tag() -> None:
 
     assert live_models(endpoint) == (LiveModel(source=DIABETES, version="7"),)
     assert [one.version for one in live_models(endpoint_with(("1", 30), ("2", 70), ("3", 0)))] == ["2", "1"]
+
+
+def test_in_a_list_without_online_deployments_the_live_model_is_the_one_of_the_record() -> None:
+    record = EndpointRecord(live=Served(online_deployment="Main-1", model="diabetes:1"))
+    bare = EndpointState(name="diabetes", traffic={"main-1": 100}, tags=record.tags(), is_complete=False)
+
+    assert live_models(bare) == (LiveModel(source=DIABETES, version="1"),)
+    assert live_models(bare.model_copy(update={"traffic": {"other": 100}})) == ()

@@ -1,66 +1,95 @@
-"""From what the folder wants and what Azure has to what one rollout does."""
+"""The plan: the moves of a run if everything succeeds, the reasons for them, and what they cost."""
 
 from typing import Any
 
 import pytest
 
-from rollway.rollout.changes import Change
-from rollway.rollout.plan import Kind, Plan
-from rollway.rollout.record import CODE, FINGERPRINT, LEASE, MODEL, VERSION, Served
-from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
-from rollway.spec import AssetSpec, RolloutSpec
-from tests.support.builders import a_plan, after, asset, online_deployment_spec, planned, rollout_spec
+from rollway.rollout.decide import decide
+from rollway.rollout.moves import Change, Kind, Outcome
+from rollway.rollout.plan import Plan, after, facts_after, plan
+from rollway.rollout.planned import PlannedRollout
+from rollway.rollout.record import CODE, FINGERPRINT, INSTANCES, MODEL, VERSION
+from rollway.rollout.request import Request
+from rollway.rollout.state import EndpointState, ResolvedAsset
+from rollway.settings import Workspace
+from rollway.spec import AssetSpec, HiddenText, RolloutSpec
+from tests.unit.rollout.examples import (
+    ABSENT,
+    endpoint,
+    facts,
+    hand_made,
+    name_of,
+    ours,
+    rolled_out,
+    run,
+    setting,
+    spec_with,
+    wanted,
+    with_changes,
+)
+
+SPEC = spec_with()
+V1, V2 = name_of("1"), name_of("2")
+UNKNOWN = "(known after registration)"
 
 
-def test_the_first_rollout_creates_the_endpoint_and_says_so() -> None:
-    made = planned(rollout_spec())
-
-    assert [action.kind for action in made.actions] == [Kind.CREATE_ENDPOINT, Kind.CREATE, Kind.MOVE_TRAFFIC]
-    assert changes_of(made, Kind.CREATE) == [
-        Change(field="online deployment", today="none serves traffic", wanted=made.online_deployment)
-    ]
-    assert made.traffic_before == {}
+def planned(spec: RolloutSpec = SPEC, state: EndpointState = ABSENT, version: str = "1", **changes: Any) -> Plan:
+    return plan(spec, wanted(version, **changes), state, facts())
 
 
-def test_the_tags_carry_what_a_later_run_needs() -> None:
-    made = planned(rollout_spec(tags={"team": "ml", "empty": ""}))
-
-    assert made.tags == {"team": "ml", "empty": ""}
-    assert made.record.tags() == {
-        VERSION: "1",
-        FINGERPRINT: made.record.fingerprint,
-        CODE: "c0dec0dec0de",
-        MODEL: "diabetes:1",
-    }
-    assert made.record.fingerprint.startswith("2:")
+def changes_of(made: Plan, kind: Kind) -> list[tuple[str, str, str]]:
+    """Field, today's value and the wanted one of each change that moves of a kind make."""
+    return [(one.field, one.today, one.wanted) for move in made.moves if move.kind is kind for one in move.changes]
 
 
-def test_what_there_is_not_is_not_remembered() -> None:
-    made = planned(rollout_spec(code_sha256=None), model=None)
+def test_a_plan_is_what_a_run_does_if_everything_succeeds() -> None:
+    made = planned(state=rolled_out("1"), version="2")
 
-    assert set(made.record.tags()) == {VERSION, FINGERPRINT}
+    assert list(made.moves) == run(SPEC, wanted("2"), rolled_out("1")).moves
+    assert (made.end.outcome, made.endpoint, made.online_deployment) == (Outcome.DONE, "diabetes", V2)
+    assert (str(made.model), str(made.environment)) == ("diabetes:2", "inference:1")
+    assert (made.traffic_before, made.traffic_after, made.replaces) == ({V1: 100}, {V2: 100}, (V1,))
 
 
-def test_a_new_model_version_is_a_new_online_deployment_with_the_reason() -> None:
-    spec = rollout_spec()
-    live = after(a_plan(spec), spec, EndpointState(name="diabetes"))
+def test_a_plan_can_be_asked_for_its_moves() -> None:
+    made = planned(state=rolled_out("1"), version="2")
 
-    made = a_plan(spec, live, model_version="2")
+    assert made.has(Kind.DELETE, Kind.CREATE)
+    assert not made.has(Kind.DELETE)
+    assert made.targets(Kind.CREATE) == (V2,)
 
-    old = a_plan(spec).online_deployment
-    assert [(action.kind, action.target) for action in made.actions] == [
-        (Kind.CREATE, made.online_deployment),
-        (Kind.MOVE_TRAFFIC, made.online_deployment),
-        (Kind.RETIRE, old),
-    ]
-    assert (made.replaces, made.previous) == ((old,), Served(online_deployment=old, model="diabetes:1"))
-    reasons = {change.field: (change.today, change.wanted) for change in changes_of(made, Kind.CREATE)}
-    assert reasons["model"] == ("diabetes:1", "diabetes:2")
-    assert set(reasons) == {"online deployment", "model"}
+
+def test_the_first_rollout_says_that_none_serves_traffic() -> None:
+    made = planned()
+
+    assert changes_of(made, Kind.CREATE) == [("online deployment", "none serves traffic", V1)]
+    assert (made.traffic_before, made.replaces, made.keeps) == ({}, (), ())
+
+
+def test_where_nothing_is_due_the_plan_is_empty_and_says_why() -> None:
+    made = planned(state=rolled_out("1"))
+
+    assert (made.is_no_op, made.end.why) == (True, "Azure is as the folder describes it")
+    assert made.traffic_after == made.traffic_before == {V1: 100}
+
+
+def test_a_run_that_rolls_nothing_out_names_what_serves() -> None:
+    serves = planned(state=rolled_out("1"), version="2", stays_because="it is paused: why")
+    nothing = planned(stays_because="it is paused: why")
+
+    assert (serves.online_deployment, serves.is_no_op, serves.end.why) == (V1, True, "it is paused: why")
+    assert nothing.online_deployment == "none"
+
+
+def test_tags_that_the_file_does_not_name_are_nobodys_business() -> None:
+    live = rolled_out("1", state=EndpointState(name="diabetes", tags={"cost-centre": "42"}))
+
+    assert live.tags["cost-centre"] == "42"
+    assert planned(state=live).is_no_op
 
 
 @pytest.mark.parametrize(
-    ("change", "field", "today", "wanted"),
+    ("change", "field", "today", "then"),
     [
         ({"settings": {"instance_type": "big"}}, "instance_type", "Standard_DS3_v2", "big"),
         (
@@ -70,201 +99,221 @@ def test_a_new_model_version_is_a_new_online_deployment_with_the_reason() -> Non
             "9000",
         ),
         (
-            {"settings": {"instance_type": "Standard_DS3_v2", "environment_variables": {"A": "1"}}},
+            {"environment_variables": {"A": HiddenText.of("1")}, "variables_digest": "d1"},
             "environment_variables.A",
             "(not set)",
-            "1",
+            "(hidden)",
         ),
         ({"code_sha256": "beef" * 16}, "code", "c0dec0dec0de", "beefbeefbeef"),
         ({"code_sha256": None}, "code", "c0dec0dec0de", "(not set)"),
     ],
 )
 def test_a_new_online_deployment_is_explained_field_by_field(
-    change: dict[str, Any], field: str, today: str, wanted: str
+    change: dict[str, Any], field: str, today: str, then: str
 ) -> None:
-    spec = rollout_spec()
-    live = after(a_plan(spec), spec, EndpointState(name="diabetes"))
+    made = planned(spec_with(**change), rolled_out("1"))
 
-    made = a_plan(rollout_spec(**change), live)
-
-    assert (field, today, wanted) in [(one.field, one.today, one.wanted) for one in changes_of(made, Kind.CREATE)]
-
-
-@pytest.mark.parametrize(
-    ("change", "field"), [({"instance_count": 3}, "instance_count"), ({"tags": {"team": "ml"}}, "tags.team")]
-)
-def test_instance_count_and_tags_are_changed_in_place(change: dict[str, Any], field: str) -> None:
-    spec = rollout_spec()
-    live = after(a_plan(spec), spec, EndpointState(name="diabetes"))
-
-    made = a_plan(rollout_spec(**change), live)
-
-    assert [action.kind for action in made.actions] == [Kind.UPDATE]
-    assert [one.field for one in changes_of(made, Kind.UPDATE)] == [field]
-    assert made.online_deployment == a_plan(spec).online_deployment
+    reasons = changes_of(made, Kind.CREATE)
+    assert (field, today, then) in reasons
+    assert {one[0] for one in reasons} == {"online deployment", field}
 
 
-def test_tags_that_the_file_does_not_name_are_nobodys_business() -> None:
-    spec = rollout_spec()
-    live = after(a_plan(spec), spec, EndpointState(name="diabetes", tags={"cost-centre": "42"}))
+def test_a_new_model_version_is_a_reason() -> None:
+    made = planned(state=rolled_out("1"), version="2")
 
-    assert a_plan(spec, live).is_no_op
-
-
-def test_a_change_of_the_endpoint_alone_is_something_to_do() -> None:
-    spec = rollout_spec()
-    live = after(a_plan(spec), spec, EndpointState(name="diabetes"))
-
-    made = a_plan(rollout_spec(endpoint={"auth_mode": "aad_token", "tags": {"team": "ml"}, "description": "new"}), live)
-
-    assert [action.kind for action in made.actions] == [Kind.UPDATE_ENDPOINT]
-    assert [(one.field, one.today, one.wanted) for one in changes_of(made, Kind.UPDATE_ENDPOINT)] == [
-        ("auth_mode", "key", "aad_token"),
-        ("description", "(not set)", "new"),
-        ("tags.team", "(not set)", "ml"),
-    ]
+    assert changes_of(made, Kind.CREATE) == [("online deployment", V1, V2), ("model", "diabetes:1", "diabetes:2")]
 
 
-def test_one_that_shares_traffic_takes_it_all_and_the_reason_is_the_traffic() -> None:
-    spec = rollout_spec()
-    name = a_plan(spec).online_deployment
-    live = after(a_plan(spec), spec, EndpointState(name="diabetes"))
+def test_instances_beyond_the_file_are_a_reason() -> None:
+    live = rolled_out("1")
+    scaled = live.online_deployments[0].model_copy(update={"instance_count": 8})
 
-    made = a_plan(spec, live.model_copy(update={"traffic": {name: 60, "other": 40}}))
+    made = planned(state=with_changes(live, behind=(scaled,)), version="2")
 
-    assert ([action.kind for action in made.actions], made.replaces) == ([Kind.MOVE_TRAFFIC], ("other",))
-    assert [(one.field, one.today) for one in changes_of(made, Kind.MOVE_TRAFFIC)] == [
-        ("traffic", f"{name} 60 %, other 40 %")
-    ]
+    assert ("instance_count", "1", "8") in changes_of(made, Kind.CREATE)
 
 
-def test_everything_that_serves_is_replaced_heaviest_first() -> None:
-    endpoint = EndpointState(name="diabetes", traffic={"light": 10, "heavy": 90, "idle": 0})
+def test_the_move_of_traffic_says_from_where_to_where() -> None:
+    shared = endpoint(ours("green"), ours("blue"), traffic={"green": 60, "blue": 40})
 
-    assert planned(rollout_spec(), endpoint).replaces == ("heavy", "light")
+    made = planned(state=shared)
 
-
-def test_a_dry_run_can_plan_with_assets_that_are_not_registered_yet() -> None:
-    unregistered = ResolvedAsset(id=None, name="diabetes", version=None, is_new=True)
-
-    made = planned(rollout_spec(), model=unregistered)
-
-    assert str(made.model) == "diabetes:(next version)"
-    assert made.has(Kind.CREATE)
+    assert changes_of(made, Kind.MOVE_TRAFFIC) == [("traffic", "green 60 %, blue 40 %", f"{V1} 100 %")]
+    assert made.replaces == ("green", "blue")
 
 
-def test_a_failed_leftover_of_the_same_name_is_removed_and_created_again() -> None:
-    spec = rollout_spec()
-    name = a_plan(spec).online_deployment
-    failed = OnlineDeploymentState(name=name, provisioning_state="Failed", instance_count=1)
+def test_a_canary_replaces_nothing() -> None:
+    made = planned(state=rolled_out("1"), version="2", weight=10)
 
-    made = a_plan(spec, EndpointState(name="diabetes", online_deployments=(failed,)))
-
-    assert [(one.kind, one.target) for one in made.actions][:2] == [(Kind.REMOVE, name), (Kind.CREATE, name)]
-    assert "cannot repair" in made.actions[0].why
-    assert made.written_by is None
+    assert (made.traffic_after, made.replaces, made.keeps) == ({V2: 10, V1: 90}, (), ())
 
 
-def test_a_running_operation_of_our_own_is_waited_for_and_its_work_adopted() -> None:
-    spec = rollout_spec()
-    first = a_plan(spec, EndpointState(name="diabetes"))
-    left = after(first, spec, EndpointState(name="diabetes"), actions=1, run="dead/1")
-    creating = left.online_deployments[0].model_copy(update={"provisioning_state": "Creating"})
-
-    made = a_plan(spec, left.model_copy(update={"online_deployments": (creating,)}))
-
-    assert [action.kind for action in made.actions] == [Kind.WAIT, Kind.ADOPT, Kind.MOVE_TRAFFIC]
-    assert "created by dead/1" in made.actions[1].why
-    assert (made.written_by, made.moved_by) == ("dead/1", None)
+# Afterwards
 
 
-def test_a_live_one_whose_last_change_failed_is_changed_again() -> None:
-    spec = rollout_spec()
-    live = after(a_plan(spec), spec, EndpointState(name="diabetes"))
-    failed = live.online_deployments[0].model_copy(update={"provisioning_state": "Failed"})
+def test_what_is_replaced_and_stays_is_told_with_its_cost() -> None:
+    made = planned(state=rolled_out("1"), version="2")
 
-    made = a_plan(spec, live.model_copy(update={"online_deployments": (failed,)}))
-
-    assert [(action.kind, action.why) for action in made.actions] == [(Kind.UPDATE, "its last change failed")]
+    assert made.keeps == (f"{V1} (small cost: 1 x Standard_DS3_v2) for 3600 s, to go back to",)
 
 
-def test_traffic_that_was_moved_and_never_proven_is_smoke_tested_and_can_still_go_back() -> None:
-    spec = rollout_spec()
-    before = after(a_plan(spec), spec, EndpointState(name="diabetes"))
-    second = a_plan(spec, before, model_version="2")
-    left = after(second, spec, before, actions=2)
+def test_what_is_replaced_and_deleted_at_once_is_not_kept() -> None:
+    made = planned(spec_with({"keep_replaced_seconds": 0}), rolled_out("1"), "2")
 
-    same = a_plan(spec, left, model_version="2")
-    third = a_plan(spec, left, model_version="3")
-
-    old = a_plan(spec).online_deployment
-    assert [(one.kind, one.target) for one in same.actions] == [
-        (Kind.PROVE, second.online_deployment),
-        (Kind.RETIRE, old),
-    ]
-    assert same.traffic_proven == third.traffic_proven == {old: 100}
-    assert set(third.targets(Kind.RETIRE)) == {old, second.online_deployment}
+    assert made.keeps == ()
+    assert made.targets(Kind.DELETE) == (V1,)
 
 
-def test_a_canary_leaves_the_rest_of_the_traffic_where_it_is_and_retires_nothing() -> None:
-    spec = rollout_spec()
-    before = after(a_plan(spec), spec, EndpointState(name="diabetes"))
+def test_what_others_made_stays_and_is_told_so() -> None:
+    state = endpoint(hand_made("green", "1", settings={}))
 
-    made = planned(spec, before, model=asset("model", "diabetes", "2"), weight=10)
+    made = planned(state=state)
 
-    assert made.traffic_after == {made.online_deployment: 10, a_plan(spec).online_deployment: 90}
-    assert (made.targets(Kind.RETIRE), made.previous, made.replaces) == ((), None, ())
-
-
-def test_a_forced_rollout_makes_a_new_one_of_the_same_content_once() -> None:
-    spec = rollout_spec()
-    live = after(a_plan(spec), spec, EndpointState(name="diabetes"))
-
-    forced = planned(spec, live, force="run")
-    again = planned(spec, after(forced, spec, live))
-
-    assert forced.has(Kind.CREATE)
-    assert forced.online_deployment != a_plan(spec).online_deployment
-    assert again.is_no_op, "the next rollout that is not forced finds the same content"
-    assert again.online_deployment == forced.online_deployment
-
-
-def test_under_keep_the_one_replaced_last_is_kept_and_the_one_before_it_retired() -> None:
-    spec = rollout_spec()
-    spec = spec.model_copy(update={"rollout": spec.rollout.model_copy(update={"replaced": "keep"})})
-    state, plans = EndpointState(name="diabetes"), []
-    for version in ("1", "2", "3"):
-        plans.append(a_plan(spec, state, model_version=version))
-        state = after(plans[-1], spec, state)
-
-    first, second, third = (made.online_deployment for made in plans)
-    assert plans[2].targets(Kind.RETIRE) == (first,)
-    assert {one.name for one in state.online_deployments} == {second, third}
-    assert a_plan(spec, state, model_version="3").is_no_op
-
-
-def test_a_lease_that_nobody_gave_back_is_a_reason_to_look_again() -> None:
-    spec = rollout_spec()
-    live = after(a_plan(spec), spec, EndpointState(name="diabetes"))
-    held = live.model_copy(update={"tags": {**live.tags, LEASE: "dead/1 300 2026-01-01T00:00:00+00:00"}})
-
-    made = a_plan(spec, held)
-
-    assert [(one.kind, one.target) for one in made.actions] == [(Kind.TAKE_OVER, "diabetes")]
-    assert "dead/1 still holds it" in made.actions[0].why
+    assert made.keeps == ("green (unknown cost: 1 x unknown size); Rollway did not create it and leaves it alone",)
+    adopting = planned(spec_with({"adopt": True, "keep_replaced_seconds": 60}), state)
+    assert adopting.keeps == ("green (unknown cost: 1 x unknown size) for 60 s, to go back to",)
 
 
 def test_what_somebody_changed_on_ours_is_told_but_not_undone() -> None:
-    spec = rollout_spec()
-    live = after(a_plan(spec), spec, EndpointState(name="diabetes"))
-    changed = live.online_deployments[0].model_copy(
-        update={"settings": {**live.online_deployments[0].settings, "instance_type": "huge"}}
-    )
+    live = rolled_out("1")
+    one = live.online_deployments[0]
+    changed = one.model_copy(update={"settings": {**one.settings, "instance_type": "huge"}})
 
-    made = a_plan(spec, live.model_copy(update={"online_deployments": (changed,)}))
+    made = planned(state=with_changes(live, behind=(changed,)))
 
     assert made.is_no_op
     assert made.drift == (Change(field="instance_type", today="huge", wanted="Standard_DS3_v2"),)
+
+
+def test_a_target_to_go_back_to_has_no_drift() -> None:
+    live = rolled_out("1", "2")
+
+    assert planned(spec_with(settings={}), live, goes_back_to=V1).drift == ()
+
+
+# Before registration
+
+
+@pytest.mark.parametrize("kind", ["model", "environment"])
+def test_the_name_is_known_only_after_every_asset_is_registered(kind: str) -> None:
+    new = ResolvedAsset(id=None, name="new", version=None, is_new=True)
+
+    changes: dict[str, Any] = {kind: new}
+    made = planned(state=rolled_out("1"), **changes)
+
+    assert (made.online_deployment, made.targets(Kind.CREATE)) == (UNKNOWN, (UNKNOWN,))
+    assert made.traffic_after == {UNKNOWN: 100}
+    today = "diabetes:1" if kind == "model" else "inference:1"
+    assert (kind, today, "new:(next version)") in changes_of(made, Kind.CREATE)
+
+
+def test_an_unregistered_asset_is_planned_like_a_registered_one() -> None:
+    new = ResolvedAsset(id=None, name="diabetes", version=None, is_new=True)
+
+    made = planned(state=rolled_out("1"), model=new)
+
+    assert [move.kind for move in made.moves] == [
+        move.kind for move in planned(state=rolled_out("1"), version="2").moves
+    ]
+
+
+# Simulated Azure
+
+
+def test_a_created_online_deployment_carries_the_records_and_the_tags_of_the_file() -> None:
+    spec = spec_with(tags={"team": "ml", "empty": ""}, instance_count=2)
+
+    one = run(spec, wanted(), ABSENT, most=2).endpoint.online_deployments[0]
+
+    assert {name: one.tags[name] for name in ("team", "empty", VERSION, CODE, MODEL, INSTANCES)} == {
+        "team": "ml",
+        "empty": "",
+        VERSION: "1",
+        CODE: "c0dec0dec0de",
+        MODEL: "diabetes:1",
+        INSTANCES: "2",
+    }
+    assert one.tags[FINGERPRINT].startswith("1:")
+    assert (one.record.created_by, one.record.written_by, one.provisioning_state) == ("run/1", "run/1", "Creating")
+
+
+def test_what_there_is_not_is_not_remembered() -> None:
+    one = run(spec_with(code_sha256=None), wanted(model=None), ABSENT, most=2).endpoint.online_deployments[0]
+
+    assert not {CODE, MODEL} & set(one.tags)
+
+
+def test_a_wait_for_another_rollout_ends_with_its_claim_given_back() -> None:
+    held = run(SPEC, wanted("2"), rolled_out("1"), facts(attempt="other/1"), most=4).endpoint
+    move = decide(SPEC, wanted("2"), held, facts())
+
+    reached, _ = after(SPEC, wanted("2"), held, facts(), move)
+
+    assert (move.kind, held.record.lease is None, reached.record.lease) == (Kind.WAIT, False, None)
+
+
+def test_a_change_takes_back_the_smoke_test_before_it() -> None:
+    tested = facts(tested=(ours("blue"), ours("green")))
+    change = planned(spec_with(instance_count=2), rolled_out("1")).moves[0].model_copy(update={"target": "blue"})
+
+    known = facts_after(tested, change, endpoint(ours("green")))
+
+    assert (known.changed, [one.name for one in known.tested]) == (frozenset({"blue"}), ["green"])
+
+
+def test_copied_and_deleted_autoscale_rules_are_known() -> None:
+    spec = spec_with({"keep_replaced_seconds": 0})
+
+    known = run(spec, wanted("2"), rolled_out("1"), facts(autoscale=(setting(V1),))).facts
+
+    assert [(one.name, one.online_deployment) for one in known.autoscale] == [(f"of-{V1}-copy", V2)]
+
+
+# Values
+
+
+def test_a_spec_and_a_plan_can_be_stored_and_read_again() -> None:
+    made = planned(state=rolled_out("1"), version="2")
+
+    assert RolloutSpec.model_validate_json(SPEC.model_dump_json()) == SPEC
+    assert Plan.model_validate_json(made.model_dump_json()) == made
+
+
+def test_a_detached_rollout_is_equal_and_shares_nothing() -> None:
+    spec = spec_with(environment_variables={"A": HiddenText.of("secret")}, variables_digest="d1")
+    workspace = Workspace(subscription_id="s", resource_group="rg", name="ws")
+    rollout = PlannedRollout(
+        workspace=workspace,
+        spec=spec,
+        request=Request(folder="diabetes"),
+        wanted=wanted(),
+        plan=planned(spec),
+        autoscale=(setting("blue"),),
+    )
+
+    copy = rollout.detached()
+
+    assert copy == rollout
+    for field in ("workspace", "spec", "request", "wanted", "plan"):
+        assert getattr(copy, field) is not getattr(rollout, field)
+    assert copy.spec.online_deployment.environment_variables == spec.online_deployment.environment_variables
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_over"), [({"is_dry_run": True}, True), ({}, False)], ids=["dry run", "real run"]
+)
+def test_a_dry_run_is_over_after_its_plan(changes: dict[str, Any], is_over: bool) -> None:
+    workspace = Workspace(subscription_id="s", resource_group="rg", name="ws")
+    rollout = PlannedRollout(
+        workspace=workspace,
+        spec=SPEC,
+        request=Request(folder="diabetes", **changes),
+        wanted=wanted(),
+        plan=planned(),
+    )
+
+    assert (rollout.is_over, rollout.endpoint) == (is_over, "diabetes")
+    assert rollout.model_copy(update={"plan": planned(state=rolled_out("1"))}).is_over
 
 
 @pytest.mark.parametrize(
@@ -278,36 +327,3 @@ def test_what_somebody_changed_on_ours_is_told_but_not_undone() -> None:
 )
 def test_an_asset_is_written_as_people_write_it(given_asset: AssetSpec, text: str) -> None:
     assert str(given_asset) == text
-
-
-def test_names_of_online_deployments_compare_without_case() -> None:
-    one = OnlineDeploymentState(name="Blue", provisioning_state="Succeeded", instance_count=1)
-
-    assert EndpointState(name="e", online_deployments=(one,)).online_deployment("blue") is one
-
-
-def test_a_spec_can_be_stored_and_read_again() -> None:
-    spec = rollout_spec(settings=online_deployment_spec().settings)
-
-    assert RolloutSpec.model_validate_json(spec.model_dump_json()) == spec
-    assert Plan.model_validate_json(a_plan(spec).model_dump_json()) == a_plan(spec)
-
-
-def changes_of(made: Plan, kind: Kind) -> list[Change]:
-    return [change for action in made.actions if action.kind is kind for change in action.changes]
-
-
-@pytest.mark.parametrize("kind", ["model", "environment"])
-def test_the_name_is_known_only_after_every_asset_is_registered(kind: str) -> None:
-    spec = rollout_spec()
-    live = after(a_plan(spec), spec, EndpointState(name="diabetes"))
-    new = ResolvedAsset(id=None, name="new", version=None, is_new=True)
-
-    made = planned(spec, live, **{kind: new})
-
-    assert (made.online_deployment, made.record.fingerprint) == ("(known after registration)", "")
-    assert made.targets(Kind.CREATE) == ("(known after registration)",)
-    assert made.traffic_after == {"(known after registration)": 100}
-    assert Change(
-        field=kind, today=f"{'diabetes' if kind == 'model' else 'inference'}:1", wanted="new:(next version)"
-    ) in (changes_of(made, Kind.CREATE))

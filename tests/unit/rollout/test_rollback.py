@@ -1,26 +1,27 @@
-"""The target of a rollback, and its plan."""
+"""Rollbacks: the target, and errors that say why there is none."""
 
 from typing import Any
 
 import pytest
 
-from rollway.errors import ConfigurationError, ForeignChange, NotFound
-from rollway.rollout.plan import Kind, Plan
+from rollway.errors import ConfigurationError, NotFound
+from rollway.rollout.moves import Kind
+from rollway.rollout.plan import Plan, plan
 from rollway.rollout.record import (
     CREATED_AT,
     FINGERPRINT,
     MODEL,
     PREVIOUS,
-    PROVEN_TRAFFIC,
     RUN,
-    VERSION,
+    STABLE_TRAFFIC,
     WRITTEN_TRAFFIC,
-    Served,
 )
-from rollway.rollout.rollback import Target, choose, hold, plan_rollback, require_way_back
+from rollway.rollout.rollback import Target, choose, require_way_back, wanted_for
 from rollway.rollout.state import EndpointState, OnlineDeploymentState
-from tests.support.builders import WORKSPACE_ID, a_plan, after, rollout_spec
+from tests.support.builders import WORKSPACE_ID
+from tests.unit.rollout.examples import ABSENT, facts, rolled_out, run, run_until, spec_with, wanted
 
+SPEC = spec_with()
 LAST_PROMOTION = {PREVIOUS: "blue=diabetes:2"}
 
 
@@ -46,27 +47,27 @@ def endpoint(*behind: OnlineDeploymentState, **values: Any) -> EndpointState:
 
 
 BLUE = Target(online_deployment="blue", model="diabetes", version="2")
-ANEW = Target(model="diabetes", version="2")
+AGAIN = Target(model="diabetes", version="2")
 
 
 @pytest.mark.parametrize("to", [None, "blue", "BLUE", "2", "diabetes:2"])
-def test_what_served_before_is_found_by_whatever_name_as_long_as_it_is_there(to: str | None) -> None:
+def test_the_previous_one_is_found_by_whatever_name_as_long_as_it_is_there(to: str | None) -> None:
     assert choose(endpoint(), to) == BLUE
 
 
 @pytest.mark.parametrize("to", [None, "blue", "diabetes:2"])
 @pytest.mark.parametrize("behind", [(), (one("blue", "2", "Failed"),), (one("blue", "2", "Deleting"),)])
-def test_its_model_version_is_rolled_out_anew_when_it_is_gone_or_cannot_serve(
+def test_its_model_version_is_rolled_out_again_when_it_is_gone_or_cannot_serve(
     to: str | None, behind: tuple[OnlineDeploymentState, ...]
 ) -> None:
-    assert choose(endpoint(one("green", "3"), *behind), to) == ANEW
+    assert choose(endpoint(one("green", "3"), *behind), to) == AGAIN
 
 
-def test_a_bare_version_that_nothing_serves_is_rolled_out_anew() -> None:
+def test_a_bare_version_that_nothing_serves_is_rolled_out_again() -> None:
     assert choose(endpoint(), "7") == Target(version="7")
 
 
-def test_of_two_that_serve_the_version_the_newest_is_taken_and_whatever_serves_already_first() -> None:
+def test_of_two_with_the_version_the_newest_is_taken_and_one_with_traffic_first() -> None:
     old = one("old", "2", tags={MODEL: "diabetes:2", CREATED_AT: "2026-01-01"})
     new = one("new", "2", tags={MODEL: "diabetes:2", CREATED_AT: "2026-01-02"})
 
@@ -80,10 +81,21 @@ def test_an_online_deployment_that_rollway_did_not_make_can_be_named() -> None:
     assert choose(endpoint(foreign, one("green", "3")), "theirs") == Target(online_deployment="theirs")
 
 
-def test_after_a_rollout_that_was_never_proven_the_proven_one_is_what_served_before() -> None:
-    tags = {PREVIOUS: "old=diabetes:1", WRITTEN_TRAFFIC: "green=100", PROVEN_TRAFFIC: "blue=100"}
+def test_after_a_rollout_that_was_never_tested_stable_is_the_previous_one() -> None:
+    tags = {PREVIOUS: "old=diabetes:1", WRITTEN_TRAFFIC: "green=100", STABLE_TRAFFIC: "blue=100"}
 
     assert choose(endpoint(tags=tags)) == BLUE
+
+
+def test_during_a_canary_stable_is_the_previous_one() -> None:
+    state = run(SPEC, wanted("2", weight=10), rolled_out("1")).endpoint
+
+    target = choose(state)
+
+    assert (target.model, target.version) == ("diabetes", "1")
+    found = state.online_deployment(target.online_deployment or "")
+    assert found is not None
+    assert run(SPEC, wanted_for(found, "rolled back"), state).endpoint.serving == {found.name: 100}
 
 
 @pytest.mark.parametrize(
@@ -91,7 +103,7 @@ def test_after_a_rollout_that_was_never_proven_the_proven_one_is_what_served_bef
     [
         (endpoint(tags={}), None, NotFound, "there is nothing to go back to"),
         (
-            endpoint(tags={WRITTEN_TRAFFIC: "green=100", PROVEN_TRAFFIC: "none"}),
+            endpoint(tags={WRITTEN_TRAFFIC: "green=100", STABLE_TRAFFIC: "none"}),
             None,
             NotFound,
             "there is nothing to go back to",
@@ -121,8 +133,14 @@ def test_after_a_rollout_that_was_never_proven_the_proven_one_is_what_served_bef
             NotFound,
             "'blue' is gone, and its model version is unknown",
         ),
+        (
+            endpoint(one("green", "3"), one("theirs", "1", "Failed", tags={}, model=None)),
+            "theirs",
+            NotFound,
+            "'theirs' is Failed, and its model version is unknown",
+        ),
     ],
-    ids=["first", "first, unproven", "no endpoint", "canary", "live", "live version", "no model"],
+    ids=["first", "first, untested", "no endpoint", "shared by hand", "live", "live version", "no model", "failed"],
 )
 def test_when_it_is_not_known_where_to_go_an_error_says_so(
     state: EndpointState, to: str | None, kind: type[ConfigurationError], message: str
@@ -134,115 +152,95 @@ def test_when_it_is_not_known_where_to_go_an_error_says_so(
     assert caught.value.what == message
 
 
-def test_the_plan_moves_all_traffic_to_it_and_deletes_nothing() -> None:
-    made = plan_rollback(endpoint(), "blue")
+def test_the_target_takes_over_as_it_is_and_the_endpoint_is_paused() -> None:
+    what = wanted_for(one("blue", "2"), "rolled back to blue")
 
-    assert kinds(made) == [Kind.GO_BACK, Kind.MOVE_TRAFFIC]
-    assert (made.online_deployment, made.traffic_before, made.traffic_after) == ("blue", {"green": 100}, {"blue": 100})
-    assert made.traffic_proven == {"green": 100}
-    assert made.previous == Served(online_deployment="green", model="diabetes:3")
-    assert (str(made.model), str(made.environment), made.record.fingerprint) == ("diabetes:2", "inference:4", "f2")
-    assert (made.written_by, made.moved_by) == ("run2/1", None)
-
-
-def test_a_canary_is_ended_by_going_back_to_the_other() -> None:
-    made = plan_rollback(endpoint(traffic={"green": 10, "blue": 90}), "blue")
-
-    assert kinds(made) == [Kind.GO_BACK, Kind.MOVE_TRAFFIC]
-    assert made.traffic_after == {"blue": 100}
-    assert made.previous == Served(online_deployment="green", model="diabetes:3")
+    assert (what.goes_back_to, what.weight, what.pause_reason, what.tidies) == (
+        "blue",
+        100,
+        "rolled back to blue",
+        False,
+    )
+    assert (str(what.model), str(what.environment)) == ("diabetes:2", "inference:4")
 
 
-def test_it_gets_as_many_instances_as_what_serves_now_and_never_fewer_than_it_has() -> None:
-    more = plan_rollback(endpoint(one("blue", "2"), one("green", "3", instance_count=3)), "blue")
-    enough = plan_rollback(endpoint(one("blue", "2", instance_count=5), one("green", "3", instance_count=3)), "blue")
+def test_a_target_that_is_promoted_is_not_paused_and_the_endpoint_is_tidied() -> None:
+    what = wanted_for(one("blue", "2"), "")
 
-    assert kinds(more) == [Kind.GO_BACK, Kind.UPDATE, Kind.MOVE_TRAFFIC]
-    assert (more.instance_count, more.record, more.written_by) == (3, one("blue", "2").record, None)
-    assert {**more.tags, **more.record.tags()} == {VERSION: "1", **one("blue", "2").tags}
-    assert (kinds(enough), enough.instance_count) == ([Kind.GO_BACK, Kind.MOVE_TRAFFIC], 5)
+    assert (what.pause_reason, what.tidies) == ("", True)
+
+
+def test_an_online_deployment_of_others_takes_over_without_a_known_model() -> None:
+    foreign = OnlineDeploymentState(name="theirs", provisioning_state="Succeeded", instance_count=1)
+
+    assert (wanted_for(foreign, "").model, wanted_for(foreign, "").environment) == (None, None)
+
+
+def test_a_rollback_moves_all_traffic_and_deletes_nothing() -> None:
+    made = run(SPEC, wanted_for(one("blue", "2"), "rolled back"), endpoint())
+
+    assert made.kinds == [Kind.SMOKE_TEST, Kind.MOVE_TRAFFIC, Kind.TEST_LIVE, Kind.PROMOTE]
+    assert made.the(Kind.MOVE_TRAFFIC).record is not None
+    assert {one.name for one in made.endpoint.online_deployments} == {"blue", "green"}
+    record = made.endpoint.record
+    assert (str(record.live), str(record.previous)) == ("blue=diabetes:2", "green=diabetes:3")
+
+
+def test_a_canary_by_hand_is_ended_by_going_back_to_the_other() -> None:
+    state = endpoint(traffic={"green": 10, "blue": 90})
+
+    reached = run(SPEC, wanted_for(one("blue", "2"), "rolled back"), state).endpoint
+
+    assert reached.serving == {"blue": 100}
+    assert str(reached.record.previous) == "green=diabetes:3"
 
 
 def test_traffic_that_is_back_already_but_was_never_tested_is_only_tested() -> None:
-    tags = {WRITTEN_TRAFFIC: "blue=100", PROVEN_TRAFFIC: "green=100", RUN: "dead/1"}
+    back = wanted_for(one("blue", "2"), "rolled back")
+    left = run_until(SPEC, back, endpoint(), Kind.MOVE_TRAFFIC).endpoint
 
-    made = plan_rollback(endpoint(traffic={"blue": 100}, tags=tags), "blue")
+    made = run(SPEC, back, left, facts(attempt="next/1", ended=frozenset({"run/1"})))
 
-    assert kinds(made) == [Kind.GO_BACK, Kind.PROVE]
-    assert (made.traffic_proven, made.moved_by, made.previous) == (
-        {"green": 100},
-        "dead/1",
-        Served(online_deployment="green", model="diabetes:3"),
-    )
+    assert made.kinds == [Kind.TEST_LIVE, Kind.PROMOTE]
+    assert str(made.endpoint.record.previous) == "green=diabetes:3"
 
 
-@pytest.mark.parametrize(
-    ("behind", "message"),
-    [
-        ((one("green", "3"),), "the online deployment 'blue' is gone"),
-        ((one("green", "3"), one("blue", "2", "Failed")), "the online deployment 'blue' is Failed"),
-        ((one("green", "3"), one("blue", "2", "Deleting")), "the online deployment 'blue' is Deleting"),
-    ],
-)
-def test_what_has_vanished_or_failed_meanwhile_is_not_gone_back_to(
-    behind: tuple[OnlineDeploymentState, ...], message: str
-) -> None:
-    with pytest.raises(ForeignChange) as caught:
-        plan_rollback(endpoint(*behind), "blue")
-
-    assert caught.value.what == message
-
-
-def test_one_that_is_being_changed_is_waited_for() -> None:
-    assert plan_rollback(endpoint(one("blue", "2", "Updating"), one("green", "3")), "blue").online_deployment == "blue"
+def planned(version: str = "1", state: EndpointState = ABSENT) -> Plan:
+    """The plan of a person's run for a version."""
+    return plan(SPEC, wanted(version), state, facts())
 
 
 def test_a_new_rollout_of_the_model_version_leads_back() -> None:
-    require_way_back(a_plan(model_version="2"), "deployments/diabetes", ANEW)
-    require_way_back(a_plan(model_version="2"), "deployments/diabetes", Target(version="2"))
+    require_way_back(planned("2"), "deployments/diabetes", AGAIN)
+    require_way_back(planned("2"), "deployments/diabetes", Target(version="2"))
 
 
 @pytest.mark.parametrize(
-    ("plan", "target", "what", "why"),
+    ("made", "target", "what", "why"),
     [
         (
-            a_plan(),
+            planned(),
             Target(model="churn", version="2"),
             "the folder cannot go back to model churn:2",
             "it names diabetes",
         ),
         (
-            a_plan().model_copy(update={"model": None}),
-            ANEW,
+            planned().model_copy(update={"model": None}),
+            AGAIN,
             "the folder cannot go back to model diabetes:2",
             "it names no model",
         ),
         (
-            a_plan(endpoint=after(a_plan(), rollout_spec(), EndpointState(name="diabetes"))),
-            ANEW,
+            planned("1", rolled_out("1")),
+            AGAIN,
             "rolling out model diabetes:2 again changes nothing",
             "the previous online deployment had other files, and it is gone",
         ),
     ],
     ids=["other model", "no model", "nothing changes"],
 )
-def test_a_new_rollout_that_would_not_lead_back_is_refused(plan: Plan, target: Target, what: str, why: str) -> None:
+def test_a_new_rollout_that_would_not_lead_back_is_refused(made: Plan, target: Target, what: str, why: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        require_way_back(plan, "deployments/diabetes", target)
+        require_way_back(made, "deployments/diabetes", target)
 
     assert (caught.value.what, caught.value.why) == (what, why)
-
-
-def kinds(plan: Plan) -> list[Kind]:
-    return [action.kind for action in plan.actions]
-
-
-def test_what_nobody_asked_for_is_not_done_on_a_paused_endpoint_and_says_why() -> None:
-    held = hold(a_plan(), "rolled back to blue")
-
-    assert held.is_no_op
-    assert held.traffic_after == held.traffic_before
-    assert [str(one) for one in held.findings] == [
-        "endpoint diabetes: it is paused, and a schedule leaves it alone: rolled back to blue"
-    ]
-    assert hold(held, "again") == held, "where nothing is to do nothing is held"

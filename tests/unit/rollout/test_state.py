@@ -1,21 +1,28 @@
-"""Proven traffic, derived from the record of an endpoint."""
+"""Stable traffic, derived from the record of an endpoint, and other properties of states."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rollway.rollout import traffic
-from rollway.rollout.record import PROVEN_TRAFFIC, WRITTEN_TRAFFIC, EndpointRecord
-from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset, is_settled
+from rollway.rollout.record import FINGERPRINT, IS_TESTED, MODEL, STABLE_TRAFFIC, WRITTEN_TRAFFIC, YES, EndpointRecord
+from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset, is_settled, model_of, short_id
+from rollway.spec import HiddenText
+from tests.support.builders import WORKSPACE_ID
 
 NAMES = ("blue", "green", "red")
 MAPS = st.dictionaries(st.sampled_from(NAMES), st.integers(0, 100))
 
 
 def an_endpoint(
-    today: dict[str, int], written: str | None = None, proven: str | None = None, there: tuple[str, ...] = NAMES
+    today: dict[str, int],
+    written: str | None = None,
+    stable: str | None = None,
+    there: tuple[str, ...] = NAMES,
+    *,
+    is_tested: bool = False,
 ) -> EndpointState:
-    tags = {WRITTEN_TRAFFIC: written, PROVEN_TRAFFIC: proven}
+    tags = {WRITTEN_TRAFFIC: written, STABLE_TRAFFIC: stable, IS_TESTED: YES if is_tested else None}
     return EndpointState(
         name="diabetes",
         traffic=today,
@@ -28,26 +35,40 @@ def an_online_deployment(name: str = "blue", state: str = "Succeeded") -> Online
     return OnlineDeploymentState(name=name, provisioning_state=state, instance_count=1)
 
 
-def test_traffic_that_was_moved_and_never_proved_returns_to_what_was_proven() -> None:
-    state = an_endpoint({"green": 100, "blue": 0}, written="green=100", proven="blue=100")
+def seen(state: EndpointState) -> tuple[bool, bool, dict[str, int]]:
+    """Return if the traffic is unproven, if it is a canary's, and the stable traffic."""
+    return state.is_unproven, state.is_canary, state.stable_traffic
 
-    assert (state.is_unproven, state.proven_traffic) == (True, {"blue": 100})
+
+def test_traffic_that_was_moved_and_never_tested_returns_to_stable() -> None:
+    state = an_endpoint({"green": 100, "blue": 0}, written="green=100", stable="blue=100")
+
+    assert seen(state) == (True, False, {"blue": 100})
 
 
-def test_traffic_that_was_moved_and_proved_stays() -> None:
-    state = an_endpoint({"green": 100, "blue": 0}, written="green=100", proven="green=100")
+def test_traffic_that_was_moved_and_promoted_stays() -> None:
+    state = an_endpoint({"green": 100, "blue": 0}, written="green=100", stable="green=100")
 
-    assert (state.is_unproven, state.proven_traffic) == (False, {"green": 100})
+    assert seen(state) == (False, False, {"green": 100})
+    assert not state.is_moved
+
+
+def test_a_canary_that_was_tested_can_still_return_to_stable() -> None:
+    state = an_endpoint({"green": 10, "blue": 90}, written="blue=90,green=10", stable="blue=100", is_tested=True)
+
+    assert seen(state) == (False, True, {"blue": 100})
+    assert state.is_moved
 
 
 def test_the_first_traffic_ever_returns_to_none() -> None:
-    state = an_endpoint({"green": 100}, written="green=100", proven="none")
+    state = an_endpoint({"green": 100}, written="green=100", stable="none")
 
-    assert (state.is_unproven, state.proven_traffic) == (True, {})
+    assert seen(state) == (True, False, {})
 
 
+@pytest.mark.parametrize("is_tested", [True, False])
 @pytest.mark.parametrize(
-    ("written", "proven"),
+    ("written", "stable"),
     [
         (None, None),
         ("green=100", None),
@@ -56,38 +77,55 @@ def test_the_first_traffic_ever_returns_to_none() -> None:
         ("nonsense", "blue=100"),
         ("green=100", "nonsense"),
     ],
-    ids=["no tags", "none proven", "none written", "changed since", "written unreadable", "proven unreadable"],
+    ids=["no tags", "no stable", "none written", "changed since", "written unreadable", "stable unreadable"],
 )
-def test_traffic_that_rollway_did_not_write_last_counts_as_proven(written: str | None, proven: str | None) -> None:
-    state = an_endpoint({"green": 100, "blue": 0}, written, proven)
+def test_traffic_that_rollway_did_not_write_last_counts_as_stable(
+    written: str | None, stable: str | None, is_tested: bool
+) -> None:
+    state = an_endpoint({"green": 100, "blue": 0}, written, stable, is_tested=is_tested)
 
-    assert (state.is_unproven, state.proven_traffic) == (False, {"green": 100})
+    assert seen(state) == (False, False, {"green": 100})
 
 
-def test_traffic_that_nothing_is_left_to_return_to_counts_as_proven() -> None:
-    state = an_endpoint({"green": 100}, written="green=100", proven="blue=90,red=10", there=("green", "blue"))
+def test_traffic_that_nothing_is_left_to_return_to_counts_as_stable() -> None:
+    state = an_endpoint({"green": 100}, written="green=100", stable="blue=90,red=10", there=("green", "blue"))
 
-    assert (state.is_unproven, state.proven_traffic) == (False, {"green": 100})
+    assert seen(state) == (False, False, {"green": 100})
+
+
+def test_a_list_that_comes_without_online_deployments_does_not_say_that_they_are_gone() -> None:
+    state = an_endpoint({"green": 100}, written="green=100", stable="blue=100", there=())
+
+    assert state.stable_traffic == {"green": 100}
+    assert state.model_copy(update={"is_complete": False}).stable_traffic == {"blue": 100}
 
 
 def test_letter_case_of_names_does_not_count() -> None:
-    state = an_endpoint({"Green": 100}, written="green=100", proven="blue=100", there=("GREEN", "BLUE"))
+    state = an_endpoint({"Green": 100}, written="green=100", stable="blue=100", there=("GREEN", "BLUE"))
 
-    assert (state.is_unproven, state.proven_traffic) == (True, {"blue": 100})
+    assert seen(state) == (True, False, {"blue": 100})
 
 
-@given(MAPS, MAPS, MAPS, st.sets(st.sampled_from(NAMES)))
-def test_proven_traffic_is_always_todays_or_the_one_in_the_tag(
-    today: dict[str, int], written: dict[str, int], proven: dict[str, int], there: set[str]
+@given(MAPS, MAPS, MAPS, st.sets(st.sampled_from(NAMES)), st.booleans())
+def test_stable_traffic_is_always_todays_or_the_one_in_the_tag(
+    today: dict[str, int], written: dict[str, int], stable: dict[str, int], there: set[str], is_tested: bool
 ) -> None:
-    tags = EndpointRecord().moved("run/1", written, proven).tags()
-    state = an_endpoint(today, tags[WRITTEN_TRAFFIC], tags[PROVEN_TRAFFIC], tuple(sorted(there)))
+    tags = EndpointRecord().moved("run/1", written, stable).tags()
+    state = an_endpoint(today, tags[WRITTEN_TRAFFIC], tags[STABLE_TRAFFIC], tuple(sorted(there)), is_tested=is_tested)
 
-    assert state.is_unproven is not traffic.is_same(state.proven_traffic, today)
-    if state.is_unproven:
+    assert state.is_moved is not traffic.is_same(state.stable_traffic, today)
+    assert (state.is_unproven, state.is_canary) == (state.is_moved and not is_tested, state.is_moved and is_tested)
+    if state.is_moved:
         assert traffic.is_same(written, today)
-        assert traffic.is_same(state.proven_traffic, proven)
-        assert set(state.proven_traffic) <= there
+        assert traffic.is_same(state.stable_traffic, stable)
+        assert set(state.stable_traffic) <= there
+
+
+def test_one_is_needed_if_it_has_traffic_or_mirrored_traffic_or_if_stable_needs_it() -> None:
+    state = an_endpoint({"Green": 100}, written="green=100", stable="blue=100", there=("Green", "blue", "red"))
+    mirrored = state.model_copy(update={"mirror_traffic": {"red": 10, "other": 0}})
+
+    assert [name for name in ("green", "BLUE", "red", "other") if mirrored.is_needed(name)] == ["green", "BLUE", "red"]
 
 
 @pytest.mark.parametrize(
@@ -131,6 +169,47 @@ def test_online_deployments_and_weights_are_found_in_any_letter_case() -> None:
     assert (state.weight_of("BLUE"), state.weight_of("other")) == (90, 0)
     assert state.online_deployment("GREEN") == an_online_deployment("green")
     assert state.online_deployment("other") is None
+
+
+def test_the_content_of_an_online_deployment_is_everything_but_its_size_and_state() -> None:
+    one = an_online_deployment()
+    same = {"instance_count": 5, "provisioning_state": "Updating", "tags": {"team": "ml"}}
+    others: list[dict[str, object]] = [
+        {"name": "green"},
+        {"model": "m"},
+        {"environment": "e"},
+        {"code": "c"},
+        {"settings": {"instance_type": "large"}},
+        {"environment_variables": {"A": HiddenText.of("1")}},
+        {"tags": {FINGERPRINT: "1:other"}},
+    ]
+
+    assert one.model_copy(update=same).content == one.content
+    assert all(one.model_copy(update=other).content != one.content for other in others)
+
+
+@pytest.mark.parametrize(
+    ("asset_id", "text"),
+    [
+        (None, None),
+        (f"{WORKSPACE_ID}/models/diabetes/versions/3", "diabetes:3"),
+        ("azureml://registries/r/models/diabetes/versions/3", "diabetes:3"),
+        (
+            "azureml://registries/r/models/diabetes/labels/latest",
+            "azureml://registries/r/models/diabetes/labels/latest",
+        ),
+        ("diabetes:3", "diabetes:3"),
+    ],
+)
+def test_the_short_form_of_an_id_is_name_and_version(asset_id: str | None, text: str | None) -> None:
+    assert short_id(asset_id) == text
+
+
+def test_the_model_of_an_online_deployment_is_the_recorded_one_or_else_that_of_its_id() -> None:
+    one = an_online_deployment().model_copy(update={"model": f"{WORKSPACE_ID}/models/diabetes/versions/3"})
+
+    assert model_of(one) == "diabetes:3"
+    assert model_of(one.model_copy(update={"tags": {MODEL: "churn:1"}})) == "churn:1"
 
 
 def test_an_asset_is_called_by_name_and_version() -> None:

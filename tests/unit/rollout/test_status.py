@@ -13,8 +13,8 @@ from rollway.rollout.record import (
     PAUSED,
     PREVIOUS,
     PROMOTED_AT,
-    PROVEN_TRAFFIC,
     REJECTED,
+    STABLE_TRAFFIC,
     WRITTEN_TRAFFIC,
 )
 from rollway.rollout.state import EndpointState, OnlineDeploymentState
@@ -31,7 +31,7 @@ from tests.support.builders import WORKSPACE_ID
 
 AT = "2026-01-02T03:04:05+00:00"
 HELD = f"run/1 300 {AT}"
-UNPROVEN = {WRITTEN_TRAFFIC: "green=100", PROVEN_TRAFFIC: "blue=100"}
+UNTESTED = {WRITTEN_TRAFFIC: "green=100", STABLE_TRAFFIC: "blue=100"}
 
 
 def one(name: str, state: str = "Succeeded", model: str | None = "diabetes:3", **values: Any) -> OnlineDeploymentState:
@@ -154,10 +154,10 @@ def test_pins_and_rejected_versions_are_passed_on() -> None:
         ({LEASE: HELD}, None, LastRollout(outcome=LastOutcome.RUNNING, run="run/1", at=AT)),
         ({LEASE: HELD}, 600.0, LastRollout(outcome=LastOutcome.RUNNING, run="run/1", at=AT)),
         ({LEASE: HELD}, 601.0, LastRollout(outcome=LastOutcome.INTERRUPTED, run="run/1", at=AT)),
-        ({**UNPROVEN, LEASE: HELD}, 10.0, LastRollout(outcome=LastOutcome.RUNNING, run="run/1", at=AT)),
-        ({**UNPROVEN, LEASE: "free"}, None, LastRollout(outcome=LastOutcome.UNCONFIRMED)),
+        ({**UNTESTED, LEASE: HELD}, 10.0, LastRollout(outcome=LastOutcome.RUNNING, run="run/1", at=AT)),
+        ({**UNTESTED, LEASE: "free"}, None, LastRollout(outcome=LastOutcome.UNCONFIRMED)),
         (
-            {**UNPROVEN, LAST: f"aborted run/2 {AT}"},
+            {**UNTESTED, LAST: f"aborted run/2 {AT}"},
             None,
             LastRollout(outcome=LastOutcome.UNCONFIRMED, run="run/2", at=AT),
         ),
@@ -193,7 +193,7 @@ def test_a_rollout_is_not_called_interrupted_while_azure_works_for_it() -> None:
         ),
         (endpoint(one("blue")), None, ("green gets 100 % of the traffic, but does not exist",)),
         (
-            endpoint(tags=UNPROVEN),
+            endpoint(tags=UNTESTED),
             None,
             (
                 "a rollout moved traffic and ended before the smoke test (before: blue 100 %); "
