@@ -8,8 +8,9 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 
 from rollway.azure import planning
+from rollway.azure import session as session_module
 from rollway.azure.assets import register_environment
-from rollway.azure.folder import load_folder, load_online_deployment_entity
+from rollway.azure.folder import load_folder
 from rollway.azure.models import find_models
 from rollway.azure.online_deployments import create_online_deployment
 from rollway.azure.session import WorkspaceFacts
@@ -47,7 +48,7 @@ def workspace(folder: RolloutFolder) -> FakeAzure:
     folder.change("deployment.yml", model="azureml:diabetes@latest")
     azure = FakeAzure()
     azure.models.have("1", "2")
-    azure.environments.create_or_update(load_online_deployment_entity(str(folder.path)).environment)
+    run(register_environment(azure.session, load_folder(str(folder.path))))
     azure.environments.writes = 0
     return azure
 
@@ -228,8 +229,8 @@ def test_a_plan_is_made_of_what_one_call_says_about_the_workspace(
     async def open_session(*_: Any) -> Any:
         return workspace.session
 
-    monkeypatch.setattr(planning.session, "connect", connect)
-    monkeypatch.setattr(planning.session, "open_session", open_session)
+    monkeypatch.setattr(session_module, "connect", connect)
+    monkeypatch.setattr(session_module, "open_session", open_session)
     monkeypatch.setenv("AZURE_SUBSCRIPTION_ID", "s")
     monkeypatch.setenv("AZURE_RESOURCE_GROUP", "rg")
     monkeypatch.setenv("AZUREML_WORKSPACE", "ws")
