@@ -3,6 +3,8 @@ SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
+# Many containers set it, and then each of the hundreds of processes of the tests compiles Rollway again: a second each.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo test matrix check lint imports types unit format up down lock schema screenshot clean
 
 help: ## list the targets

@@ -21,8 +21,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -37,7 +37,6 @@ from tests.support.emulator_process import REPOSITORY
 
 MAX_RATIO = 1.00
 PROVEN = re.compile(r"serves and proven after")
-SUCCESS = 0
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,6 @@ class Race:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._variables = stack.environment()
-        self._seen = 0
         self._running: list[Process] = []
 
     def register(self, model: Path, version: str) -> None:
@@ -118,16 +116,19 @@ class Race:
 
     def run(self, commands: Mapping[Contender, Sequence[str]]) -> dict[Contender, Run]:
         """Run the commands side by side, and return the runs with their requests."""
-        self._seen = len(self._stack.azure_requests())
-        try:
-            with ThreadPoolExecutor(len(commands)) as pool:
-                started = {one: pool.submit(self._run, one, command) for one, command in commands.items()}
-                times = {one: future.result() for one, future in started.items()}
-        finally:
-            for process in self._running:
-                process.stop()
-            self._running.clear()
-        requests = self._stack.azure_requests()[self._seen :]
+        seen = len(self._stack.azure_requests())
+        with ThreadPoolExecutor(len(commands)) as pool:
+            started = {one: pool.submit(self._run, one, command) for one, command in commands.items()}
+            try:
+                ended, _ = wait(started.values(), return_when=FIRST_EXCEPTION)
+                for future in ended:
+                    future.result()  # raises what went wrong first, before the other one is stopped
+            finally:  # inside the pool, which waits for its threads: if one contender fails, the other one is stopped
+                for process in self._running:
+                    process.stop()
+                self._running.clear()
+            times = {one: future.result() for one, future in started.items()}
+        requests = self._stack.azure_requests()[seen:]
         arm = [one for one in requests if str(one["path"]).startswith("/subscriptions/")]
         if strangers := [one for one in arm if not any(contender.owns(one) for contender in commands)]:
             raise RuntimeError(f"nobody's requests: {[one['path'] for one in strangers[:5]]}")
@@ -156,7 +157,7 @@ class Race:
                     proven = time.monotonic() - start
             exit_code = process.wait()
             ended = time.monotonic() - start
-        if exit_code != SUCCESS:
+        if exit_code != 0:
             raise RuntimeError(
                 f"{contender.name} ended with {exit_code}:\n{output[-2000:]}{log_file.read_text()[-4000:]}"
             )
@@ -194,7 +195,7 @@ def race(stack: Stack, models: Mapping[str, Path]) -> tuple[dict[Contender, Run]
 
 def report(first: Mapping[Contender, Run], second: Mapping[Contender, Run], idle: Run) -> bool:
     """Print the figures. Return True if all targets are met."""
-    print(f"{'':33}{'script':>9}{'rollway':>9}{'ratio':>8}  target")
+    print(f"{'':38}{'script':>9}{'rollway':>9}{'ratio':>8}  target")
     is_met = idle.writes == 0
     for title, runs in (("first rollout", first), ("second rollout", second)):
         script, rollway = runs[SCRIPT], runs[ROLLWAY]
@@ -209,12 +210,14 @@ def report(first: Mapping[Contender, Run], second: Mapping[Contender, Run], idle
         ):
             digits = 1 if isinstance(one, float) else 0
             target = f"  at most x{MAX_RATIO:.2f}" if has_target else ""
-            label = f"{title}: {name}"
-            print(f"{label:38}"[:38] + f"{one:9.{digits}f}{other:9.{digits}f}{f'x{other / one:.2f}':>8}{target}")
+            print(f"{f'{title}: {name}':38}{one:9.{digits}f}{other:9.{digits}f}{f'x{other / one:.2f}':>8}{target}")
             is_met = is_met and not (has_target and other / one > MAX_RATIO)
-    for name, figure, target in (("ended, s", f"{idle.ended_seconds:.1f}", ""), ("reads", str(idle.reads), "")):
-        print(f"{f'without a change: {name}':38}{'':9}{figure:>9}{target}")
-    print(f"{'without a change: writes':38}{'':9}{idle.writes:>9}{'':8}  0")
+    for name, figure, target in (
+        ("ended, s", f"{idle.ended_seconds:.1f}", ""),
+        ("reads", idle.reads, ""),
+        ("writes", idle.writes, "none"),
+    ):
+        print(f"{f'without a change: {name}':38}{'':9}{figure:>9}{'':8}  {target}".rstrip())
     return is_met
 
 
@@ -253,11 +256,11 @@ def seeded(contender: Contender) -> dict[str, str]:
     return {"resource_group": "benchmark", "name": contender.workspace, "location": contender.region}
 
 
-def main(arguments: Iterable[str] | None = None) -> int:
+def main() -> int:
     parser = argparse.ArgumentParser(description="Compare a rollout by Rollway with a plain script of azure-ai-ml.")
     parser.add_argument("--scale", type=float, default=1.0, help="factor on the durations of Azure's operations")
     parser.add_argument("--calls", action="store_true", help="also print how often each kind of request was sent")
-    given = parser.parse_args(None if arguments is None else list(arguments))
+    given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all processes are stopped
     os.chdir(REPOSITORY)
     with tempfile.TemporaryDirectory() as folder, running_stack(Path(folder) / "stack", given.scale) as (stack, models):

@@ -65,7 +65,7 @@ async def roll_out(request: Request) -> RolloutReport:
     async with aborted_if_it_fails(spec):
         connected = await connect(request.workspace_block)
         if request.is_rollback:
-            await make_room(spec)
+            await make_room(connected, spec)
         async with one_at_a_time(connected.workspace.name, spec.endpoint.name, comes_first=request.is_rollback):
             if request.is_rollback:
                 request = await choose_target(connected, spec, request)

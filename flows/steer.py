@@ -9,12 +9,18 @@ from rollway.prefect.parameters import BlockName, RolloutName
 from rollway.prefect.run import run_name
 from rollway.reports.rollout import RolloutReport
 from rollway.rollout.request import Request
+from tasks.abort import abort_after_death
 from tasks.connect import connect
 from tasks.prepare import read_rollout
 from tasks.steer import give_order
 
 
-@flow(name="steer-rollout", flow_run_name=run_name)
+@flow(
+    name="steer-rollout",
+    flow_run_name=run_name,
+    on_cancellation=[abort_after_death],
+    on_crashed=[abort_after_death],
+)
 async def steer_rollout(
     rollout: RolloutName,
     order: Literal["promote", "abort", "hold", "resume"],

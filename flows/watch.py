@@ -1,35 +1,37 @@
-"""The watcher: it starts a rollout for each new version of a model that a folder follows."""
+"""The watcher: it looks at all endpoints and starts a run wherever something is due."""
+
+from collections.abc import Sequence
 
 from prefect import flow
 
-from rollway.azure.session import WorkspaceFacts
 from rollway.prefect.task import together
-from rollway.rollout.follow import Finding, Look, Verdict, require_complete
+from rollway.rollout.watch import Look, broken, require_read
 from tasks.connect import connect
-from tasks.watch import list_rollouts, look, report_findings, start_rollout
+from tasks.watch import list_rollouts, look, report_looks, start_runs
 
 
-@flow(name="watch-models", flow_run_name="watch models")
-async def watch_models() -> list[Finding]:
-    """Start one rollout for each eligible new model version, however often this flow runs.
+@flow(name="watch-endpoints", flow_run_name="watch endpoints")
+async def watch_endpoints(interval_seconds: int = 600) -> list[Look]:
+    """Start a run for each new version of a followed model, and for everything that an earlier rollout left behind.
 
-    A folder follows a model that deployment.yml names as @latest, or by the rules of `follow` in rollout.yml. An error
-    in one folder does not stop the others; the run fails at the end.
+    It decides nothing: the run decides, when the endpoint is its own. However often this flow runs, an endpoint has one
+    run at a time. An error in one folder does not stop the others; only an unreadable workspace fails the flow.
+
+    Args:
+        interval_seconds: Time between two looks, as in the schedule. Each endpoint has a closer look once a day.
     """
     rollouts = await list_rollouts()
-    connected = await connect()
-    looks = await together(*(watch_rollout(connected, rollout) for rollout in rollouts))
-    await report_findings(looks)
-    require_complete(looks)
-    return [one.finding for one in looks if one.finding is not None]
+    found = await together(*(watch_workspace(block, names, interval_seconds) for block, names in rollouts.by_block))
+    looks = [*rollouts.lost, *(one for looks in found for one in looks)]
+    looks = list(await start_runs(looks))
+    await report_looks(looks)
+    require_read(looks)
+    return looks
 
 
-async def watch_rollout(connected: WorkspaceFacts, rollout: str) -> Look:
-    """Look at one rollout, and start it if it is due."""
+async def watch_workspace(block: str | None, rollouts: Sequence[str], interval_seconds: int) -> Sequence[Look]:
+    """Look at the rollouts of one workspace."""
     try:
-        finding = await look(connected, rollout)
-        if finding is not None and finding.verdict is Verdict.START:
-            finding = await start_rollout(finding)
-    except Exception as error:  # noqa: BLE001 - the others go on, and the run fails at the end
-        return Look(rollout=rollout, error=str(error) or type(error).__name__)
-    return Look(rollout=rollout, finding=finding)
+        return await look(await connect(block), rollouts, interval_seconds)
+    except Exception as error:  # noqa: BLE001 (the other workspaces go on, and the run fails at the end)
+        return [broken(one, error, is_unreadable=True) for one in rollouts]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import getpass
 import json
 import logging
 import os
@@ -9,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from uuid import uuid4
 
 from cyclopts import App, Parameter, validators
@@ -19,6 +20,7 @@ from rollway.errors import PreflightFailed, RollwayError
 from rollway.local.cli import app as local_app
 from rollway.prefect.alerts import DEFAULT_CHANNEL, DEFAULT_TIMING, AlertedRollout, Timing
 from rollway.prefect.parameters import MODEL_VERSION_PATTERN, Requester
+from rollway.rollout.entries import Command, Order
 from rollway.settings import (
     PREFECT_PATIENCE,
     Identity,
@@ -27,10 +29,14 @@ from rollway.settings import (
     is_debug,
     require_checkout,
     webhook_secret,
+    workspace_from_environment,
 )
 
 if TYPE_CHECKING:
     from rollway.reports.rollout import RolloutReport
+    from rollway.rollout.steering import Steered
+
+T = TypeVar("T")
 
 app = App(
     name="rollway",
@@ -73,6 +79,8 @@ RequestedByOption = Annotated[
     Requester,
     Parameter(help="Who asks: what no person asks for leaves a paused endpoint alone and keeps to freeze windows."),
 ]
+Endpoint = Annotated[str, Parameter(help="Name of the endpoint, or its rollout folder.")]
+Reason = Annotated[str, Parameter(help="Why; shown in the status and in reports.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
 
 
@@ -135,7 +143,9 @@ def deploy(
     from flows.deploy import deploy_endpoint
     from rollway.prefect.ending import run_here
 
-    _run(lambda: run_here(deploy_endpoint, rollout, model_version, requested_by, dry_run, force, weight), as_json)
+    _report(
+        _run(lambda: run_here(deploy_endpoint, rollout, model_version, requested_by, dry_run, force, weight)), as_json
+    )
 
 
 @app.command
@@ -151,7 +161,43 @@ def rollback(
     from flows.rollback import rollback_endpoint
     from rollway.prefect.ending import run_here
 
-    _run(lambda: run_here(rollback_endpoint, rollout, to), as_json)
+    _report(_run(lambda: run_here(rollback_endpoint, rollout, to)), as_json)
+
+
+@app.command
+def promote(endpoint: Endpoint, *, reason: Reason = "", as_json: AsJson = False) -> None:
+    """Give the canary all traffic, tested like a rollout, with the Prefect flow, in this process."""
+    require_checkout("promote")
+    _configure_prefect()
+    from flows.steer import steer_rollout
+    from rollway.azure.endpoint_folders import find_endpoint, require_folder
+    from rollway.prefect.ending import leave, run_here
+    from rollway.reports.rollout import RolloutOutcome
+    from rollway.reports.steering import promoted
+
+    found = find_endpoint(endpoint)
+    folder = require_folder(found)
+    done = _run(lambda: run_here(steer_rollout, folder, "promote", reason, _login_name()))
+    _tell(promoted(found.endpoint, done), as_json)
+    leave(NEEDS_A_PERSON if done and done.outcome is RolloutOutcome.HELD else 0)
+
+
+@app.command
+def abort(endpoint: Endpoint, *, reason: Reason = "", as_json: AsJson = False) -> None:
+    """Bring all traffic back to stable, and tell the run that works on the endpoint to end."""
+    _steer(Order.ABORT, endpoint, reason, as_json)
+
+
+@app.command
+def hold(endpoint: Endpoint, *, reason: Reason = "", as_json: AsJson = False) -> None:
+    """Stop where it is: no traffic moves, and automation leaves the endpoint alone, until `resume`."""
+    _steer(Order.HOLD, endpoint, reason, as_json)
+
+
+@app.command
+def resume(endpoint: Endpoint, *, reason: Reason = "", as_json: AsJson = False) -> None:
+    """End a hold or a pause, so that automation rolls out again."""
+    _steer(Order.RESUME, endpoint, reason, as_json)
 
 
 @app.command
@@ -251,19 +297,64 @@ def _configure_prefect() -> None:
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 
-def _run(flow: Callable[[], Coroutine[Any, Any, "RolloutReport"]], as_json: bool) -> None:
+def _steer(order: Order, endpoint: str, reason: str, as_json: bool) -> None:
+    _configure_prefect()
+    from rollway.azure import steering
+    from rollway.azure.endpoint_folders import find_endpoint
+    from rollway.azure.waiting import now
+    from rollway.prefect.orders import try_to_tell_runs
+
+    found, where = find_endpoint(endpoint), _workspace_of_block()
+    workspace = where[0] if where else workspace_from_environment()
+    command = Command(order=order, by=_login_name(), at=now("milliseconds"), reason=reason)
+
+    async def give() -> "Steered":
+        # Side by side: a Prefect server that is away must not delay an abort.
+        telling = asyncio.create_task(try_to_tell_runs(workspace.name, found.endpoint, command))
+        steered = await steering.steer(found.endpoint, command, where)
+        await telling
+        return steered
+
+    with _quiet_stdout():
+        steered = asyncio.run(give())
+    _tell(steered, as_json)
+
+
+def _tell(steered: "Steered", as_json: bool) -> None:
+    from rollway.reports import steering as steering_report
+
+    for remark in steered.remarks:
+        print(remark, file=sys.stderr)
+    _answer(steered.model_dump_json(indent=2) if as_json else steering_report.text(steered))
+
+
+def _login_name() -> str:
+    """Return the user's login name as one word."""
+    try:
+        return "-".join(getpass.getuser().split()) or "unknown"
+    except (KeyError, OSError):  # a container whose user has no name
+        return "unknown"
+
+
+def _run(flow: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a flow and return its result; if it fails, print why and end the process."""
     from rollway.prefect.ending import leave
-    from rollway.reports import rollout as rollout_report
 
     try:
         with _quiet_stdout():
-            result = asyncio.run(flow())
+            return asyncio.run(flow())
     except RollwayError as error:
         if error.details and error.details.count("\n") > MOST_DETAILS:
             error.details = "Its log is above, where the task failed."
         if is_debug():
             raise
         leave(_explain(error))
+
+
+def _report(result: "RolloutReport", as_json: bool) -> None:
+    from rollway.prefect.ending import leave
+    from rollway.reports import rollout as rollout_report
+
     _answer(result.model_dump_json(indent=2) if as_json else rollout_report.text(result))
     leave(NEEDS_A_PERSON if result.outcome is rollout_report.RolloutOutcome.HELD else 0)
 

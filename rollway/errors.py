@@ -15,6 +15,7 @@ error has a `cause`: that of its class, or the one that Azure's answer implies::
     │   ├── ProvisioningFailed          the online deployment did not become ready (the candidate's fault)
     │   ├── SmokeTestFailed             it answered, but not as expected (the candidate's fault)
     │   ├── CouldNotMeasure             no answer told anything about the model
+    │   ├── ToldToAbort                 a person, or a rollback, told the rollout to abort
     │   ├── EndpointFailed              an operation on the endpoint failed, such as moving traffic
     │   ├── AnotherRollout              another rollout held the endpoint until the deadline
     │   └── ForeignChange               somebody else changed the endpoint
@@ -175,6 +176,10 @@ class CouldNotMeasure(RolloutAborted):
     """The gateway or the network failed instead of the model, so nothing is known about the model."""
 
     cause = Cause.TRANSIENT
+
+
+class ToldToAbort(RolloutAborted):
+    """A person, or a rollback that comes first, told the rollout to abort."""
 
 
 class EndpointFailed(RolloutAborted):

@@ -16,7 +16,7 @@ from rollway.azure.abort import AbortResult
 from rollway.azure.folder import load_folder
 from rollway.azure.threads import in_thread, shielded
 from rollway.azure.waiting import now
-from rollway.errors import RollwayError, TrafficNotRestored
+from rollway.errors import RollwayError, ToldToAbort, TrafficNotRestored
 from rollway.prefect.artifacts import publish_markdown
 from rollway.prefect.best_effort import best_effort
 from rollway.prefect.blocks import find_workspace
@@ -42,10 +42,15 @@ async def aborted_if_it_fails(spec: RolloutSpec) -> AsyncIterator[None]:
     except PrefectSignal:  # the run waits, or another process has it
         raise
     except BaseException as error:  # cancelling a run raises no Exception
-        done, failure = AbortResult(), None
-        with contextlib.suppress(asyncio.CancelledError):  # the error that comes first is the one that counts
-            done, failure = await shielded(_abort(error), deadline_seconds=DEADLINE_SECONDS)
-        worst = failure and _not_restored(spec.endpoint.name, error, failure)
+        done, worst = AbortResult(), None
+        try:
+            with contextlib.suppress(asyncio.CancelledError):  # the error that comes first is the one that counts
+                done = await shielded(_abort(error), deadline_seconds=DEADLINE_SECONDS)
+        except Exception as failure:  # noqa: BLE001 (whatever it is, people must learn of the first error)
+            known = failure if isinstance(failure, RollwayError) else RollwayError(repr(failure))
+            done = AbortResult(kept=(f"everything, because the abort failed: {known.what}",))
+            if current_run().has_moved_traffic:
+                worst = _not_restored(spec.endpoint.name, error, known)
         await best_effort("nobody is told", report_abort(spec, worst or error, done), deadline_seconds=REPORT_SECONDS)
         if worst:
             raise worst from error
@@ -67,20 +72,13 @@ async def report_abort(spec: RolloutSpec, error: BaseException, done: AbortResul
     return done
 
 
-async def _abort(error: BaseException) -> tuple[AbortResult, RollwayError | None]:
-    """Abort in Azure, with nothing else; return the result, or the error if traffic may not be restored."""
-    run = current_run()
-    rollout = run.rollout
-    if rollout is None:  # before the plan there is nothing to restore
-        return AbortResult(), None
-    if rollout.is_over:
-        return AbortResult(), None
-    try:
-        session = await open_session(rollout.workspace)
-        return await abort.abort(session, rollout.endpoint, _failure(rollout, error)), None
-    except RollwayError as failure:
-        done = AbortResult(kept=(f"everything, because the abort failed: {failure.what}",))
-        return done, failure if run.has_moved_traffic else None
+async def _abort(error: BaseException) -> AbortResult:
+    """Abort in Azure, with nothing else."""
+    rollout = current_run().rollout
+    if rollout is None or rollout.is_over:  # nothing is to be restored
+        return AbortResult()
+    session = await open_session(rollout.workspace)
+    return await abort.abort(session, rollout.endpoint, _failure(rollout, error))
 
 
 def _failure(rollout: PlannedRollout, error: BaseException) -> Failure:
@@ -91,12 +89,14 @@ def _failure(rollout: PlannedRollout, error: BaseException) -> Failure:
     model = str(rollout.wanted.model) if made and rollout.wanted.model else None
     is_at_fault = made is not None and known is not None and known.is_candidates_fault
     is_rejected = known is not None and known.is_models_fault
+    is_temporary = known is not None and not is_rejected and not isinstance(error, ToldToAbort)
     return Failure(
         attempt=run.attempt_id,
         at=now("milliseconds"),
         candidate=rollout.plan.online_deployment if is_at_fault and spec.rollout.failed == "delete" else None,
         rejects=rejection(model, spec) if model and is_rejected else None,
-        delays=content_digest(model, spec) if model and known is not None and not is_rejected else None,
+        delays=content_digest(model, spec) if model and is_temporary else None,
+        pauses=error.why or "" if isinstance(error, ToldToAbort) else "",
         keeps_traffic=run.endpoint is not None and run.facts.has_proven(run.endpoint.traffic),
         is_recorded=True,
     )

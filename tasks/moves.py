@@ -18,7 +18,6 @@ from rollway.prefect.task import task
 from rollway.rollout import traffic
 from rollway.rollout.moves import Kind, Move, require_no_abort
 from rollway.rollout.planned import PlannedRollout
-from rollway.rollout.removal import SETTLE_SECONDS
 from rollway.rollout.smoke import REQUEST_ID, answer_timeout_seconds, excerpt
 from rollway.rollout.state import EndpointState
 from tasks.connect import open_session
@@ -128,10 +127,9 @@ async def move_traffic(rollout: PlannedRollout, move: Move) -> None:
     before, wanted = traffic.describe(_seen().traffic), traffic.describe(move.traffic or {})
     current_run().label(traffic=f"moving from {before} to {wanted}")
     current_run().has_moved_traffic = True
-    await endpoints.write_endpoint(await open_session(rollout.workspace), _seen(), move)
-    get_run_logger().info("Traffic of %s: %s, before: %s", rollout.endpoint, wanted, before)
-    current_run().label(traffic=wanted)
-    current_run().made(move)
+    if await _write(rollout, move):
+        get_run_logger().info("Traffic of %s: %s, before: %s", rollout.endpoint, wanted, before)
+        current_run().label(traffic=wanted)
 
 
 @task("smoke test live", run_name="smoke test {move.target} (by traffic)", timeout_seconds=1200, retries=2)
@@ -158,29 +156,26 @@ async def test_abandoned(rollout: PlannedRollout, move: Move) -> None:
 @task("promote", run_name="promote {move.target}", timeout_seconds=3600, retries=3)
 async def promote(rollout: PlannedRollout, move: Move) -> None:
     """Write down that the traffic is stable now, and what it replaced."""
-    await endpoints.write_endpoint(await open_session(rollout.workspace), _seen(), move)
-    current_run().made(move)
+    await _write(rollout, move)
 
 
 @task("restore traffic", run_name="restore traffic of {move.target}", timeout_seconds=3600, retries=3)
 async def restore(rollout: PlannedRollout, move: Move) -> None:
     """Bring all traffic back to stable, in one write."""
-    await endpoints.write_endpoint(await open_session(rollout.workspace), _seen(), move)
-    current_run().label(traffic=traffic.describe(move.traffic or {}))
-    current_run().made(move)
+    if await _write(rollout, move):
+        current_run().label(traffic=traffic.describe(move.traffic or {}))
 
 
 @task("record", run_name="record on {move.target}", timeout_seconds=3600, retries=2)
 async def write_record(rollout: PlannedRollout, move: Move) -> None:
     """Write the record alone."""
-    await endpoints.write_endpoint(await open_session(rollout.workspace), _seen(), move)
-    current_run().made(move)
+    await _write(rollout, move)
 
 
 @task("let requests end", run_name="let requests to {move.target} end", timeout_seconds=600)
-async def settle(rollout: PlannedRollout, move: Move) -> None:  # noqa: ARG001
+async def settle(rollout: PlannedRollout, move: Move) -> None:  # noqa: ARG001 (all moves are called alike)
     """Wait until requests that were running at the move of traffic have ended."""
-    await SYSTEM_CLOCK.sleep(SETTLE_SECONDS)
+    await SYSTEM_CLOCK.sleep(move.seconds)
 
 
 @task("delete autoscale rules", run_name="delete autoscale rules of {move.target}", timeout_seconds=600, retries=2)
@@ -229,6 +224,16 @@ def _seen() -> EndpointState:
     if endpoint is None:
         raise AssertionError("a move is decided on a reading")
     return endpoint
+
+
+async def _write(rollout: PlannedRollout, move: Move) -> bool:
+    """Write traffic and record; return False if somebody else was faster, so that the run must decide again."""
+    is_written = await endpoints.write_endpoint(await open_session(rollout.workspace), _seen(), move)
+    if is_written:
+        current_run().made(move)
+    else:
+        get_run_logger().info("Not made: %s, because the endpoint has changed since it was decided", move)
+    return is_written
 
 
 async def _smoke_test(rollout: PlannedRollout, endpoint: EndpointState, name: str, *, is_pinned: bool) -> None:

@@ -41,10 +41,10 @@ async def make_plan(
     get_run_logger().info("Plan: %s", plan_report.headline(plan))
     run.label(model=str(plan.model or ""), traffic=traffic.describe(plan.traffic_before))
     await rename_run(plan.model)
-    await publish_markdown("plan", spec.name, plan_report.markdown(plan, rollout.skipped), "Plan of this rollout")
+    await publish_markdown("plan", spec.name, plan_report.markdown(plan), "Plan of this rollout")
     for finding in plan.findings:
         get_run_logger().warning("%s: %s", finding.severity.value, finding)
-    for skipped in rollout.skipped:
+    for skipped in plan.skipped:
         get_run_logger().info("Version %s is not rolled out: %s", skipped.version, skipped.reason)
     if not request.is_dry_run:
         require_no_blockers(plan.findings)

@@ -6,7 +6,7 @@ from rollway.azure import assets, models
 from rollway.azure.folder import load_folder
 from rollway.azure.session import WorkspaceFacts
 from rollway.azure.threads import in_thread
-from rollway.prefect.run import current_run
+from rollway.prefect.run import current_run, rename_run
 from rollway.prefect.task import task
 from rollway.rollout.request import Models, Request
 from rollway.rollout.state import ResolvedAsset
@@ -17,6 +17,7 @@ from tasks.connect import open_session
 @task("read rollout", run_name="read {rollout}", timeout_seconds=300)
 async def read_rollout(rollout: str) -> RolloutSpec:
     """Read and check a folder; `rollout` is its path, or its name in deployments/."""
+    await rename_run(None)  # its tags are what alerts look for, also if it fails here
     spec = await in_thread(load_folder, rollout)
     current_run().label(endpoint=spec.endpoint.name)
     return spec

@@ -21,7 +21,6 @@ async def write_report(rollout: PlannedRollout) -> RolloutReport:
         traffic_after=run.endpoint.serving if run.endpoint else plan.traffic_before,
         smoke_tests=tuple(run.smoke_tests),
         deleted=tuple(move.target for move in run.moves if move.deletes_online_deployment),
-        skipped=rollout.skipped,
         end=(run.last_move or plan.end).why,
         timeline=run.timeline,
     )

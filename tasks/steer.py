@@ -5,8 +5,7 @@ from prefect.logging import get_run_logger
 from rollway.azure import steering
 from rollway.azure.session import WorkspaceFacts
 from rollway.azure.waiting import now
-from rollway.prefect.best_effort import best_effort
-from rollway.prefect.orders import tell_runs
+from rollway.prefect.orders import try_to_tell_runs
 from rollway.prefect.run import current_run
 from rollway.prefect.task import task
 from rollway.rollout.entries import Command, Order
@@ -23,13 +22,13 @@ async def give_order(connected: WorkspaceFacts, spec: RolloutSpec, order: str, r
     An abort that no run carries out is carried out here.
     """
     session, run = await open_session(connected.workspace), current_run()
+    workspace = connected.workspace.name
     command = Command(
         order=Order(order), by="-".join(by.split()) or "the-Prefect-UI", at=now("milliseconds"), reason=reason
     )
-    told = await best_effort("running rollouts learn of it later", tell_runs(spec.name, command, [run.flow_run_id]))
-    endpoint = await steering.give_command(session, spec.endpoint.name, command)
-    get_run_logger().info("%s; %d runs are working and were told", command.sentence, told or 0)
-    done = await steering.abort_canary(session, endpoint, command, run.attempt_id)
+    told = await try_to_tell_runs(workspace, spec.endpoint.name, command, [run.flow_run_id])
+    endpoint, done = await steering.give_order(session, spec.endpoint.name, command, run.attempt_id)
+    get_run_logger().info("%s; %d runs are working and were told", command.sentence, told)
     for line in (*done.cleaned_up, *done.kept) if done else ():
         get_run_logger().info("%s", line)
     is_for_us = command.order is Order.PROMOTE and endpoint.record.lease is None and not told
@@ -37,9 +36,9 @@ async def give_order(connected: WorkspaceFacts, spec: RolloutSpec, order: str, r
 
 
 @task("make room", run_name="abort what is running", timeout_seconds=300)
-async def make_room(spec: RolloutSpec) -> None:
+async def make_room(connected: WorkspaceFacts, spec: RolloutSpec) -> None:
     """Tell the running rollout of the endpoint to abort, because this run comes first."""
-    run = current_run()
+    run, workspace = current_run(), connected.workspace.name
     command = Command(order=Order.ABORT, by=run.attempt_id, at=now("milliseconds"), reason="a rollback comes first")
-    told = await best_effort("running rollouts learn of it later", tell_runs(spec.name, command, [run.flow_run_id]))
-    get_run_logger().info("%d running rollouts were told to abort", told or 0)
+    told = await try_to_tell_runs(workspace, spec.endpoint.name, command, [run.flow_run_id])
+    get_run_logger().info("%d running rollouts were told to abort", told)

@@ -1,78 +1,88 @@
-"""Tasks of the watcher: look at each rollout, start those with a new model version, report."""
+"""Tasks of the watcher: look at all rollouts, start what is due, report."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from prefect import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
-from prefect.deployments import arun_deployment
-from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
-from rollway.azure import watching
 from rollway.azure.session import WorkspaceFacts
 from rollway.azure.threads import in_thread
-from rollway.errors import NotFound
+from rollway.azure.watching import look_at_workspace
+from rollway.prefect import watching
 from rollway.prefect.artifacts import publish_table
-from rollway.prefect.events import emit_finding
+from rollway.prefect.events import emit_broken, emit_finding
 from rollway.prefect.task import task
-from rollway.reports.watch import watch_table
-from rollway.rollout.follow import Finding, Look, Verdict
+from rollway.reports.watch import newly_broken, watch_table
+from rollway.rollout.watch import Finding, Look, Verdict, WatchedFolders, broken, unrecorded_failures
 from rollway.settings import known_rollouts
 from tasks.connect import open_session
 
 
 @task("list rollouts", run_name="list rollouts", timeout_seconds=300)
-async def list_rollouts() -> tuple[str, ...]:
-    """List the names of all rollout folders."""
-    return tuple(await in_thread(known_rollouts))
+async def list_rollouts() -> WatchedFolders:
+    """List all rollout folders, by the workspace block of their Prefect deployments."""
+    blocks = await watching.workspace_blocks()
+    by_block: dict[str | None, tuple[str, ...]] = {}
+    lost: list[Look] = []
+    for name in await in_thread(known_rollouts):
+        if name in blocks:
+            by_block[blocks[name]] = (*by_block.get(blocks[name], ()), name)
+        else:
+            lost.append(broken(name, watching.no_deployment(f"{watching.DEPLOY}/{name}")))
+    return WatchedFolders(by_block=tuple(by_block.items()), lost=tuple(lost))
 
 
-@task("look", run_name="look at {rollout}", timeout_seconds=300, retries=2)
-async def look(connected: WorkspaceFacts, rollout: str) -> Finding | None:
-    """Compare the newest eligible version of the model with the live one; return None if it follows no model."""
-    finding = await watching.read_finding(await open_session(connected.workspace), rollout, datetime.now(UTC))
-    if finding is None:
-        get_run_logger().info("%s follows no model", rollout)
-    else:
-        get_run_logger().info("%s: %s, %s", rollout, finding.verdict.value, finding.reason)
-    return finding
+@task("look", run_name="look at {connected.workspace.name}", timeout_seconds=900, retries=2)
+async def look(connected: WorkspaceFacts, rollouts: Sequence[str], interval_seconds: int) -> tuple[Look, ...]:
+    """Look at the endpoints of a workspace; what is wrong with one folder is its look."""
+    session = await open_session(connected.workspace)
+    looks = await look_at_workspace(session, rollouts, datetime.now(UTC), interval_seconds)
+    for one in looks:
+        if one.finding is not None:
+            get_run_logger().info("%s: %s, %s", one.rollout, one.finding.verdict.value, one.finding.reason)
+    return looks
 
 
-@task("start rollout", run_name="start {finding.rollout} with version {finding.version}", timeout_seconds=300)
-async def start_rollout(finding: Finding) -> Finding:
-    """Create the flow run that rolls the version out, unless an earlier run of the watcher created it."""
-    key = str(finding.idempotency_key)
-    async with get_client() as client:
-        known = await client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
-        )
-    try:
-        run = await arun_deployment(
-            f"deploy-endpoint/{finding.rollout}",
-            parameters={"rollout": finding.rollout, "model_version": finding.version},
-            idempotency_key=key,
-            timeout=0,
-            as_subflow=False,
-        )
-    except ObjectNotFound as error:
-        raise NotFound(
-            f"there is no Prefect deployment for the rollout {finding.rollout!r}",
-            where=f"prefect.yaml: deployments, {finding.rollout}",
-            hint="add it to prefect.yaml and run `prefect deploy --all`",
-        ) from error
-    get_run_logger().info("Flow run %s (%s) rolls out %s:%s", run.name, run.id, finding.model, finding.version)
-    if not known:
-        return finding.model_copy(update={"run": str(run.id)})
-    reason = f"its flow run was started before and is {run.state_name}"
-    if run.state is not None and run.state.is_final():
-        reason += ": retry it, or roll the version out by hand"
-    return finding.model_copy(update={"run": str(run.id), "verdict": Verdict.STARTED, "reason": reason})
+@task("start runs", run_name="start runs", timeout_seconds=900)
+async def start_runs(looks: Sequence[Look]) -> tuple[Look, ...]:
+    """Create the run of each rollout for which something is due, unless one has not ended."""
+    under_way = await watching.runs_under_way(datetime.now(UTC))
+    started = []
+    for one in looks:
+        if one.finding is not None and one.finding.verdict is Verdict.START:
+            try:
+                run = under_way.get(one.rollout)
+                finding = _running(one.finding, str(run.id), str(run.state_name)) if run else await _start(one.finding)
+                started.append(one.model_copy(update={"finding": finding}))
+            except Exception as error:  # noqa: BLE001 (the other rollouts go on)
+                started.append(broken(one.rollout, error))
+        else:
+            started.append(one)
+    return tuple(started)
 
 
 @task("report findings", run_name="report findings", timeout_seconds=300)
-async def report_findings(looks: Sequence[Look]) -> None:
-    """Store a table as an artifact, and emit an event per finding for automations."""
-    await publish_table("watch-models", watch_table(looks), "New model versions and decisions")
-    for finding in (one.finding for one in looks if one.finding is not None):
-        emit_finding(finding)
+async def report_looks(looks: Sequence[Look]) -> None:
+    """Store a table as an artifact, and emit an event per finding and per newly broken folder."""
+    for one in newly_broken(looks, await watching.last_table()):
+        emit_broken(one)
+    for one in looks:
+        if one.finding is not None:
+            emit_finding(one.finding)
+        else:
+            get_run_logger().error("%s could not be watched: %s", one.rollout, one.error)
+    await publish_table(watching.TABLE, watch_table(looks), "Endpoints, and what is due there")
+
+
+def _running(finding: Finding, run: str, state: str) -> Finding:
+    reason = f"{finding.reason}; a run has not ended, it is {state}"
+    return finding.model_copy(update={"verdict": Verdict.RUNNING, "reason": reason, "run": run})
+
+
+async def _start(finding: Finding) -> Finding:
+    ended = await watching.ended_runs(finding.rollout)
+    if because := unrecorded_failures(ended, finding.last_attempt, datetime.now(UTC)):
+        return finding.model_copy(update={"verdict": Verdict.HELD_BACK, "reason": f"{finding.reason}; {because}"})
+    run = await watching.start_run(finding)
+    get_run_logger().info("Flow run %s (%s) was started for %s: %s", run.name, run.id, finding.rollout, finding.reason)
+    return finding.model_copy(update={"run": str(run.id)})

@@ -4,7 +4,7 @@ from rollway.azure.autoscale import delete_autoscale_of
 from rollway.azure.endpoints import write_endpoint
 from rollway.azure.online_deployments import delete_online_deployment
 from rollway.azure.session import Session
-from rollway.azure.state import read_endpoint
+from rollway.azure.state import read_endpoint_patiently
 from rollway.azure.waiting import OPERATION_TIMEOUT_SECONDS, SYSTEM_CLOCK, Clock
 from rollway.errors import DeadlineExceeded, RollwayError
 from rollway.rollout import traffic
@@ -18,7 +18,7 @@ INTERVAL_SECONDS = 2.0
 
 
 class AbortResult(Frozen):
-    """What the abort did, and what it left on purpose: sentences for people.
+    """Results of an abort, and what it left on purpose: sentences for people.
 
     `traffic_now` is in percent by online deployment, None if unknown.
     """
@@ -37,7 +37,7 @@ async def abort(session: Session, endpoint: str, failure: Failure, *, clock: Clo
     done: list[str] = []
     started = clock.now()
     while True:
-        state = await read_endpoint(session, endpoint)
+        state = await read_endpoint_patiently(session, endpoint, clock)
         move = decide_abort(state, failure)
         if move.is_end:
             return AbortResult(
@@ -53,19 +53,20 @@ async def abort(session: Session, endpoint: str, failure: Failure, *, clock: Clo
                 hint="find out in Azure what delays it",
             )
         try:
-            await _make(session, state, move, clock)
+            is_made = await _make(session, state, move, clock)
         except RollwayError as error:
             if move.kind is Kind.RESTORE:
                 raise
             remark = f"{move} did not succeed: {error.why or error.what}"
             return AbortResult(cleaned_up=tuple(done), kept=(remark,), traffic_now=state.serving)
-        if move.kind is Kind.RESTORE:
+        if is_made and move.kind is Kind.RESTORE:
             done.append(f"traffic restored: {traffic.describe(move.traffic or {})}")
-        elif move.kind is Kind.DELETE:
+        elif is_made and move.kind is Kind.DELETE:
             done.append(f"online deployment {move.target} deleted")
 
 
-async def _make(session: Session, state: EndpointState, move: Move, clock: Clock) -> None:
+async def _make(session: Session, state: EndpointState, move: Move, clock: Clock) -> bool:
+    """Make a move; return False if somebody else was faster, so that the abort must decide again."""
     match move.kind:
         case Kind.WAIT:
             await clock.sleep(INTERVAL_SECONDS)
@@ -73,7 +74,8 @@ async def _make(session: Session, state: EndpointState, move: Move, clock: Clock
             await delete_autoscale_of(session, state.name, move.target)
             await delete_online_deployment(session, state.name, move.target, clock=clock)
         case _:
-            await write_endpoint(session, state, move, clock)
+            return await write_endpoint(session, state, move, clock)
+    return True
 
 
 def _kept(state: EndpointState, failure: Failure, last: Move) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ is written, and the caller decides again. So every function is safe to repeat.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from azure.ai.ml.entities import ManagedOnlineEndpoint, OnlineEndpoint
 
@@ -61,6 +61,7 @@ async def change_endpoint(
     session: Session, spec: RolloutSpec, before: EndpointState, clock: Clock = SYSTEM_CLOCK
 ) -> None:
     """Change the endpoint to what endpoint.yml says; traffic, and tags that the file does not name, are kept."""
+    is_as_described = functools.partial(_is_as_described, spec)
 
     def change(entity: OnlineEndpoint) -> None:
         entity.auth_mode = spec.endpoint.auth_mode
@@ -70,45 +71,50 @@ async def change_endpoint(
         if spec.endpoint.description is not None:
             entity.description = spec.endpoint.description
 
-    if await _put(session, before, change, clock):
-        is_visible = functools.partial(_is_as_described, spec)
-        await _wait_until(session, before.name, is_visible, CHANGE_ENDPOINT_SECONDS, clock)
+    if await _write(session, before, is_as_described, functools.partial(_put, session, change), clock):
+        await _wait_until(session, before.name, is_as_described, CHANGE_ENDPOINT_SECONDS, clock)
 
 
-async def write_endpoint(session: Session, before: EndpointState, move: Move, clock: Clock = SYSTEM_CLOCK) -> None:
+async def write_endpoint(session: Session, before: EndpointState, move: Move, clock: Clock = SYSTEM_CLOCK) -> bool:
     """Write the traffic of a move and the record together, or the record alone; wait until the write is visible.
 
-    Raises ForeignChange if the traffic is not what was written.
+    Return False if nothing was written, because the endpoint is no longer as the decision saw it. Raises ForeignChange
+    if the traffic is not what was written.
 
     Args:
         before: The endpoint that the move was decided on.
     """
     record = move.record or before.record
-    if move.traffic is None:
-        is_written = await _patch(session, before, record, clock)
-    else:
-        wanted = move.traffic
+    wanted = traffic.significant(before.traffic if move.traffic is None else move.traffic)
 
-        def change(entity: OnlineEndpoint) -> None:
-            entity.traffic = dict(wanted)
-            # An online deployment must not get mirror and live traffic at once.
-            mirror = entity.mirror_traffic or {}
-            entity.mirror_traffic = {name: weight for name, weight in mirror.items() if not wanted.get(name.lower())}
-            entity.tags = with_record(entity.tags or {}, record)
+    def is_made(state: EndpointState) -> bool:
+        return state.record == record and traffic.is_same(state.traffic, wanted)
 
-        is_written = await _put(session, before, change, clock)
-    if not is_written:
-        return
+    def change(entity: OnlineEndpoint) -> None:
+        entity.traffic = dict(move.traffic or {})
+        # An online deployment must not get mirror and live traffic at once.
+        mirror = entity.mirror_traffic or {}
+        entity.mirror_traffic = {name: weight for name, weight in mirror.items() if name.lower() not in wanted}
+        entity.tags = with_record(entity.tags or {}, record)
+
+    async def patch(entity: OnlineEndpoint) -> None:
+        # All tags: it is not documented whether a PATCH merges them.
+        await write_in_thread(session.patch_endpoint_tags, before.name, with_record(entity.tags or {}, record))
+
+    write = patch if move.traffic is None else functools.partial(_put, session, change)
+    if not await _write(session, before, is_made, write, clock):
+        return False
     after = await _wait_until(
         session, before.name, lambda state: state.record == record, CHANGE_ENDPOINT_SECONDS, clock
     )
-    if move.traffic is not None and not traffic.is_same(after.traffic, move.traffic):
+    if move.traffic is not None and not traffic.is_same(after.traffic, wanted):
         raise ForeignChange(
             f"the traffic of {before.name!r} is not what was written",
             where=f"endpoint {before.name}",
-            why=f"wrote {traffic.describe(move.traffic)}, read back {traffic.describe(after.traffic)}",
+            why=f"wrote {traffic.describe(wanted)}, read back {traffic.describe(after.traffic)}",
             hint="find out who changed it; then run the rollout again, it starts from what is there now",
         )
+    return True
 
 
 async def delete_endpoint(session: Session, name: str, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -129,39 +135,37 @@ async def delete_endpoint(session: Session, name: str, clock: Clock = SYSTEM_CLO
     )
 
 
-async def _put(session: Session, before: EndpointState, change: Callable[[OnlineEndpoint], None], clock: Clock) -> bool:
-    """Get, modify and put the endpoint; return False if it is no longer as it was before."""
+async def _write(
+    session: Session,
+    before: EndpointState,
+    is_made: Callable[[EndpointState], bool],
+    write: Callable[[OnlineEndpoint], Awaitable[None]],
+    clock: Clock,
+) -> bool:
+    """Read the endpoint and write it; return False if it is no longer as it was before.
+
+    Args:
+        is_made: Returns True if the endpoint is as it shall be: an earlier try wrote it, and its answer was lost.
+        write: Called with the endpoint as it is now.
+    """
     is_written = False
 
-    async def put() -> None:
+    async def attempt() -> None:
         nonlocal is_written
         with azure_errors(f"cannot change the endpoint {before.name!r}", where=f"endpoint {before.name}"):
             entity = await in_thread(session.ml.online_endpoints.get, before.name)
-            is_written = _is_as(before, state_of(entity))
-            if is_written:
-                change(entity)
-                await write_in_thread(session.ml.online_endpoints.begin_create_or_update, entity)
+            today = state_of(entity)
+            is_written = is_made(today) or _is_as(before, today)
+            if is_written and not is_made(today):
+                await write(entity)
 
-    await write_when_free(put, what=f"endpoint {before.name}", clock=clock)
+    await write_when_free(attempt, what=f"endpoint {before.name}", clock=clock)
     return is_written
 
 
-async def _patch(session: Session, before: EndpointState, record: EndpointRecord, clock: Clock) -> bool:
-    """Write the tags alone; return False if the endpoint is no longer as it was before."""
-    is_written = False
-
-    async def patch() -> None:
-        nonlocal is_written
-        with azure_errors(f"cannot write the record of {before.name!r}", where=f"endpoint {before.name}"):
-            today = state_of(await in_thread(session.ml.online_endpoints.get, before.name))
-            is_written = _is_as(before, today)
-            if is_written:
-                # All tags: it is not documented whether a PATCH merges them.
-                tags = with_record(today.tags, record)
-                await write_in_thread(session.patch_endpoint_tags, before.name, tags)
-
-    await write_when_free(patch, what=f"endpoint {before.name}", clock=clock)
-    return is_written
+async def _put(session: Session, change: Callable[[OnlineEndpoint], None], entity: OnlineEndpoint) -> None:
+    change(entity)
+    await write_in_thread(session.ml.online_endpoints.begin_create_or_update, entity)
 
 
 def _is_as_described(spec: RolloutSpec, state: EndpointState) -> bool:

@@ -155,10 +155,9 @@ async def delete_online_deployment(session: Session, endpoint: str, name: str, *
 
     async def delete() -> None:
         with azure_errors(f"cannot delete the online deployment {name!r}", where=f"endpoint {endpoint}"):
-            await write_in_thread(session.ml.online_deployments.begin_delete, name, endpoint)
+            if await read_online_deployment(session, endpoint, name) is not None:
+                await write_in_thread(session.ml.online_deployments.begin_delete, name, endpoint)
 
-    if await read_online_deployment(session, endpoint, name) is None:
-        return
     await write_when_free(delete, what=f"endpoint {endpoint}", clock=clock)
     await wait_for(
         lambda: read_online_deployment(session, endpoint, name),

@@ -74,9 +74,8 @@ async def make_plan(
         spec=spec,
         request=request,
         wanted=found.wanted,
-        plan=made,
+        plan=made.model_copy(update={"skipped": found.choice.skipped if found.choice else ()}),
         autoscale=settings,
         scoring_uri=today.scoring_uri,
-        skipped=found.choice.skipped if found.choice else (),
         is_superseded=bool(found.superseded_because),
     )

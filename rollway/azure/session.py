@@ -28,7 +28,7 @@ from rollway.rollout.preflight import NetworkFacts
 from rollway.settings import DefaultIdentity, Identity, ManagedIdentity, ServicePrincipal, Workspace
 from rollway.spec import Frozen
 
-_TIMEOUTS = {"connection_timeout": 20, "read_timeout": 120}  # in seconds
+_TIMEOUTS: dict[str, Any] = {"connection_timeout": 20, "read_timeout": 120}  # in seconds
 ENDPOINTS_API_VERSION = "2024-04-01"  # Online Endpoints - Update
 # Data-plane tokens have this audience in every cloud: azure/ai/ml/_azure_environments.py.
 DATA_PLANE_SCOPE = "https://ml.azure.com/.default"

@@ -63,6 +63,14 @@ async def read_endpoint_patiently(session: Session, name: str, clock: Clock = SY
     )
 
 
+async def list_endpoints(session: Session) -> dict[str, EndpointState]:
+    """Return the endpoints of the workspace without their online deployments, by name in lower case: one request."""
+    with azure_errors("cannot list the endpoints", where=str(session.workspace)):
+        entities = await in_thread(lambda: list(session.ml.online_endpoints.list()))
+    bare = {"is_complete": False}
+    return {str(one.name).lower(): state_of(one).model_copy(update=bare) for one in entities}
+
+
 async def list_online_deployments(session: Session, endpoint: str) -> tuple[OnlineDeploymentState, ...]:
     """Return all online deployments of an endpoint; raises the SDK's exceptions."""
     return tuple(

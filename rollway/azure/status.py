@@ -1,34 +1,26 @@
 """Status of the endpoints of a workspace; nothing is written."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from azure.ai.ml.exceptions import ValidationException
 from azure.core.exceptions import ResourceNotFoundError
 
+from rollway.azure.endpoint_folders import rollout_files
 from rollway.azure.errors.translate import azure_errors
 from rollway.azure.session import Session, connect, open_session
-from rollway.azure.state import list_online_deployments, state_of
-from rollway.azure.threads import in_thread
+from rollway.azure.state import list_endpoints, list_online_deployments
+from rollway.azure.threads import in_thread, limited
 from rollway.errors import NotFound
 from rollway.rollout.state import EndpointState
 from rollway.rollout.status import WorkspaceStatus, models_of, status_of
 from rollway.settings import DefaultIdentity, Identity, Workspace, workspace_from_environment
 from rollway.spec import did_you_mean
 
-MOST_AT_ONCE = 8  # requests; far below Azure's limits for a subscription
-
-T = TypeVar("T")
-R = TypeVar("R")
-
 
 async def read_status(session: Session, names: Sequence[str] = ()) -> WorkspaceStatus:
     """Return the status of the named endpoints, default: all of the workspace; raises NotFound for an unknown name."""
-    with azure_errors("cannot list the endpoints", where=str(session.workspace)):
-        entities = await in_thread(lambda: list(session.ml.online_endpoints.list()))
-    found = {str(one.name).lower(): state_of(one) for one in entities}
+    found = await list_endpoints(session)
     for name in names:
         if name.lower() not in found:
             raise NotFound(
@@ -44,7 +36,7 @@ async def read_status(session: Session, names: Sequence[str] = ()) -> WorkspaceS
                 behind = await list_online_deployments(session, endpoint.name)
             except ResourceNotFoundError:  # deleted since it was listed
                 return None
-        return endpoint.model_copy(update={"online_deployments": behind})
+        return endpoint.model_copy(update={"online_deployments": behind, "is_complete": True})
 
     async def newest_version(model: str) -> str | None:
         with azure_errors(f"cannot list the versions of the model {model!r}", where=f"model {model}"):
@@ -53,13 +45,15 @@ async def read_status(session: Session, names: Sequence[str] = ()) -> WorkspaceS
             except (ResourceNotFoundError, ValidationException):  # deleted, or all its versions are archived
                 return None
 
-    endpoints = [one for one in await _gather(fill, wanted) if one is not None]
+    endpoints = [one for one in await limited(fill, wanted) if one is not None]
     models = sorted(set[str]().union(*map(models_of, endpoints)))
-    newest = dict(zip(models, await _gather(newest_version, models), strict=True))
-    now = datetime.now(UTC)
+    newest = dict(zip(models, await limited(newest_version, models), strict=True))
+    now, files = datetime.now(UTC), await in_thread(rollout_files)
     return WorkspaceStatus(
         workspace=str(session.workspace),
-        endpoints=tuple(status_of(one, newest, _lease_age_seconds(one, now)) for one in endpoints),
+        endpoints=tuple(
+            status_of(one, newest, _lease_age_seconds(one, now), files.get(one.name.lower())) for one in endpoints
+        ),
     )
 
 
@@ -75,16 +69,6 @@ async def read_workspace_status(
     workspace, identity = where or (workspace_from_environment(), DefaultIdentity())
     connected = await connect(workspace, identity)
     return await read_status(await open_session(connected.workspace, identity), names)
-
-
-async def _gather(call: Callable[[T], Awaitable[R]], values: Iterable[T]) -> list[R]:
-    limit = asyncio.Semaphore(MOST_AT_ONCE)
-
-    async def limited(value: T) -> R:
-        async with limit:
-            return await call(value)
-
-    return list(await asyncio.gather(*map(limited, values)))
 
 
 def _lease_age_seconds(endpoint: EndpointState, now: datetime) -> float | None:

@@ -1,8 +1,10 @@
 """Orders of people, written into the record of an endpoint; the abort of a canary that no run works on."""
 
+from uuid import uuid4
+
 from rollway.azure.abort import AbortResult, abort
 from rollway.azure.endpoints import write_endpoint
-from rollway.azure.session import Session
+from rollway.azure.session import Session, connect, open_session
 from rollway.azure.state import read_endpoint
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock
 from rollway.errors import Busy
@@ -10,9 +12,19 @@ from rollway.rollout.abort import Failure
 from rollway.rollout.entries import Command, Order
 from rollway.rollout.moves import Kind, Move
 from rollway.rollout.state import EndpointState
-from rollway.rollout.steering import require_meaning
+from rollway.rollout.steering import Steered, outcome_of, require_meaning
+from rollway.settings import DefaultIdentity, Identity, Workspace, workspace_from_environment
 
 MOST_TRIES = 5
+
+
+async def give_order(
+    session: Session, endpoint: str, command: Command, attempt: str, *, clock: Clock = SYSTEM_CLOCK
+) -> tuple[EndpointState, AbortResult | None]:
+    """Abort a canary that no run holds, in one write, or else write the order into the record; return the endpoint."""
+    state = await read_endpoint(session, endpoint)
+    done = await abort_canary(session, state, command, attempt, clock=clock)
+    return (state, done) if done else (await give_command(session, endpoint, command, clock=clock), None)
 
 
 async def give_command(
@@ -29,11 +41,9 @@ async def give_command(
         if record == state.record:
             return state
         move = Move(kind=Kind.RECORD, target=endpoint, why=command.sentence, record=record)
-        await write_endpoint(session, state, move, clock)
-    after = await read_endpoint(session, endpoint)
-    if after.record.told(command) != after.record:
-        raise Busy(f"the order could not be written to the endpoint {endpoint!r}", hint="try again")
-    return after
+        if await write_endpoint(session, state, move, clock):
+            return await read_endpoint(session, endpoint)
+    raise Busy(f"the order could not be written to the endpoint {endpoint!r}", hint="try again")
 
 
 async def abort_canary(
@@ -42,5 +52,26 @@ async def abort_canary(
     """Bring all traffic back to stable; return None if a run works on the endpoint, or if nothing is moved."""
     if command.order is not Order.ABORT or endpoint.record.lease is not None or not endpoint.is_moved:
         return None
-    failure = Failure(attempt=attempt, at=command.at, undoes_canary=True, is_recorded=True)
+    failure = Failure(attempt=attempt, at=command.at, undoes_canary=True, is_recorded=True, pauses=command.sentence)
     return await abort(session, endpoint.name, failure, clock=clock)
+
+
+async def steer(endpoint: str, command: Command, where: tuple[Workspace, Identity] | None = None) -> Steered:
+    """Sign in, write an order into the record, and carry out an abort that no run carries out.
+
+    Args:
+        endpoint: Name of the endpoint.
+        command: The order.
+        where: Workspace and identity; default: those of the environment.
+    """
+    workspace, identity = where or (workspace_from_environment(), DefaultIdentity())
+    connected = await connect(workspace, identity)
+    session = await open_session(connected.workspace, identity)
+    state, done = await give_order(session, endpoint, command, f"{uuid4()}/1")
+    return Steered(
+        endpoint=state.name,
+        order=command.order,
+        outcome=outcome_of(command.order, state, is_restored=done is not None and bool(done.cleaned_up)),
+        traffic_now=state.serving if done is None else done.traffic_now,
+        remarks=done.kept if done else (),
+    )

@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
@@ -13,11 +13,25 @@ from rollway.errors import DeadlineExceeded
 
 P = ParamSpec("P")
 T = TypeVar("T")
+V = TypeVar("V")
+
+MOST_AT_ONCE = 8  # requests; far below Azure's limits for a subscription
 
 
 async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a blocking SDK call without blocking the event loop."""
     return await asyncio.to_thread(call, *args, **kwargs)
+
+
+async def limited(call: Callable[[V], Awaitable[T]], values: Iterable[V]) -> list[T]:
+    """Make a call for each value, a few at once, and return the results in order."""
+    limit = asyncio.Semaphore(MOST_AT_ONCE)
+
+    async def one(value: V) -> T:
+        async with limit:
+            return await call(value)
+
+    return list(await asyncio.gather(*map(one, values)))
 
 
 async def write_in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

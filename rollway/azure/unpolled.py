@@ -55,7 +55,8 @@ def without_extra_requests(client: MLClient, read_region: Callable[[], str]) -> 
     Args:
         read_region: Returns the region of the workspace, which Azure wants in every PUT.
     """
-    endpoints, online_deployments = client.online_endpoints, client.online_deployments
+    endpoints: Any = client.online_endpoints
+    online_deployments: Any = client.online_deployments
     endpoints._online_operation = Unpolled(endpoints._online_operation)
     endpoints._online_deployment_operation = _NoList()
     online_deployments._online_deployment = Unpolled(online_deployments._online_deployment)

@@ -52,10 +52,15 @@ class Process:
 
 
 class Stack:
-    """The processes of one folder, which holds their logs, state and process ids."""
+    """The processes of one folder, which holds their logs, state and process ids.
 
-    def __init__(self, folder: Path, say: Say) -> None:
+    Args:
+        python: Python interpreter of the clients and workers.
+    """
+
+    def __init__(self, folder: Path, say: Say, python: str = sys.executable) -> None:
         self.folder = folder.resolve()
+        self.python = python
         self.processes: list[Process] = []
         self._say = say
         self._prefect_port: int | None = None
@@ -76,7 +81,24 @@ class Stack:
         variables: dict[str, str] = json.loads(
             subprocess.run(command, check=True, capture_output=True, text=True).stdout
         )
-        return {**os.environ, **variables, **self._prefect_variables()}
+        return {**os.environ, **variables, **self.prefect_variables()}
+
+    def prefect_variables(self) -> dict[str, str]:
+        """Return the environment variables of a process that only needs Prefect."""
+        home = self.folder / "prefect"
+        variables = {
+            "PREFECT_HOME": str(home),
+            "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_UI_API_URL": "/api",
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            "PREFECT_WORKER_QUERY_SECONDS": "2",
+            # With leases in memory a restart of the server leaks held slots for good.
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        }
+        if self._prefect_port is not None:
+            variables |= {"PREFECT_API_URL": f"{self.ui_url}/api", "PREFECT_UI_URL": self.ui_url}
+        return variables
 
     @property
     def ui_url(self) -> str:
@@ -123,7 +145,7 @@ class Stack:
             "--port",
             str(self._prefect_port),
         ]
-        return self._start("prefect-server", command, {**os.environ, **self._prefect_variables()})
+        return self._start("prefect-server", command, {**os.environ, **self.prefect_variables()})
 
     def wait_for_prefect(self) -> None:
         """Wait until the API answers."""
@@ -132,7 +154,7 @@ class Stack:
     def start_worker(self, checkout: Path | None = None) -> Process:
         """Create a work pool and the Prefect deployments of the checkout's prefect.yaml, and start a worker."""
         variables = self.environment()
-        prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
+        prefect = [self.python, "-m", "prefect", "--no-prompt"]
         for arguments in (["work-pool", "create", WORK_POOL, "--type", "process", "--overwrite"], ["deploy", "--all"]):
             done = subprocess.run(
                 [*prefect, *arguments], cwd=checkout, env=variables, capture_output=True, text=True, check=False
@@ -143,7 +165,7 @@ class Stack:
 
     def add_worker(self, checkout: Path | None = None) -> Process:
         """Start another worker for the existing work pool and Prefect deployments."""
-        command = [sys.executable, "-m", "prefect", "--no-prompt", "worker", "start", "--pool", WORK_POOL]
+        command = [self.python, "-m", "prefect", "--no-prompt", "worker", "start", "--pool", WORK_POOL]
         return self._start("worker", command, self.environment(), checkout)
 
     def save(self) -> None:
@@ -162,22 +184,6 @@ class Stack:
     @property
     def _emulator_state(self) -> str:
         return str(self.folder / "emulator")
-
-    def _prefect_variables(self) -> dict[str, str]:
-        home = self.folder / "prefect"
-        variables = {
-            "PREFECT_HOME": str(home),
-            "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_SERVER_UI_API_URL": "/api",
-            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-            "PREFECT_WORKER_QUERY_SECONDS": "2",
-            # With leases in memory a restart of the server leaks held slots for good.
-            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-        }
-        if self._prefect_port is not None:
-            variables |= {"PREFECT_API_URL": f"{self.ui_url}/api", "PREFECT_UI_URL": self.ui_url}
-        return variables
 
     def _start(
         self,
@@ -213,10 +219,10 @@ class Stack:
 
 
 @contextlib.contextmanager
-def temporary_stack(folder: Path, say: Say) -> Iterator[Stack]:
+def temporary_stack(folder: Path, say: Say, python: str = sys.executable) -> Iterator[Stack]:
     """Yield a stack in an emptied folder; stop it at the end of the block."""
     shutil.rmtree(folder, ignore_errors=True)
-    stack = Stack(folder, say)
+    stack = Stack(folder, say, python)
     try:
         yield stack
     finally:

@@ -17,7 +17,8 @@ from rollway.spec import Frozen, RolloutSpec
 TAG = "rollway-alerts"  # on every automation of ours; others are never touched
 PREFIX = "rollway alerts: "
 DEFAULT_CHANNEL = "rollway-alerts"
-WATCHER = "watch-models"
+WATCHER = "watch-endpoints"
+SILENCE_CHECK = "check-silent-run"  # flow and Prefect deployment
 COMPLETED_EVENT = "rollway.rollout.completed"
 WATCHER_AWAITED_EVENT = "rollway.watcher.awaited"
 WATCHER_RESOURCE = "rollway.watcher"
@@ -28,7 +29,8 @@ _ENDED = [f"prefect.flow-run.{state}" for state in ("Failed", "Crashed", "TimedO
 # With Running, because a run that dies before its first heartbeat must be missed too.
 _SIGNS_OF_LIFE = ["prefect.flow-run.heartbeat", "prefect.flow-run.Running"]
 _NOT_RUNNING = [
-    f"prefect.flow-run.{state}" for state in ("Completed", "Paused", "Suspended", "Scheduled", "AwaitingRetry")
+    f"prefect.flow-run.{state}"
+    for state in ("Completed", "Paused", "Suspended", "Scheduled", "AwaitingRetry", "Resuming")
 ]
 _DUE = ["prefect.flow-run.Late", "prefect.flow-run.Pending"]
 
@@ -56,13 +58,19 @@ class Message(Frozen):
     body: str
 
 
+class SilenceCheck(Frozen):
+    """A run of the flow that checks the run that triggered an automation."""
+
+    silent_seconds: int
+
+
 class Automation(Frozen):
-    """An automation. `trigger` is Prefect's JSON; without a message the run that triggered it becomes Crashed."""
+    """An automation. `trigger` is Prefect's JSON."""
 
     name: str
     description: str
     trigger: dict[str, Any]
-    message: Message | None
+    action: Message | SilenceCheck
 
 
 class AlertedRollout(Frozen):
@@ -107,7 +115,12 @@ class Changes(Frozen):
 
 def wanted(rollouts: Sequence[AlertedRollout], channel: str, timing: Timing) -> tuple[Automation, ...]:
     """Return every wanted automation; alerts about the watcher go to `channel`."""
-    automations = [_crash_silent_runs(timing), _watcher_late(channel, timing), _watcher_back(channel, timing)]
+    automations = [
+        _crash_silent_runs(timing),
+        _silence_unchecked(channel, timing),
+        _watcher_late(channel, timing),
+        _watcher_back(channel, timing),
+    ]
     for rollout in rollouts:
         if rollout.severity != "none":
             automations += [_failed(rollout), _waiting(rollout, timing), _recovered(rollout)]
@@ -145,7 +158,7 @@ def check_heartbeats(frequencies: Mapping[str, int | None], timing: Timing) -> N
 def _crash_silent_runs(timing: Timing) -> Automation:
     return Automation(
         name=f"{PREFIX}crash silent runs",
-        description="A run whose worker or machine is lost sends no heartbeats; it becomes Crashed, which alerts.",
+        description=f"A run that sends no heartbeats is checked by {SILENCE_CHECK}; if it is dead it becomes Crashed.",
         trigger=_event(
             # A heartbeat is in both lists and restarts the time; the end of a run is only expected and ends the wait.
             after=_SIGNS_OF_LIFE,
@@ -155,7 +168,32 @@ def _crash_silent_runs(timing: Timing) -> Automation:
             for_each=["prefect.resource.id"],
             absent_for=timing.silent_seconds,
         ),
-        message=None,
+        action=SilenceCheck(silent_seconds=timing.silent_seconds),
+    )
+
+
+def _silence_unchecked(channel: str, timing: Timing) -> Automation:
+    # The check needs a worker, and the last one may have gone with the silent run.
+    return Automation(
+        name=f"{PREFIX}silent run unchecked",
+        description="A run sends no heartbeats, and no worker checks it.",
+        trigger=_event(
+            after=_DUE,
+            expect=[*_DUE, "prefect.flow-run.Running", *_NOT_RUNNING, *_ENDED],
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related=[{"prefect.resource.role": "flow", "prefect.resource.name": SILENCE_CHECK}],
+            for_each=["prefect.resource.id"],
+            absent_for=timing.silent_seconds,
+        ),
+        action=Message(
+            channel=channel,
+            subject="[notify] a run is silent and no worker checks it",
+            body="Cause: a run sends no heartbeats, and no worker has started its check within "
+            f"{_duration(timing.silent_seconds)}: its machine and the last worker may be gone\n"
+            "Next: start a worker; the check then starts by itself and sets the run to Crashed if it is dead\n"
+            "Silent run: {{ flow_run.parameters.flow_run_id }}\n"
+            "Check: {{ flow_run|ui_url }}",
+        ),
     )
 
 
@@ -169,7 +207,7 @@ def _failed(rollout: AlertedRollout) -> Automation:
             match_related=[_tag(f"rollout:{rollout.rollout}")],
             for_each=["prefect.resource.id"],
         ),
-        message=_message(
+        action=_message(
             rollout,
             "{{ flow_run.state.name | default('ended', true) | lower }}",
             _CAUSE_AND_NEXT + _FACTS_OF_RUN,
@@ -189,7 +227,7 @@ def _waiting(rollout: AlertedRollout, timing: Timing) -> Automation:
             for_each=["prefect.resource.id"],
             absent_for=timing.waiting_seconds,
         ),
-        message=_message(
+        action=_message(
             rollout,
             "waiting for a worker",
             f"Cause: no worker has started the run within {_duration(timing.waiting_seconds)}\n"
@@ -207,7 +245,7 @@ def _recovered(rollout: AlertedRollout) -> Automation:
         name=f"{PREFIX}{rollout.rollout} recovered",
         description=f"The first successful rollout of {rollout.rollout} after a failure.",
         trigger={"type": "sequence", "triggers": [failed, completed]},
-        message=_message(
+        action=_message(
             rollout,
             "works again",
             "Endpoint: {{ event.payload.endpoint }}\n"
@@ -225,7 +263,7 @@ def _watcher_late(channel: str, timing: Timing) -> Automation:
         name=f"{PREFIX}{WATCHER} late",
         description="The watcher of new model versions has not completed for too long.",
         trigger=_watcher_is_late(timing),
-        message=Message(
+        action=Message(
             channel=channel,
             subject=f"[notify] {WATCHER} is late",
             body=f"Cause: {WATCHER} has not completed for {_duration(timing.watcher_late_seconds)}; new model versions "
@@ -244,7 +282,7 @@ def _watcher_back(channel: str, timing: Timing) -> Automation:
             "type": "sequence",
             "triggers": [_watcher_is_late(timing), _watcher_event(["prefect.flow-run.Completed"])],
         },
-        message=Message(
+        action=Message(
             channel=channel,
             subject=f"[notify] {WATCHER} works again",
             body="Next: nothing\nRun: {{ flow_run|ui_url }}",

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
+from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
@@ -11,11 +12,12 @@ from prefect.client.schemas.sorting import AutomationSort
 from prefect.events import emit_event
 from prefect.events.schemas.automations import Automation as PrefectAutomation
 from prefect.events.schemas.automations import AutomationCore
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
 from rollway.errors import ConfigurationError, NotFound
 from rollway.prefect import alerts
-from rollway.prefect.alerts import AlertedRollout, Automation, Changes, Timing
+from rollway.prefect.alerts import AlertedRollout, Automation, Changes, Message, Timing
 
 HEARTBEAT = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
 PAGE = 200  # the most that the API returns at once
@@ -32,7 +34,7 @@ async def change_alerts(
 
     Raises:
         ConfigurationError: There is no server, or heartbeats are too rare.
-        NotFound: A channel is not a notification block.
+        NotFound: A channel is not a notification block, or the Prefect deployment that checks silent runs is missing.
     """
     if not PREFECT_API_URL.value():
         raise ConfigurationError(
@@ -47,8 +49,9 @@ async def change_alerts(
         )
         alerts.check_heartbeats({one.name: await _heartbeat_seconds(client, one) for one in deployments}, timing)
         wanted = alerts.wanted(rollouts, channel, timing)
-        blocks = await _blocks(client, {one.message.channel for one in wanted if one.message})
-        want = {one.name: _as_prefect(one, blocks) for one in wanted}
+        blocks = await _blocks(client, {one.action.channel for one in wanted if isinstance(one.action, Message)})
+        check = await _silence_check(client)
+        want = {one.name: _as_prefect(one, blocks, check) for one in wanted}
         automations = await _all(
             lambda offset: client.read_automations(sort=AutomationSort.NAME_ASC, limit=PAGE, offset=offset)
         )
@@ -78,20 +81,24 @@ async def _carry_out(
         await client.delete_automation(have[name].id)
 
 
-def _as_prefect(automation: Automation, blocks: dict[str, BlockDocument]) -> AutomationCore:
-    message = automation.message
-    action: dict[str, Any] = {
-        "type": "change-flow-run-state",
-        "state": "CRASHED",
-        "name": "Crashed",
-        "message": "no heartbeat: its worker or machine is gone",
-    }
-    if message:
+def _as_prefect(automation: Automation, blocks: dict[str, BlockDocument], check: UUID) -> AutomationCore:
+    action: dict[str, Any]
+    if isinstance(automation.action, Message):
         action = {
             "type": "send-notification",
-            "block_document_id": blocks[message.channel].id,
-            "subject": message.subject,
-            "body": message.body,
+            "block_document_id": blocks[automation.action.channel].id,
+            "subject": automation.action.subject,
+            "body": automation.action.body,
+        }
+    else:
+        action = {
+            "type": "run-deployment",
+            "source": "selected",
+            "deployment_id": check,
+            "parameters": {
+                "flow_run_id": "{{ flow_run.id | string }}",  # a UUID alone is not JSON
+                "silent_seconds": automation.action.silent_seconds,
+            },
         }
     return AutomationCore.model_validate(
         {
@@ -107,6 +114,18 @@ def _as_prefect(automation: Automation, blocks: dict[str, BlockDocument]) -> Aut
 def _comparable(automation: AutomationCore) -> dict[str, Any]:
     # Not the ids, nor whether a person has switched it off. Sets come back in any order and compare as sets.
     return automation.model_dump(include={"description", "trigger", "actions"})
+
+
+async def _silence_check(client: PrefectClient) -> UUID:
+    name = f"{alerts.SILENCE_CHECK}/{alerts.SILENCE_CHECK}"
+    try:
+        return (await client.read_deployment_by_name(name)).id
+    except ObjectNotFound as error:
+        raise NotFound(
+            "there is no Prefect deployment that checks silent runs",
+            where=f"Prefect deployment {name}",
+            hint="create it with `prefect deploy --all`",
+        ) from error
 
 
 async def _blocks(client: PrefectClient, channels: set[str]) -> dict[str, BlockDocument]:

@@ -29,8 +29,10 @@ async def best_effort(what: str, call: Awaitable[T], *, deadline_seconds: float 
     if deadline_seconds is not None and _lost:
         deadline_seconds = AWAY_DEADLINE_SECONDS
     try:
-        async with asyncio.timeout(deadline_seconds):
+        async with asyncio.timeout(deadline_seconds) as deadline:
             result = await call
+        if deadline.expired():  # the release of a concurrency slot ignores that it is cancelled
+            raise TimeoutError
     except Exception as error:  # noqa: BLE001 (no failure of Prefect may end a rollout)
         # Once for each loss: a wait updates its progress every few seconds.
         level = logging.DEBUG if what in _lost else logging.WARNING

@@ -1,15 +1,18 @@
 """One rollout per endpoint at a time, and which attempts have ended."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.concurrency.asyncio import concurrency
+from prefect.concurrency.context import ConcurrencyContext
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
-from rollway.prefect.best_effort import best_effort
+from rollway.prefect.best_effort import DEADLINE_SECONDS, best_effort
+from rollway.prefect.run import add_tag
 from rollway.rollout.record import is_same_run
 from rollway.rollout.state import EndpointState
 
@@ -34,28 +37,15 @@ async def one_at_a_time(workspace: str, endpoint: str, *, comes_first: bool = Fa
         endpoint: Name of the endpoint.
         comes_first: True to wait only a little: the other rollout was told to abort.
     """
-    name = limit_name(workspace, endpoint)
     slot = contextlib.AsyncExitStack()
-    active = await best_effort("this rollout does not queue behind others", _active_slots(name))
-    if active is not None:
-        if active:
-            get_run_logger().info("Another rollout of %s is running; this one waits until it has ended", endpoint)
-        held = concurrency(
-            name,
-            strict=True,
-            lease_duration=SLOT_LEASE_SECONDS,
-            timeout_seconds=ROOM_SECONDS if comes_first else None,
-            raise_on_lease_renewal_failure=False,
-        )
-        await best_effort(
-            "this rollout does not queue behind others",
-            slot.enter_async_context(held),
-            deadline_seconds=None,  # other rollouts take hours
-        )
+    taking = _take(slot, limit_name(workspace, endpoint), endpoint, ROOM_SECONDS if comes_first else None)
+    # No deadline: other rollouts take hours.
+    is_held = await best_effort("this rollout does not queue behind others", taking, deadline_seconds=None)
     try:
         yield
     finally:
-        await best_effort("the next rollout waits a minute longer", slot.aclose())
+        if is_held and not await best_effort("the next rollout waits a minute longer", _release(slot)):
+            _forget_leases()
 
 
 async def ended_attempts(endpoint: EndpointState, attempt: str) -> frozenset[str]:
@@ -77,11 +67,36 @@ async def has_ended(holder: str) -> bool:
     return await best_effort(f"it is unknown whether {holder} has ended", _has_ended(holder)) or False
 
 
-async def _active_slots(name: str) -> int:
-    async with get_client() as client:
+async def _take(
+    slot: contextlib.AsyncExitStack, name: str, endpoint: str, timeout_seconds: float | None = None
+) -> bool:
+    async with asyncio.timeout(DEADLINE_SECONDS), get_client() as client:
         await client.upsert_global_concurrency_limit_by_name(name, 1)
         limit = await client.read_global_concurrency_limit_by_name(name)
-    return limit.active_slots
+    if limit.active_slots:
+        get_run_logger().info("Another rollout of %s is running; this one waits until it has ended", endpoint)
+    await slot.enter_async_context(
+        concurrency(
+            name,
+            strict=True,
+            lease_duration=SLOT_LEASE_SECONDS,
+            timeout_seconds=timeout_seconds,
+            raise_on_lease_renewal_failure=False,
+        )
+    )
+    await best_effort("orders of people reach this run late", add_tag(name))
+    return True
+
+
+async def _release(slot: contextlib.AsyncExitStack) -> bool:
+    await slot.aclose()
+    return True
+
+
+def _forget_leases() -> None:
+    # At the end of the flow Prefect would release them once more, and wait for its server with all of its retries.
+    if context := ConcurrencyContext.get():
+        context.cleanup_lease_ids.clear()
 
 
 async def _has_ended(holder: str) -> bool:

@@ -15,7 +15,7 @@ from rollway.errors import RollwayError
 P = ParamSpec("P")
 R = TypeVar("R")
 
-DRAIN_SECONDS = 10.0
+DRAIN_SECONDS = 5.0
 
 
 async def run_here(flow: Flow[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -5,7 +5,9 @@ from prefect.events import emit_event
 from rollway.prefect.alerts import COMPLETED_EVENT
 from rollway.reports.rollout import RolloutReport
 from rollway.rollout import traffic
-from rollway.rollout.watch import Finding
+from rollway.rollout.watch import Finding, Look
+
+BROKEN_EVENT = "rollway.folder.broken"
 
 
 def emit_completed(report: RolloutReport) -> None:
@@ -17,10 +19,7 @@ def emit_completed(report: RolloutReport) -> None:
         return
     emit_event(
         COMPLETED_EVENT,
-        resource={
-            "prefect.resource.id": f"rollway.rollout.{report.rollout}",
-            "prefect.resource.name": report.rollout,
-        },
+        resource=_folder(report.rollout),
         payload={
             "endpoint": report.plan.endpoint,
             "model": str(report.plan.model or ""),
@@ -31,16 +30,26 @@ def emit_completed(report: RolloutReport) -> None:
 
 
 def emit_finding(finding: Finding) -> None:
-    """Announce what the watcher decided about one rollout."""
+    """Announce what the watcher found at one rollout."""
     emit_event(
-        f"rollway.model-version.{finding.verdict.value}",
-        resource={
-            "prefect.resource.id": f"rollway.rollout.{finding.rollout}",
-            "prefect.resource.name": finding.rollout,
-        },
+        f"rollway.folder.{finding.verdict.value}",
+        resource=_folder(finding.rollout),
         related=[
             {"prefect.resource.id": f"rollway.endpoint.{finding.endpoint}", "prefect.resource.role": "endpoint"},
-            {"prefect.resource.id": f"rollway.model.{finding.model}", "prefect.resource.role": "model"},
+            *(
+                [{"prefect.resource.id": f"rollway.model.{finding.model}", "prefect.resource.role": "model"}]
+                if finding.model
+                else []
+            ),
         ],
         payload=finding.model_dump(mode="json"),
     )
+
+
+def emit_broken(look: Look) -> None:
+    """Announce a folder that the watcher cannot look at."""
+    emit_event(BROKEN_EVENT, resource=_folder(look.rollout), payload={"error": look.error})
+
+
+def _folder(rollout: str) -> dict[str, str]:
+    return {"prefect.resource.id": f"rollway.rollout.{rollout}", "prefect.resource.name": rollout}

@@ -15,25 +15,37 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_API_URL
 
 from rollway.prefect.best_effort import best_effort
+from rollway.prefect.concurrency import limit_name
 from rollway.prefect.labels import ORDER
 from rollway.rollout.entries import Command
 
 _WORKING = [StateType.RUNNING, StateType.PENDING, StateType.PAUSED]
 
 
-async def tell_runs(rollout: str, command: Command, but: Sequence[str] = ()) -> int:
-    """Tell the runs of a rollout that are working; return how many there are.
+async def try_to_tell_runs(workspace: str, endpoint: str, command: Command, but: Sequence[str] = ()) -> int:
+    """Tell the runs that work on an endpoint, as far as Prefect answers; return how many were told."""
+    if not PREFECT_API_URL.value():  # a temporary server knows no other runs
+        return 0
+    telling = tell_runs(workspace, endpoint, command, but)
+    return await best_effort("running rollouts learn of it later", telling) or 0
+
+
+async def tell_runs(workspace: str, endpoint: str, command: Command, but: Sequence[str] = ()) -> int:
+    """Tell the runs that work on an endpoint; return how many there are.
 
     Args:
-        rollout: Name of the folder.
+        workspace: Name of the workspace.
+        endpoint: Name of the endpoint.
+        command: The order.
         but: Ids of flow runs that are not told.
     """
     async with get_client() as client:
         found = await client.read_flow_runs(
             flow_run_filter=FlowRunFilter(
-                tags=FlowRunFilterTags(all_=[f"rollout:{rollout}"]),
+                tags=FlowRunFilterTags(all_=[limit_name(workspace, endpoint)]),
                 state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_WORKING)),
             )
         )

@@ -49,6 +49,7 @@ class Run:
         self.facts = Facts(attempt=self.attempt_id)
         self.endpoint: EndpointState | None = None  # as the last decision saw it
         self.rollout: PlannedRollout | None = None
+        self.tags: set[str] = set()
         self.moves: list[Move] = []
         self.has_moved_traffic = False  # or has tried to
         self.last_move: Move | None = None
@@ -196,9 +197,17 @@ def title(rollout: str, version: str | None, *, weight: int = 100, is_dry_run: b
     return " · ".join(part for part in parts if part)
 
 
-async def _rename(name: str, tags: set[str]) -> None:
+async def add_tag(tag: str) -> None:
+    """Add a tag to the run."""
+    current_run().tags.add(tag)
     async with get_client() as client:
-        await client.update_flow_run(UUID(str(flow_run.id)), name=name, tags=tags)
+        await client.update_flow_run(UUID(str(flow_run.id)), tags=current_run().tags)
+
+
+async def _rename(name: str, tags: set[str]) -> None:
+    current_run().tags |= tags
+    async with get_client() as client:
+        await client.update_flow_run(UUID(str(flow_run.id)), name=name, tags=current_run().tags)
 
 
 @functools.cache

@@ -1,7 +1,7 @@
 """The task decorator: retries, deadline and timeline of every task of ours.
 
-No task has tags: before a task with tags starts, Prefect asks its server for their concurrency limits. Without them a
-task needs no server to start or to end.
+No task keeps its result: every move finds its own work in Azure. No task has tags: before a task with tags starts,
+Prefect asks its server for their concurrency limits. Without them a task needs no server to start or to end.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import prefect
 from prefect import Task
-from prefect.cache_policies import DEFAULT, NO_CACHE
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import task_run
 
@@ -31,7 +31,6 @@ def task(
     run_name: str,
     timeout_seconds: float,
     retries: int = 0,
-    is_kept_for_retry: bool = False,
 ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Task[P, Coroutine[Any, Any, R]]]:
     """Make a coroutine function a Prefect task of a rollout.
 
@@ -41,8 +40,6 @@ def task(
         timeout_seconds: Deadline of one try.
         retries: Number of further tries, only for errors that are `retryable` (Azure was unavailable for longer than
             its own client retries).
-        is_kept_for_retry: Store the result; a retry of the flow run with the same arguments skips the task. Not for a
-            task that reads Azure in order to decide.
     """
 
     def decorate(act: Callable[P, Coroutine[Any, Any, R]]) -> Task[P, Coroutine[Any, Any, R]]:
@@ -53,9 +50,8 @@ def task(
             retries=retries,
             retry_delay_seconds=[10.0, 30.0, 60.0][:retries] or None,
             retry_condition_fn=_is_retryable,
-            persist_result=is_kept_for_retry,
-            cache_policy=DEFAULT if is_kept_for_retry else NO_CACHE,
-            result_serializer="json",
+            persist_result=False,
+            cache_policy=NO_CACHE,
         )(_recorded(act))
 
     return decorate

@@ -10,7 +10,7 @@ from prefect.settings import get_current_settings
 from rollway.errors import ConfigurationError, PrefectUnavailable
 from rollway.event_grid.messages import ModelRegistered
 
-WATCHER = "watch-models/watch-models"  # flow and Prefect deployment, as in prefect.yaml
+WATCHER = "watch-endpoints/watch-endpoints"  # flow and Prefect deployment, as in prefect.yaml
 
 
 def require_server() -> None:

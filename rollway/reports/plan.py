@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from rollway.reports.layout import aligned, asset_text, cell
 from rollway.rollout import traffic
-from rollway.rollout.follow import Skipped
 from rollway.rollout.moves import Change
 from rollway.rollout.plan import Plan
 from rollway.rollout.preflight import Finding, describe
@@ -15,7 +14,7 @@ def headline(plan: Plan) -> str:
     return ", ".join(dict.fromkeys(move.kind.value for move in plan.moves)) or "nothing to do"
 
 
-def text(plan: Plan, skipped: Sequence[Skipped] = ()) -> str:
+def text(plan: Plan) -> str:
     """Return the plan for a terminal: the moves, and the fields that decide them."""
     facts = [
         ("endpoint", plan.endpoint),
@@ -25,7 +24,7 @@ def text(plan: Plan, skipped: Sequence[Skipped] = ()) -> str:
         ("traffic today", traffic.describe(plan.traffic_before)),
         ("traffic then", traffic.describe(plan.traffic_after)),
     ]
-    lines = [f"plan: {headline(plan)}", *aligned([*facts, *_later(plan, skipped)])]
+    lines = [f"plan: {headline(plan)}", *aligned([*facts, *_later(plan)])]
     for move in plan.moves:
         lines.append(f"{move}: {move.why}")
         lines += [f"  {change.field}: {change.today} -> {change.wanted}" for change in move.changes]
@@ -39,9 +38,9 @@ def text(plan: Plan, skipped: Sequence[Skipped] = ()) -> str:
     return "\n".join(lines)
 
 
-def markdown(plan: Plan, skipped: Sequence[Skipped] = ()) -> str:
+def markdown(plan: Plan) -> str:
     """Return the plan as an artifact."""
-    later = [f"- {name}: {value}" for name, value in _later(plan, skipped)]
+    later = [f"- {name}: {value}" for name, value in _later(plan)]
     return "\n".join(
         [
             f"## {headline(plan).capitalize()}: `{plan.online_deployment}`",
@@ -56,9 +55,9 @@ def markdown(plan: Plan, skipped: Sequence[Skipped] = ()) -> str:
     )
 
 
-def _later(plan: Plan, skipped: Sequence[Skipped]) -> list[tuple[str, str]]:
+def _later(plan: Plan) -> list[tuple[str, str]]:
     kept = [("kept", line) for line in plan.keeps]
-    return [*kept, *(("not rolled out", f"{one.version}: {one.reason}") for one in skipped)]
+    return [*kept, *(("not rolled out", f"{one.version}: {one.reason}") for one in plan.skipped)]
 
 
 def preflight_text(findings: Sequence[Finding]) -> str:

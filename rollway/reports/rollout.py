@@ -8,7 +8,6 @@ from rollway.reports.layout import aligned, asset_text, cell
 from rollway.reports.plan import move_table, preflight_markdown
 from rollway.reports.timeline import TaskTime, timeline_picture
 from rollway.rollout import traffic
-from rollway.rollout.follow import Skipped
 from rollway.rollout.moves import Kind, Move, Outcome
 from rollway.rollout.plan import Plan
 from rollway.rollout.planned import PlannedRollout
@@ -39,7 +38,6 @@ class RolloutReport(Frozen):
 
     Attributes:
         deleted: The online deployments that the run deleted.
-        skipped: Newer model versions that were not rolled out.
         end: Why the run ended here.
     """
 
@@ -50,7 +48,6 @@ class RolloutReport(Frozen):
     traffic_after: dict[str, int]
     smoke_tests: tuple[SmokeTestResult, ...] = ()
     deleted: tuple[str, ...] = ()
-    skipped: tuple[Skipped, ...] = ()
     end: str = ""
     timeline: tuple[TaskTime, ...] = ()
 
@@ -124,7 +121,7 @@ def _facts(report: RolloutReport) -> list[tuple[str, str]]:
         facts.append(("deleted", ", ".join(report.deleted)))
     if report.end and report.outcome in NO_NEWS:
         facts.append(("why", report.end))
-    facts += [("not rolled out", f"{one.version}: {one.reason}") for one in report.skipped]
+    facts += [("not rolled out", f"{one.version}: {one.reason}") for one in plan.skipped]
     if report.timeline:
         seconds = (
             max(one.ended for one in report.timeline) - min(one.started for one in report.timeline)

@@ -66,12 +66,16 @@ def _model(one: OnlineDeploymentStatus) -> str:
 
 def _idle(one: OnlineDeploymentStatus) -> str:
     kept = ", kept to roll back to" if one.role is Role.PREVIOUS else ""
+    kept += f" until {one.stays_until} at least" if one.stays_until else ""
     state = "" if one.provisioning_state == "Succeeded" else f", {one.provisioning_state}"
     size = f"{one.cost.value} cost: {one.instance_count} x {one.instance_type or 'unknown size'}"
     return f"{one.name} ({size}{kept}{state})"
 
 
 def _notes(one: EndpointStatus) -> str:
-    notes = [f"paused: {one.pause_reason}"] if one.pause_reason else []
+    notes = [f"{one.canary} waits for promote or abort"] if one.canary else []
+    notes += [f"told to {one.order}"] if one.order else []
+    notes += [f"paused: {one.pause_reason}"] if one.pause_reason else []
+    notes += [f"temporary failures: {one.failures.count}, last at {one.failures.at}"] if one.failures else []
     notes += [f"rejected: {', '.join(one.rejected)}"] if one.rejected else []
     return f" ({'; '.join(notes)})" if notes else ""

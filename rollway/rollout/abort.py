@@ -2,7 +2,7 @@
 
 from rollway.rollout.decide import restoration
 from rollway.rollout.moves import Kind, Move, Outcome, end
-from rollway.rollout.record import EndpointRecord, is_same_run
+from rollway.rollout.record import EndpointRecord, is_earlier_attempt
 from rollway.rollout.state import EndpointState
 from rollway.spec import Frozen
 
@@ -18,6 +18,7 @@ class Failure(Frozen):
         delays: The content that automation may roll out again later, 8 hex digits.
         keeps_traffic: True if the live smoke test passed: then traffic stays.
         undoes_canary: True if a canary that passed its smoke test must go as well.
+        pauses: Why automation must leave the endpoint alone afterwards; empty if nothing changes.
         is_recorded: True if its end is written down even if nothing is to be restored.
     """
 
@@ -29,18 +30,20 @@ class Failure(Frozen):
     keeps_traffic: bool = False
     undoes_canary: bool = False
     is_recorded: bool = False
+    pauses: str = ""
 
 
 def decide_abort(endpoint: EndpointState, failure: Failure) -> Move:
     """Return the one move that is due after a failure: first all traffic goes back to stable, in one write.
 
-    Nothing is done while another rollout holds the endpoint: the rest is left to that one.
+    Nothing is done while another rollout, or a later attempt, holds the endpoint: the rest is left to that one.
     """
     if not endpoint.exists:
         return end(Outcome.DONE, endpoint.name, "there is no endpoint")
     record = endpoint.record
-    if record.lease is not None and not is_same_run(record.lease.holder, failure.attempt):
-        return end(Outcome.SUPERSEDED, endpoint.name, f"the rest is left to another rollout: {record.lease.holder}")
+    holder = record.lease.holder if record.lease else failure.attempt
+    if holder != failure.attempt and not is_earlier_attempt(holder, failure.attempt):
+        return end(Outcome.SUPERSEDED, endpoint.name, f"the rest is left to another rollout: {holder}")
     if not endpoint.is_settled:  # what is running hides its changes
         return Move(kind=Kind.WAIT, target=endpoint.name, why=f"it is {endpoint.provisioning_state}")
     due = _due(endpoint, record, failure)
@@ -81,4 +84,6 @@ def _ended(record: EndpointRecord, failure: Failure) -> EndpointRecord:
     record = record.aborted(failure.attempt, failure.at).obeyed().released()
     if failure.rejects:
         record = record.rejecting(failure.rejects)
+    if failure.pauses:
+        record = record.paused(failure.pauses)
     return record.failed(failure.delays, failure.at) if failure.delays else record

@@ -1,4 +1,4 @@
-"""How many instances an online deployment gets: capacity never shrinks by accident."""
+"""Instance counts: capacity never shrinks by accident."""
 
 from collections.abc import Sequence
 

@@ -19,11 +19,11 @@ from rollway.rollout.state import EndpointState, OnlineDeploymentState, model_of
 from rollway.rollout.wanted import Candidate, Wanted, candidate_of, has_served
 from rollway.spec import Frozen, RolloutSpec
 
-LEASE_SECONDS = 300
+LEASE_SECONDS, FULL_WEIGHT = 300, 100
 
 
 class Facts(Frozen):
-    """What a run knows besides what Azure says now. None of it outlives the run, and the next run needs none of it.
+    """Knowledge of a run besides what Azure says now. None of it outlives the run, and the next run needs none of it.
 
     Attributes:
         attempt: This attempt, `<flow run>/<attempt>`.
@@ -114,6 +114,8 @@ def _due(spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, facts: Fact
     command = endpoint.record.command
     if _is_told(Order.ABORT, command, wanted, facts):
         return end(Outcome.ABORTED, endpoint.name, command.sentence if command else "")
+    if wanted.weight < FULL_WEIGHT and _is_told(Order.PROMOTE, command, wanted, facts):
+        wanted = wanted.model_copy(update={"weight": FULL_WEIGHT, "pause_reason": ""})
     if not endpoint.exists:
         return _absent(wanted, endpoint)
     if not wanted.stays_because and not wanted.goes_back_to:
@@ -162,6 +164,8 @@ def _abandoned(endpoint: EndpointState, facts: Facts) -> Move | None:
     """Traffic that an earlier rollout moved and never tested: test it, and go back if it fails."""
     if not endpoint.is_unproven or facts.has_proven(endpoint.traffic):
         return None
+    if is_same_run(endpoint.record.moved_by or "", facts.attempt):
+        return None
     if facts.disproved is None or not traffic.is_same(facts.disproved, endpoint.traffic):
         why = "a rollout moved traffic here and ended before the smoke test"
         return Move(kind=Kind.TEST_ABANDONED, target=endpoint.name, why=why)
@@ -205,6 +209,8 @@ def _provision(
     if existing is None:
         if wanted.goes_back_to:
             return end(Outcome.GONE, name, "it is gone")
+        if leftover := _tidy(spec, wanted, endpoint, name, facts, is_only_leftovers=True):
+            return leftover  # first, because it takes quota
         reasons = _reasons(spec, wanted, endpoint, candidate, instances)
         why = "no online deployment is what the folder describes"
         made = candidate.record
@@ -306,18 +312,23 @@ def _promoted(wanted: Wanted, endpoint: EndpointState, facts: Facts) -> Endpoint
 
 
 def _tidy(
-    spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, candidate: str | None, facts: Facts
+    spec: RolloutSpec,
+    wanted: Wanted,
+    endpoint: EndpointState,
+    candidate: str | None,
+    facts: Facts,
+    *,
+    is_only_leftovers: bool = False,
 ) -> Move | None:
     """Delete what an earlier rollout left, and what was replaced long enough ago."""
     if not wanted.tidies:
         return None
     for removal in removals(spec, endpoint, candidate, facts.attempt, facts.now, facts.ended):
-        if removal.in_seconds > 0:
-            return Move(
-                kind=Kind.SETTLE,
-                target=removal.name,
-                why=f"requests may still run there for {removal.in_seconds:.0f} s",
-            )
+        if is_only_leftovers and not removal.is_leftover:
+            continue
+        if (seconds := removal.in_seconds) > 0:
+            why = f"requests may still run there for {seconds:.0f} s"
+            return Move(kind=Kind.SETTLE, target=removal.name, why=why, seconds=seconds)
         if settings := facts.settings_of(removal.name):
             why = "the online deployment goes"
             return Move(kind=Kind.DELETE_AUTOSCALE, target=removal.name, why=why, settings=settings)

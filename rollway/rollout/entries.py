@@ -74,7 +74,7 @@ class Ended(Frozen):
 
 
 class Failures(Frozen):
-    """How often in a row the rollout of one content failed for a temporary reason, and when last.
+    """Temporary failures of the rollout of one content: how many in a row, and when the last one was.
 
     `content` is a digest of the model version and the folder, in hex digits.
     """
@@ -96,7 +96,7 @@ class Failures(Frozen):
 
 
 class Order(StrEnum):
-    """What a person can tell a rollout to do."""
+    """Orders that a person can give to a rollout."""
 
     PROMOTE = "promote"
     ABORT = "abort"

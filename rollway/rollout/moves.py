@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
-from rollway.errors import ConfigurationError, ForeignChange, NotFound, RolloutAborted, RollwayError
+from rollway.errors import ConfigurationError, ForeignChange, NotFound, RollwayError, ToldToAbort
 from rollway.rollout.entries import Command, Order
 from rollway.rollout.record import EndpointRecord, OnlineDeploymentRecord
 from rollway.spec import Frozen
@@ -52,7 +52,7 @@ WRITES = frozenset(
 
 
 class Outcome(StrEnum):
-    """How a run ends that has nothing more to do."""
+    """Ends of a run that has nothing more to do."""
 
     DONE = "done"  # Azure is as wanted
     HELD = "held"  # a person must say how it goes on
@@ -63,6 +63,7 @@ class Outcome(StrEnum):
     BLOCKED = "blocked"  # something that Rollway must not touch is in the way
 
 
+RESUME = "nothing, if that was meant; `rollway resume` lets automation roll out again"
 REFUSALS: Mapping[Outcome, tuple[type[RollwayError], str, str]] = {
     Outcome.FOREIGN: (
         ForeignChange,
@@ -75,11 +76,7 @@ REFUSALS: Mapping[Outcome, tuple[type[RollwayError], str, str]] = {
         "{target!r} is in the way of the rollout",
         "delete it yourself, or set `adopt: true` in rollout.yml so that Rollway may",
     ),
-    Outcome.ABORTED: (
-        RolloutAborted,
-        "the rollout of {target!r} was aborted by a person",
-        "nothing, if that was meant",
-    ),
+    Outcome.ABORTED: (ToldToAbort, "the rollout was told to abort", RESUME),
 }
 
 
@@ -101,6 +98,7 @@ class Move(Frozen):
         made: The record of the online deployment after the move, if it changes.
         instances: The instance count of the online deployment that is created or changed.
         settings: Names of the autoscale settings that are copied or deleted.
+        seconds: How long to wait, for a move that waits for a time.
         outcome: The outcome of the run, if the move is its end.
     """
 
@@ -113,6 +111,7 @@ class Move(Frozen):
     made: OnlineDeploymentRecord | None = None
     instances: int | None = None
     settings: tuple[str, ...] = ()
+    seconds: float = 0.0
     outcome: Outcome | None = None
 
     @property
@@ -147,6 +146,6 @@ def require_good_end(move: Move) -> None:
 
 
 def require_no_abort(command: Command | None) -> None:
-    """Raise RolloutAborted if a person, or a rollback, told the run to abort."""
+    """Raise ToldToAbort if a person, or a rollback, told the run to abort."""
     if command is not None and command.order is Order.ABORT:
-        raise RolloutAborted("the rollout was told to abort", why=command.sentence, hint="nothing, if that was meant")
+        raise ToldToAbort("the rollout was told to abort", why=command.sentence, hint=RESUME)

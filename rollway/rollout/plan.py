@@ -8,15 +8,14 @@ from rollway.rollout.autoscale import AutoscaleSetting
 from rollway.rollout.changes import content_changes
 from rollway.rollout.costs import cost_class
 from rollway.rollout.decide import Facts, decide
+from rollway.rollout.follow import Skipped
 from rollway.rollout.moves import Change, Kind, Move
 from rollway.rollout.preflight import Finding
 from rollway.rollout.record import with_record
-from rollway.rollout.removal import SETTLE_SECONDS
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
 from rollway.rollout.wanted import Wanted, candidate_of
 from rollway.spec import Frozen, RolloutSpec
 
-SETTLED = timedelta(seconds=SETTLE_SECONDS)
 MOST_MOVES = 200  # of a plan; an endpoint has at most 20 online deployments, each needs a few
 
 
@@ -32,6 +31,7 @@ class Plan(Frozen):
         keeps: The online deployments that lose their traffic and stay, and for how long.
         drift: Fields that somebody else changed on an online deployment that Rollway created.
         findings: Findings of the preflight.
+        skipped: Newer model versions that are not rolled out.
     """
 
     endpoint: str
@@ -46,6 +46,7 @@ class Plan(Frozen):
     keeps: tuple[str, ...] = ()
     drift: tuple[Change, ...] = ()
     findings: tuple[Finding, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def is_no_op(self) -> bool:
@@ -164,7 +165,7 @@ def facts_after(facts: Facts, move: Move, endpoint: EndpointState) -> Facts:
     elif move.kind in (Kind.TEST_LIVE, Kind.TEST_ABANDONED):
         changes["proven"] = endpoint.serving
     elif move.kind is Kind.SETTLE:
-        changes["now"] = facts.now + SETTLED
+        changes["now"] = facts.now + timedelta(seconds=move.seconds)
     elif move.kind in (Kind.COPY_AUTOSCALE, Kind.DELETE_AUTOSCALE):
         others = tuple(one for one in facts.autoscale if one.online_deployment.lower() != move.target.lower())
         copied = [one for one in facts.autoscale if one.name in move.settings]

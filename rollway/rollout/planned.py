@@ -3,7 +3,6 @@
 from typing import Self
 
 from rollway.rollout.autoscale import AutoscaleSetting
-from rollway.rollout.follow import Skipped
 from rollway.rollout.plan import Plan
 from rollway.rollout.request import Request
 from rollway.rollout.wanted import Wanted
@@ -17,7 +16,6 @@ class PlannedRollout(Frozen):
     Attributes:
         autoscale: The autoscale settings of the endpoint's online deployments.
         scoring_uri: Where clients score, as the endpoint said at the plan.
-        skipped: Newer model versions that are not rolled out.
         is_superseded: True if a newer version is live than the one that was asked for.
     """
 
@@ -28,7 +26,6 @@ class PlannedRollout(Frozen):
     plan: Plan
     autoscale: tuple[AutoscaleSetting, ...] = ()
     scoring_uri: str | None = None
-    skipped: tuple[Skipped, ...] = ()
     is_superseded: bool = False
 
     @property

@@ -1,11 +1,11 @@
-"""What may be deleted: one rule for leftovers and for what was replaced."""
+"""The online deployments that may be deleted: one rule for leftovers and for what was replaced."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from rollway.rollout.record import is_same_run
 from rollway.rollout.state import EndpointState, OnlineDeploymentState
-from rollway.spec import Frozen, RolloutSpec
+from rollway.spec import Frozen, RolloutFile, RolloutSpec
 
 SETTLE_SECONDS = 30  # after traffic has moved, so that requests that are running there can end
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
@@ -13,11 +13,15 @@ CLAIM_SECONDS = 3600  # longer than a rollout works on a candidate besides the t
 
 
 class Removal(Frozen):
-    """An online deployment to delete, and why; `in_seconds` is positive if that must wait a little."""
+    """An online deployment to delete, and why; `in_seconds` is positive if that must wait a little.
+
+    `is_leftover` is False for what a promotion replaced.
+    """
 
     name: str
     why: str
     in_seconds: float = 0.0
+    is_leftover: bool = False
 
 
 def removals(
@@ -47,12 +51,13 @@ def removals(
         if previous is not None and previous.online_deployment.lower() == one.name.lower():
             yield from _replaced(spec, endpoint, one, now)
         elif _is_abandoned(spec, endpoint, one, attempt, now, ended):
-            yield Removal(name=one.name, why=f"an earlier rollout left it without traffic, {one.provisioning_state}")
+            why = f"an earlier rollout left it without traffic, {one.provisioning_state}"
+            yield Removal(name=one.name, why=why, is_leftover=True)
 
 
-def replaced_stays_until(spec: RolloutSpec, promoted_at: str | None) -> datetime:
+def replaced_stays_until(rollout: RolloutFile, promoted_at: str | None) -> datetime:
     """Return the time from which what the last promotion replaced may be deleted."""
-    until = _time(promoted_at).timestamp() + spec.rollout.keep_replaced_seconds
+    until = _time(promoted_at).timestamp() + rollout.keep_replaced_seconds
     return datetime.fromtimestamp(min(until, NEVER.timestamp()), UTC)
 
 
@@ -60,7 +65,7 @@ def _replaced(
     spec: RolloutSpec, endpoint: EndpointState, one: OnlineDeploymentState, now: datetime
 ) -> Iterator[Removal]:
     keep = spec.rollout.keep_replaced_seconds
-    seconds = (replaced_stays_until(spec, endpoint.record.promoted_at) - now).total_seconds()
+    seconds = (replaced_stays_until(spec.rollout, endpoint.record.promoted_at) - now).total_seconds()
     why = f"it was replaced, and rollout.yml keeps it for {keep} s"
     if keep == 0 and seconds + SETTLE_SECONDS > 0:
         yield Removal(name=one.name, why=why, in_seconds=seconds + SETTLE_SECONDS)

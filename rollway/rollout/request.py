@@ -13,7 +13,7 @@ from rollway.spec import Frozen, RolloutSpec
 
 
 class Request(Frozen):
-    """What somebody asked a run to do.
+    """The request to a run.
 
     Attributes:
         folder: The rollout folder: its path, or its name in deployments/.
@@ -44,7 +44,7 @@ class Request(Frozen):
 
 
 class Models(Frozen):
-    """What the models of a request are: one that is fixed, or the versions among which the endpoint's state decides."""
+    """The models of a request: one that is fixed, or the versions among which the endpoint's state decides."""
 
     fixed: ResolvedAsset | None = None
     source: ModelSource | None = None
@@ -52,7 +52,7 @@ class Models(Frozen):
 
 
 class Answer(Frozen):
-    """What is wanted, and the choice of the model version if there was one.
+    """The state that is wanted, and the choice of the model version if there was one.
 
     `superseded_because` says why a run for an older version ends; empty if it does not.
     """

@@ -1,4 +1,4 @@
-"""What holds automation back: a pause, an order of a person, a freeze window, or failures."""
+"""Restraints of automation: a pause, an order of a person, a freeze window, or failures."""
 
 from datetime import datetime, timedelta
 
@@ -8,7 +8,7 @@ from rollway.rollout.record import EndpointRecord
 from rollway.spec import Follow, RolloutSpec
 
 MOST_FAILURES = 5
-FIRST_DISTANCE, LONGEST_DISTANCE = timedelta(minutes=10), timedelta(hours=6)
+FIRST_DISTANCE, GROWTH = timedelta(minutes=10), 2.0
 
 
 def restraint(spec: RolloutSpec, model: str | None, record: EndpointRecord, now: datetime) -> str:
@@ -31,15 +31,19 @@ def restraint(spec: RolloutSpec, model: str | None, record: EndpointRecord, now:
     return _failures(spec, model, record, now)
 
 
+def distance(failures: int) -> timedelta:
+    """Return the time between the last of so many failures in a row and the next try."""
+    return timedelta(seconds=FIRST_DISTANCE.total_seconds() * GROWTH ** (failures - 1))
+
+
 def _failures(spec: RolloutSpec, model: str, record: EndpointRecord, now: datetime) -> str:
     failures = record.failures
     if failures is None or failures.content != content_digest(model, spec):
         return ""
     if failures.count >= MOST_FAILURES:
         return f"it failed {failures.count} times for temporary reasons, last at {failures.at}; a person must look"
-    distance = min(FIRST_DISTANCE * 2 ** (failures.count - 1), LONGEST_DISTANCE)
     try:
-        again = datetime.fromisoformat(failures.at) + distance
+        again = datetime.fromisoformat(failures.at) + distance(failures.count)
         is_early = now < again
     except (ValueError, TypeError, OverflowError):  # Rollway did not write it
         return ""

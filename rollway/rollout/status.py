@@ -5,12 +5,14 @@ from enum import StrEnum
 
 from rollway.rollout import traffic
 from rollway.rollout.costs import CostClass, cost_class
-from rollway.rollout.entries import Lease
+from rollway.rollout.entries import Failures, Lease
 from rollway.rollout.record import has_record
+from rollway.rollout.removal import replaced_stays_until
+from rollway.rollout.restraint import MOST_FAILURES
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, model_of
-from rollway.spec import Frozen
+from rollway.spec import Frozen, RolloutFile
 
-# A lease is renewed every third of its time, and clocks of other machines may be off.
+# Clocks of other machines may be off.
 STALE_AFTER = 2
 
 
@@ -42,7 +44,13 @@ class LastRollout(Frozen):
 
 
 class OnlineDeploymentStatus(Frozen):
-    """An online deployment. The weight is in percent; `newest` is the newest version of its model, None if unknown."""
+    """An online deployment.
+
+    Attributes:
+        weight: Percent of the traffic.
+        newest: The newest version of its model; None if unknown.
+        stays_until: Time until which it is kept at least, in UTC; None if that is unknown, or if it was not replaced.
+    """
 
     name: str
     role: Role
@@ -54,6 +62,7 @@ class OnlineDeploymentStatus(Frozen):
     instance_count: int
     cost: CostClass
     created_at: str | None
+    stays_until: str | None = None
 
     @property
     def is_newest(self) -> bool:
@@ -67,7 +76,10 @@ class EndpointStatus(Frozen):
     Attributes:
         is_ours: True if Rollway has written to it.
         live_since: Time since when the traffic is as it is, in UTC.
+        canary: Name of the online deployment that waits for a promotion or an abort; empty if there is none.
+        order: The last order of a person that still holds or is not carried out yet, in words.
         pause_reason: Why automation leaves it alone; empty if it is not paused.
+        failures: The temporary failures of the last rollouts.
         problems: Problems that a person must look at.
     """
 
@@ -77,7 +89,10 @@ class EndpointStatus(Frozen):
     online_deployments: tuple[OnlineDeploymentStatus, ...] = ()
     live_since: str | None = None
     last_rollout: LastRollout | None = None
+    canary: str = ""
+    order: str = ""
     pause_reason: str = ""
+    failures: Failures | None = None
     rejected: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -105,13 +120,17 @@ def models_of(endpoint: EndpointState) -> set[str]:
 
 
 def status_of(
-    endpoint: EndpointState, newest: Mapping[str, str | None], lease_age_seconds: float | None = None
+    endpoint: EndpointState,
+    newest: Mapping[str, str | None],
+    lease_age_seconds: float | None = None,
+    rollout: RolloutFile | None = None,
 ) -> EndpointStatus:
     """Return the status of an endpoint.
 
     Args:
         newest: The newest version of each of `models_of`, by name.
         lease_age_seconds: Time since the lease was renewed; None if unknown.
+        rollout: Its rollout.yml; None if unknown.
     """
     live, record = traffic.served_by(endpoint.traffic), endpoint.record
     main = endpoint.online_deployment(live[0]) if live else None
@@ -120,22 +139,34 @@ def status_of(
         name=endpoint.name,
         is_ours=has_record(endpoint.tags),
         provisioning_state=endpoint.provisioning_state,
-        online_deployments=tuple(_status_of(one, endpoint, newest) for one in endpoint.online_deployments),
+        online_deployments=tuple(_status_of(one, endpoint, newest, rollout) for one in endpoint.online_deployments),
         live_since=record.promoted_at or (main.record.created_at if main else None),
         last_rollout=last,
+        canary=_canary(endpoint),
+        order=record.command.sentence if record.command else "",
         pause_reason=record.pause_reason,
+        failures=record.failures,
         rejected=record.rejected,
         problems=tuple(_problems(endpoint, last)),
     )
 
 
+def _canary(endpoint: EndpointState) -> str:
+    stable = {name.lower() for name in endpoint.stable_traffic}
+    serving = traffic.served_by(endpoint.traffic) if endpoint.is_canary else ()
+    return next((name for name in serving if name not in stable), "")
+
+
 def _status_of(
-    one: OnlineDeploymentState, endpoint: EndpointState, newest: Mapping[str, str | None]
+    one: OnlineDeploymentState, endpoint: EndpointState, newest: Mapping[str, str | None], rollout: RolloutFile | None
 ) -> OnlineDeploymentStatus:
     model, instance_type = model_of(one), one.settings.get("instance_type")
+    role, stays_until = _role(one, endpoint), None
+    if role is Role.PREVIOUS and rollout is not None and one.is_ours:
+        stays_until = replaced_stays_until(rollout, endpoint.record.promoted_at).isoformat(timespec="seconds")
     return OnlineDeploymentStatus(
         name=one.name,
-        role=_role(one, endpoint),
+        role=role,
         weight=endpoint.weight_of(one.name),
         provisioning_state=one.provisioning_state,
         model=model,
@@ -144,6 +175,7 @@ def _status_of(
         instance_count=one.instance_count,
         cost=cost_class(str(instance_type) if instance_type else None, one.instance_count),
         created_at=one.record.created_at,
+        stays_until=stays_until,
     )
 
 
@@ -190,6 +222,9 @@ def _problems(endpoint: EndpointState, last: LastRollout | None) -> Iterator[str
         if one.is_failed:
             weight = endpoint.weight_of(one.name)
             yield f"{one.name} is {one.provisioning_state}{f', and gets {weight} % of the traffic' if weight else ''}"
+    failures = endpoint.record.failures
+    if failures is not None and failures.count >= MOST_FAILURES:
+        yield f"its rollout failed {failures.count} times for temporary reasons, last at {failures.at}"
     if last is not None and last.outcome is LastOutcome.UNCONFIRMED:
         stable = traffic.describe(endpoint.stable_traffic)
         yield f"a rollout moved traffic and ended before the smoke test (before: {stable}); roll out again to repair it"

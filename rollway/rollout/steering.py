@@ -5,6 +5,28 @@ from rollway.rollout import traffic
 from rollway.rollout.entries import Order
 from rollway.rollout.rollback import Target
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, model_of
+from rollway.spec import Frozen
+
+LEFT_TO_THE_RUN = {
+    Order.PROMOTE: "told to promote, the run that works on it does it",
+    Order.ABORT: "told to abort, the run that works on it does it",
+}
+
+
+class Steered(Frozen):
+    """An endpoint after an order.
+
+    Attributes:
+        outcome: What happened, in a few words.
+        traffic_now: Percent by online deployment; None if unknown.
+        remarks: What was left, and why: sentences for people.
+    """
+
+    endpoint: str
+    order: Order
+    outcome: str
+    traffic_now: dict[str, int] | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def require_meaning(order: Order, endpoint: EndpointState) -> None:
@@ -23,6 +45,24 @@ def require_meaning(order: Order, endpoint: EndpointState) -> None:
         raise ConfigurationError(
             "there is nothing to resume", where=f"endpoint {endpoint.name}", why="it is neither paused nor held"
         )
+
+
+def outcome_of(order: Order, endpoint: EndpointState, *, is_restored: bool = False) -> str:
+    """Return what an order has done, in a few words.
+
+    Args:
+        endpoint: The endpoint with the order in its record.
+        is_restored: True if all traffic was brought back to stable.
+    """
+    if order is Order.HOLD:
+        return "held until somebody resumes it"
+    if order is Order.RESUME:
+        return "resumed"
+    if is_restored:
+        return "aborted, all traffic is back on stable"
+    if order is Order.ABORT and endpoint.record.lease is None:
+        return "told to abort, no canary has traffic"
+    return LEFT_TO_THE_RUN[order]
 
 
 def promotable(endpoint: EndpointState) -> Target | None:

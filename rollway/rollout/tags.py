@@ -1,4 +1,4 @@
-"""How values are written as tags of an Azure resource.
+"""Values as tags of an Azure resource.
 
 Azure allows 256 characters in the value of a tag and 50 tags on a resource ("Use tags to organize your Azure
 resources"), so a longer value continues in tags named `<tag>.2`, `<tag>.3`, …; an empty tag means the same as none.

@@ -1,4 +1,4 @@
-"""What one run brings an endpoint to, and the online deployment that gets the traffic for it."""
+"""The goal of one run, and the online deployment that gets the traffic for it."""
 
 from enum import StrEnum
 
@@ -27,7 +27,7 @@ class RequestedBy(StrEnum):
 
 
 class Wanted(Frozen):
-    """What a run brings the endpoint to.
+    """The state that a run brings the endpoint to.
 
     Attributes:
         weight: Percent of traffic for the candidate; below 100 stable keeps the rest.

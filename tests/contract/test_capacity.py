@@ -19,7 +19,7 @@ from rollway.rollout.preflight import NetworkFacts
 from rollway.rollout.record import CREATED_BY
 from rollway.settings import Workspace
 from tests.contract.conftest import create_endpoint, describe, error_of
-from tests.support.builders import planned, rollout_spec
+from tests.support.builders import facts, rollout_spec
 from tests.support.emulator_process import EmulatorProcess
 
 REGION, SIZE, FAMILY = "westeurope", "Standard_F4s_v2", "standardFSv2Family"
@@ -104,7 +104,7 @@ def test_the_preflight_finds_a_full_quota_before_azure_does(
         spec = rollout_spec(endpoint={"name": endpoint}, settings=settings, instance_count=instances)
         marked = [one.model_copy(update={"tags": {CREATED_BY: "dead/1"}}) for one in state.online_deployments]
         today = state.model_copy(update={"online_deployments": tuple(marked)}) if is_leftover else state
-        made = run_preflight(session_of(client), connected, spec, planned(spec, today), today)
+        made = run_preflight(session_of(client), connected, spec, a_plan(spec, today), today)
         return [str(one) for one in asyncio.run(made).findings]
 
     (full,) = checked(4)

@@ -26,6 +26,7 @@ TROUBLES: dict[str, dict[str, Any]] = {
     "connection lost after": {"drop": "after"},
     "token expired": {"status": 401, "body": EXPIRED},
     "slow": {"delay_seconds": 0.3},
+    "Prefect away": {},  # from this call on
 }
 LIVE_TEST_PASSED = re.compile(r"smoke test \S+ \(by traffic\)' - Finished in state Completed")
 
@@ -68,12 +69,18 @@ def try_cell(lab: Lab, call: Call, trouble: dict[str, Any]) -> tuple[str, str]:
     """Return the problem after a rollout with the fault (and the next one, if it failed), and its result."""
     before = lab.look()
     lab.change()
-    lab.emulator.fail(method=call.method, path=call.path, after=call.occurrence - 1, **trouble)
-    outcome = lab.roll_out()
+    at = {"method": call.method, "path": call.path}
+    if trouble:
+        lab.emulator.fail(**at, after=call.occurrence - 1, **trouble)
+        outcome = lab.roll_out()
+    else:
+        outcome = lab.roll_out(away={**at, "path": call.path[1:], "occurrence": call.occurrence})
     lab.emulator.delete_faults()
     after = lab.look()
     if outcome.exit_code == 0:
         return judge_promoted(after, before), "promoted"
+    if not trouble:
+        return f"a server of Prefect that is away ended it: {outcome.error[:1500]}\n{after}", "failed"
     end = f"exit code {outcome.exit_code}"
     if problem := judge_failed(lab, outcome, before, after):
         return f"{problem}\n{outcome.error[:1500]}\n{after}", end

@@ -28,9 +28,9 @@ def test_two_runs_from_two_workers_take_turns(world: World, api: PrefectApi) -> 
     states = [api.wait(run)["name"] for run in runs]
 
     assert states == ["Completed", "Completed"], [api.logs(run) for run in runs]
-    spans = sorted(api.span(run, "claim ", "retire ") for run in runs)
-    assert spans[0][1] <= spans[1][0], "the second claims the endpoint when the first has given it back"
-    assert len(world.rest.online_deployments(first.name)) == 1
+    spans = sorted(api.span(run, "plan", "promote ") for run in runs)
+    assert spans[0][1] <= spans[1][0], "the second plans when the first has promoted"
+    assert len(world.rest.online_deployments(first.name)) == 2, "what was replaced stays for a while"
     assert world.rest.score(first.name, {"data": [[1.0]]}).json()["answer"] == 42
 
 
@@ -50,8 +50,8 @@ def test_a_foreign_change_of_traffic_is_reported_and_not_overwritten(world: Worl
     _, said = held.communicate(timeout=120)
 
     assert held.returncode == 3, said
-    assert f"the traffic of {rollout.name!r} was changed by somebody else" in said
-    assert "expected" in said
+    assert f"somebody else changed {rollout.name!r} during the rollout" in said
+    assert "; Rollway did not write that" in said
     assert {name: weight for name, weight in (world.rest.traffic(rollout.name) or {}).items() if weight} == foreign
 
 
@@ -65,8 +65,34 @@ def test_a_lease_of_somebody_who_gives_no_sign_of_life_ends(world: World) -> Non
 
     assert done.returncode == 0, done.stderr
     assert "another rollout holds it: somebody/1" in done.stderr
-    assert len(world.rest.online_deployments(rollout.name)) == 1
+    assert len(world.rest.online_deployments(rollout.name)) == 2
 
 
 def candidate_of(world: World, rollout: Rollout, stable: str) -> str | None:
     return next((name for name in world.rest.online_deployments(rollout.name) if name != stable), None)
+
+
+def test_a_rollback_comes_first_and_the_rollout_that_is_running_makes_room(world: World) -> None:
+    rollout = world.make_rollout()
+    assert world.deploy(rollout).returncode == 0
+    (first,) = world.rest.online_deployments(rollout.name)
+    rollout.online_deployment["environment_variables"] = {"A": "1"}
+    assert world.deploy(rollout).returncode == 0
+    rollout.online_deployment["environment_variables"] = {"A": "2"}
+    # Without the abort it would provision for ever.
+    world.rest.fault(method="PUT", path=f"/onlineEndpoints/{rollout.name}/deployments/", operation="stuck")
+    running = world.start("deploy", rollout.write())
+    world.wait_for(lambda: len(world.rest.online_deployments(rollout.name)) == 3, "third online deployment")
+
+    back = world.start("rollback", rollout.write())
+    _, aborted = running.communicate(timeout=120)
+    world.rest.clear_faults()  # Azure runs one operation at a time
+    report, log = back.communicate(timeout=240)
+
+    assert running.returncode == 3, aborted
+    assert "the rollout was told to abort" in aborted
+    assert "a rollback comes first" in aborted
+    assert back.returncode == 0, log
+    assert ": rolled back" in report
+    serving = {name: weight for name, weight in (world.rest.traffic(rollout.name) or {}).items() if weight}
+    assert serving == {first: 100}

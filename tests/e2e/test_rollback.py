@@ -1,5 +1,7 @@
 """Going back, as a user sees it."""
 
+import pytest
+
 from tests.support.rest import Client
 from tests.support.world import Rollout, World
 
@@ -51,6 +53,7 @@ def test_a_rollback_goes_to_what_is_there_or_rolls_it_out_anew_and_stays_there(w
     assert tags_with_values(world, name)["rollway:paused"].startswith(f"rolled back to model {name}:2 by ")
 
 
+@pytest.mark.starts_python
 def test_where_nothing_was_replaced_there_is_nothing_to_go_back_to(world: World, live: tuple[str, Rollout]) -> None:
     rollout = live[1]
     before = world.rest.last_request()

@@ -3,10 +3,13 @@
 import json
 import signal
 
+import pytest
+
 from tests.support.rest import Client
 from tests.support.world import Rollout, World
 
 
+@pytest.mark.starts_python
 def test_second_version_takes_over_without_a_failed_request(world: World) -> None:
     rollout = world.make_rollout()
     model = world.tmp_path / "model.txt"
@@ -58,6 +61,7 @@ def test_plan_and_dry_run_write_nothing_and_say_what_would_be_done(world: World)
     assert rollout.name not in world.rest.endpoints()
 
 
+@pytest.mark.starts_python
 def test_plan_names_each_field_that_differs(world: World, live: tuple[str, Rollout]) -> None:
     name, rollout = live
     changed = world.make_rollout(environment_variables={"GREETING": "hello"})
@@ -101,6 +105,7 @@ def test_what_was_replaced_can_be_deleted_at_once(world: World) -> None:
     assert len(names) == 1
 
 
+@pytest.mark.starts_python
 def test_what_an_interrupted_rollout_left_is_taken_up_by_the_next(world: World) -> None:
     code = world.tmp_path / "slow_start"
     code.mkdir()

@@ -83,6 +83,7 @@ def test_status_tells_what_is_live_how_new_and_whose_and_what_needs_a_person(
     assert world.rest.writes(to=world.variables["AZUREML_WORKSPACE"], after=before) == []
 
 
+@pytest.mark.starts_python
 def test_an_unknown_endpoint_is_an_error_that_names_the_ones_there_are(world: World, promoted: str) -> None:
     done = world.rollway("status", promoted + "x")
 

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from tests.support.rest import Rest
 from tests.support.world import Rollout, World
 
 TIMEOUT_SECONDS = 300
-WATCH = "import asyncio; from flows.watch import watch_models; asyncio.run(watch_models())"
+WATCH = "import asyncio; from flows.watch import watch_endpoints; asyncio.run(watch_endpoints())"
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -45,7 +44,7 @@ class Watched:
     def start_watcher(self) -> subprocess.Popen[str]:
         """A watcher beside those of the Prefect deployment, whose limit it does not know."""
         return subprocess.Popen(
-            [sys.executable, "-c", WATCH], env=self.world.variables, stderr=subprocess.PIPE, text=True
+            [self.world.python, "-c", WATCH], env=self.world.variables, stderr=subprocess.PIPE, text=True
         )
 
     def runs(self) -> list[dict[str, Any]]:
@@ -112,7 +111,7 @@ def watched(
 
 
 def watcher_of(api: httpx.Client) -> dict[str, Any]:
-    deployment: dict[str, Any] = api.get("/deployments/name/watch-models/watch-models").raise_for_status().json()
+    deployment: dict[str, Any] = api.get("/deployments/name/watch-endpoints/watch-endpoints").raise_for_status().json()
     return deployment
 
 
@@ -222,7 +221,7 @@ def test_what_is_wrong_with_some_rollouts_does_not_keep_the_others_from_being_wa
     assert "2 of 3 rollouts could not be watched: broken, orphan" in error
     assert "smoke_test: Field required" in error
     assert "there is no Prefect deployment for the rollout 'orphan'" in error
-    table = watched.ask("artifacts", artifacts={"key": {"any_": ["watch-models"]}}, sort="CREATED_DESC")[0]["data"]
+    table = watched.ask("artifacts", artifacts={"key": {"any_": ["watch-endpoints"]}}, sort="CREATED_DESC")[0]["data"]
     assert '"verdict": "up_to_date"' in table
     assert '"verdict": "error"' in table
     assert len(watched.runs()) == before
@@ -241,9 +240,9 @@ def test_each_finding_is_an_event_for_automations(watched: Watched) -> None:
 
 def completed_watches(watched: Watched) -> list[dict[str, Any]]:
     states = {"state": {"type": {"any_": ["COMPLETED"]}}}
-    return watched.ask("flow_runs", flows={"name": {"any_": ["watch-models"]}}, flow_runs=states)
+    return watched.ask("flow_runs", flows={"name": {"any_": ["watch-endpoints"]}}, flow_runs=states)
 
 
 def running_watches(watched: Watched) -> list[dict[str, Any]]:
     states = {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}}
-    return watched.ask("flow_runs", flows={"name": {"any_": ["watch-models"]}}, flow_runs=states)
+    return watched.ask("flow_runs", flows={"name": {"any_": ["watch-endpoints"]}}, flow_runs=states)

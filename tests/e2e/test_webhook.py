@@ -14,7 +14,7 @@ from tests.support.world import World
 from tests.unit.event_grid.test_messages import cloud_event, event_grid
 
 SECRET = "0123456789-0123456789"
-FLOW, DEPLOYMENT = "watch-models", "watch-models"
+FLOW, DEPLOYMENT = "watch-endpoints", "watch-endpoints"
 
 
 @contextmanager

@@ -3,13 +3,20 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from rollway.rollout.decide import Facts
+from rollway.rollout.plan import Plan, plan
+from rollway.rollout.planned import PlannedRollout
+from rollway.rollout.request import Request
 from rollway.rollout.smoke import Measurement
-from rollway.rollout.state import ResolvedAsset
+from rollway.rollout.state import EndpointState, ResolvedAsset
+from rollway.rollout.wanted import Wanted
+from rollway.settings import Workspace
 from rollway.spec import (
     AssetSpec,
     EndpointSpec,
@@ -23,6 +30,10 @@ WORKSPACE_ID = (
     "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg/providers"
     "/Microsoft.MachineLearningServices/workspaces/ws"
 )
+
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+WORKSPACE = Workspace(subscription_id="0", resource_group="rg", name="ws")
 
 
 @dataclass
@@ -117,6 +128,39 @@ def rollout_spec(endpoint: Mapping[str, Any] | None = None, **online_deployment:
 def asset(kind: str, name: str, version: str = "1") -> ResolvedAsset:
     """A registered version of a model or an environment."""
     return ResolvedAsset(id=f"{WORKSPACE_ID}/{kind}s/{name}/versions/{version}", name=name, version=version)
+
+
+def wanted(model_version: str = "1", **changes: Any) -> Wanted:
+    """The goal of a run: this version of the model with all traffic."""
+    assets = {"model": asset("model", "diabetes", model_version), "environment": asset("environment", "inference")}
+    return Wanted(**{**assets, **changes})
+
+
+def facts(**changes: Any) -> Facts:
+    """The knowledge of a run that has just begun."""
+    return Facts(**{"attempt": "run/1", "started": NOW, "now": NOW, **changes})
+
+
+def a_plan(
+    spec: RolloutSpec | None = None, endpoint: EndpointState | None = None, model_version: str = "1", **goal: Any
+) -> Plan:
+    """The plan for a spec on a state; by default the first rollout of all."""
+    spec = spec or rollout_spec()
+    today = endpoint or EndpointState(name=spec.endpoint.name, exists=False)
+    return plan(spec, wanted(model_version, **goal), today, facts())
+
+
+def planned_rollout(spec: RolloutSpec | None = None, made: Plan | None = None, **changes: Any) -> PlannedRollout:
+    """A run with its plan; by default the first rollout of all, which a person asked for."""
+    spec = spec or rollout_spec()
+    values = {
+        "workspace": WORKSPACE,
+        "spec": spec,
+        "request": Request(folder=spec.folder),
+        "wanted": wanted(),
+        "plan": made or a_plan(spec),
+    }
+    return PlannedRollout(**{**values, **changes})
 
 
 def measurement(**changes: Any) -> Measurement:

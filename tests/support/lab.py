@@ -1,13 +1,10 @@
-"""A place for hundreds of rollouts: an emulator of its own, containers that start at once, one start of Python."""
+"""A place for hundreds of rollouts: an emulator of its own, containers that start at once, forks of a warm process."""
 
 import json
 import os
 import re
-import select
 import shutil
-import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +16,7 @@ import httpx
 import pytest
 
 from rollway.local.stack import Stack
+from rollway.prefect.concurrency import limit_name
 from tests.support.emulator_process import REPOSITORY, EmulatorProcess, running_emulator
 from tests.support.prefect_api import Patient
 from tests.support.rest import Rest
@@ -77,7 +75,7 @@ class Lab:
     emulator: EmulatorProcess
     variables: dict[str, str]
     folder: Path
-    server: subprocess.Popen[str]
+    python: str
     rest: Rest
     prefect: httpx.Client
     rollout: Rollout = field(init=False)
@@ -102,7 +100,8 @@ class Lab:
                 "instance_count": 1,
             },
             rollout={
-                "smoke_test": {"request_file": "request.json", "warm_up_seconds": 5},
+                "smoke_test": {"request_file": "request.json", "warm_up_seconds": 60},
+                "keep_replaced_seconds": 0,
                 "ready_timeout_seconds": 7200,
             },
         )
@@ -125,41 +124,44 @@ class Lab:
         self.rollout.online_deployment["environment_variables"] = {"NUMBER": str(number)}
 
     def roll_out(
-        self, *, kill: Mapping[str, Any] | None = None, remember_answers: Path | None = None, **parameters: Any
+        self,
+        *,
+        kill: Mapping[str, Any] | None = None,
+        away: Mapping[str, Any] | None = None,
+        remember_answers: Path | None = None,
+        **parameters: Any,
     ) -> RunResult:
-        """One rollout of the folder in a process of its own, which is killed where `kill` says.
+        """One rollout of the folder in a process of its own.
+
+        It is killed where `kill` says, and Prefect's server is away from where `away` says.
 
         `remember_answers` is a file that gets what Azure answers, a JSON document per line.
         """
-        log = self.folder / f"{uuid.uuid4().hex}.log"
-        answers = str(remember_answers) if remember_answers else None
         job = {
             "rollout": self.rollout.write(),
-            "log": str(log),
             "kill": kill,
-            "answers": answers,
+            "away": away,
+            "answers": str(remember_answers) if remember_answers else None,
             "parameters": parameters,
         }
-        assert self.server.stdin is not None
-        self.server.stdin.write(json.dumps(job) + "\n")
-        self.server.stdin.flush()
-        pid = self._answer(RUN_SECONDS)["pid"]
-        try:
-            code = self._answer(RUN_SECONDS)["exit_code"]
-        except TimeoutError:
-            os.kill(pid, signal.SIGKILL)
-            raise
+        log = self.folder / f"{uuid.uuid4().hex}.log"
+        with log.open("w") as output:
+            done = subprocess.run(
+                [self.python, "-m", "tests.support.quick_rollout", json.dumps(job)],
+                env=self.variables,
+                cwd=REPOSITORY,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=RUN_SECONDS,
+                check=False,
+            )
         text = log.read_text()
-        return RunResult(code, text.partition("ENDED WITH ")[2], text)
-
-    def _answer(self, timeout_seconds: float) -> Any:
-        assert self.server.stdout is not None
-        if not select.select([self.server.stdout], [], [], timeout_seconds)[0]:
-            raise TimeoutError(f"the rollout has not ended after {timeout_seconds:g} s")
-        return json.loads(self.server.stdout.readline())
+        return RunResult(done.returncode, text.partition("ENDED WITH ")[2], text)
 
     def look(self) -> Seen:
-        """Return the endpoint as Azure has it now, empty if there is none."""
+        """Return the endpoint as Azure has it now, empty if there is none; reads that still lag are caught up."""
+        self.emulator.delete_faults()
         answer = self.rest.workspace(f"onlineEndpoints/{self.rollout.name}")
         if answer.status_code == 404:
             return Seen({}, {}, {})
@@ -195,7 +197,7 @@ class Lab:
         """Report the death of a run to Prefect like a worker, and free its slot like an impatient operator."""
         crashed = {"state": {"type": "CRASHED", "name": "Crashed"}, "force": True}
         self.prefect.post(f"/flow_runs/{killed.flow_run}/set_state", json=crashed).raise_for_status()
-        name = f"endpoint:{self.rollout.name}"
+        name = limit_name(self.variables["AZUREML_WORKSPACE"], self.rollout.name)
         self.prefect.patch(f"/v2/concurrency_limits/{name}", json={"active_slots": 0}).raise_for_status()
 
 
@@ -215,17 +217,5 @@ def lab(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]
             "NO_COLOR": "1",
             "COLUMNS": "200",
         }
-        server = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.rollout_server"],
-            env=variables,
-            cwd=REPOSITORY,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        with server, httpx.Client(base_url=f"{stack.ui_url}/api", timeout=30, transport=Patient()) as prefect:
-            try:
-                yield Lab(emulator, variables, folder, server, Rest(variables), prefect)
-            finally:
-                os.killpg(server.pid, signal.SIGKILL)  # with a rollout that may still be running
+        with httpx.Client(base_url=f"{stack.ui_url}/api", timeout=30, transport=Patient()) as prefect:
+            yield Lab(emulator, variables, folder, stack.python, Rest(variables), prefect)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import pytest
 
 from rollway.local.stack import Stack, temporary_stack
+from tests.support.forks import Forks
 from tests.support.rest import Rest
 
 T = TypeVar("T")
@@ -73,19 +74,27 @@ class Rollout:
 
 @dataclass
 class World:
-    """The stack's variables, a plain REST client, and a way to run commands."""
+    """The stack's variables, a plain REST client, and a way to run commands.
+
+    Args:
+        python: Interpreter of the commands; default: that of the stack, a fork of a warm process.
+    """
 
     stack: Stack
     variables: dict[str, str]
     rest: Rest
     tmp_path: Path
+    python: str = ""
+
+    def __post_init__(self) -> None:
+        self.python = self.python or self.stack.python
 
     def rollway(
         self, *arguments: str, variables: Mapping[str, str | None] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Runs `rollway …` in a process of its own, as a user does; a variable that is None is taken away."""
+        """Run `rollway …` in a process of its own, as a user does. A variable that is None is removed."""
         return subprocess.run(
-            [sys.executable, "-m", "rollway", *arguments],
+            [self.python, "-m", "rollway", *arguments],
             env={name: value for name, value in {**self.variables, **(variables or {})}.items() if value is not None},
             capture_output=True,
             text=True,
@@ -99,7 +108,7 @@ class World:
 
     def start(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
         """Starts `rollway …` and does not wait for it."""
-        command = [sys.executable, "-m", "rollway", *arguments]
+        command = [self.python, "-m", "rollway", *arguments]
         return subprocess.Popen(
             command, env={**self.variables, **variables}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -115,7 +124,7 @@ class World:
     def register_model(self, name: str, path: Path) -> str:
         """Registers a file or folder with the unmodified SDK, and gives the version."""
         done = subprocess.run(
-            [sys.executable, "-c", REGISTER_MODEL, name, str(path)],
+            [self.python, "-c", REGISTER_MODEL, name, str(path)],
             env=self.variables,
             capture_output=True,
             text=True,
@@ -150,12 +159,24 @@ class World:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def forks() -> Iterator[Forks]:
+    """The warm processes of this test process."""
+    warm = Forks()
+    yield warm
+    warm.close()
+
+
+@pytest.fixture(scope="session")
+def stack(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The local Azure ML and a Prefect server."""
     folder = tmp_path_factory.mktemp("stack")
     (folder / "seed.yml").write_text(json.dumps(SEED))
-    with temporary_stack(folder / "state", lambda _: None) as running:
-        running.start_emulator("--seed", str(folder / "seed.yml"))
+    (folder / "no-authority.pem").touch()
+    with temporary_stack(folder / "state", lambda _: None, forks.python) as running:
+        with pytest.MonkeyPatch.context() as patch:
+            # Its clients trust no other authority: reading the usual hundred and fifty takes a second per rollout.
+            patch.setenv("SSL_CERT_FILE", str(folder / "no-authority.pem"))
+            running.start_emulator("--seed", str(folder / "seed.yml"))
         running.start_prefect()
         running.wait_for_emulator()
         running.wait_for_prefect()
@@ -174,9 +195,10 @@ def variables(stack: Stack) -> dict[str, str]:
 
 
 @pytest.fixture
-def world(stack: Stack, variables: dict[str, str], tmp_path: Path) -> World:
+def world(request: pytest.FixtureRequest, stack: Stack, variables: dict[str, str], tmp_path: Path) -> World:
     """Everything together, with a folder of the test's own."""
-    return World(stack, dict(variables), Rest(variables), tmp_path)
+    python = sys.executable if request.node.get_closest_marker("starts_python") else ""
+    return World(stack, dict(variables), Rest(variables), tmp_path, python)
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,8 @@ from rollway.errors import (
 from rollway.reports.rollout import RolloutOutcome, RolloutReport
 from rollway.rollout.plan import Plan
 from rollway.rollout.preflight import Finding, Severity
+from rollway.rollout.request import Request
+from rollway.rollout.wanted import RequestedBy
 from rollway.spec import RolloutFile, RolloutSpec
 from tests.support.builders import RolloutFolder, a_plan
 
@@ -42,12 +44,12 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROLLWAY_DEBUG", "")
 
 
-def plan_gives(monkeypatch: pytest.MonkeyPatch, outcome: Plan | BaseException) -> list[tuple[Any, ...]]:
-    """Replaces what talks to Azure; gives the calls that reach it."""
-    calls: list[tuple[Any, ...]] = []
+def plan_gives(monkeypatch: pytest.MonkeyPatch, outcome: Plan | BaseException) -> list[Request]:
+    """Replaces what talks to Azure; gives the requests that reach it."""
+    calls: list[Request] = []
 
-    async def plan_rollout(*arguments: Any, weight: int, force: bool, where: object) -> Plan:
-        calls.append((*arguments, weight, force, where))
+    async def plan_rollout(request: Request, _: None) -> Plan:
+        calls.append(request)
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
@@ -108,6 +110,9 @@ def test_validate_works_where_the_cloud_cannot_be_reached(
         ["plan", "x", "--model-version", "azureml:diabetes:7"],
         ["deploy", "x", "--weight", "200"],
         ["plan", "x", "--weight", "0"],
+        ["plan", "x", "--requested-by", "nobody"],
+        ["hold"],
+        ["promote", "x", "--reason"],
         ["emulator", "upp"],
     ],
     ids=" ".join,
@@ -126,19 +131,29 @@ def test_help_and_version_are_answers(arguments: list[str], capsys: pytest.Captu
     assert capsys.readouterr().out
 
 
-def test_a_plan_takes_the_weight_and_force_of_a_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_takes_the_weight_of_a_rollout_and_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = plan_gives(monkeypatch, a_plan())
 
-    assert code_of("plan", "diabetes", "--weight", "10", "--force") == 0
-    assert calls == [("diabetes", None, 10, True, None)]
+    assert code_of("plan", "diabetes", "--weight", "10", "--requested-by", "schedule") == 0
+    assert calls == [Request(folder="diabetes", weight=10, requested_by=RequestedBy.SCHEDULE)]
+
+
+def test_each_forced_plan_is_a_rollout_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = plan_gives(monkeypatch, a_plan())
+
+    assert (code_of("plan", "diabetes", "--force"), code_of("plan", "diabetes", "--force")) == (0, 0)
+    first, second = (one.force for one in calls)
+    assert first
+    assert second
+    assert first != second
 
 
 def test_a_plan_is_printed_for_people(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     calls = plan_gives(monkeypatch, a_plan())
 
     assert code_of("plan", "deployments/diabetes/", "--model-version", "2") == 0
-    assert calls == [("deployments/diabetes/", "2", 100, False, None)]
-    assert capsys.readouterr().out.startswith("plan: create endpoint, create online deployment, move traffic\n")
+    assert calls == [Request(folder="deployments/diabetes/", version="2")]
+    assert capsys.readouterr().out.startswith("plan: create endpoint, create online deployment, wait until ready, ")
 
 
 def test_a_plan_as_json_is_one_document(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -211,6 +226,13 @@ def test_the_schema_is_the_one_of_rollout_yml(capsys: pytest.CaptureFixture[str]
     assert document["additionalProperties"] is False
 
 
+def a_report(outcome: RolloutOutcome) -> RolloutReport:
+    """The report of a run."""
+    return RolloutReport(
+        rollout="diabetes", outcome=outcome, plan=a_plan(), scoring_uri=None, traffic_after={"green": 100}
+    )
+
+
 @pytest.fixture
 def flow(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Stands in for the Prefect flow, and prints as the SDK does; gives the calls that reach it."""
@@ -219,13 +241,12 @@ def flow(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     async def deploy_endpoint(*arguments: Any) -> RolloutReport:
         calls.append(arguments)
         print("....", end="")
-        return RolloutReport(
-            rollout="diabetes", outcome=RolloutOutcome.PROMOTED, plan=a_plan(), scoring_uri=None, traffic_after={}
-        )
+        return a_report(RolloutOutcome.PROMOTED)
 
     module = ModuleType("flows.deploy")
     module.deploy_endpoint = deploy_endpoint  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "flows.deploy", module)
+    monkeypatch.setattr("rollway.prefect.ending.run_here", lambda flow, *arguments: flow(*arguments))
     return calls
 
 
@@ -233,13 +254,30 @@ def test_deploy_hands_over_what_was_asked_and_answers_with_the_report_alone(
     flow: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert code_of("deploy", "deployments/diabetes", "--model-version", "2", "--dry-run") == 0
-    assert flow == [("deployments/diabetes", "2", True, False, 100)]
+    assert flow == [("deployments/diabetes", "2", "person", True, False, 100)]
     assert capsys.readouterr().out.startswith("diabetes: promoted\n")
 
 
 def test_deploy_hands_over_that_it_is_forced_and_how_much_traffic_it_may_take(flow: list[tuple[Any, ...]]) -> None:
     assert code_of("deploy", "diabetes", "--force", "--weight", "10") == 0
-    assert flow == [("diabetes", None, False, True, 10)]
+    assert flow == [("diabetes", None, "person", False, True, 10)]
+
+
+def test_deploy_hands_over_that_a_schedule_asks(flow: list[tuple[Any, ...]]) -> None:
+    assert code_of("deploy", "diabetes", "--requested-by", "schedule") == 0
+    assert flow == [("diabetes", None, "schedule", False, False, 100)]
+
+
+def test_deploy_that_is_held_ends_with_4_because_a_person_must_look(
+    flow: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def held(*_: Any) -> RolloutReport:
+        return a_report(RolloutOutcome.HELD)
+
+    monkeypatch.setattr("rollway.prefect.ending.run_here", held)
+
+    assert code_of("deploy", "diabetes") == 4
+    assert capsys.readouterr().out.startswith("diabetes: held\n")
 
 
 @pytest.mark.parametrize("weight", ["0", "101", "-1", "ten", "0.5"])
@@ -270,6 +308,7 @@ def test_deploy_repeats_short_details_and_leaves_long_ones_to_the_log_of_the_tas
     module = ModuleType("flows.deploy")
     module.deploy_endpoint = deploy_endpoint  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "flows.deploy", module)
+    monkeypatch.setattr("rollway.prefect.ending.run_here", lambda flow, *arguments: flow(*arguments))
 
     assert code_of("deploy", "diabetes") == 3
     error = capsys.readouterr().err

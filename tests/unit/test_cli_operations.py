@@ -11,8 +11,7 @@ from rollway.azure import status
 from rollway.errors import NotFound
 from rollway.reports.rollout import RolloutOutcome, RolloutReport
 from rollway.rollout.status import EndpointStatus, WorkspaceStatus
-from tests.support.builders import a_plan
-from tests.unit.test_cli import code_of, plain  # noqa: F401 (a fixture that every test here uses)
+from tests.unit.test_cli import a_report, code_of, plain  # noqa: F401 (a fixture that every test here uses)
 
 HEALTHY = EndpointStatus(name="diabetes", is_ours=True, provisioning_state="Succeeded")
 FAILED = HEALTHY.model_copy(update={"name": "churn", "problems": ("the endpoint is Failed",)})
@@ -76,13 +75,12 @@ def test_rollback_hands_over_where_to_and_answers_with_the_report(
     async def rollback_endpoint(*given: Any) -> RolloutReport:
         calls.append(given)
         print("a library prints")
-        return RolloutReport(
-            rollout="diabetes", outcome=RolloutOutcome.ROLLED_BACK, plan=a_plan(), scoring_uri=None, traffic_after={}
-        )
+        return a_report(RolloutOutcome.ROLLED_BACK)
 
     module = ModuleType("flows.rollback")
     module.rollback_endpoint = rollback_endpoint  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "flows.rollback", module)
+    monkeypatch.setattr("rollway.prefect.ending.run_here", lambda flow, *arguments: flow(*arguments))
 
     assert code_of("rollback", "diabetes", *arguments) == 0
     assert calls == [("diabetes", to)]

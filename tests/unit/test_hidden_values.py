@@ -20,12 +20,18 @@ from rollway.azure.state import read_online_deployment
 from rollway.cli import main
 from rollway.errors import RollwayError
 from rollway.rollout.fingerprint import fingerprint
-from rollway.rollout.plan import Kind, Plan
-from rollway.rollout.planned import PlannedRollout
+from rollway.rollout.moves import Kind
+from rollway.rollout.plan import Plan
+from rollway.rollout.request import Models, Request
 from rollway.rollout.state import OnlineDeploymentState
-from rollway.settings import Workspace
 from rollway.spec import HiddenText, OnlineDeploymentSpec, RolloutSpec
-from tests.support.builders import RolloutFolder, a_plan, asset, online_deployment_spec
+from tests.support.builders import (
+    WORKSPACE,
+    RolloutFolder,
+    asset,
+    online_deployment_spec,
+    planned_rollout,
+)
 from tests.support.fake_azure import FakeAzure
 from tests.support.secret_search import find
 
@@ -83,20 +89,28 @@ def azure(secret_folder: RolloutFolder, monkeypatch: pytest.MonkeyPatch) -> Fake
     azure.have("blue", environment_variables={"PASSWORD": OLD_SECRET})
 
     async def connected(*_: Any) -> Any:
-        return SimpleNamespace(workspace=None)
+        return SimpleNamespace(workspace=WORKSPACE)
 
     async def opened(*_: Any) -> Any:
         return azure.session
 
-    async def resolved(_: Any, spec: RolloutSpec, *__: Any, is_dry_run: bool) -> Any:
-        return asset("model", "diabetes")
+    async def found(*_: Any) -> Models:
+        return Models(fixed=asset("model", "diabetes"))
 
-    async def unchecked(_: Any, __: Any, ___: Any, made: Plan, ____: Any) -> Plan:
+    async def registered(_: Any, spec: RolloutSpec, *, is_dry_run: bool) -> Any:
+        return asset("environment", "inference")
+
+    async def no_rules(*_: Any) -> Any:
+        return (), ()
+
+    async def unchecked(_: Any, __: Any, ___: Any, made: Plan, *____: Any) -> Plan:
         return made
 
     monkeypatch.setattr(planning, "workspace_from_environment", lambda: None)
     monkeypatch.setattr(planning, "session", SimpleNamespace(connect=connected, open_session=opened))
-    monkeypatch.setattr(planning, "assets", SimpleNamespace(resolve_model=resolved, register_environment=resolved))
+    monkeypatch.setattr(planning, "assets", SimpleNamespace(register_environment=registered))
+    monkeypatch.setattr(planning, "find_models", found)
+    monkeypatch.setattr(planning, "check_autoscale", no_rules)
     monkeypatch.setattr(planning, "run_preflight", unchecked)
     return azure
 
@@ -170,12 +184,12 @@ def test_spec_state_and_plan_hide_values_in_every_form(secret_folder: RolloutFol
     spec = load_folder(str(secret_folder.path))
     state = asyncio.run(read_online_deployment(azure.session, "diabetes", "blue"))
     assert state is not None
-    made = asyncio.run(planning.plan_rollout(str(secret_folder.path)))
+    made = asyncio.run(planning.plan_rollout(Request(folder=str(secret_folder.path))))
     texts = [(type(one).__name__, everything_of(one)) for one in (spec, state, made)]
 
     assert find(SECRETS, [*texts, ("copy", everything_of(copy.deepcopy(spec)))]) == []
     assert state.environment_variables == {"PASSWORD": HiddenText.of(OLD_SECRET)}
-    (created,) = [one for one in made.actions if one.kind is Kind.CREATE]
+    (created,) = [one for one in made.moves if one.kind is Kind.CREATE]
     assert ("environment_variables.PASSWORD", "(hidden)") in [(one.field, one.today) for one in created.changes]
 
 
@@ -190,20 +204,12 @@ def test_json_is_the_same_in_every_process_and_keeps_the_fingerprint(secret_fold
 
 def test_a_detached_plan_can_still_be_compared_with_azure(secret_folder: RolloutFolder) -> None:
     spec = load_folder(str(secret_folder.path))
-    planned = PlannedRollout(
-        workspace=Workspace(subscription_id="s", resource_group="rg", name="ws"),
-        spec=spec,
-        plan=a_plan(spec),
-        scoring_uri=None,
-        weight=100,
-        force="",
-        is_dry_run=False,
-    )
+    planned = planned_rollout(spec)
 
     detached = planned.detached()
 
     assert detached.spec.online_deployment.environment_variables == {"PASSWORD": HiddenText.of(SECRET)}
-    assert detached.candidate_key("run/1") == planned.candidate_key("run/1")
+    assert detached == planned
     assert find(SECRETS, [("detached", everything_of(detached))]) == []
 
 

@@ -23,6 +23,9 @@ from prefect.flows import Flow
 from prefect.utilities.importtools import import_object
 from pydantic import BaseModel
 
+from rollway.prefect.alerts import SILENCE_CHECK
+from rollway.settings import PREFECT_PATIENCE
+
 ROOT = Path(__file__).parents[2]
 POOLS = sorted((ROOT / "docs/work-pools").glob("*.yml"))
 ROLLOUT_FLOW = "flows/deploy.py:deploy_endpoint"
@@ -145,6 +148,23 @@ def test_a_run_that_went_silent_can_be_noticed() -> None:
     beats = {one["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] for one in documents}
 
     assert beats == {"30"}
+
+
+def test_every_run_waits_for_an_absent_server_as_long_as_on_the_command_line() -> None:
+    documents = [*read(ROOT / "prefect.yaml")["deployments"], *(read(path) for path in POOLS)]
+
+    for one in documents:
+        assert one["work_pool"]["job_variables"]["env"].items() >= PREFECT_PATIENCE.items()
+
+
+def test_the_check_of_silent_runs_is_deployed_where_its_automation_looks_and_is_not_checked_itself() -> None:
+    [check] = [one for one in read(ROOT / "prefect.yaml")["deployments"] if one["name"] == SILENCE_CHECK]
+
+    flow = import_object(str(check["entrypoint"]).replace("flows/", str(ROOT / "flows") + "/"))
+
+    assert isinstance(flow, Flow)
+    assert flow.name == SILENCE_CHECK
+    assert "tags" not in check
 
 
 @pytest.mark.parametrize("path", POOLS, ids=lambda path: path.stem)

@@ -116,7 +116,8 @@ def test_the_smallest_rollout_file_has_safe_defaults() -> None:
     parsed = parse_rollout_file(VALID, "rollout.yml")
 
     assert isinstance(parsed, RolloutFile)
-    assert (parsed.strategy, parsed.replaced, parsed.ready_timeout_seconds) == ("blue_green", "delete", 1800)
+    assert (parsed.strategy, parsed.keep_replaced_seconds, parsed.ready_timeout_seconds) == ("blue_green", 3600, 1800)
+    assert (parsed.failed, parsed.adopt) == ("delete", False)
     assert (parsed.smoke_test.expect.max_latency_seconds, parsed.smoke_test.expect.body) == (5.0, None)
 
 
@@ -134,7 +135,12 @@ def test_an_editors_schema_key_is_ignored() -> None:
         ({**VALID, "strategi": 1}, "rollout.yml: strategi: unknown key, did you mean 'strategy'?"),
         ({**VALID, "zzz": 1}, "rollout.yml: zzz: unknown key"),
         ({**VALID, "strategy": "yolo"}, "rollout.yml: strategy: Input should be 'blue_green'"),
-        ({**VALID, "replaced": "drop"}, "rollout.yml: replaced: Input should be 'delete' or 'keep'"),
+        ({**VALID, "failed": "drop"}, "rollout.yml: failed: Input should be 'delete' or 'keep'"),
+        ({**VALID, "replaced": "keep"}, "rollout.yml: replaced: unknown key"),
+        (
+            {**VALID, "keep_replaced_seconds": -1},
+            "rollout.yml: keep_replaced_seconds: Input should be greater than or equal to 0",
+        ),
         (
             {**VALID, "ready_timeout_seconds": 0},
             "rollout.yml: ready_timeout_seconds: Input should be greater than or equal to 1",
@@ -166,7 +172,7 @@ def test_a_fault_in_the_rollout_file_is_named_with_its_path(raw: object, problem
 
 
 def test_all_faults_of_the_rollout_file_come_at_once() -> None:
-    assert len(problems_of({"strategi": 1, "replaced": "x", "smoke_test": {"expect": {"max_latency_seconds": 0}}})) == 4
+    assert len(problems_of({"strategi": 1, "failed": "x", "smoke_test": {"expect": {"max_latency_seconds": 0}}})) == 4
 
 
 @given(st.text(), st.lists(st.text()))

@@ -1,16 +1,35 @@
-"""Fixtures of the control plane's tests: a fake Azure and a plan."""
+"""Fixtures of the control plane's tests: a fake Azure, and a folder on disk with the move that creates it."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 
 from rollway.azure.folder import load_folder
-from rollway.rollout.plan import Plan
+from rollway.rollout.decide import Facts
+from rollway.rollout.moves import Kind, Move
+from rollway.rollout.plan import plan
 from rollway.rollout.record import CREATED_BY, RUN
+from rollway.rollout.state import EndpointState
+from rollway.rollout.wanted import Wanted
 from rollway.spec import RolloutSpec
-from tests.support.builders import RolloutFolder, a_plan
+from tests.support.builders import RolloutFolder, asset
 from tests.support.fake_azure import OURS, FakeAzure
 from tests.support.scoring import Gateway, serving_gateway
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A folder on disk, what a run wants of it, and the move that creates its online deployment."""
+
+    spec: RolloutSpec
+    wanted: Wanted
+    create: Move
+
+    @property
+    def name(self) -> str:
+        """Name of the online deployment."""
+        return self.create.target
 
 
 @pytest.fixture
@@ -24,17 +43,12 @@ def azure() -> FakeAzure:
 
 
 @pytest.fixture
-def held(azure: FakeAzure) -> FakeAzure:
-    """The fake Azure of `azure`, with the lease held by our run attempt."""
-    azure.lease_to(OURS)
-    return azure
-
-
-@pytest.fixture
-def made(folder: RolloutFolder) -> tuple[RolloutSpec, Plan]:
-    """A folder on disk, and the plan of its first rollout."""
+def planned(folder: RolloutFolder) -> Planned:
+    """The first rollout of a folder."""
     spec = load_folder(str(folder.path))
-    return spec, a_plan(spec)
+    wanted = Wanted(model=asset("model", "diabetes"), environment=asset("environment", "inference"))
+    moves = plan(spec, wanted, EndpointState(name="diabetes"), Facts(attempt=OURS)).moves
+    return Planned(spec, wanted, next(one for one in moves if one.kind is Kind.CREATE))
 
 
 @pytest.fixture

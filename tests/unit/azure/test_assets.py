@@ -5,8 +5,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from azure.ai.ml.entities import Environment
-from azure.core.exceptions import ResourceNotFoundError
 
 from rollway.azure.assets import register_environment, resolve_model
 from rollway.azure.folder import load_folder
@@ -14,6 +12,7 @@ from rollway.azure.session import Session
 from rollway.errors import RequestRefused
 from rollway.rollout.state import ResolvedAsset
 from tests.support.builders import WORKSPACE_ID, RolloutFolder
+from tests.support.fake_assets import FakeEnvironments
 from tests.support.fake_azure import run
 
 DEPLOYMENT = "deployment.yml"
@@ -21,52 +20,14 @@ NAMELESS: dict[str, Any] = {"image": "mcr.microsoft.com/base", "conda_file": "co
 NAMED: dict[str, Any] = {"name": "inference", **NAMELESS}
 
 
-class Environments:
-    """The environments of a workspace, kept as the service does and read back as the SDK does."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, Any] = {}
-        self.writes = 0
-
-    @property
-    def session(self) -> Session:
-        """The session whose client talks to this fake."""
-        return cast(Session, SimpleNamespace(ml=SimpleNamespace(environments=self)))
-
-    def get(self, name: str, version: str) -> Environment:
-        """The version of that name."""
-        found = self.kept.get(self._id(name, version))
-        if found is None:
-            raise ResourceNotFoundError(f"{name}:{version}")
-        return Environment._from_rest_object(found)
-
-    def list(self, name: str | None = None) -> list[Environment]:
-        """All versions of a name."""
-        return [Environment._from_rest_object(one) for key, one in self.kept.items() if f"/{name}/" in key]
-
-    def create_or_update(self, entity: Environment) -> Environment:
-        """Registers a version, the next one if the definition has none."""
-        self.writes += 1
-        version = entity.version or str(len(self.list(entity.name)) + 1)
-        resource = entity._to_rest_object()
-        # The service adds these; the models of the SDK take them only from an answer.
-        resource["id"] = self._id(str(entity.name), version)
-        self.kept[resource["id"]] = resource
-        return Environment._from_rest_object(resource)
-
-    @staticmethod
-    def _id(name: str, version: str) -> str:
-        return f"{WORKSPACE_ID}/environments/{name}/versions/{version}"
-
-
 @pytest.fixture
-def azure() -> Environments:
+def azure() -> FakeEnvironments:
     """A workspace without environments."""
-    return Environments()
+    return FakeEnvironments()
 
 
 @pytest.fixture
-def register(azure: Environments, folder: RolloutFolder) -> Callable[..., ResolvedAsset]:
+def register(azure: FakeEnvironments, folder: RolloutFolder) -> Callable[..., ResolvedAsset]:
     """Registers the environment of a deployment.yml that was just changed to it."""
 
     def registered(environment: Any, *, is_dry_run: bool = False) -> ResolvedAsset:
@@ -85,7 +46,7 @@ def register(azure: Environments, folder: RolloutFolder) -> Callable[..., Resolv
     ids=["a name", "no name", "only an image", "a version"],
 )
 def test_every_reading_of_an_environment_gives_what_its_id_says(
-    azure: Environments, register: Callable[..., ResolvedAsset], environment: Any
+    azure: FakeEnvironments, register: Callable[..., ResolvedAsset], environment: Any
 ) -> None:
     created = register(environment)
     again = register(environment)
@@ -99,7 +60,7 @@ def test_every_reading_of_an_environment_gives_what_its_id_says(
 
 
 def test_the_sdk_itself_names_an_anonymous_environment_otherwise_when_it_reads_it(
-    azure: Environments, register: Callable[..., ResolvedAsset]
+    azure: FakeEnvironments, register: Callable[..., ResolvedAsset]
 ) -> None:
     created = register(NAMELESS)
 
@@ -120,7 +81,7 @@ def test_other_packages_are_another_anonymous_environment(
 
 @pytest.mark.parametrize("environment", [NAMED, NAMELESS], ids=["a name", "no name"])
 def test_before_the_first_registration_a_dry_run_knows_no_id(
-    azure: Environments, register: Callable[..., ResolvedAsset], environment: Any
+    azure: FakeEnvironments, register: Callable[..., ResolvedAsset], environment: Any
 ) -> None:
     planned = register(environment, is_dry_run=True)
 
@@ -138,7 +99,7 @@ def test_a_version_with_other_content_is_refused(register: Callable[..., Resolve
     assert caught.value.where == f"{WORKSPACE_ID}/environments/inference/versions/7"
 
 
-def test_a_reference_gives_what_its_id_says(azure: Environments, register: Callable[..., ResolvedAsset]) -> None:
+def test_a_reference_gives_what_its_id_says(azure: FakeEnvironments, register: Callable[..., ResolvedAsset]) -> None:
     created = register(NAMELESS)
 
     found = register(f"azureml:{created.name}:{created.version}")

@@ -1,91 +1,28 @@
 """Reading, copying and deleting autoscale settings, and the permissions that a copy needs."""
 
-import json
-from collections.abc import Callable, Iterator
-from types import SimpleNamespace
-from typing import IO, Any, cast
-
 import pytest
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError, ServiceRequestError
 
-from rollway.azure.autoscale import check_autoscale, copy_autoscale, delete_autoscale, read_autoscale
+from rollway.azure.autoscale import (
+    check_autoscale,
+    copy_autoscale,
+    delete_autoscale,
+    delete_autoscale_of,
+    read_autoscale,
+)
 from rollway.azure.permissions import read_permissions
-from rollway.azure.session import Session
 from rollway.errors import AccessDenied, AzureUnavailable, RequestRefused
 from rollway.rollout.autoscale import AutoscaleSetting, setting_name
 from rollway.rollout.permissions import Permission
-from rollway.settings import Workspace
 from tests.support.builders import autoscale_document
 from tests.support.fake_azure import run
-
-WORKSPACE = Workspace(subscription_id="s", resource_group="rg", name="ws")
-BLUE, GREEN = (f"{WORKSPACE.endpoint_id('diabetes')}/deployments/{name}" for name in ("blue", "green"))
-PERMISSIONS_URL = (
-    "https://arm/subscriptions/s/resourceGroups/rg/providers/Microsoft.Authorization/permissions?api-version=2022-04-01"
-)
-MAY_ALL: dict[str, Any] = {"value": [{"actions": ["*"], "notActions": [], "dataActions": [], "notDataActions": []}]}
-
-
-class FakeMonitor:
-    """The autoscale settings of the group `rg`, in pages of one; `requests` tells every request, in order."""
-
-    def __init__(self, *documents: dict[str, Any]) -> None:
-        self.documents = {one["name"]: one for one in documents}
-        self.permissions: dict[str, dict[str, Any]] = {PERMISSIONS_URL: MAY_ALL}
-        self.errors: dict[str, AzureError] = {}  # by the first word of the request
-        self.requests: list[str] = []
-        self.autoscale_settings = SimpleNamespace(
-            list_by_resource_group=self._list, create_or_update=self._put, delete=self._delete
-        )
-
-    @property
-    def session(self) -> Session:
-        """The session whose clients talk to this fake."""
-        return cast(
-            Session,
-            SimpleNamespace(workspace=WORKSPACE, monitor=self, arm_url="https://arm", read_arm=self._read_arm),
-        )
-
-    def _note(self, request: str) -> None:
-        self.requests.append(request)
-        if error := self.errors.get(request.split(maxsplit=1)[0]):
-            raise error
-
-    def _list(self, group: str, raw_response_hook: Callable[[Any], None]) -> Iterator[object]:
-        assert group == "rg"
-        busy = SimpleNamespace(status_code=429, json=lambda: {"error": {"code": "TooManyRequests"}})
-        raw_response_hook(SimpleNamespace(http_response=busy))
-        for document in self.documents.values():
-            self._note("list")
-            page = {"value": [document]}
-            raw_response_hook(
-                SimpleNamespace(http_response=SimpleNamespace(status_code=200, json=lambda page=page: page))
-            )
-            yield object()
-
-    def _put(self, group: str, name: str, body: IO[bytes]) -> None:
-        self._note(f"put {group}/{name}")
-        self.documents[name] = {**autoscale_document(BLUE, name), **json.load(body)}
-
-    def _delete(self, group: str, name: str) -> None:
-        self._note(f"delete {group}/{name}")
-        self.documents.pop(name, None)
-
-    def _read_arm(self, url: str) -> dict[str, Any]:
-        self._note("permissions")
-        return self.permissions[url]
+from tests.support.fake_monitor import BLUE, GREEN, PERMISSIONS_URL, WORKSPACE, FakeMonitor, forbidden
 
 
 @pytest.fixture
 def azure() -> FakeMonitor:
     """A setting for `blue`, and one that scales something else."""
     return FakeMonitor(autoscale_document(BLUE), autoscale_document("/subscriptions/s/other", "of-others"))
-
-
-def forbidden() -> HttpResponseError:
-    error = HttpResponseError("The client does not have authorization to perform this action.")
-    error.status_code = 403
-    return error
 
 
 def the_setting(azure: FakeMonitor) -> AutoscaleSetting:
@@ -150,8 +87,26 @@ def test_a_delete_that_is_refused_is_an_error(azure: FakeMonitor) -> None:
     assert caught.value.where == "resource group rg"
 
 
+def test_the_settings_of_an_online_deployment_that_goes_are_deleted_and_no_others() -> None:
+    azure = FakeMonitor(autoscale_document(BLUE), autoscale_document(GREEN.lower(), "of-green"))
+
+    run(delete_autoscale_of(azure.session, "diabetes", "green"))
+    run(delete_autoscale_of(azure.session, "diabetes", "green"))
+
+    assert [one for one in azure.requests if one != "list"] == ["delete rg/of-green"]
+    assert set(azure.documents) == {"by-hand"}
+
+
+def test_settings_that_may_not_be_read_do_not_keep_an_online_deployment_from_being_deleted(azure: FakeMonitor) -> None:
+    azure.errors["list"] = forbidden()
+
+    run(delete_autoscale_of(azure.session, "diabetes", "blue"))
+
+    assert azure.requests == ["list"]
+
+
 def test_the_check_finds_nothing_if_the_identity_may_copy(azure: FakeMonitor) -> None:
-    settings, findings = run(check_autoscale(azure.session, "diabetes", "blue"))
+    settings, findings = run(check_autoscale(azure.session, "diabetes"))
 
     assert [one.name for one in settings] == ["by-hand"]
     assert findings == ()
@@ -159,14 +114,24 @@ def test_the_check_finds_nothing_if_the_identity_may_copy(azure: FakeMonitor) ->
 
 
 def test_the_check_reads_no_permissions_if_there_is_nothing_to_copy(azure: FakeMonitor) -> None:
-    assert run(check_autoscale(azure.session, "diabetes", "red")) == ((), ())
+    assert run(check_autoscale(azure.session, "churn")) == ((), ())
     assert azure.requests == ["list", "list"]
+
+
+def test_the_check_finds_the_settings_of_all_online_deployments_of_the_endpoint_and_of_no_other() -> None:
+    of_others = f"{WORKSPACE.endpoint_id('diabetes-eu')}/deployments/blue"
+    documents = {"of-blue": BLUE.upper(), "of-green": GREEN, "of-eu": of_others}
+    azure = FakeMonitor(*(autoscale_document(target, name) for name, target in documents.items()))
+
+    settings, _ = run(check_autoscale(azure.session, "diabetes"))
+
+    assert [one.name for one in settings] == ["of-blue", "of-green"]
 
 
 def test_the_check_finds_a_blocker_if_the_identity_may_not_copy(azure: FakeMonitor) -> None:
     azure.permissions[PERMISSIONS_URL] = {"value": [{"actions": ["*/read"], "notActions": []}]}
 
-    settings, (finding,) = run(check_autoscale(azure.session, "diabetes", "blue"))
+    settings, (finding,) = run(check_autoscale(azure.session, "diabetes"))
 
     assert [one.name for one in settings] == ["by-hand"]
     assert finding.severity.value == "blocker"
@@ -176,7 +141,7 @@ def test_the_check_finds_a_blocker_if_the_identity_may_not_copy(azure: FakeMonit
 def test_the_check_warns_if_the_settings_may_not_be_read(azure: FakeMonitor) -> None:
     azure.errors["list"] = forbidden()
 
-    settings, (finding,) = run(check_autoscale(azure.session, "diabetes", "blue"))
+    settings, (finding,) = run(check_autoscale(azure.session, "diabetes"))
 
     assert settings == ()
     assert finding.severity.value == "warning"
@@ -187,7 +152,7 @@ def test_the_check_stops_if_azure_does_not_answer(azure: FakeMonitor) -> None:
     azure.errors["list"] = ServiceRequestError("no route")
 
     with pytest.raises(AzureUnavailable) as caught:
-        run(check_autoscale(azure.session, "diabetes", "blue"))
+        run(check_autoscale(azure.session, "diabetes"))
 
     assert caught.value.what == "cannot read the autoscale settings"
 
@@ -209,6 +174,6 @@ def test_permissions_that_cannot_be_read_are_only_a_warning(azure: FakeMonitor, 
     azure.errors["permissions"] = error
 
     assert run(read_permissions(azure.session)) is None
-    _, (finding,) = run(check_autoscale(azure.session, "diabetes", "blue"))
+    _, (finding,) = run(check_autoscale(azure.session, "diabetes"))
     assert finding.severity.value == "warning"
     assert finding.message == "by-hand: the permissions of the identity cannot be read, so copying it may fail"

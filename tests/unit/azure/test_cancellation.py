@@ -8,14 +8,13 @@ from typing import Any
 import anyio
 import pytest
 
-from rollway.azure import endpoints, lease, online_deployments
-from rollway.azure.threads import write_in_thread
-from rollway.rollout.plan import Plan
-from rollway.spec import RolloutSpec
+from rollway.azure import endpoints, online_deployments
+from rollway.azure.threads import shielded, write_in_thread
+from rollway.errors import DeadlineExceeded
+from rollway.rollout.moves import Kind, Move
 from tests.support.builders import Clock
 from tests.support.fake_azure import OURS, FakeAzure
-
-WRITES = ("put endpoint", "delete endpoint", "patch endpoint", "put", "update", "delete")
+from tests.unit.azure.conftest import Planned
 
 
 class SlowCall:
@@ -113,44 +112,113 @@ def test_the_error_of_a_write_is_its_callers() -> None:
         asyncio.run(write_in_thread(refuse))
 
 
-@pytest.mark.parametrize("write", WRITES)
-def test_every_write_to_an_endpoint_ends_before_the_cancellation_goes_on(
-    held: FakeAzure, made: tuple[RolloutSpec, Plan], write: str
-) -> None:
-    spec, plan = made
-    session, clock = held.session, Clock()
-    held.have("serving")
-    calls: dict[str, tuple[str, Callable[[], Coroutine[Any, Any, Any]]]] = {
-        "put endpoint": (
-            "_put_endpoint",
-            lambda: endpoints.move_traffic(
-                session, "diabetes", {"green": 100}, expected={"blue": 100}, proven={}, run_id=OURS, clock=clock
-            ),
+class Abort:
+    """An abort that reads, writes and reads, and ends when the test lets it."""
+
+    def __init__(self) -> None:
+        self.write, self.steps = SlowCall(lambda: "written"), ["began"]
+
+    async def run(self) -> str:
+        await asyncio.sleep(0)
+        self.steps.append(await write_in_thread(self.write))
+        await asyncio.sleep(0)
+        self.steps.append("read back")
+        return "restored"
+
+
+def test_a_shielded_abort_gives_its_result() -> None:
+    abort = Abort()
+    abort.write.may_end.set()
+
+    assert asyncio.run(shielded(abort.run(), deadline_seconds=60)) == "restored"
+
+
+def test_a_shielded_abort_ends_before_the_cancellation_goes_on() -> None:
+    abort = Abort()
+
+    async def cancelled() -> bool:
+        aborting = asyncio.create_task(shielded(abort.run(), deadline_seconds=60))
+        await abort.write.begun()
+        for _ in range(3):
+            aborting.cancel()
+            await turns()
+        is_patient = not aborting.done()
+        abort.write.may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await aborting
+        return is_patient
+
+    assert asyncio.run(cancelled())
+    assert abort.steps == ["began", "written", "read back"]
+
+
+def test_a_shielded_abort_ends_although_the_event_loop_of_the_flow_is_ended_meanwhile() -> None:
+    abort = Abort()
+
+    async def flow() -> None:
+        try:
+            raise ValueError("the smoke test failed")
+        except BaseException:
+            await shielded(abort.run(), deadline_seconds=60)
+            raise
+
+    async def terminated() -> None:
+        task = asyncio.create_task(flow())
+        await abort.write.begun()
+        assert not task.done()
+        asyncio.get_running_loop().call_later(0.05, abort.write.may_end.set)
+        raise SystemExit  # as Prefect's handler of SIGTERM does: the loop then cancels all of its tasks
+
+    with pytest.raises(SystemExit):
+        asyncio.run(terminated())
+
+    assert abort.steps == ["began", "written", "read back"]
+
+
+def test_a_shielded_abort_that_takes_too_long_ends_by_its_deadline() -> None:
+    with pytest.raises(DeadlineExceeded) as raised:
+        asyncio.run(shielded(asyncio.Event().wait(), deadline_seconds=0))
+
+    assert raised.value.what == "the last resort has not ended within 0 s"
+
+
+def test_the_error_of_a_shielded_abort_is_its_callers() -> None:
+    async def fail() -> None:
+        raise TimeoutError("of Azure, not of the deadline")
+
+    with pytest.raises(TimeoutError, match="of Azure, not of the deadline"):
+        asyncio.run(shielded(fail(), deadline_seconds=60))
+
+
+def calls(azure: FakeAzure, planned: Planned) -> dict[str, Callable[[], Coroutine[Any, Any, Any]]]:
+    """Every call of the adapter that writes, by the request that it makes."""
+    session, clock, before = azure.session, Clock(), azure.state
+    record = Move(kind=Kind.RECORD, target="diabetes", why="somebody said so", record=azure.record.paused("a reason"))
+    to_green = record.model_copy(update={"kind": Kind.MOVE_TRAFFIC, "traffic": {"green": 100}})
+    change = Move(kind=Kind.CHANGE, target="green", why="the file says so", instances=2)
+    spec, wanted, create = planned.spec, planned.wanted, planned.create
+    return {
+        "put_endpoint": lambda: endpoints.write_endpoint(session, before, to_green, clock),
+        "patch_endpoint_tags": lambda: endpoints.write_endpoint(session, before, record, clock),
+        "delete_endpoint": lambda: endpoints.delete_endpoint(session, "diabetes", clock),
+        "put": lambda: online_deployments.create_online_deployment(session, spec, wanted, create, OURS, clock=clock),
+        "put in place": lambda: online_deployments.change_online_deployment(
+            session, "diabetes", {}, change, clock=clock
         ),
-        "delete endpoint": ("_delete_endpoint", lambda: endpoints.delete_endpoint(session, "diabetes", clock)),
-        "patch endpoint": (
-            "_patch_endpoint_tags",
-            lambda: lease.write_record(session, "diabetes", OURS, lambda record: record.paused("why"), clock=clock),
-        ),
-        "put": (
-            "_put",
-            lambda: online_deployments.create_online_deployment(session, spec, plan, OURS, clock=clock),
-        ),
-        "update": (
-            "_put",
-            lambda: online_deployments.update_online_deployment(
-                session, plan.model_copy(update={"online_deployment": "green"}), OURS, clock=clock
-            ),
-        ),
-        "delete": (
-            "_delete",
-            lambda: online_deployments.delete_online_deployment(session, "diabetes", "green", OURS, clock=clock),
-        ),
+        "delete": lambda: online_deployments.delete_online_deployment(session, "diabetes", "green", clock=clock),
     }
-    name, act = calls[write]
-    slow = SlowCall(getattr(held, name))
-    setattr(held, name, slow)
-    session = held.session
+
+
+@pytest.mark.parametrize(
+    "write", ["put_endpoint", "patch_endpoint_tags", "delete_endpoint", "put", "put in place", "delete"]
+)
+def test_every_write_to_an_endpoint_ends_before_the_cancellation_goes_on(
+    azure: FakeAzure, planned: Planned, write: str
+) -> None:
+    name = write.partition(" ")[0]
+    slow = SlowCall(getattr(azure, f"_{name}"))
+    azure.instead(**{name: slow})
+    act = calls(azure, planned)[write]
 
     async def cancelled() -> bool:
         acting = asyncio.create_task(act())
@@ -165,4 +233,4 @@ def test_every_write_to_an_endpoint_ends_before_the_cancellation_goes_on(
 
     assert asyncio.run(cancelled())
     assert slow.has_ended
-    assert len(held.writes) == 1
+    assert len(azure.writes) == 1

@@ -1,13 +1,11 @@
 """The content of an online deployment: the keys of deployment.yml and the contents of its files, and nothing else."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from azure.ai.ml._utils._asset_utils import get_content_hash
 from azure.ai.ml.entities import ManagedOnlineDeployment
 
 from rollway.azure.content import settings_of, variables_of
@@ -61,25 +59,6 @@ def test_a_default_that_a_later_sdk_adds_changes_no_fingerprint(
 
     assert settings_of(load_online_deployment_entity(str(folder.path)))["new_setting"] == "new default"
     assert fingerprint_of(folder) == before
-
-
-def test_the_first_scheme_is_still_computed_as_it_was(folder: RolloutFolder) -> None:
-    folder.change(DEPLOYMENT, environment_variables={"A": 5000, "B": True})
-    kept = load(folder).first_content
-    assert kept is not None
-
-    content = json.loads(kept.get_secret_value())
-
-    assert content == {
-        "code": get_content_hash(folder.path / "code"),
-        "settings": {
-            "type": "managed",
-            "instance_type": "Standard_DS3_v2",
-            "app_insights_enabled": False,
-            "code_configuration": {"scoring_script": "score.py"},
-            "environment_variables": {"A": "5000", "B": "True"},
-        },
-    }
 
 
 @pytest.mark.parametrize(

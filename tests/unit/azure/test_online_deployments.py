@@ -1,169 +1,237 @@
-"""Online deployments: read first, then act; waiting with a deadline, and saying why one failed."""
+"""Online deployments: created once and with everything pinned, changed in place, waited for, and deleted."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from azure.ai.ml.entities import CodeConfiguration
-from azure.core.exceptions import HttpResponseError
 
+from rollway.azure.endpoints import LAG_SECONDS
 from rollway.azure.online_deployments import (
+    change_online_deployment,
     create_online_deployment,
     delete_online_deployment,
     read_logs,
-    require_unchanged,
-    update_online_deployment,
     wait_until_ready,
 )
-from rollway.azure.state import read_online_deployment
-from rollway.errors import DeadlineExceeded, ForeignChange, LeaseLost, ProvisioningFailed
-from rollway.rollout.plan import Plan
-from rollway.rollout.record import CREATED_BY, RUN
-from rollway.spec import RolloutSpec
-from tests.support.builders import Clock
-from tests.support.fake_azure import OURS, THEIRS, FakeAzure, run
+from rollway.errors import (
+    ConfigurationError,
+    DeadlineExceeded,
+    ForeignChange,
+    NotFound,
+    ProvisioningFailed,
+    RequestRefused,
+)
+from rollway.rollout.moves import Kind, Move
+from rollway.rollout.record import OnlineDeploymentRecord, with_record
+from tests.support.builders import Clock, RolloutFolder
+from tests.support.fake_azure import OURS, THEIRS, FakeAzure, refuse, run
+from tests.unit.azure.conftest import Planned
 
 
-def create(azure: FakeAzure, made: tuple[RolloutSpec, Plan]) -> str:
-    state = run(create_online_deployment(azure.session, *made, OURS, clock=Clock()))
-    return state.name
-
-
-def ours() -> FakeAzure:
-    """An endpoint with nothing behind it, held by our run attempt."""
+@pytest.fixture
+def empty() -> FakeAzure:
+    """An endpoint with nothing behind it."""
     azure = FakeAzure()
     azure.have_endpoint()
-    azure.lease_to(OURS)
     return azure
 
 
-def test_an_online_deployment_is_created_with_everything_pinned(made: tuple[RolloutSpec, Plan]) -> None:
-    azure, name = ours(), made[1].online_deployment
+def create(azure: FakeAzure, planned: Planned, move: Move | None = None, clock: Clock | None = None) -> None:
+    move, clock = move or planned.create, clock or Clock()
+    run(create_online_deployment(azure.session, planned.spec, planned.wanted, move, OURS, clock=clock))
 
-    assert create(azure, made) == name
 
-    entity = azure.online_deployments[name]
-    assert (entity.endpoint_name, entity.model) == ("diabetes", made[1].model.id)  # type: ignore[union-attr]
-    assert entity.environment == made[1].environment.id  # type: ignore[union-attr]
-    assert {**made[1].tags, RUN: OURS, CREATED_BY: OURS}.items() <= entity.tags.items()
-    assert azure.traffic == {}
+def test_an_online_deployment_is_created_with_everything_pinned_and_without_traffic(
+    empty: FakeAzure, planned: Planned
+) -> None:
+    create(empty, planned)
+
+    entity = empty.online_deployments[planned.name]
+    assert planned.wanted.model is not None
+    assert planned.wanted.environment is not None
+    assert (entity.endpoint_name, entity.model) == ("diabetes", planned.wanted.model.id)
+    assert entity.environment == planned.wanted.environment.id
+    assert (empty.writes, empty.traffic) == ([f"put {planned.name}"], {})
+
+
+def test_its_record_tells_what_it_is_and_who_created_it(empty: FakeAzure, planned: Planned) -> None:
+    create(empty, planned)
+
+    record = OnlineDeploymentRecord.of(empty.online_deployments[planned.name].tags)
+    assert planned.create.made is not None
+    assert (record.fingerprint, record.model) == (planned.create.made.fingerprint, "diabetes:1")
+    assert (record.created_by, record.written_by) == (OURS, OURS)
+    assert record.created_at is not None
+    assert len(record.created_at) == len("2026-01-02T03:04:05.678+00:00"), "its creation and a promotion must differ"
+
+
+def test_the_move_and_not_the_file_says_how_many_instances_it_gets(empty: FakeAzure, planned: Planned) -> None:
+    create(empty, planned, planned.create.model_copy(update={"instances": 4}))
+
+    assert planned.spec.online_deployment.instance_count == 1
+    assert empty.online_deployments[planned.name].instance_count == 4
 
 
 @pytest.mark.parametrize("state", ["Succeeded", "Creating", "Updating"])
-def test_one_that_is_there_or_on_its_way_is_adopted(made: tuple[RolloutSpec, Plan], state: str) -> None:
-    azure = ours()
-    azure.have(made[1].online_deployment, state)
+def test_one_that_is_there_or_on_its_way_is_not_created_again(empty: FakeAzure, planned: Planned, state: str) -> None:
+    empty.have(planned.name, state)
 
-    create(azure, made)
+    create(empty, planned)
 
-    assert azure.writes == []
-
-
-def test_nothing_is_created_without_the_lease(made: tuple[RolloutSpec, Plan]) -> None:
-    azure = ours()
-    azure.lease_to(THEIRS)
-
-    with pytest.raises(LeaseLost, match="another rollout took over the endpoint 'diabetes'"):
-        create(azure, made)
-
-    assert (azure.writes, azure.online_deployments) == ([], {})
+    assert empty.writes == []
 
 
-def test_one_that_failed_is_not_deleted_without_the_lease(made: tuple[RolloutSpec, Plan]) -> None:
-    azure = ours()
-    azure.have(made[1].online_deployment, "Failed")
-    azure.lease_to(THEIRS)
+def test_a_creation_is_tried_again_while_another_operation_runs(empty: FakeAzure, planned: Planned) -> None:
+    empty.start_operation(lambda: None, requests=7)
 
-    with pytest.raises(LeaseLost):
-        create(azure, made)
+    create(empty, planned)
 
-    assert azure.writes == []
+    assert empty.writes == [f"put {planned.name}"]
 
 
-def test_a_creation_is_tried_again_while_another_operation_runs(made: tuple[RolloutSpec, Plan]) -> None:
-    azure = ours()
-    azure.start_operation(lambda: None)
+@pytest.mark.parametrize("loss", ["lost_answers", "lost_requests"])
+def test_a_creation_of_which_the_answer_or_the_request_is_lost_is_made_once(
+    empty: FakeAzure, planned: Planned, loss: str
+) -> None:
+    setattr(empty, loss, 1)
 
-    assert azure.writes == []
-    assert create(azure, made) == made[1].online_deployment
-    assert azure.writes == [f"put {made[1].online_deployment}"]
+    create(empty, planned)
 
-
-def test_a_creation_during_which_another_takes_over_writes_nothing(made: tuple[RolloutSpec, Plan]) -> None:
-    azure = ours()
-    azure.start_operation(lambda: azure.lease_to(THEIRS))
-
-    with pytest.raises(LeaseLost):
-        create(azure, made)
-
-    assert azure.writes == []
+    assert empty.writes == [f"put {planned.name}"]
 
 
-def test_a_creation_whose_answer_is_lost_is_made_once(made: tuple[RolloutSpec, Plan]) -> None:
-    azure = ours()
-    azure.lost_answers = 1
+def test_a_list_that_lags_is_waited_for_so_that_the_next_decision_sees_it(empty: FakeAzure, planned: Planned) -> None:
+    empty.lagging_lists, clock = 3, Clock()
 
-    create(azure, made)
+    create(empty, planned, clock=clock)
 
-    assert azure.writes == [f"put {made[1].online_deployment}"]
-
-
-def test_one_that_disappears_as_soon_as_it_is_created_is_reported(made: tuple[RolloutSpec, Plan]) -> None:
-    azure = ours()
-    put = azure._put
-
-    def put_and_vanish(entity: Any) -> None:
-        put(entity)
-        azure.online_deployments.clear()
-
-    azure._put = put_and_vanish  # type: ignore[method-assign]
-
-    with pytest.raises(ForeignChange, match="has disappeared"):
-        create(azure, made)
+    assert empty.requests.count("list") == 4
+    assert [one.name for one in empty.state.online_deployments] == [planned.name]
+    assert 0 < clock.seconds < LAG_SECONDS
 
 
-@pytest.mark.parametrize("state", ["Failed", "Canceled"])
-def test_one_that_failed_is_deleted_first(made: tuple[RolloutSpec, Plan], state: str) -> None:
-    azure, name = ours(), made[1].online_deployment
-    azure.have(name, state)
+def test_one_that_no_list_ever_shows_has_disappeared(empty: FakeAzure, planned: Planned) -> None:
+    empty.lagging_lists, clock = 10_000, Clock()
 
-    create(azure, made)
+    with pytest.raises(ForeignChange) as caught:
+        create(empty, planned, clock=clock)
 
-    assert azure.writes == [f"delete {name}", f"put {name}"]
-
-
-def test_an_in_place_change_keeps_the_tags_that_are_there(made: tuple[RolloutSpec, Plan]) -> None:
-    azure, name = ours(), made[1].online_deployment
-    azure.have(name, tags={"cost-centre": "42", CREATED_BY: THEIRS, RUN: THEIRS}, instance_count=1)
-    plan = made[1].model_copy(update={"instance_count": 3})
-
-    run(update_online_deployment(azure.session, plan, OURS, clock=Clock()))
-
-    entity = azure.online_deployments[name]
-    assert entity.instance_count == 3
-    assert {"cost-centre": "42", CREATED_BY: THEIRS, RUN: OURS}.items() <= entity.tags.items()
+    assert caught.value.what == f"the online deployment {planned.name!r} has disappeared"
+    assert (caught.value.where, caught.value.exit_code) == ("endpoint diabetes", 3)
+    assert clock.seconds == LAG_SECONDS
 
 
-def test_nothing_is_changed_in_place_without_the_lease(made: tuple[RolloutSpec, Plan]) -> None:
-    azure, name = ours(), made[1].online_deployment
-    azure.have(name, instance_count=1)
-    azure.lease_to(THEIRS)
-    plan = made[1].model_copy(update={"instance_count": 3})
+def test_nothing_is_created_from_a_folder_that_changed_since_the_plan(
+    empty: FakeAzure, planned: Planned, folder: RolloutFolder
+) -> None:
+    folder.write("code/score.py", "def init(): ...\n\n\ndef run(data): ...\n")
 
-    with pytest.raises(LeaseLost):
-        run(update_online_deployment(azure.session, plan, OURS, clock=Clock()))
+    with pytest.raises(ConfigurationError, match="the folder changed since the plan") as caught:
+        create(empty, planned)
 
-    assert azure.writes == []
-    assert azure.online_deployments[name].instance_count == 1
+    assert (caught.value.why, caught.value.exit_code, empty.writes) == ("different now: code", 2, [])
 
 
-def wait(azure: FakeAzure, timeout_seconds: float = 60) -> str:
-    ready = wait_until_ready(azure.session, "diabetes", "green", timeout_seconds=timeout_seconds, clock=Clock())
+def test_the_folder_is_read_again_after_each_wait(empty: FakeAzure, planned: Planned, folder: RolloutFolder) -> None:
+    first_try = 2  # requests: it reads, and the write is refused
+    empty.start_operation(lambda: folder.change("deployment.yml", instance_type="Standard_DS4_v2"), first_try)
+
+    with pytest.raises(ConfigurationError, match="the folder changed since the plan"):
+        create(empty, planned)
+
+    assert empty.writes == []
+
+
+def test_a_creation_that_azure_refuses_names_the_file_that_describes_it(empty: FakeAzure, planned: Planned) -> None:
+    empty.instead(put=refuse)
+
+    with pytest.raises(RequestRefused) as caught:
+        create(empty, planned)
+
+    assert caught.value.what == f"cannot create the online deployment {planned.name!r}"
+    assert caught.value.where == f"endpoint diabetes, {planned.spec.folder}/deployment.yml"
+
+
+# What it was when Rollway created it, and what a change of its instance count makes of that.
+BEFORE = OnlineDeploymentRecord(fingerprint="1:f", model="diabetes:1", instances=1).created(THEIRS, "then")
+AFTER = BEFORE.changed(BEFORE.model_copy(update={"instances": 3}), OURS)
+
+
+def change(azure: FakeAzure, tags: dict[str, str] | None = None, made: OnlineDeploymentRecord | None = AFTER) -> None:
+    move = Move(kind=Kind.CHANGE, target="green", why="the file says so", made=made, instances=3)
+    run(change_online_deployment(azure.session, "diabetes", tags or {}, move, clock=Clock()))
+
+
+@pytest.fixture
+def changeable(azure: FakeAzure) -> FakeAzure:
+    """`green` has one instance, a tag of somebody, and the record `BEFORE`."""
+    azure.have("green", tags=with_record({"cost-centre": "42"}, BEFORE), instance_count=1, model="azureml:diabetes:1")
+    return azure
+
+
+def test_a_change_in_place_is_one_write_of_instance_count_and_tags_and_keeps_what_runs(changeable: FakeAzure) -> None:
+    change(changeable, {"team": "ml"})
+
+    entity = changeable.online_deployments["green"]
+    assert (entity.instance_count, entity.model) == (3, "azureml:diabetes:1")
+    assert {"cost-centre": "42", "team": "ml"}.items() <= entity.tags.items()
+    assert OnlineDeploymentRecord.of(entity.tags) == AFTER
+    assert (AFTER.created_by, AFTER.written_by, AFTER.instances) == (THEIRS, OURS, 3)
+    assert changeable.writes == ["put green"]
+
+
+def test_a_change_without_a_new_record_keeps_the_old_one(changeable: FakeAzure) -> None:
+    change(changeable, made=None)
+
+    assert OnlineDeploymentRecord.of(changeable.online_deployments["green"].tags) == BEFORE
+
+
+@pytest.mark.parametrize("loss", ["lost_answers", "lost_requests"])
+def test_a_change_of_which_the_answer_or_the_request_is_lost_is_made(changeable: FakeAzure, loss: str) -> None:
+    setattr(changeable, loss, 1)
+
+    change(changeable)
+
+    assert changeable.online_deployments["green"].instance_count == 3
+
+
+def test_a_change_waits_until_the_endpoint_is_free(changeable: FakeAzure) -> None:
+    changeable.start_operation(lambda: None, requests=6)
+
+    change(changeable)
+
+    assert changeable.writes == ["put green"]
+
+
+def test_one_that_is_gone_cannot_be_changed(changeable: FakeAzure) -> None:
+    del changeable.online_deployments["green"]
+
+    with pytest.raises(NotFound) as caught:
+        change(changeable)
+
+    assert (caught.value.what, changeable.writes) == ("cannot change 'green'", [])
+
+
+def wait(azure: FakeAzure, timeout_seconds: float = 60, **options: Any) -> str:
+    ready = wait_until_ready(
+        azure.session, "diabetes", "green", timeout_seconds=timeout_seconds, clock=Clock(), **options
+    )
     return run(ready).provisioning_state
 
 
 def test_one_that_is_ready_ends_the_wait(azure: FakeAzure) -> None:
     assert wait(azure) == "Succeeded"
+
+
+def test_each_look_of_a_wait_is_told(azure: FakeAzure) -> None:
+    azure.have("green", "Creating")
+    told = []
+
+    async def on_progress(state: str, waited: float) -> None:
+        told.append((state, waited))
+        azure.have("green", "Succeeded")
+
+    assert wait(azure, on_progress=on_progress) == "Succeeded"
+    assert told == [("Creating", 0.0), ("Succeeded", 0.5)]
 
 
 def test_one_that_failed_says_why_and_shows_both_logs(azure: FakeAzure) -> None:
@@ -180,13 +248,17 @@ def test_one_that_failed_says_why_and_shows_both_logs(azure: FakeAzure) -> None:
     )
     assert "log of the inference server container, last 100 lines ---\ninference-server of green" in str(caught.value)
     assert "storage-initializer of green" in str(caught.value)
+    assert (caught.value.exit_code, caught.value.is_models_fault) == (3, True)
 
 
-def test_one_that_failed_without_a_reason_says_that(azure: FakeAzure) -> None:
-    azure.have("green", "Failed")
+@pytest.mark.parametrize(("state", "why"), [("Failed", "Azure gives no reason; the state is Failed")])
+def test_one_that_failed_without_a_reason_says_that_and_blames_nobody(azure: FakeAzure, state: str, why: str) -> None:
+    azure.have("green", state)
 
-    with pytest.raises(ProvisioningFailed, match="Azure gives no reason; the state is Failed"):
+    with pytest.raises(ProvisioningFailed) as caught:
         wait(azure)
+
+    assert (caught.value.why, caught.value.is_models_fault) == (why, False)
 
 
 def test_one_that_does_not_get_ready_ends_with_its_state_and_the_setting_to_change(azure: FakeAzure) -> None:
@@ -195,97 +267,67 @@ def test_one_that_does_not_get_ready_ends_with_its_state_and_the_setting_to_chan
     with pytest.raises(DeadlineExceeded) as caught:
         wait(azure, timeout_seconds=9)
 
-    assert caught.value.why == "it was last seen as: Creating"
+    assert caught.value.what == "the provisioning of green took longer than 9 s"
+    assert (caught.value.why, caught.value.exit_code) == ("it was last seen as: Creating", 5)
     assert "ready_timeout_seconds" in str(caught.value.hint)
 
 
 def test_a_log_that_azure_does_not_have_is_no_error(azure: FakeAzure) -> None:
     session: Any = azure.session
-    session.ml.online_deployments.get_logs = _refuse
+    session.ml.online_deployments.get_logs = refuse
 
     assert "(no log: it says no)" in run(read_logs(session, "diabetes", "green"))
 
 
 def delete(azure: FakeAzure, name: str) -> None:
-    run(delete_online_deployment(azure.session, "diabetes", name, OURS, clock=Clock()))
+    run(delete_online_deployment(azure.session, "diabetes", name, clock=Clock()))
 
 
-def test_deleting_waits_until_it_is_gone(held: FakeAzure) -> None:
-    delete(held, "green")
+def test_deleting_waits_until_it_is_gone(azure: FakeAzure) -> None:
+    get, looks = azure._get, iter(["Succeeded", "Deleting", "Deleting"])
 
-    assert held.writes == ["delete green"]
-    assert set(held.online_deployments) == {"blue"}
+    def look(name: str, endpoint: str) -> Any:
+        state = next(looks, None)
+        if state is None:
+            del azure.online_deployments[name]
+        else:
+            azure.have(name, state)
+        return get(name, endpoint)
+
+    azure.instead(get=look, delete=lambda *_: None)
+
+    delete(azure, "green")
+
+    assert set(azure.online_deployments) == {"blue"}
+    assert list(looks) == []
 
 
-def test_deleting_what_is_gone_is_fine(held: FakeAzure) -> None:
-    delete(held, "red")
-
-    assert held.writes == []
-
-
-@pytest.mark.parametrize("holder", [THEIRS, None])
-def test_nothing_is_deleted_without_the_lease(azure: FakeAzure, holder: str | None) -> None:
-    if holder:
-        azure.lease_to(holder)
-
-    with pytest.raises(LeaseLost, match="another rollout took over"):
-        delete(azure, "green")
+def test_deleting_what_is_gone_writes_nothing(azure: FakeAzure) -> None:
+    delete(azure, "red")
 
     assert azure.writes == []
-    assert "green" in azure.online_deployments
 
 
-def test_one_whose_code_was_swapped_since_it_was_ready_may_get_no_traffic(azure: FakeAzure) -> None:
-    azure.have("green", code_configuration=CodeConfiguration("/codes/1/versions/1", "score.py"))
+@pytest.mark.parametrize("loss", ["lost_answers", "lost_requests"])
+def test_a_delete_of_which_the_answer_or_the_request_is_lost_is_made_once(azure: FakeAzure, loss: str) -> None:
+    setattr(azure, loss, 1)
 
-    with pytest.raises(ForeignChange) as caught:
-        require(
-            azure,
-            lambda: azure.have("green", code_configuration=CodeConfiguration("/codes/2/versions/1", "score.py")),
-        )
+    delete(azure, "green")
 
-    assert caught.value.why == "code: /codes/1/versions/1 -> /codes/2/versions/1"
+    assert (azure.writes, set(azure.online_deployments)) == (["delete green"], {"blue"})
 
 
-def require(azure: FakeAzure, change: Callable[[], object]) -> None:
-    seen = run(read_online_deployment(azure.session, "diabetes", "green"))
-    assert seen is not None
-    change()
-    run(require_unchanged(azure.session, "diabetes", seen))
+def test_a_delete_waits_until_the_endpoint_is_free(azure: FakeAzure) -> None:
+    azure.start_operation(lambda: None, requests=6)
+
+    delete(azure, "green")
+
+    assert azure.writes == ["delete green"]
 
 
-def test_one_that_stayed_as_it_was_may_get_traffic(azure: FakeAzure) -> None:
-    require(azure, lambda: azure.set_traffic(blue=90, green=10))
+def test_azure_refuses_to_delete_what_has_traffic(azure: FakeAzure) -> None:
+    with pytest.raises(RequestRefused) as caught:
+        delete(azure, "blue")
 
-
-@pytest.mark.parametrize(
-    ("state", "values", "why"),
-    [
-        ("Failed", {"tags": {CREATED_BY: OURS, RUN: OURS}}, "provisioning_state: Succeeded -> Failed"),
-        (
-            "Succeeded",
-            {"tags": {CREATED_BY: OURS, RUN: OURS}, "instance_count": 2, "model": "azureml:x:1"},
-            "instance_count: 1 -> 2; model: None -> azureml:x:1",
-        ),
-        ("Succeeded", {"tags": {}}, f"tags: {{'{CREATED_BY}': '{OURS}', '{RUN}': '{OURS}'}} -> {{}}"),
-    ],
-    ids=["it failed", "content", "tags"],
-)
-def test_one_that_was_changed_since_it_was_ready_may_not(
-    azure: FakeAzure, state: str, values: dict[str, Any], why: str
-) -> None:
-    with pytest.raises(ForeignChange, match="'green' was changed by somebody else") as caught:
-        require(azure, lambda: azure.have("green", state, **values))
-
-    assert caught.value.why == why
-
-
-def test_one_that_is_gone_since_it_was_ready_may_not_get_traffic(azure: FakeAzure) -> None:
-    with pytest.raises(ForeignChange, match="'green' was changed by somebody else") as caught:
-        require(azure, lambda: azure.online_deployments.pop("green"))
-
-    assert caught.value.why == "it is gone"
-
-
-def _refuse(*_: Any, **__: Any) -> Any:
-    raise HttpResponseError("it says no")
+    assert caught.value.what == "cannot delete the online deployment 'blue'"
+    assert (caught.value.why, "blue" in azure.online_deployments) == ("it has traffic", True)

@@ -17,10 +17,9 @@ from urllib3 import HTTPResponse
 
 from rollway.azure import session as session_module
 from rollway.azure.session import Session, connect
-from rollway.azure.state import read_endpoint, read_provisioning_state, wait_until_settled
+from rollway.azure.state import read_bare_endpoint, read_endpoint
 from rollway.azure.unpolled import Unpolled
 from rollway.settings import Workspace
-from tests.support.builders import Clock
 from tests.support.fake_azure import run
 
 WORKSPACE = Workspace(subscription_id="sub", resource_group="rg", name="ws")
@@ -82,7 +81,7 @@ class Arm:
             return 404, {"error": {"code": "ResourceNotFound", "message": "no such endpoint"}}
         if method == "GET" and path == ENDPOINT and len(self.states) > 1:
             self.states.pop(0)
-        documents = {
+        documents: dict[str, dict[str, Any]] = {
             ROOT: {"id": ROOT, "name": "ws", "location": "westeurope", "properties": {"v1LegacyMode": True}},
             ENDPOINT: endpoint,
             f"{ENDPOINT}/deployments": {"value": [blue]},
@@ -180,7 +179,7 @@ def test_an_endpoint_with_its_online_deployments_is_two_requests(session: Sessio
 
 
 def test_the_state_of_an_endpoint_is_one_request(session: Session, arm: Arm) -> None:
-    assert run(read_provisioning_state(session, "diabetes")) == "Succeeded"
+    assert run(read_bare_endpoint(session, "diabetes")).provisioning_state == "Succeeded"
     assert arm.requests == ["GET /onlineEndpoints/diabetes"]
 
 
@@ -190,20 +189,8 @@ def test_an_endpoint_that_does_not_exist_is_one_request_and_absent(session: Sess
     state = run(read_endpoint(session, "diabetes"))
 
     assert (state.exists, state.provisioning_state) == (False, "Absent")
-    assert run(read_provisioning_state(session, "diabetes")) == "Absent"
+    assert not run(read_bare_endpoint(session, "diabetes")).exists
     assert arm.requests == ["GET /onlineEndpoints/diabetes"] * 2
-
-
-def test_a_wait_is_one_request_per_look_and_one_more_at_its_end(session: Session, arm: Arm) -> None:
-    arm.states = ["Updating", "Updating", "Succeeded"]
-
-    state = run(wait_until_settled(session, "diabetes", Clock()))
-
-    assert state.provisioning_state == "Succeeded"
-    assert arm.requests == [
-        *["GET /onlineEndpoints/diabetes"] * 3,
-        "GET /onlineEndpoints/diabetes/deployments",
-    ]
 
 
 def test_a_missing_document_of_resource_manager_is_not_found(session: Session, arm: Arm) -> None:

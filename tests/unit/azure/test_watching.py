@@ -1,84 +1,130 @@
-"""Findings about followed models: the reads from Azure, and the decision."""
+"""The watcher's look at a workspace: the requests to Azure, and errors that concern one folder only."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from azure.ai.ml.entities import Model
+from azure.ai.ml.entities import ManagedOnlineDeployment, ManagedOnlineEndpoint, Model
 from azure.ai.ml.entities._system_data import SystemData
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
+from rollway.azure.models import list_model_versions
 from rollway.azure.session import Session
-from rollway.azure.watching import list_model_versions, read_finding
-from rollway.errors import AccessDenied, InvalidRollout, NotFound
-from rollway.rollout.follow import Finding, ModelSource, ModelVersion, Verdict
-from tests.support.builders import WORKSPACE_ID, RolloutFolder
-from tests.support.fake_azure import FakeAzure, run
+from rollway.azure.watching import look_at_workspace
+from rollway.errors import AccessDenied, NotFound
+from rollway.rollout.entries import Served
+from rollway.rollout.follow import ModelSource, ModelVersion
+from rollway.rollout.record import EndpointRecord, with_record
+from rollway.rollout.watch import Look, Verdict, is_turn
+from rollway.settings import Workspace
+from tests.support.builders import WORKSPACE_ID, RolloutFolder, good_folder
+from tests.support.fake_azure import run
 
-NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+INTERVAL = 600
 DIABETES = ModelSource(name="diabetes")
+FIRST = datetime(2026, 11, 19, 12, 0, tzinfo=UTC)
 
 
-class FakeModels:
-    """The model versions of a workspace or registry; archived ones can be read but are not listed."""
+class FakeWorkspace:
+    """Endpoints and model versions, of the workspace and of the registry `team`; `calls` are the requests."""
 
     def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.endpoints: dict[str, ManagedOnlineEndpoint] = {}
+        self.behind: dict[str, list[ManagedOnlineDeployment]] = {}
         self.versions: list[Model] = []
         self.archived: list[str] = []
-        self.error: HttpResponseError | None = None
+        self.trouble: dict[str, Exception] = {}  # the answer to a call
+
+    @property
+    def session(self) -> Session:
+        return cast(
+            Session,
+            SimpleNamespace(
+                workspace=Workspace(subscription_id="s", resource_group="rg", name="ws"),
+                ml=SimpleNamespace(
+                    online_endpoints=SimpleNamespace(list=self._list, get=self._get),
+                    online_deployments=SimpleNamespace(list=self._list_behind),
+                    models=SimpleNamespace(list=self._list_versions, get=self._get_version),
+                ),
+                registry=self._registry,
+            ),
+        )
 
     def have(self, version: str, minutes: int = 0, name: str = "diabetes", **values: Any) -> None:
         """Register a version, `minutes` after a fixed moment."""
-        context = SystemData(created_at=NOW - timedelta(days=1) + timedelta(minutes=minutes))
+        context = SystemData(created_at=FIRST + timedelta(minutes=minutes))
         model_id = f"{WORKSPACE_ID}/models/{name}/versions/{version}"
         self.versions.append(
             Model(name=name, version=version, path="x", id=model_id, creation_context=context, **values)
         )
 
-    def list(self, name: str) -> list[Model]:
-        if self.error is not None:
-            raise self.error
+    def serve(self, version: str, endpoint: str = "diabetes", *, is_recorded: bool = True) -> None:
+        """Send all traffic of an endpoint to a version of its model."""
+        live = Served(online_deployment="main", model=f"diabetes:{version}") if is_recorded else None
+        self.endpoints[endpoint] = ManagedOnlineEndpoint(
+            name=endpoint,
+            traffic={"main": 100},
+            provisioning_state="Succeeded",
+            tags=with_record({}, EndpointRecord(live=live)),
+        )
+        model = f"{WORKSPACE_ID}/models/diabetes/versions/{version}"
+        self.behind[endpoint] = [
+            ManagedOnlineDeployment(
+                name="main", endpoint_name=endpoint, instance_type="x", model=model, provisioning_state="Succeeded"
+            )
+        ]
+
+    def look(self, *folders: RolloutFolder, now: datetime | None = None) -> tuple[Look, ...]:
+        paths = [str(one.path) for one in folders]
+        return run(look_at_workspace(self.session, paths, now or quiet(*folders), INTERVAL))
+
+    def _call(self, call: str) -> None:
+        self.calls.append(call)
+        if call in self.trouble:
+            raise self.trouble[call]
+
+    def _list(self) -> list[ManagedOnlineEndpoint]:
+        self._call("endpoints")
+        return list(self.endpoints.values())
+
+    def _get(self, name: str) -> ManagedOnlineEndpoint:
+        self._call(f"endpoint {name}")
+        raise ResourceNotFoundError(f"no endpoint {name}")
+
+    def _list_behind(self, endpoint: str) -> list[ManagedOnlineDeployment]:
+        self._call(f"behind {endpoint}")
+        return self.behind[endpoint]
+
+    def _list_versions(self, name: str) -> list[Model]:
+        self._call(f"versions of {name}")
         return [one for one in self.versions if one.name == name and one.version not in self.archived]
 
-    def get(self, name: str, version: str) -> Model:
+    def _get_version(self, name: str, version: str) -> Model:
+        self._call(f"version {name}:{version}")
         for one in self.versions:
             if (one.name, one.version) == (name, version):
                 return one
         raise ResourceNotFoundError(f"no model {name}:{version}")
 
-
-class Watched:
-    """A workspace with an endpoint, models and one registry, `team`."""
-
-    def __init__(self) -> None:
-        self.azure, self.models, self.team = FakeAzure(), FakeModels(), FakeModels()
-
-    @property
-    def session(self) -> Session:
-        session: Any = self.azure.session
-        session.ml.models = self.models
-        session.workspace = SimpleNamespace(name="ws")
-        session.registry = self._registry
-        return cast(Session, session)
-
-    def serve(self, version: str, **tags: str) -> None:
-        """Send all traffic to a version of the model."""
-        self.azure.have_endpoint(traffic={"main": 100}, tags=tags)
-        self.azure.have("main", model=f"{WORKSPACE_ID}/models/diabetes/versions/{version}")
-
-    def look(self, folder: RolloutFolder) -> Finding | None:
-        return run(read_finding(self.session, str(folder.path), NOW))
-
     def _registry(self, name: str) -> Any:
         if name != "team":
             raise ResourceNotFoundError(f"Registry {name} not found")
-        return SimpleNamespace(models=self.team)
+        return SimpleNamespace(models=SimpleNamespace(list=self._list_versions))
+
+
+def quiet(*folders: RolloutFolder) -> datetime:
+    """A time at which no endpoint of the folders has its turn."""
+    names = [one.read("endpoint.yml")["name"] for one in folders]
+    looks = (FIRST + timedelta(days=1, seconds=number * INTERVAL) for number in range(144))
+    return next(now for now in looks if not any(is_turn(name, now, INTERVAL) for name in names))
 
 
 @pytest.fixture
-def watched() -> Watched:
-    return Watched()
+def watched() -> FakeWorkspace:
+    return FakeWorkspace()
 
 
 @pytest.fixture
@@ -88,138 +134,183 @@ def following(folder: RolloutFolder) -> RolloutFolder:
     return folder
 
 
-def test_a_new_version_is_found_with_everything_that_its_rollout_needs(
-    watched: Watched, following: RolloutFolder
+def folders(root: Path, *names: str, model: str = "azureml:diabetes@latest") -> list[RolloutFolder]:
+    """Folders of these names, each for the endpoint of its name, that follow a model."""
+    made = []
+    for name in names:
+        one = good_folder(root / "of" / name)
+        path = one.path.rename(one.path.parent / name)
+        one = RolloutFolder(path)
+        one.change("endpoint.yml", name=name)
+        one.change("deployment.yml", endpoint_name=name, model=model)
+        made.append(one)
+    return made
+
+
+def verdicts(looks: tuple[Look, ...]) -> dict[str, str | None]:
+    return {one.rollout: one.finding.verdict if one.finding else one.error for one in looks}
+
+
+def test_a_quiet_workspace_costs_one_list_of_endpoints_and_one_list_per_model(
+    watched: FakeWorkspace, tmp_path: Path
 ) -> None:
-    watched.models.have("1")
-    watched.models.have("2", 1)
+    names = [f"endpoint-{number}" for number in range(20)]
+    followed = folders(tmp_path, *names)
+    fixed = folders(tmp_path, "fixed", model="azureml:other:1")
+    watched.have("1")
+    for name in (*names, "fixed"):
+        watched.serve("1", name)
+
+    looks = watched.look(*followed, *fixed)
+
+    assert set(verdicts(looks).values()) == {Verdict.UP_TO_DATE}
+    assert watched.calls == ["endpoints", "versions of diabetes"]
+
+
+def test_online_deployments_are_read_once_where_something_seems_due(watched: FakeWorkspace, tmp_path: Path) -> None:
+    watched.have("1")
+    watched.have("2", 1)
+    watched.serve("1", "old")
+    watched.serve("2", "new")
+    watched.serve("2", "unknown", is_recorded=False)
+
+    looks = watched.look(*folders(tmp_path, "old", "new", "unknown", "absent"))
+
+    found = {one.rollout: one.finding for one in looks if one.finding}
+    assert {name: one.version for name, one in found.items()} == dict.fromkeys(found, "2")
+    assert [found["old"].live_version, found["unknown"].live_version] == ["1", "2"]
+    assert (found["old"].verdict, found["absent"].verdict) == (Verdict.START, Verdict.START)
+    assert found["new"].verdict is Verdict.UP_TO_DATE
+    assert sorted(watched.calls) == ["behind old", "behind unknown", "endpoints", "versions of diabetes"]
+
+
+def test_each_endpoint_is_looked_behind_once_a_day(watched: FakeWorkspace, following: RolloutFolder) -> None:
+    watched.have("1")
     watched.serve("1")
+    midnight = FIRST.replace(hour=0)
 
-    finding = watched.look(following)
+    for number in range(144):
+        watched.look(following, now=midnight + timedelta(seconds=number * INTERVAL))
 
-    assert finding == Finding(
-        rollout="diabetes",
-        endpoint="diabetes",
-        model="diabetes",
-        version="2",
-        live_version="1",
-        verdict=Verdict.START,
-        reason="newest version",
-        idempotency_key="ws/diabetes:diabetes:2@2026-11-19T12:01:00+00:00",
-    )
+    assert watched.calls.count("endpoints") == watched.calls.count("versions of diabetes") == 144
+    assert watched.calls.count("behind diabetes") == 1
 
 
-def test_a_version_is_read_with_its_tags_stage_and_time(watched: Watched) -> None:
-    watched.models.have("1", tags={"approved": "yes"}, stage="Production")
+def test_an_endpoint_that_was_deleted_since_it_was_listed_is_created_again(
+    watched: FakeWorkspace, following: RolloutFolder
+) -> None:
+    watched.have("1")
+    watched.have("2", 1)
+    watched.serve("1")
+    watched.trouble["behind diabetes"] = ResourceNotFoundError("no endpoint diabetes")
+
+    [look] = watched.look(following)
+
+    assert look.finding is not None
+    assert (look.finding.verdict, look.finding.live_version) == (Verdict.START, None)
+
+
+def test_a_live_version_that_was_archived_is_not_replaced_by_an_older_one(
+    watched: FakeWorkspace, following: RolloutFolder
+) -> None:
+    watched.have("1")
+    watched.have("2", 1)
+    watched.archived.append("2")
+    watched.serve("2")
+
+    [look] = watched.look(following)
+
+    assert look.finding is not None
+    assert (look.finding.verdict, look.finding.live_version) == (Verdict.UP_TO_DATE, "2")
+    assert watched.calls == ["endpoints", "versions of diabetes", "version diabetes:2"]
+
+
+def test_a_live_version_that_was_deleted_is_replaced(watched: FakeWorkspace, following: RolloutFolder) -> None:
+    watched.have("1")
+    watched.serve("2")
+
+    [look] = watched.look(following)
+
+    assert look.finding is not None
+    assert (look.finding.verdict, look.finding.version) == (Verdict.START, "1")
+
+
+def test_a_model_of_a_registry_is_read_from_the_registry(watched: FakeWorkspace, folder: RolloutFolder) -> None:
+    folder.change("deployment.yml", model="azureml://registries/team/models/diabetes/labels/latest")
+    watched.have("3")
+
+    [look] = watched.look(folder)
+
+    assert look.finding is not None
+    assert (look.finding.model, look.finding.version) == ("team/diabetes", "3")
+
+
+def test_what_is_wrong_with_one_folder_does_not_concern_the_others(watched: FakeWorkspace, tmp_path: Path) -> None:
+    good, broken, refused = folders(tmp_path, "good", "broken", "refused")
+    [nobodys] = folders(tmp_path, "nobodys", model="azureml://registries/nobodys/models/m/labels/latest")
+    broken.write("rollout.yml", "{}")
+    watched.have("1")
+    for name in ("good", "refused", "nobodys"):
+        watched.serve("1", name)
+    watched.serve("1", "refused", is_recorded=False)
+    watched.trouble["behind refused"] = HttpResponseError("no")
+    cast(HttpResponseError, watched.trouble["behind refused"]).status_code = 403
+
+    found = verdicts(watched.look(good, broken, refused, nobodys))
+
+    assert found["good"] == Verdict.UP_TO_DATE
+    assert "smoke_test: Field required" in str(found["broken"])
+    assert str(found["refused"]).startswith("cannot read the endpoint 'refused'; where: endpoint refused")
+    assert str(found["nobodys"]).startswith("cannot list the versions of the model 'm'; where: registry nobodys")
+
+
+def test_a_workspace_whose_endpoints_cannot_be_listed_is_an_error(
+    watched: FakeWorkspace, following: RolloutFolder
+) -> None:
+    watched.trouble["endpoints"] = HttpResponseError("no")
+    cast(HttpResponseError, watched.trouble["endpoints"]).status_code = 403
+
+    with pytest.raises(AccessDenied) as caught:
+        watched.look(following)
+
+    assert (caught.value.what, caught.value.exit_code) == ("cannot list the endpoints", 2)
+
+
+def test_a_version_is_read_with_its_tags_stage_and_time(watched: FakeWorkspace) -> None:
+    watched.have("1", tags={"approved": "yes"}, stage="Production")
 
     assert run(list_model_versions(watched.session, DIABETES)) == (
         ModelVersion(
             name="diabetes",
             version="1",
             id=f"{WORKSPACE_ID}/models/diabetes/versions/1",
-            created_at=NOW - timedelta(days=1),
+            created_at=FIRST,
             tags={"approved": "yes"},
             stage="Production",
         ),
     )
 
 
-def test_a_version_of_unknown_age_is_the_oldest_of_all(watched: Watched) -> None:
-    watched.models.have("1")
-    watched.models.versions[0]._creation_context = None
+def test_a_version_of_unknown_age_is_the_oldest_of_all(watched: FakeWorkspace) -> None:
+    watched.have("1")
+    watched.versions[0]._creation_context = None
 
     (version,) = run(list_model_versions(watched.session, DIABETES))
 
     assert version.created_at.year == 1
 
 
-def test_a_folder_that_names_a_version_follows_nothing(watched: Watched, folder: RolloutFolder) -> None:
-    assert watched.look(folder) is None
-
-
-def test_the_rules_of_the_folder_are_applied(watched: Watched, folder: RolloutFolder) -> None:
-    folder.change("rollout.yml", follow={"tags": {"approved": "yes"}})
-    watched.models.have("2", tags={"approved": "yes"})
-    watched.models.have("3", 1)
-
-    finding = watched.look(folder)
-
-    assert finding is not None
-    assert (finding.verdict, finding.version) == (Verdict.START, "2")
-    assert [(one.version, one.reason) for one in finding.skipped] == [("3", "its tag approved is (not set), not yes")]
-
-
-def test_a_live_version_that_was_archived_is_not_replaced_by_an_older_one(
-    watched: Watched, following: RolloutFolder
-) -> None:
-    watched.models.have("1")
-    watched.models.have("2", 1)
-    watched.models.archived.append("2")
-    watched.serve("2")
-
-    finding = watched.look(following)
-
-    assert finding is not None
-    assert (finding.verdict, finding.live_version) == (Verdict.UP_TO_DATE, "2")
-
-
-def test_a_live_version_that_was_deleted_is_replaced(watched: Watched, following: RolloutFolder) -> None:
-    watched.models.have("1")
-    watched.serve("2")
-
-    finding = watched.look(following)
-
-    assert finding is not None
-    assert (finding.verdict, finding.version) == (Verdict.START, "1")
-
-
-def test_rejected_versions_and_the_pause_are_read_from_the_record(watched: Watched, following: RolloutFolder) -> None:
-    for version in ("1", "2", "3"):
-        watched.models.have(version, int(version))
-    watched.serve("1", **{"rollway:rejected": "diabetes:3", "rollway:paused": "rolled back"})
-
-    finding = watched.look(following)
-
-    assert finding is not None
-    assert (finding.verdict, finding.version, finding.reason) == (Verdict.PAUSED, "2", "2 waits: rolled back")
-
-
-def test_a_model_of_a_registry_is_read_from_the_registry(watched: Watched, folder: RolloutFolder) -> None:
-    folder.change("deployment.yml", model="azureml://registries/team/models/diabetes/labels/latest")
-    watched.models.have("7")
-    watched.team.have("3")
-
-    finding = watched.look(folder)
-
-    assert finding is not None
-    assert (finding.model, finding.version) == ("team/diabetes", "3")
-
-
-def test_an_unknown_model_has_no_versions(watched: Watched) -> None:
-    watched.models.error = HttpResponseError("no such model")
-    watched.models.error.status_code = 404
+def test_an_unknown_model_has_no_versions(watched: FakeWorkspace) -> None:
+    unknown = HttpResponseError("no such model")
+    unknown.status_code = 404
+    watched.trouble["versions of diabetes"] = unknown
 
     assert run(list_model_versions(watched.session, DIABETES)) == ()
 
 
-def test_an_unknown_registry_is_an_error(watched: Watched) -> None:
+def test_an_unknown_registry_is_an_error(watched: FakeWorkspace) -> None:
     with pytest.raises(NotFound) as caught:
         run(list_model_versions(watched.session, ModelSource(name="diabetes", registry="nobodys")))
 
     assert caught.value.what == "cannot list the versions of the model 'diabetes'"
     assert caught.value.where == "registry nobodys, model diabetes"
-
-
-def test_no_access_is_an_error_and_not_an_empty_list(watched: Watched, following: RolloutFolder) -> None:
-    watched.models.error = HttpResponseError("no")
-    watched.models.error.status_code = 403
-
-    with pytest.raises(AccessDenied, match="cannot list the versions of the model 'diabetes'"):
-        watched.look(following)
-
-
-def test_an_invalid_folder_is_an_error(watched: Watched, following: RolloutFolder) -> None:
-    following.write("rollout.yml", "{}")
-
-    with pytest.raises(InvalidRollout, match="smoke_test: Field required"):
-        watched.look(following)

@@ -17,6 +17,7 @@ from rollway.prefect.alerts import (
     Automation,
     Changes,
     Message,
+    SilenceCheck,
     Timing,
     check_heartbeats,
     compare,
@@ -41,8 +42,8 @@ def automation(name: str, *rollouts: AlertedRollout, timing: Timing = DEFAULT_TI
 
 
 def message(name: str) -> Message:
-    found = automation(name).message
-    assert found is not None
+    found = automation(name).action
+    assert isinstance(found, Message)
     return found
 
 
@@ -55,7 +56,7 @@ def rendered(name: str, state: str, text: str | None, labels: dict[str, str], **
             id="run-1",
             state=SimpleNamespace(name=state, message=text, type=SimpleNamespace(value=state.upper())),
             labels=labels,
-            parameters={"rollout": "diabetes", "model_version": "8"},
+            parameters={"rollout": "diabetes", "model_version": "8", "flow_run_id": "run-0"},
         ),
         "event": SimpleNamespace(payload=event),
     }
@@ -180,9 +181,9 @@ def test_a_rollout_hears_only_of_its_own_runs_in_its_channel_with_its_severity()
     assert made.trigger["match_related"] == [
         {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.rollout:fraud"}
     ]
-    assert made.message is not None
-    assert made.message.channel == "pager-duty-webhook/night"
-    assert made.message.subject.startswith("[page] rollout fraud: ")
+    assert isinstance(made.action, Message)
+    assert made.action.channel == "pager-duty-webhook/night"
+    assert made.action.subject.startswith("[page] rollout fraud: ")
 
 
 def test_a_rollout_of_severity_none_has_no_alerts_but_its_dead_runs_still_become_crashed() -> None:
@@ -190,8 +191,9 @@ def test_a_rollout_of_severity_none_has_no_alerts_but_its_dead_runs_still_become
 
     assert [one.name for one in wanted([silent], "ops", Timing())] == [
         "rollway alerts: crash silent runs",
-        "rollway alerts: watch-models late",
-        "rollway alerts: watch-models recovered",
+        "rollway alerts: silent run unchecked",
+        "rollway alerts: watch-endpoints late",
+        "rollway alerts: watch-endpoints recovered",
     ]
 
 
@@ -203,11 +205,33 @@ def test_a_run_is_missed_even_when_it_dies_before_its_first_heartbeat() -> None:
     assert trigger["within"] == 90
 
 
+@pytest.mark.parametrize("state", ["AwaitingRetry", "Resuming", "Suspended", "Paused", "Completed", "Cancelled"])
+def test_a_run_that_stops_running_is_not_missed(state: str) -> None:
+    assert f"prefect.flow-run.{state}" in automation("crash silent runs").trigger["expect"]
+
+
+def test_a_silent_run_is_checked_with_the_limit_of_the_command() -> None:
+    assert automation("crash silent runs", timing=Timing(silent_seconds=120)).action == SilenceCheck(silent_seconds=120)
+
+
+def test_a_silent_run_that_no_worker_checks_is_told() -> None:
+    subject, body = rendered("silent run unchecked", "Late", None, {})
+
+    assert subject == "[notify] a run is silent and no worker checks it"
+    assert body.splitlines() == [
+        "Cause: a run sends no heartbeats, and no worker has started its check within 90 s: its machine and the last "
+        "worker may be gone",
+        "Next: start a worker; the check then starts by itself and sets the run to Crashed if it is dead",
+        "Silent run: run-0",
+        "Check: https://prefect.example/runs/flow-run/run-1",
+    ]
+
+
 def test_only_an_event_starts_the_time_of_a_silence() -> None:
     triggers = [one.trigger for one in wanted([DIABETES], "ops", DEFAULT_TIMING)]
     silences = [one for trigger in triggers for one in trigger.get("triggers", [trigger]) if one["within"] > 1]
 
-    assert len(silences) == 4
+    assert len(silences) == 5
     assert all(one["posture"] == "Proactive" and one["after"] and one["for_each"] for one in silences)
 
 

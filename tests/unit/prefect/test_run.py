@@ -7,11 +7,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from prefect.exceptions import Abort, Pause, PrefectSignal
 
 from rollway.errors import RollwayError
-from rollway.prefect import run
+from rollway.prefect import best_effort, run
 from rollway.prefect.labels import CAUSE, FAILED_TASK, NEXT
-from rollway.prefect.run import Run, attempt_id, current_run, title
+from rollway.prefect.run import Run, attempt_id, current_run, rename_run, title
+from rollway.rollout.state import ResolvedAsset
 from tests.support.runs import SlowServer, a_run, attempt, run_after
 
 
@@ -102,6 +104,51 @@ def test_a_cancelled_task_is_the_failed_one_and_does_not_wait_for_the_server(ser
     assert server.labels[-1][FAILED_TASK] == "wait until ready"
 
 
+def test_a_server_that_is_silent_delays_the_end_of_a_run_only_a_little(
+    server: SlowServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "LABELS_WAIT_SECONDS", 0.0)
+
+    async def end() -> None:
+        one = a_run()
+        one.label(model="diabetes:1")
+        await one.labels_written()
+
+    asyncio.run(end())
+
+    assert server.labels == []
+
+
+@pytest.mark.parametrize("signal", [Pause(), Abort()], ids=repr)
+def test_a_task_that_prefect_stops_with_a_signal_has_not_failed(signal: PrefectSignal, server: SlowServer) -> None:
+    async def stop() -> Run:
+        one = a_run()
+        server.is_free.set()
+        with pytest.raises(type(signal)):
+            await attempt(one, "wait for the next look", signal)
+        await one.labels_written()
+        return one
+
+    assert asyncio.run(stop()).failed_task is None
+
+
+def test_a_run_keeps_its_name_if_the_server_does_not_take_the_new_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse() -> Any:
+        raise OSError("no server")
+
+    parameters = {"rollout": "deployments/diabetes/"}
+    monkeypatch.setattr(run, "flow_run", SimpleNamespace(id=str(uuid4()), tags=[], parameters=parameters))
+    monkeypatch.setattr(run, "get_client", refuse)
+    monkeypatch.setattr(best_effort, "run_logger", lambda: logging.getLogger("run"))
+
+    model = ResolvedAsset(id=None, name="diabetes", version="7")
+
+    assert asyncio.run(rename_run(model)) == "diabetes · model 7"
+    assert caplog.messages == ["Prefect did not answer, so this run keeps its name and tags: no server"]
+
+
 def test_labels_do_not_delay_the_run_and_the_last_ones_are_written(server: SlowServer) -> None:
     async def label_three_times() -> None:
         one = a_run()
@@ -124,7 +171,7 @@ def test_a_server_that_refuses_labels_ends_nothing(
     def refuse() -> Any:
         raise OSError("no server")
 
-    monkeypatch.setattr(run, "get_run_logger", lambda: logging.getLogger("run"))
+    monkeypatch.setattr(run, "run_logger", lambda: logging.getLogger("run"))
     monkeypatch.setattr(run, "get_client", refuse)
 
     async def label() -> None:

@@ -45,7 +45,7 @@ def test_the_replaced_one_stays_for_the_time_that_the_folder_says() -> None:
     state = endpoint(LIVE, ours("blue"), record=REPLACED_BLUE)
     until = EARLIER + timedelta(hours=1)
 
-    assert replaced_stays_until(SPEC, at(EARLIER)) == until
+    assert replaced_stays_until(SPEC.rollout, at(EARLIER)) == until
     assert found(state, now=until - timedelta(milliseconds=1)) == []
     assert found(state, now=until) == [Removal(name="blue", why="it was replaced, and rollout.yml keeps it for 3600 s")]
 
@@ -82,7 +82,7 @@ def test_of_two_replaced_ones_only_the_last_one_stays() -> None:
 
 @pytest.mark.parametrize("promoted_at", [None, "yesterday", "2026-01-01T00:00:00"])
 def test_a_time_that_rollway_did_not_write_is_long_ago(promoted_at: str | None) -> None:
-    assert replaced_stays_until(SPEC, promoted_at) <= datetime(2026, 1, 1, 1, 0, tzinfo=UTC)
+    assert replaced_stays_until(SPEC.rollout, promoted_at) <= datetime(2026, 1, 1, 1, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("spec", [SPEC, ADOPTS])
@@ -119,8 +119,14 @@ def test_a_hand_made_one_is_deleted_only_if_the_folder_adopts() -> None:
 
 def test_a_leftover_of_a_rollout_that_has_ended_is_deleted() -> None:
     assert found(endpoint(LIVE, ours("blue"))) == [
-        Removal(name="blue", why="an earlier rollout left it without traffic, Succeeded")
+        Removal(name="blue", why="an earlier rollout left it without traffic, Succeeded", is_leftover=True)
     ]
+
+
+def test_leftovers_go_before_the_candidate_comes_because_they_take_quota() -> None:
+    made = run(SPEC, wanted("2"), endpoint(LIVE, ours("blue")))
+
+    assert [(move.kind, move.target) for move in made.moves][:2] == [(Kind.DELETE, "blue"), (Kind.CREATE, V2)]
 
 
 def test_a_leftover_of_an_earlier_attempt_of_the_same_run_is_deleted() -> None:

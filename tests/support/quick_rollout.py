@@ -1,9 +1,6 @@
-"""Many rollouts for one start of Python: `python -m tests.support.rollout_server` carries out a job per line of stdin.
+"""One rollout, fast: `python -m tests.support.quick_rollout <job>` carries out a job; see `Lab.roll_out`.
 
-Importing Prefect and Azure's SDK takes longer than a rollout, so it happens once, and each rollout runs in a fork of
-that: a process of its own all the same, with its own session, tokens and Prefect client, which can be killed like any.
-
-Time passes faster in it: what waits in the adapter, in the retries of Azure's client and of Prefect waits a `SPEED`th.
+What waits in the adapter, in the retries of Azure's client and of Prefect waits a `SPEED`th.
 """
 
 import asyncio
@@ -15,44 +12,30 @@ import signal
 import sys
 import time
 import types
+from collections.abc import Callable
 from typing import Any, NoReturn
 
-# Not needed here, but by every rollout: imported once.
-import anyio._backends._asyncio
-import fastapi
-import graphviz
+import anyio
+import httpx
 import prefect.client.base
-import prefect.concurrency.asyncio
 import requests
 from azure.core.pipeline.policies import RetryPolicy
 from azure.storage.blob import ExponentialRetry
 from prefect import Task
+from prefect.settings import PREFECT_API_URL
 
-import tasks.abort
 import tasks.connect
+import tasks.moves
 import tasks.plan
 import tasks.prepare
-import tasks.promote
-import tasks.provision
 from flows.deploy import deploy_endpoint
 from rollway.azure.waiting import SystemClock
 from rollway.errors import RollwayError
+from rollway.prefect.ending import leave, run_here
+from rollway.rollout import removal
 
 SPEED = 100.0
 UNEXPECTED = 70  # the exit code for an error that is none of Rollway's own
-PRELOADED = (anyio._backends._asyncio, fastapi, graphviz, prefect.concurrency.asyncio)
-
-
-def main() -> None:
-    hurry()
-    for line in sys.stdin:
-        job = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            carry_out(job)
-        print(json.dumps({"pid": pid}), flush=True)
-        _, status = os.waitpid(pid, 0)
-        print(json.dumps({"exit_code": os.waitstatus_to_exitcode(status)}), flush=True)
 
 
 def hurry() -> None:
@@ -75,10 +58,11 @@ def hurry() -> None:
         (RetryPolicy, "get_backoff_time", lambda policy, settings: backoff(policy, settings) / SPEED),
         (RetryPolicy, "get_retry_after", lambda policy, response: (told(policy, response) or 0) / SPEED),
         (prefect.client.base, "anyio", types.SimpleNamespace(**{**vars(anyio), "sleep": nap})),
+        (removal, "SETTLE_SECONDS", removal.SETTLE_SECONDS / SPEED),
         (ExponentialRetry, "get_backoff_time", lambda policy, settings: of_storage(policy, settings) / SPEED),
     ):
         setattr(owner, name, replacement)
-    for module in (tasks.abort, tasks.connect, tasks.plan, tasks.prepare, tasks.promote, tasks.provision):
+    for module in (tasks.connect, tasks.moves, tasks.plan, tasks.prepare):
         for task in tasks_of(module):
             if isinstance(task.retry_delay_seconds, list):
                 task.retry_delay_seconds = [delay / SPEED for delay in task.retry_delay_seconds]
@@ -88,27 +72,60 @@ def tasks_of(module: types.ModuleType) -> list[Task[Any, Any]]:
     return [one for one in vars(module).values() if isinstance(one, Task)]
 
 
-def carry_out(job: dict[str, Any]) -> NoReturn:
-    """One rollout, in this process; ends it with the exit code of `rollway deploy`, and says the error on stdout."""
-    log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for stream in (1, 2):
-        os.dup2(log, stream)
-    if job["kill"]:
-        kill_at(**job["kill"])
-    if job["answers"]:
-        remember_answers(job["answers"])
+def carry_out(
+    rollout: str,
+    kill: dict[str, Any] | None,
+    away: dict[str, Any] | None,
+    answers: str | None,
+    parameters: dict[str, Any],
+) -> NoReturn:
+    """Run one rollout, print its error, and exit with the code of `rollway deploy`."""
+    hurry()
+    if kill:
+        kill_at(**kill)
+    if away:
+        lose_prefect_at(**away)
+    if answers:
+        remember_answers(answers)
     code = 0
     try:
-        asyncio.run(deploy_endpoint(job["rollout"], **job["parameters"]))
+        asyncio.run(run_here(deploy_endpoint, rollout, **parameters))
     except BaseException as error:  # noqa: BLE001 - the edge of the process
         code = error.exit_code if isinstance(error, RollwayError) else UNEXPECTED
         print(f"ENDED WITH {type(error).__name__}: {error}", flush=True)
-    sys.exit(code)  # not os._exit: Prefect sends its last logs while Python ends
+    leave(code)  # Prefect sends its last logs
 
 
 def kill_at(method: str, path: str, occurrence: int, moment: str) -> None:
     """Kills this process with -9 right `before` or `after` a request: the one that is number `occurrence` of its kind.
+
+    `path` is a regular expression.
+    """
+
+    def kill(when: str) -> None:
+        if when == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    at_request(method, path, occurrence, kill)
+
+
+def lose_prefect_at(method: str, path: str, occurrence: int) -> None:
+    """Let Prefect's server be away from a request to Azure on: the one that is number `occurrence` of its kind."""
+    api, send = str(PREFECT_API_URL.value()), httpx.AsyncHTTPTransport.handle_async_request
+
+    async def refuse(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        if str(request.url).startswith(api):
+            raise httpx.ConnectError("the server is away", request=request)
+        return await send(transport, request)
+
+    def lose(_: str) -> None:
+        httpx.AsyncHTTPTransport.handle_async_request = refuse  # type: ignore[method-assign, assignment]
+
+    at_request(method, path, occurrence, lose)
+
+
+def at_request(method: str, path: str, occurrence: int, act: Callable[[str], None]) -> None:
+    """Call `act("before")` and `act("after")` around the request that is number `occurrence` of its kind.
 
     `path` is a regular expression.
     """
@@ -117,11 +134,11 @@ def kill_at(method: str, path: str, occurrence: int, moment: str) -> None:
     def counted(session: requests.Session, request: requests.PreparedRequest, **settings: Any) -> requests.Response:
         is_of_kind = request.method == method and re.search(path, str(request.url).partition("?")[0], re.IGNORECASE)
         is_meant = bool(is_of_kind) and next(numbers) == occurrence
-        if is_meant and moment == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
+        if is_meant:
+            act("before")
         response = send(session, request, **settings)
-        if is_meant and moment == "after":
-            os.kill(os.getpid(), signal.SIGKILL)
+        if is_meant:
+            act("after")
         return response
 
     requests.Session.send = counted  # type: ignore[method-assign, assignment]
@@ -142,4 +159,4 @@ def remember_answers(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    carry_out(**json.loads(sys.argv[1]))

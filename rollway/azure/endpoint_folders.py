@@ -1,0 +1,74 @@
+"""The rollout folders of endpoints, read without their checks: also what an invalid folder describes can be steered."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from rollway.azure.folder import ENDPOINT_FILE
+from rollway.errors import NotFound
+from rollway.settings import ROLLOUT_FILE, deployments_folder, known_rollouts
+from rollway.spec import Frozen, RolloutFile, did_you_mean, parse_rollout_file
+
+
+class EndpointFolder(Frozen):
+    """An endpoint and its rollout folder; None if no folder describes it."""
+
+    endpoint: str
+    folder: str | None = None
+
+    @property
+    def rollout(self) -> str:
+        """Name of the rollout."""
+        return Path(self.folder).name if self.folder else self.endpoint
+
+
+def find_endpoint(name: str) -> EndpointFolder:
+    """Return the endpoint of that name with its folder in deployments/.
+
+    Args:
+        name: Name of the endpoint, of a folder in deployments/, or the path of a folder.
+    """
+    found = {one.endpoint.lower(): one for one in _all()}
+    by_folder = _read(Path(name) if "/" in name else Path(deployments_folder()) / name)
+    return found.get(name.lower()) or by_folder or EndpointFolder(endpoint=name)
+
+
+def require_folder(found: EndpointFolder) -> str:
+    """Return the folder; raises NotFound if there is none."""
+    if found.folder is None:
+        known = sorted(one.endpoint for one in _all())
+        raise NotFound(
+            f"no rollout folder describes the endpoint {found.endpoint!r}",
+            where=f"{deployments_folder()}/*/{ENDPOINT_FILE}: name",
+            hint=f"they describe {', '.join(known) or 'no endpoints'}{did_you_mean(found.endpoint, known)}",
+        )
+    return found.folder
+
+
+def rollout_files() -> dict[str, RolloutFile]:
+    """Return the valid rollout.yml of the folders in deployments/ by the endpoint's name, in lower case."""
+    found = {}
+    for one in _all():
+        path = Path(one.folder or "") / ROLLOUT_FILE
+        rollout = parse_rollout_file(_yaml(path), str(path))
+        if isinstance(rollout, RolloutFile):
+            found[one.endpoint.lower()] = rollout
+    return found
+
+
+def _all() -> Iterator[EndpointFolder]:
+    return filter(None, (_read(Path(deployments_folder()) / name) for name in known_rollouts()))
+
+
+def _read(folder: Path) -> EndpointFolder | None:
+    raw = _yaml(folder / ENDPOINT_FILE)
+    name = raw.get("name") if isinstance(raw, dict) else None
+    return EndpointFolder(endpoint=name, folder=str(folder)) if isinstance(name, str) else None
+
+
+def _yaml(path: Path) -> object:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None

@@ -1,0 +1,45 @@
+"""Runs whose process, worker or machine is gone: they send no heartbeats, and stay Running for ever."""
+
+from datetime import datetime
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
+from prefect.states import Crashed
+
+HEARTBEAT_EVENT = "prefect.flow-run.heartbeat"
+CRASHED_MESSAGE = "no heartbeat: its worker or machine is gone"
+
+
+async def crash_if_silent(flow_run_id: UUID, now: datetime, silent_seconds: float) -> str:
+    """Set a run to Crashed if it is Running and has been silent for too long; return what was found.
+
+    Args:
+        flow_run_id: The run to check.
+        now: The time of the check.
+        silent_seconds: A run without a heartbeat for this long is dead.
+    """
+    async with get_client() as client:
+        found = await client.read_flow_run(flow_run_id)
+        heard = await _last_sign_of_life(client, found)
+        if heard is None:
+            return f"it is {found.state_name}, not running"
+        silence = (now - heard).total_seconds()
+        if silence < silent_seconds:
+            return f"it is alive: its last sign of life was {silence:.0f} s ago"
+        await client.set_flow_run_state(flow_run_id, Crashed(message=CRASHED_MESSAGE))
+    return f"it was silent for {silence:.0f} s and is Crashed now"
+
+
+async def _last_sign_of_life(client: PrefectClient, run: FlowRun) -> datetime | None:
+    """Return when the server last heard of a running run; None if it is not running."""
+    if run.state is None or not run.state.is_running():
+        return None
+    heartbeats = EventFilter(
+        event=EventNameFilter(name=[HEARTBEAT_EVENT]),
+        resource=EventResourceFilter(id=[f"prefect.flow-run.{run.id}"]),
+    )
+    page = await client.read_events(heartbeats, limit=1)  # the newest first
+    # When the server got them: the clock of the run's machine may be wrong.
+    return max([run.state.timestamp, *(event.received for event in page.events)])

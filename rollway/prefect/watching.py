@@ -1,0 +1,161 @@
+"""What the watcher asks of Prefect: the folders' workspaces, runs under way, runs that failed, and the last table."""
+
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
+from typing import Any, TypeVar
+
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import (
+    ArtifactCollectionFilter,
+    ArtifactCollectionFilterKey,
+    DeploymentFilter,
+    DeploymentFilterName,
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterNextScheduledStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateName,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.deployments import arun_deployment
+from prefect.exceptions import ObjectNotFound
+
+from rollway.errors import NotFound
+from rollway.prefect.best_effort import best_effort
+from rollway.rollout.watch import EndedRun, Finding
+
+TABLE = "watch-endpoints"  # key of the artifact
+DEPLOY, ROLLBACK, STEER = "deploy-endpoint", "rollback-endpoint", "steer-rollout"
+STEERING = f"{STEER}/steer"  # flow and Prefect deployment
+PAGE = 200  # the most that the API returns at once
+MOST_ENDED = 8
+
+# A run that waits for its time has been running before, unlike those that a schedule has planned for the coming days.
+_UNDER_WAY = FlowRunFilterState.model_validate(
+    {
+        "operator": "or_",
+        "type": FlowRunFilterStateType(
+            any_=[StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
+        ),
+        "name": FlowRunFilterStateName(any_=["AwaitingRetry", "Late", "Resuming", "AwaitingConcurrencySlot"]),
+    }
+)
+_ENDED = [StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
+
+T = TypeVar("T")
+
+
+async def workspace_blocks() -> dict[str, str | None]:
+    """Return the parameter `workspace_block` of each folder that has a Prefect deployment."""
+    async with get_client() as client:
+        found = await _all(
+            lambda offset: client.read_deployments(flow_filter=_flows(DEPLOY), limit=PAGE, offset=offset)
+        )
+    return {one.name: (one.parameters or {}).get("workspace_block") for one in found}
+
+
+async def runs_under_way(now: datetime) -> dict[str, FlowRun]:
+    """Return a run of each folder that has one which has not ended and is due: rollouts, rollbacks and orders."""
+    due = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+        next_scheduled_start_time=FlowRunFilterNextScheduledStartTime.model_validate({"before_": now}),
+    )
+    async with get_client() as client:
+        found = [run for which in (due, FlowRunFilter(state=_UNDER_WAY)) for run in await _runs(client, which)]
+    return {_folder_of(run.parameters): run for run in found}
+
+
+async def ended_runs(rollout: str) -> tuple[EndedRun, ...]:
+    """Return the last runs of a folder's Prefect deployment that have ended, the newest first."""
+    async with get_client() as client:
+        found = await client.read_flow_runs(
+            flow_filter=_flows(DEPLOY),
+            deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[rollout])),
+            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_ENDED))),
+            sort=FlowRunSort.END_TIME_DESC,
+            limit=MOST_ENDED,
+        )
+    return tuple(
+        EndedRun(id=str(one.id), at=one.end_time, has_failed=one.state_type in (StateType.FAILED, StateType.CRASHED))
+        for one in found
+        if one.end_time is not None
+    )
+
+
+async def start_run(finding: Finding) -> FlowRun:
+    """Create the run of a finding; raises NotFound if its Prefect deployment does not exist.
+
+    It gets no model version: what is wanted is decided when the endpoint is the run's.
+    """
+    deployment, parameters = f"{DEPLOY}/{finding.rollout}", {"rollout": finding.rollout, "requested_by": "watcher"}
+    if finding.order is not None:
+        deployment = STEERING
+        parameters = {
+            "rollout": finding.rollout,
+            "order": finding.order.order.value,
+            "reason": finding.order.reason,
+            "by": finding.order.by,
+            **({"workspace_block": finding.workspace.block} if finding.workspace.block else {}),
+        }
+    try:
+        return await arun_deployment(
+            deployment, parameters=parameters, tags=[f"rollout:{finding.rollout}"], timeout=0, as_subflow=False
+        )
+    except ObjectNotFound as error:
+        raise no_deployment(deployment) from error
+
+
+def no_deployment(deployment: str) -> NotFound:
+    """Return the error for a Prefect deployment, `<flow>/<name>`, that does not exist."""
+    return NotFound(
+        f"there is no Prefect deployment {deployment}",
+        where=f"prefect.yaml: deployments, {deployment.partition('/')[2]}",
+        hint="add it to prefect.yaml and run `prefect deploy --all`",
+    )
+
+
+async def last_table() -> list[dict[str, Any]]:
+    """Return the rows of the watcher's last table; none if there is none, or if Prefect does not answer."""
+    return await best_effort("it is unknown which folders were broken before", _last_table()) or []
+
+
+async def _last_table() -> list[dict[str, Any]]:
+    key = ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=[TABLE]))
+    async with get_client() as client:
+        found = await client.read_latest_artifacts(artifact_filter=key, limit=1)
+    rows: list[dict[str, Any]] = json.loads(str(found[0].data)) if found else []
+    return rows
+
+
+async def _runs(client: PrefectClient, which: FlowRunFilter) -> list[FlowRun]:
+    return await _all(
+        lambda offset: client.read_flow_runs(
+            flow_filter=_flows(DEPLOY, ROLLBACK, STEER),
+            flow_run_filter=which,
+            sort=FlowRunSort.ID_DESC,
+            limit=PAGE,
+            offset=offset,
+        )
+    )
+
+
+async def _all(read: Callable[[int], Awaitable[Iterable[T]]]) -> list[T]:
+    found: list[T] = []
+    page: list[T] | None = None
+    while page is None or len(page) == PAGE:
+        page = list(await read(len(found)))
+        found += page
+    return found
+
+
+def _flows(*names: str) -> FlowFilter:
+    return FlowFilter(name=FlowFilterName(any_=list(names)))
+
+
+def _folder_of(parameters: dict[str, Any]) -> str:
+    # The last part, because the command line takes paths.
+    return str(parameters.get("rollout", "")).rstrip("/").rpartition("/")[2]

@@ -1,0 +1,172 @@
+"""No failure of Prefect's server ends a rollout, and none delays it for long."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from prefect.exceptions import Abort, Pause
+
+from rollway.prefect import artifacts, best_effort
+from rollway.prefect.artifacts import Progress, publish_markdown, publish_table
+from rollway.prefect.best_effort import AWAY_DEADLINE_SECONDS, DEADLINE_SECONDS
+
+
+@pytest.fixture(autouse=True)
+def log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    monkeypatch.setattr(best_effort, "run_logger", lambda: logging.getLogger("run"))
+    return caplog
+
+
+async def answer(value: Any) -> Any:
+    return value
+
+
+async def fail(error: BaseException) -> Any:
+    raise error
+
+
+def attempt(call: Coroutine[Any, Any, Any], what: str = "a label is missing", **options: Any) -> Any:
+    return asyncio.run(best_effort.best_effort(what, call, **options))
+
+
+def warnings(log: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in log.records if record.levelno == logging.WARNING]
+
+
+def test_a_call_that_succeeds_gives_its_answer(log: pytest.LogCaptureFixture) -> None:
+    assert attempt(answer(7)) == 7
+    assert warnings(log) == []
+
+
+def test_a_call_that_fails_is_a_warning_that_says_what_is_lost(log: pytest.LogCaptureFixture) -> None:
+    assert attempt(fail(OSError("All connection attempts failed"))) is None
+    assert warnings(log) == ["Prefect did not answer, so a label is missing: All connection attempts failed"]
+
+
+def test_a_call_that_hangs_ends_by_its_deadline(log: pytest.LogCaptureFixture) -> None:
+    assert attempt(asyncio.Event().wait(), deadline_seconds=0.0) is None
+    assert warnings(log) == ["Prefect did not answer, so a label is missing: TimeoutError"]
+
+
+def test_a_call_that_ignores_its_cancellation_has_failed_too(log: pytest.LogCaptureFixture) -> None:
+    async def ignore() -> str:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return "released"
+
+    assert attempt(ignore(), deadline_seconds=0.0) is None
+    assert warnings(log) == ["Prefect did not answer, so a label is missing: TimeoutError"]
+
+
+@pytest.mark.parametrize("signal", [Pause(), Abort(), asyncio.CancelledError(), KeyboardInterrupt()], ids=repr)
+def test_signals_and_cancellations_pass_through(signal: BaseException, log: pytest.LogCaptureFixture) -> None:
+    async def caught() -> BaseException | None:
+        try:
+            await best_effort.best_effort("a label is missing", fail(signal))
+        except BaseException as error:  # noqa: BLE001
+            return error
+        return None
+
+    assert asyncio.run(caught()) is signal
+    assert warnings(log) == []
+
+
+def test_while_the_server_is_away_calls_are_short_and_each_loss_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
+) -> None:
+    deadlines: list[float | None] = []
+    timeout = asyncio.timeout
+
+    def noted(seconds: float | None) -> asyncio.Timeout:
+        deadlines.append(seconds)
+        return timeout(seconds)
+
+    monkeypatch.setattr(asyncio, "timeout", noted)
+
+    for _ in range(3):
+        attempt(fail(OSError("away")))
+    attempt(fail(OSError("away")), "an artifact is missing", deadline_seconds=None)
+    attempt(answer(1))
+    attempt(fail(OSError("away")))
+
+    assert deadlines == [
+        DEADLINE_SECONDS,
+        AWAY_DEADLINE_SECONDS,
+        AWAY_DEADLINE_SECONDS,
+        None,
+        AWAY_DEADLINE_SECONDS,
+        DEADLINE_SECONDS,
+    ]
+    assert warnings(log) == [
+        "Prefect did not answer, so a label is missing: away",
+        "Prefect did not answer, so an artifact is missing: away",
+        "Prefect did not answer, so a label is missing: away",
+    ]
+
+
+class Artifacts:
+    """Artifacts of a Prefect server, which answers only while it `is_here`."""
+
+    def __init__(self) -> None:
+        self.is_here = True
+        self.calls: list[tuple[str, Any]] = []
+
+    async def create(self, *given: Any, **options: Any) -> UUID:
+        self._note("create", given or options)
+        return uuid4()
+
+    async def update(self, _: UUID, *, progress: float, description: str) -> None:
+        self._note("update", (progress, description))
+
+    def _note(self, what: str, given: Any) -> None:
+        if not self.is_here:
+            raise OSError("500 Internal Server Error")
+        self.calls.append((what, given))
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Artifacts:
+    server = Artifacts()
+    for name in ("acreate_markdown_artifact", "acreate_table_artifact", "acreate_progress_artifact"):
+        monkeypatch.setattr(artifacts, name, server.create)
+    monkeypatch.setattr(artifacts, "aupdate_progress_artifact", server.update)
+    return server
+
+
+def test_progress_ends_nothing_when_the_server_fails_and_goes_on_when_it_is_back(
+    server: Artifacts, log: pytest.LogCaptureFixture
+) -> None:
+    async def wait() -> None:
+        progress = Progress()
+        server.is_here = False
+        await progress.show(0.0, "requested")
+        server.is_here = True
+        await progress.show(10.0, "creating")
+        server.is_here = False
+        await progress.show(20.0, "creating")
+        server.is_here = True
+        await progress.show(100.0, "ready")
+
+    asyncio.run(wait())
+
+    assert server.calls == [("create", (10.0,)), ("update", (100.0, "ready"))]
+    assert (
+        warnings(log)
+        == ["Prefect did not answer, so the progress artifact is out of date: 500 Internal Server Error"] * 2
+    )
+
+
+def test_an_artifact_that_the_server_refuses_ends_nothing(server: Artifacts, log: pytest.LogCaptureFixture) -> None:
+    server.is_here = False
+
+    asyncio.run(publish_markdown("plan", "My rollout", "# Plan", "Plan"))
+    asyncio.run(publish_table("watch-endpoints", [{"a": 1}], "Decisions"))
+
+    assert warnings(log) == [
+        "Prefect did not answer, so the artifact plan-my-rollout is missing: 500 Internal Server Error",
+        "Prefect did not answer, so the artifact watch-endpoints is missing: 500 Internal Server Error",
+    ]

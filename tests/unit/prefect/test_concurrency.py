@@ -1,0 +1,148 @@
+"""Rollouts of an endpoint queue in Prefect, as long as there is a server."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, Self
+from uuid import uuid4
+
+import pytest
+from prefect.concurrency.context import ConcurrencyContext
+from prefect.states import Completed, Running
+
+from rollway.prefect import best_effort, concurrency
+from rollway.prefect.concurrency import has_ended, limit_name, one_at_a_time
+
+
+class Server:
+    """The limits and flow runs of a Prefect server; `lost` are the calls that it does not answer."""
+
+    def __init__(self, *lost: str, active: int = 0, run: Any = None) -> None:
+        self.lost, self.active, self.run = lost, active, run
+        self.calls: list[tuple[str, ...]] = []
+
+    def _call(self, *call: str) -> None:
+        if call[0] in self.lost:
+            raise OSError("All connection attempts failed")
+        self.calls.append(call)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def upsert_global_concurrency_limit_by_name(self, name: str, limit: int) -> None:
+        self._call("upsert", name, str(limit))
+
+    async def read_global_concurrency_limit_by_name(self, _: str) -> Any:
+        return SimpleNamespace(active_slots=self.active)
+
+    async def read_flow_run(self, _: object) -> Any:
+        self._call("read run")
+        return self.run
+
+    @contextlib.asynccontextmanager
+    async def slot(self, name: str, **_: object) -> AsyncIterator[None]:
+        self._call("acquire", name)
+        yield
+        self._call("release", name)
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
+    monkeypatch.setattr(concurrency, "get_client", lambda: server)
+    monkeypatch.setattr(concurrency, "concurrency", server.slot)
+    for module, name in ((concurrency, "get_run_logger"), (best_effort, "run_logger")):
+        monkeypatch.setattr(module, name, lambda: logging.getLogger("run"))
+    return server
+
+
+async def roll_out() -> str:
+    async with one_at_a_time("ml-prod", "diabetes"):
+        return "done"
+
+
+def test_a_rollout_holds_the_slot_of_its_endpoint_in_its_workspace(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve(monkeypatch, Server())
+
+    assert asyncio.run(roll_out()) == "done"
+    assert server.calls == [
+        ("upsert", "endpoint:ml-prod:diabetes", "1"),
+        ("acquire", "endpoint:ml-prod:diabetes"),
+        ("release", "endpoint:ml-prod:diabetes"),
+    ]
+
+
+def test_endpoints_of_the_same_name_in_two_workspaces_do_not_queue_behind_each_other() -> None:
+    assert limit_name("one", "diabetes") != limit_name("two", "diabetes")
+
+
+def test_a_rollout_that_waits_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    serve(monkeypatch, Server(active=1))
+    caplog.set_level(logging.INFO)
+
+    asyncio.run(roll_out())
+
+    assert "Another rollout of diabetes is running; this one waits until it has ended" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("lost", "warning"),
+    [
+        ("upsert", "this rollout does not queue behind others"),
+        ("acquire", "this rollout does not queue behind others"),
+        ("release", "the next rollout waits a minute longer"),
+    ],
+)
+def test_a_rollout_goes_on_without_a_server(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, lost: str, warning: str
+) -> None:
+    serve(monkeypatch, Server(lost))
+
+    with ConcurrencyContext(cleanup_lease_ids=[uuid4()] if lost == "release" else []) as context:
+        assert asyncio.run(roll_out()) == "done"
+        assert context.cleanup_lease_ids == [], "the end of the flow does not try again"
+    assert caplog.messages == [f"Prefect did not answer, so {warning}: All connection attempts failed"]
+
+
+def test_the_error_of_a_rollout_is_not_hidden_by_a_slot_that_cannot_be_released(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    serve(monkeypatch, Server("release"))
+
+    async def fail() -> None:
+        async with one_at_a_time("ml-prod", "diabetes"):
+            raise ValueError("the rollout failed")
+
+    with pytest.raises(ValueError, match="the rollout failed"):
+        asyncio.run(fail())
+
+
+@pytest.mark.parametrize(
+    ("run", "holder", "expected"),
+    [
+        (SimpleNamespace(state=Completed(), run_count=1), f"{uuid4()}/1", True),
+        (SimpleNamespace(state=Running(), run_count=2), f"{uuid4()}/1", True),
+        (SimpleNamespace(state=Running(), run_count=1), f"{uuid4()}/1", False),
+        (None, "a-laptop/1", False),
+    ],
+    ids=["ended", "an earlier attempt", "running", "not of Prefect"],
+)
+def test_an_attempt_has_ended_if_prefect_says_so(
+    monkeypatch: pytest.MonkeyPatch, run: Any, holder: str, expected: bool
+) -> None:
+    serve(monkeypatch, Server(run=run))
+
+    assert asyncio.run(has_ended(holder)) is expected
+
+
+def test_without_a_server_a_holder_counts_as_running(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    serve(monkeypatch, Server("read run"))
+    holder = f"{uuid4()}/1"
+
+    assert asyncio.run(has_ended(holder)) is False
+    assert f"Prefect did not answer, so it is unknown whether {holder} has ended" in caplog.text
