@@ -89,7 +89,7 @@ def test_a_candidate_that_is_being_deleted_is_created_again_when_it_is_gone() ->
 
 def moved_by_another(record: EndpointRecord | None) -> EndpointState:
     """Traffic that was on green and is on blue now."""
-    return endpoint(ours("blue"), ours("green"), record=record)
+    return endpoint(ours("blue"), hand_made("green"), record=record)
 
 
 def test_traffic_that_somebody_set_by_hand_meanwhile_stops_the_run() -> None:

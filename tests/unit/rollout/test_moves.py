@@ -2,7 +2,7 @@
 
 import pytest
 
-from rollway.errors import ConfigurationError, ForeignChange, NotFound, RollwayError, ToldToAbort
+from rollway.errors import ConfigurationError, ForeignChange, NotFound, RolloutAborted, RollwayError, ToldToAbort
 from rollway.rollout.entries import Lease, Order
 from rollway.rollout.moves import Outcome, end, require_good_end, require_no_abort
 from rollway.rollout.record import EndpointRecord
@@ -37,7 +37,7 @@ def test_only_an_abort_ends_a_run_that_is_told(word: Order) -> None:
     require_no_abort(None)
     require_no_abort(order(word, NOW))
 
-    with pytest.raises(ToldToAbort) as caught:
+    with pytest.raises(RolloutAborted) as caught:
         require_no_abort(order(Order.ABORT, NOW))
 
     assert (caught.value.what, caught.value.why) == ("the rollout was told to abort", "abort by ann: because")

@@ -62,10 +62,10 @@ def test_a_plan_can_be_asked_for_its_moves() -> None:
 def test_a_plan_says_how_large_the_candidate_gets_and_what_goes_before_it() -> None:
     failed = endpoint(ours("green", instance_count=4), ours(V1, provisioning_state="Failed"), ours("left"))
 
-    made = planned(state=failed)
+    made = planned(spec_with({"keep_replaced_seconds": 0}), failed)
 
-    assert (made.instances, made.deletes_first) == (4, frozenset({V1}))
-    assert made.targets(Kind.DELETE) == (V1, "left"), "the other one goes after the rollout"
+    assert (made.instances, made.deletes_first) == (4, frozenset({V1, "left"}))
+    assert made.targets(Kind.DELETE) == (V1, "left", "green"), "what is replaced goes after the rollout"
 
 
 @pytest.mark.parametrize("state", [rolled_out("1"), endpoint(ours("green"), ours("left"), traffic={"green": 100})])

@@ -123,6 +123,12 @@ def test_a_leftover_of_a_rollout_that_has_ended_is_deleted() -> None:
     ]
 
 
+def test_leftovers_go_before_the_candidate_comes_because_they_take_quota() -> None:
+    made = run(SPEC, wanted("2"), endpoint(LIVE, ours("blue")))
+
+    assert [(move.kind, move.target) for move in made.moves][:2] == [(Kind.DELETE, "blue"), (Kind.CREATE, V2)]
+
+
 def test_a_leftover_of_an_earlier_attempt_of_the_same_run_is_deleted() -> None:
     assert names(endpoint(LIVE, ours("blue", by="run/1")), attempt="run/2") == ["blue"]
 

@@ -280,8 +280,8 @@ def test_a_folder_that_follows_no_model_is_only_repaired() -> None:
         (EndpointRecord(), Verdict.START, "delete online deployment green: an earlier rollout left it without traffic"),
         (
             EndpointRecord().told(Command(order=Order.HOLD, by="ann", at=at(days=1))),
-            Verdict.HELD_BACK,
-            "delete online deployment green waits: it is held: hold by ann",
+            Verdict.UP_TO_DATE,
+            "1 is live, the newest version",
         ),
         (EndpointRecord().paused("rolled back"), Verdict.UP_TO_DATE, "1 is live, the newest version"),
     ],
