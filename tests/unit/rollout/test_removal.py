@@ -113,7 +113,7 @@ def test_a_hand_made_one_is_deleted_only_if_the_folder_adopts() -> None:
 
 def test_a_leftover_of_a_rollout_that_has_ended_is_deleted() -> None:
     assert found(endpoint(LIVE, ours("blue"))) == [
-        Removal(name="blue", why="an earlier rollout left it without traffic, Succeeded")
+        Removal(name="blue", why="an earlier rollout left it without traffic, Succeeded", is_leftover=True)
     ]
 
 

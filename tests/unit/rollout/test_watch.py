@@ -1,4 +1,4 @@
-"""What is due at an endpoint, and whether a run is started for it."""
+"""Every finding of the watcher: what is due at an endpoint, and whether a run is started for it."""
 
 from collections import Counter
 from datetime import datetime, timedelta
