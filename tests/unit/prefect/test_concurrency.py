@@ -44,8 +44,13 @@ class Server:
         self._call("read run")
         return self.run
 
+<<<<<<< HEAD
     async def add_tag(self, tag: str) -> None:
         self._call("tag", tag)
+=======
+    async def tag(self, name: str) -> None:
+        self._call("tag", name)
+>>>>>>> h-t3
 
     @contextlib.asynccontextmanager
     async def slot(self, name: str, **_: object) -> AsyncIterator[None]:
@@ -57,7 +62,11 @@ class Server:
 def serve(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
     monkeypatch.setattr(concurrency, "get_client", lambda: server)
     monkeypatch.setattr(concurrency, "concurrency", server.slot)
+<<<<<<< HEAD
     monkeypatch.setattr(concurrency, "add_tag", server.add_tag)
+=======
+    monkeypatch.setattr(concurrency, "add_tag", server.tag)
+>>>>>>> h-t3
     for module, name in ((concurrency, "get_run_logger"), (best_effort, "run_logger")):
         monkeypatch.setattr(module, name, lambda: logging.getLogger("run"))
     return server
@@ -98,6 +107,7 @@ def test_a_rollout_that_waits_says_so(monkeypatch: pytest.MonkeyPatch, caplog: p
     [
         ("upsert", "this rollout does not queue behind others"),
         ("acquire", "this rollout does not queue behind others"),
+        ("tag", "orders of people reach this run late"),
         ("release", "the next rollout waits a minute longer"),
     ],
 )
