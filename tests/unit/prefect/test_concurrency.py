@@ -44,13 +44,8 @@ class Server:
         self._call("read run")
         return self.run
 
-<<<<<<< HEAD
     async def add_tag(self, tag: str) -> None:
         self._call("tag", tag)
-=======
-    async def tag(self, name: str) -> None:
-        self._call("tag", name)
->>>>>>> h-t3
 
     @contextlib.asynccontextmanager
     async def slot(self, name: str, **_: object) -> AsyncIterator[None]:
@@ -62,11 +57,7 @@ class Server:
 def serve(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
     monkeypatch.setattr(concurrency, "get_client", lambda: server)
     monkeypatch.setattr(concurrency, "concurrency", server.slot)
-<<<<<<< HEAD
     monkeypatch.setattr(concurrency, "add_tag", server.add_tag)
-=======
-    monkeypatch.setattr(concurrency, "add_tag", server.tag)
->>>>>>> h-t3
     for module, name in ((concurrency, "get_run_logger"), (best_effort, "run_logger")):
         monkeypatch.setattr(module, name, lambda: logging.getLogger("run"))
     return server

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """The findings of the watcher: a run is started exactly where something is due."""
-=======
-"""Every finding of the watcher: what is due at an endpoint, and whether a run is started for it."""
->>>>>>> h-t3
 
 from datetime import datetime, timedelta
 from typing import Any
