@@ -160,6 +160,11 @@ class FakeAzure:
         """
         self._running = (self.duration if requests is None else requests, change)
 
+    def end_operation(self) -> None:
+        """Let the operation that is running end, if there is one."""
+        while self._running is not None:
+            self._note("a request of somebody else")
+
     def set_traffic(self, **traffic: int) -> None:
         """Change the traffic as somebody else would."""
         self._there().traffic = traffic
