@@ -411,7 +411,15 @@ def test_a_run_counts_until_it_has_ended_but_not_before_it_is_due(
 
 def shipped_deployment(api: httpx.Client) -> dict[str, Any]:
     found = api.get("/deployments/name/deploy-endpoint/diabetes").raise_for_status().json()
-    kept = ("flow_id", "entrypoint", "path", "pull_steps", "work_pool_name", "job_variables", "parameter_openapi_schema")
+    kept = (
+        "flow_id",
+        "entrypoint",
+        "path",
+        "pull_steps",
+        "work_pool_name",
+        "job_variables",
+        "parameter_openapi_schema",
+    )
     return {key: found[key] for key in kept}
 
 

@@ -1,4 +1,4 @@
-"""What is due at an endpoint, and whether a run is started for it."""
+"""Findings at an endpoint: a run is started exactly if it would have something to do."""
 
 from collections import Counter
 from datetime import datetime, timedelta
