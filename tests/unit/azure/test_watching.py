@@ -10,12 +10,10 @@ from azure.ai.ml.entities import ManagedOnlineDeployment, ManagedOnlineEndpoint,
 from azure.ai.ml.entities._system_data import SystemData
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
-from rollway.azure.models import list_model_versions
 from rollway.azure.session import Session
 from rollway.azure.watching import look_at_workspace
-from rollway.errors import AccessDenied, NotFound
+from rollway.errors import AccessDenied
 from rollway.rollout.entries import Served
-from rollway.rollout.follow import ModelSource, ModelVersion
 from rollway.rollout.record import EndpointRecord, with_record
 from rollway.rollout.watch import Look, Verdict, is_turn
 from rollway.settings import Workspace
@@ -23,7 +21,6 @@ from tests.support.builders import WORKSPACE_ID, RolloutFolder, good_folder
 from tests.support.fake_azure import run
 
 INTERVAL = 600
-DIABETES = ModelSource(name="diabetes")
 FIRST = datetime(2026, 11, 19, 12, 0, tzinfo=UTC)
 
 
@@ -274,43 +271,3 @@ def test_a_workspace_whose_endpoints_cannot_be_listed_is_an_error(
         watched.look(following)
 
     assert (caught.value.what, caught.value.exit_code) == ("cannot list the endpoints", 2)
-
-
-def test_a_version_is_read_with_its_tags_stage_and_time(watched: FakeWorkspace) -> None:
-    watched.have("1", tags={"approved": "yes"}, stage="Production")
-
-    assert run(list_model_versions(watched.session, DIABETES)) == (
-        ModelVersion(
-            name="diabetes",
-            version="1",
-            id=f"{WORKSPACE_ID}/models/diabetes/versions/1",
-            created_at=FIRST,
-            tags={"approved": "yes"},
-            stage="Production",
-        ),
-    )
-
-
-def test_a_version_of_unknown_age_is_the_oldest_of_all(watched: FakeWorkspace) -> None:
-    watched.have("1")
-    watched.versions[0]._creation_context = None
-
-    (version,) = run(list_model_versions(watched.session, DIABETES))
-
-    assert version.created_at.year == 1
-
-
-def test_an_unknown_model_has_no_versions(watched: FakeWorkspace) -> None:
-    unknown = HttpResponseError("no such model")
-    unknown.status_code = 404
-    watched.trouble["versions of diabetes"] = unknown
-
-    assert run(list_model_versions(watched.session, DIABETES)) == ()
-
-
-def test_an_unknown_registry_is_an_error(watched: FakeWorkspace) -> None:
-    with pytest.raises(NotFound) as caught:
-        run(list_model_versions(watched.session, ModelSource(name="diabetes", registry="nobodys")))
-
-    assert caught.value.what == "cannot list the versions of the model 'diabetes'"
-    assert caught.value.where == "registry nobodys, model diabetes"
