@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """Questions of the watcher to Prefect: the folders' workspaces, runs under way, failed runs, and the last table."""
-=======
-"""Prefect as the watcher sees it: the folders' workspaces, runs under way, runs that failed, and the last table."""
->>>>>>> h-watch
 
 import json
 from collections.abc import Awaitable, Callable, Iterable

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """The questions of the watcher to Prefect, and the runs that it creates."""
-=======
-"""The watcher's questions to Prefect, and the runs that it creates."""
->>>>>>> h-watch
 
 import asyncio
 import json

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """The findings of the watcher: a run is started exactly where something is due."""
-=======
-"""Findings at an endpoint: a run is started exactly if it would have something to do."""
->>>>>>> h-watch
 
 from datetime import datetime, timedelta
 from typing import Any
