@@ -28,7 +28,7 @@ from rollway.azure.waiting import (
     wait_for,
     write_when_free,
 )
-from rollway.errors import EndpointFailed, ForeignChange, NotFound
+from rollway.errors import Busy, EndpointFailed, ForeignChange, NotFound
 from rollway.rollout import traffic
 from rollway.rollout.changes import endpoint_changes
 from rollway.rollout.moves import Move
@@ -156,8 +156,11 @@ async def _write(
             entity = await in_thread(session.ml.online_endpoints.get, before.name)
             today = state_of(entity)
             is_written = is_made(today) or _is_as(before, today)
-            if is_written and not is_made(today):
-                await write(entity)
+            if not is_written or is_made(today):
+                return
+            if not today.is_settled:  # what is running hides its changes, and may end before the write arrives
+                raise Busy(f"cannot change the endpoint {before.name!r}", why=f"it is {today.provisioning_state}")
+            await write(entity)
 
     await write_when_free(attempt, what=f"endpoint {before.name}", clock=clock)
     return is_written

@@ -1,10 +1,7 @@
 """The preflight with the quota read from Azure; nothing is written."""
 
-import itertools
-
 from rollway.azure.quota import read_usage
 from rollway.azure.session import Session, WorkspaceFacts
-from rollway.rollout.moves import Kind
 from rollway.rollout.plan import Plan
 from rollway.rollout.preflight import Finding, Severity, preflight
 from rollway.rollout.state import EndpointState
@@ -28,11 +25,6 @@ async def run_preflight(
     """
     if plan.is_no_op:
         return plan
-    before = list(itertools.takewhile(lambda move: move.kind is not Kind.CREATE, plan.moves))
-    created = next((move for move in plan.moves if move.kind is Kind.CREATE), None)
-    if created is not None and created.instances is not None:
-        wanted = spec.online_deployment.model_copy(update={"instance_count": created.instances})
-        spec = spec.model_copy(update={"online_deployment": wanted})
     usage = None if spec.endpoint.kind == "kubernetes" else await read_usage(session, connected.region)
     findings = preflight(
         spec,
@@ -40,7 +32,8 @@ async def run_preflight(
         connected.network,
         usage,
         online_deployment=plan.online_deployment,
-        removes=frozenset(move.target for move in before if move.kind is Kind.DELETE),
+        instances=plan.instances,
+        removes=plan.deletes_first,
     )
     ordered = sorted((*findings, *others), key=lambda one: one.severity is not Severity.BLOCKER)
     return plan.model_copy(update={"findings": tuple(ordered)})

@@ -53,6 +53,18 @@ class Plan(Frozen):
         """True if nothing is due."""
         return not self.moves
 
+    @property
+    def instances(self) -> int | None:
+        """The number of instances that the candidate gets; None if it stays as it is."""
+        return next((move.instances for move in self.moves if move.instances is not None), None)
+
+    @property
+    def deletes_first(self) -> frozenset[str]:
+        """The online deployments that are deleted before the candidate is created."""
+        kinds = [move.kind for move in self.moves]
+        before = self.moves[: kinds.index(Kind.CREATE)] if Kind.CREATE in kinds else ()
+        return frozenset(move.target for move in before if move.kind is Kind.DELETE)
+
     def has(self, *kinds: Kind) -> bool:
         """Return True if the plan contains a move of one of those kinds."""
         return any(move.kind in kinds for move in self.moves)

@@ -65,6 +65,7 @@ def preflight(
     usage: Usage | None,
     *,
     online_deployment: str,
+    instances: int | None,
     removes: frozenset[str] = frozenset(),
 ) -> tuple[Finding, ...]:
     """Return all findings, blockers first.
@@ -72,6 +73,7 @@ def preflight(
     Args:
         usage: Quota and usage of the region; None if Azure did not return them.
         online_deployment: Name of the candidate.
+        instances: The number of instances that the rollout gives it; None if it stays as it is.
         removes: Online deployments that are deleted before the candidate is created.
     """
     gone = frozenset(name.lower() for name in removes)
@@ -86,7 +88,7 @@ def preflight(
     ]
     if not is_kubernetes:
         removed = tuple(one for one in endpoint.online_deployments if one.name.lower() in gone)
-        found += [*_network(spec, network), *_quota(spec, network, usage, candidate, removed)]
+        found += [*_network(spec, network), *_quota(spec, network, usage, candidate, instances, removed)]
     return tuple(sorted(found, key=lambda one: one.severity is not Severity.BLOCKER))
 
 
@@ -218,10 +220,13 @@ def _quota(
     network: NetworkFacts,
     usage: Usage | None,
     candidate: OnlineDeploymentState | None,
+    instances: int | None,
     removed: tuple[OnlineDeploymentState, ...],
 ) -> Iterator[Finding]:
     """Cores that the candidate needs in addition to those in use, compared with those free in its family."""
     field, name = _SIZE, _instance_type(spec.online_deployment.settings)
+    today = candidate.instance_count if candidate else 0
+    count = today if instances is None else instances
     if usage is None:
         hint = "grant the identity the role Reader on the subscription; `az ml compute list-usage` shows the quota"
         yield _warning(field, "the quota could not be read, so it was not checked", hint)
@@ -239,8 +244,7 @@ def _quota(
     family = usage.family(size.family)
     if family is None or family.limit is None:
         return
-    count = spec.online_deployment.instance_count
-    needed = cores_needed(size, count) - (cores_needed(size, candidate.instance_count) if candidate else 0)
+    needed = cores_needed(size, count) - cores_needed(size, today)
     freed = sum(
         cores_needed(other, one.instance_count)
         for one in removed

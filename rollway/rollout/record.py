@@ -230,8 +230,12 @@ class EndpointRecord(Frozen):
 
     def obeyed(self) -> Self:
         """The order of a person was carried out; a hold stays until a person resumes or rolls out."""
-        is_held = self.command is not None and self.command.order is Order.HOLD
-        return self if is_held else self.told(None)
+        return self if self.is_held else self.told(None)
+
+    @property
+    def is_held(self) -> bool:
+        """True if a person told rollouts to hold, and nobody has resumed since then."""
+        return self.command is not None and self.command.order is Order.HOLD
 
     def has_promoted(self, attempt: str) -> bool:
         """Return True if the last rollout was this attempt, and it succeeded."""

@@ -8,6 +8,7 @@ from rollway.rollout.state import EndpointState, OnlineDeploymentState
 from rollway.spec import Frozen, RolloutFile, RolloutSpec
 
 SETTLE_SECONDS = 30  # after traffic has moved, so that requests that are running there can end
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 CLAIM_SECONDS = 3600  # longer than a rollout works on a candidate besides the time in which it becomes ready
 
 
@@ -56,7 +57,8 @@ def removals(
 
 def replaced_stays_until(rollout: RolloutFile, promoted_at: str | None) -> datetime:
     """Return the time from which what the last promotion replaced may be deleted."""
-    return datetime.fromtimestamp(_time(promoted_at).timestamp() + rollout.keep_replaced_seconds, UTC)
+    until = _time(promoted_at).timestamp() + rollout.keep_replaced_seconds
+    return datetime.fromtimestamp(min(until, NEVER.timestamp()), UTC)
 
 
 def _replaced(

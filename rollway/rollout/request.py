@@ -99,7 +99,7 @@ def answer(
             force=request.force,
             stays_because=superseded or because,
             pause_reason=pause_reason,
-            tidies=not (is_automatic and record.pause_reason) and not request.is_rollback,
+            tidies=not (is_automatic and (record.pause_reason or record.is_held)) and not request.is_rollback,
         ),
         choice=choice,
         superseded_because=superseded,

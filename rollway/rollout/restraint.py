@@ -2,7 +2,6 @@
 
 from datetime import datetime, timedelta
 
-from rollway.rollout.entries import Order
 from rollway.rollout.fingerprint import folder_digest
 from rollway.rollout.follow import content_digest, freezing_window
 from rollway.rollout.record import EndpointRecord
@@ -21,7 +20,7 @@ def restraint(spec: RolloutSpec, model: str | None, record: EndpointRecord, now:
     """
     if record.pause_reason:
         return f"it is paused: {record.pause_reason}"
-    if record.command is not None and record.command.order is Order.HOLD:
+    if record.command is not None and record.is_held:
         return f"it is held: {record.command.sentence}"
     if window := freezing_window(spec.rollout.follow or Follow(), now):
         return f"no automatic rollouts in {window}"

@@ -41,8 +41,7 @@ def require_meaning(order: Order, endpoint: EndpointState) -> None:
             hint="start a rollout with `rollway deploy`",
         )
     record = endpoint.record
-    is_held = record.command is not None and record.command.order is Order.HOLD
-    if order is Order.RESUME and not (record.pause_reason or is_held):
+    if order is Order.RESUME and not (record.pause_reason or record.is_held):
         raise ConfigurationError(
             "there is nothing to resume", where=f"endpoint {endpoint.name}", why="it is neither paused nor held"
         )

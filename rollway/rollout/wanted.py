@@ -36,7 +36,7 @@ class Wanted(Frozen):
         goes_back_to: An online deployment that exists and takes over as it is; None if the folder decides.
         stays_because: Why the run rolls nothing out and only repairs and tidies; empty if it does.
         pause_reason: Why automation must leave the endpoint alone afterwards; empty if it need not.
-        tidies: False if nothing may be deleted, because the endpoint is paused.
+        tidies: False if nothing may be deleted, because the endpoint is paused or held.
     """
 
     model: ResolvedAsset | None = None

@@ -3,7 +3,6 @@
 A Prefect server of its own, because on SQLite a busy one may lose an event ("database is locked").
 """
 
-import asyncio
 import json
 import os
 import signal
@@ -13,20 +12,18 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from rollway.local.stack import Process, temporary_stack
-from rollway.prefect.silence import CRASHED_MESSAGE, crash_if_silent
+from tests.support.alerting import documented_block, lines, prefect_file
 from tests.support.forks import Forks
 from tests.support.prefect_api import Patient
-from tests.support.receiver import Delivery, Receiver, receiver
+from tests.support.receiver import Receiver, receiver
 from tests.support.rest import Rest
 from tests.support.world import FIXTURES, Rollout, World
 
@@ -43,7 +40,6 @@ from prefect import flow
 async def watch():
     pass
 
-import asyncio
 asyncio.run(watch())
 """
 
@@ -128,7 +124,7 @@ def alerting(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             rollout.write()
         (folder / "flows").symlink_to(ROOT / "flows")
         (folder / "prefect.yaml").write_text(json.dumps(prefect_file(folder, rollouts)))
-        subprocess.run([sys.executable, "-c", documented_block(inbox.url)], env=variables, check=True)
+        subprocess.run([sys.executable, "-c", documented_block(inbox.url, TOKEN)], env=variables, check=True)
 
         worker = stack.start_worker(folder)
         api = httpx.Client(base_url=f"{stack.ui_url}/api", timeout=RUN_TIMEOUT_SECONDS, transport=Patient())
@@ -144,38 +140,6 @@ def alerting(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield made
 
         assert_nothing_is_said_twice_or_tells_a_secret(made)
-
-
-def documented_block(url: str) -> str:
-    """The code of docs/alerts.md that creates a webhook, with another address and token."""
-    code = (ROOT / "docs" / "alerts.md").read_text().partition("```python\n")[2].partition("```")[0]
-    assert "https://hooks.example.com/rollway" in code
-    return code.replace("https://hooks.example.com/rollway", url).replace("the-token", TOKEN)
-
-
-def prefect_file(folder: Path, rollouts: dict[str, Rollout]) -> dict[str, Any]:
-    env = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
-    work_pool = {"name": "rollway", "job_variables": {"env": env}}
-    return {
-        "pull": [{"prefect.deployments.steps.set_working_directory": {"directory": str(folder)}}],
-        "deployments": [
-            {
-                "name": name,
-                "entrypoint": "flows/deploy.py:deploy_endpoint",
-                "tags": ["rollway", f"rollout:{name}"],
-                "parameters": {"rollout": name},
-                "work_pool": work_pool,
-            }
-            for name in rollouts
-        ]
-        + [
-            {
-                "name": "check-silent-run",
-                "entrypoint": "flows/reap.py:check_silent_run",
-                "work_pool": work_pool,
-            }
-        ],
-    }
 
 
 def complete_again(alerting: Alerting, rollout: str) -> None:
@@ -314,24 +278,6 @@ def test_the_death_of_a_worker_and_its_run_is_alerted_within_the_documented_time
     assert alert.at - alerting.lost_at < SILENCE_SECONDS
 
 
-def test_a_heartbeat_that_the_server_got_keeps_a_run_alive(alerting: Alerting) -> None:
-    flow = alerting.ask("POST", "/flows/", {"name": "roll-out"})["id"]
-    run = alerting.ask("POST", "/flow_runs/", {"flow_id": flow, "state": {"type": "RUNNING"}})
-    started, heard = datetime.fromisoformat(run["state"]["timestamp"]), beat(alerting, run["id"])
-    # Silent for too long since it started, but not since its heartbeat.
-    now = heard + timedelta(seconds=90) - (heard - started) / 2
-
-    with temporary_settings({PREFECT_API_URL: f"{alerting.world.stack.ui_url}/api"}):
-        found = [asyncio.run(crash_if_silent(UUID(run["id"]), now, limit)) for limit in (90, 60, 60)]
-
-    assert found == [
-        "it is alive: its last sign of life was 90 s ago",
-        "it was silent for 90 s and is Crashed now",
-        "it is Crashed, not running",
-    ]
-    assert alerting.ask("GET", f"/flow_runs/{run['id']}")["state"]["message"] == CRASHED_MESSAGE
-
-
 def test_applying_changes_what_differs_removes_what_is_stale_and_leaves_other_peoples_automations(
     alerting: Alerting,
 ) -> None:
@@ -384,23 +330,6 @@ def test_a_run_that_no_worker_begins_is_alerted(alerting: Alerting) -> None:
     assert lines(alert)["Task"] == "none, it had not started"
 
 
-def beat(alerting: Alerting, run: str) -> datetime:
-    """Send a heartbeat of a run; return when the server got it."""
-    resource = f"prefect.flow-run.{run}"
-    event = {
-        "event": "prefect.flow-run.heartbeat",
-        "occurred": datetime.now(UTC).isoformat(),
-        "id": str(uuid.uuid4()),
-        "resource": {"prefect.resource.id": resource},
-    }
-    alerting.ask("POST", "/events", [event])
-    deadline = time.monotonic() + RUN_TIMEOUT_SECONDS
-    while not (found := alerting.ask("POST", "/events/filter", {"filter": {"id": {"id": [event["id"]]}}})["events"]):
-        assert time.monotonic() < deadline, "the server has not stored the heartbeat"
-        time.sleep(0.5)
-    return datetime.fromisoformat(found[0]["received"])
-
-
 def apply(alerting: Alerting, *options: str) -> dict[str, Any]:
     """Return the output of `rollway alerts --apply`."""
     late = ("--watcher-late-seconds", str(WATCHER_LATE_SECONDS))
@@ -415,16 +344,3 @@ def named(alerting: Alerting, name: str) -> dict[str, Any]:
     answer = alerting.api.post("/automations/filter", json={"automations": {"name": {"any_": [name]}}})
     [found] = answer.raise_for_status().json()
     return dict(found)
-
-
-def lines(alert: Delivery) -> dict[str, str]:
-    """The labelled lines of an alert; a value ends where the next label begins."""
-    found: dict[str, str] = {}
-    label = ""
-    for line in alert.body.splitlines():
-        name, colon, value = line.partition(": ")
-        if colon and not line.startswith(" "):
-            label, found[name] = name, value
-        elif label:
-            found[label] += f"\n{line}"
-    return found

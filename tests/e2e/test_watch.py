@@ -1,5 +1,8 @@
-"""New model versions are rolled out by themselves, with a real Prefect server, its schedule and a worker."""
+"""The watcher rolls new model versions out and repairs, with a real Prefect server, its schedule and a worker."""
 
+import asyncio
+import json
+import random
 import shutil
 import subprocess
 import time
@@ -11,8 +14,13 @@ from typing import Any
 
 import httpx
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from rollway.local.stack import Stack
+from rollway.local.stack import WORK_POOL, Stack
+from rollway.prefect import watching
+from rollway.rollout.entries import Command, Lease, Order
+from rollway.rollout.record import EndpointRecord, with_record
+from tests.support.lab import IS_FULL
 from tests.support.prefect_api import Patient
 from tests.support.rest import Rest
 from tests.support.world import Rollout, World
@@ -41,11 +49,22 @@ class Watched:
         body = {"properties": {name: first[name] for name in ("modelUri", "modelType")}}
         self.world.rest.workspace(f"models/{self.name}/versions/{version}", method="PUT", body=body).raise_for_status()
 
-    def start_watcher(self) -> subprocess.Popen[str]:
+    def start_watcher(self, **variables: str) -> subprocess.Popen[str]:
         """A watcher beside those of the Prefect deployment, whose limit it does not know."""
-        return subprocess.Popen(
-            [self.world.python, "-c", WATCH], env=self.world.variables, stderr=subprocess.PIPE, text=True
-        )
+        environment = {**self.world.variables, **variables}
+        return subprocess.Popen([self.world.python, "-c", WATCH], env=environment, stderr=subprocess.PIPE, text=True)
+
+    def watch(self) -> dict[str, str]:
+        """Let the watcher look once; return the row of the rollout in its table."""
+        watcher = self.start_watcher()
+        errors = watcher.communicate(timeout=TIMEOUT_SECONDS)[1]
+        assert watcher.returncode == 0, errors
+        return self.table()[self.name]
+
+    def table(self) -> dict[str, dict[str, str]]:
+        """The last table, by rollout."""
+        newest = self.ask("artifacts", artifacts={"key": {"any_": ["watch-endpoints"]}}, sort="CREATED_DESC")[0]
+        return {row["rollout"]: row for row in json.loads(newest["data"])}
 
     def runs(self) -> list[dict[str, Any]]:
         """All flow runs of the rollout."""
@@ -55,13 +74,20 @@ class Watched:
         answer: list[dict[str, Any]] = self.api.post(f"/{what}/filter", json=filters).raise_for_status().json()
         return answer
 
-    def wait_until_served(self, version: str) -> None:
-        """Until every run of the rollout has ended, and that version answers."""
-        wait(
-            lambda: bool(self.runs()) and all(one["state_type"] in ENDED for one in self.runs()), f"{self.name} to end"
-        )
+    def wait_until_ended(self) -> None:
+        """Wait until every run of the rollout has ended, and none has failed."""
+        wait(lambda: all(one["state_type"] in ENDED for one in self.runs()), f"{self.name} to end")
         assert [one["state"]["message"] for one in self.runs() if one["state_type"] != "COMPLETED"] == []
-        assert self.world.rest.score(self.name, {"data": [[1.0]]}).json()["model_version"] == version
+
+    def served(self) -> str:
+        """The model version that answers."""
+        return str(self.world.rest.score(self.name, {"data": [[1.0]]}).json()["model_version"])
+
+    def record(self) -> EndpointRecord:
+        return EndpointRecord.of(self.world.rest.tags(self.name))
+
+    def pause_workers(self, *, is_paused: bool) -> None:
+        self.api.patch(f"/work_pools/{WORK_POOL}", json={"is_paused": is_paused}).raise_for_status()
 
 
 @pytest.fixture(scope="module")
@@ -95,23 +121,16 @@ def watched(
     rollout.online_deployment["model"] = f"azureml:{rollout.name}@latest"
     rollout.folder = folders / rollout.name
     rollout.write()
-    shipped = api.get("/deployments/name/deploy-endpoint/diabetes").raise_for_status().json()
-    kept = (
-        "flow_id",
-        "entrypoint",
-        "path",
-        "pull_steps",
-        "work_pool_name",
-        "job_variables",
-        "parameter_openapi_schema",
-    )
-    body = {"name": rollout.name, **{key: shipped[key] for key in kept}}
+    body = {"name": rollout.name, **shipped_deployment(api)}
     deployment_id = api.post("/deployments/", json=body).raise_for_status().json()["id"]
+    steer = api.get("/deployments/name/steer-rollout/steer").raise_for_status().json()
+    api.patch(f"/deployments/{steer['id']}", json={"enforce_parameter_schema": False}).raise_for_status()
     return Watched(world, api, rollout, deployment_id)
 
 
 def watcher_of(api: httpx.Client) -> dict[str, Any]:
-    deployment: dict[str, Any] = api.get("/deployments/name/watch-endpoints/watch-endpoints").raise_for_status().json()
+    url = "/deployments/name/watch-endpoints/watch-endpoints"
+    deployment: dict[str, Any] = api.get(url).raise_for_status().json()
     return deployment
 
 
@@ -149,32 +168,141 @@ def test_a_schedule_notices_a_new_version_and_rolls_it_out_once(watched: Watched
 
     try:
         wait(lambda: bool(watched.runs()), "the schedule to start a rollout")
-        watched.wait_until_served("1")
-        wait(lambda: len(completed_watches(watched)) > 1, "another watch")
+        watched.wait_until_ended()
+        wait(lambda: len(watches(watched, "COMPLETED")) > 1, "another watch")
     finally:
         pause_schedules(watched.api)
 
+    assert watched.served() == "1"
     assert len(watched.runs()) == 1, "every watch found the same version"
-    assert watched.runs()[0]["parameters"] == {"rollout": watched.name, "model_version": "1"}
+    assert watched.runs()[0]["parameters"] == {"rollout": watched.name, "requested_by": "watcher"}
+    wait(lambda: not watches(watched, "PENDING", "RUNNING"), "the schedule's last watch to end")
 
 
-def test_versions_that_came_while_nobody_watched_make_one_rollout_of_the_newest(watched: Watched) -> None:
-    wait(lambda: not running_watches(watched), "the schedule's last watch to end")
-    before = len(watched.runs())
-    for version in ("9", "11", "10"):  # the newest is the one created last
+@pytest.mark.parametrize("turn", range(10 if IS_FULL else 1))
+def test_versions_that_come_during_a_rollout_end_with_the_newest_whatever_the_order_of_events(
+    watched: Watched, turn: int
+) -> None:
+    first = f"{100 + turn}"
+    watched.register(first)
+    assert watched.watch()["verdict"] == "start"
+    wait(lambda: any(one["state_type"] == "RUNNING" for one in watched.runs()), "the rollout to begin")
+    versions = [f"{first}.{number}" for number in (9, 11, 10, 3, 7)]  # the newest is the one created last
+    order = random.Random(turn)  # noqa: S311 (the same order in each run of the test)
+    watchers = []
+    for version in versions:
         watched.register(version)
+        watchers += [watched.start_watcher() for _ in range(order.randint(0, 2))]
+    watchers.append(watched.start_watcher())
+    for watcher in watchers:
+        errors = watcher.communicate(timeout=TIMEOUT_SECONDS)[1]
+        assert watcher.returncode == 0, errors
 
-    watchers = [watched.start_watcher() for _ in range(3)]
-    errors = [watcher.communicate(timeout=TIMEOUT_SECONDS)[1] for watcher in watchers]
+    watched.wait_until_ended()
+    while watched.watch()["verdict"] == "start":
+        watched.wait_until_ended()
 
-    assert [watcher.returncode for watcher in watchers] == [0, 0, 0], errors
-    assert len(watched.runs()) == before + 1
-    watched.wait_until_served("10")
+    assert watched.served() == versions[-1]
+    row = watched.table()[watched.name]
+    assert (row["verdict"], row["reason"]) == ("up_to_date", f"{versions[-1]} is live, the newest version")
+    assert all(set(run["parameters"]) == {"rollout", "requested_by"} for run in watched.runs())
+
+
+def test_of_two_runs_for_the_same_version_the_second_has_nothing_to_do(watched: Watched) -> None:
+    watched.register("200")
+    before = {run["id"] for run in watched.runs()}
+    path, parameters = f"/deployments/{watched.deployment_id}/create_flow_run", {"requested_by": "watcher"}
+
+    for _ in range(2):
+        body = {"parameters": {"rollout": watched.name, **parameters}}
+        watched.api.post(path, json=body).raise_for_status()
+    watched.wait_until_ended()
+
+    assert watched.served() == "200"
+    new = [run["id"] for run in watched.runs() if run["id"] not in before]
+    reports = watched.ask("artifacts", flow_runs={"id": {"any_": new}}, artifacts={"key": {"like_": "rollout-%"}})
+    assert sorted("nothing to do" in report["data"] for report in reports) == [False, True]
+    assert len(watched.world.rest.online_deployments(watched.name)) == len(
+        {one.removeprefix("main-") for one in watched.world.rest.online_deployments(watched.name)}
+    )
+
+
+def test_a_run_that_was_queued_before_a_rollback_does_not_undo_it(watched: Watched) -> None:
+    watched.register("201")
+    watched.pause_workers(is_paused=True)
+    try:
+        started = watched.watch()
+        assert started["verdict"] == "start"
+        back = watched.world.rollway("rollback", str(watched.rollout.folder))
+        assert back.returncode == 0, back.stderr
+        served, queued = watched.served(), watched.watch()
+    finally:
+        watched.pause_workers(is_paused=False)
+
+    assert (queued["verdict"], queued["flow run"]) != ("start", "")
+    last = watched.world.rest.last_request()
+    watched.wait_until_ended()
+    assert watched.world.rest.writes(to=f"/{watched.name}", after=last) == []
+    assert watched.served() == served != "201"
+    assert watched.record().pause_reason.startswith("rolled back to ")
+    row = watched.watch()
+    assert row["verdict"] == "held_back"
+    assert row["reason"].startswith("201 waits: it is paused: rolled back to ")
+
+
+def test_traffic_that_a_dead_run_left_is_repaired_even_where_automation_is_paused(watched: Watched) -> None:
+    rest, record = watched.world.rest, watched.record()
+    assert record.live is not None
+    assert record.previous is not None
+    live, target = record.live.online_deployment, record.previous.online_deployment
+    long_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat(timespec="milliseconds")
+    lease = Lease(holder="6f1c3a52-0000-4000-8000-000000000000/1", ttl_seconds=300, renewed_at=long_ago)
+    left = record.moved(lease.holder, {target: 100}, {live: 100}).claimed(lease)
+    rest.set_traffic(watched.name, {target: 100})
+    rest.set_tags(watched.name, with_record(rest.tags(watched.name), left))
+
+    row = watched.watch()
+    watched.wait_until_ended()
+
+    assert row["verdict"] == "start"
+    assert row["reason"] == f"{lease.holder} claimed it at {long_ago} and no longer works on it"
+    repaired = watched.record()
+    assert repaired.lease is None
+    assert repaired.live is not None
+    assert repaired.live.online_deployment == target
+    assert repaired.pause_reason == record.pause_reason
+    assert watched.watch()["verdict"] == "held_back", "201 still waits"
+
+
+def test_an_order_that_nobody_carries_out_is_carried_out(watched: Watched) -> None:
+    rest, record = watched.world.rest, watched.record()
+    assert record.live is not None
+    assert record.previous is not None
+    live, target = record.live.online_deployment, record.previous.online_deployment
+    split = {live: 90, target: 10}
+    command = Command(
+        order=Order.ABORT,
+        by="ann",
+        at=(datetime.now(UTC) - timedelta(minutes=10)).isoformat(timespec="milliseconds"),
+        reason="wrong answers",
+    )
+    rest.set_traffic(watched.name, split)
+    left = record.moved("dead/1", split, {live: 100}).tested(split).told(command)
+    rest.set_tags(watched.name, with_record(rest.tags(watched.name), left))
+
+    row = watched.watch()
+    steered = {"flows": {"name": {"any_": ["steer-rollout"]}}}
+    wait(lambda: all(run["state_type"] in ENDED for run in watched.ask("flow_runs", **steered)), "the order")
+
+    assert (row["verdict"], row["reason"]) == ("start", "nobody carries out: abort by ann: wrong answers")
+    (run,) = watched.ask("flow_runs", **steered)
+    assert run["state_type"] == "COMPLETED", run["state"]["message"]
+    assert {name: weight for name, weight in (rest.traffic(watched.name) or {}).items() if weight} == {live: 100}
+    assert watched.record().command is None
+    assert watched.watch()["verdict"] == "held_back"
 
 
 def test_a_schedule_leaves_a_paused_endpoint_alone_and_a_person_does_not(watched: Watched) -> None:
-    watched.world.rest.set_tags(watched.name, {"rollway:paused": "rolled back by a test"})
-    watched.register("12")
     before, last = {run["id"] for run in watched.runs()}, watched.world.rest.last_request()
     path = f"/deployments/{watched.deployment_id}"
     parameters = {"rollout": watched.name}
@@ -192,57 +320,118 @@ def test_a_schedule_leaves_a_paused_endpoint_alone_and_a_person_does_not(watched
     of_run = {"flow_runs": {"id": {"any_": [run["id"]]}}, "artifacts": {"key": {"like_": "rollout-%"}}}
     (report,) = watched.ask("artifacts", **of_run)
     assert "nothing to do" in report["data"]
-    assert "it is paused, and a schedule leaves it alone: rolled back by a test" in report["data"]
 
     watched.api.post(f"{path}/create_flow_run", json={"parameters": parameters}).raise_for_status()
     wait(lambda: len(ended()) > 1, "the rollout that a person started")
-    watched.wait_until_served("12")
+    watched.wait_until_ended()
+    assert watched.served() == "201"
+    assert watched.record().pause_reason == ""
 
 
-def test_what_is_wrong_with_some_rollouts_does_not_keep_the_others_from_being_watched(
-    watched: Watched, folders: Path
-) -> None:
+def test_broken_folders_are_told_once_and_disturb_nobody(watched: Watched, folders: Path) -> None:
     broken = folders / "broken"
     broken.mkdir()
     (broken / "rollout.yml").write_text("{}")
+    deployment = {"name": "broken", **shipped_deployment(watched.api)}
+    watched.api.post("/deployments/", json=deployment).raise_for_status()
     orphan = watched.world.make_rollout(model=f"azureml:{watched.name}@latest")
     orphan.folder = folders / "orphan"
     orphan.write()
-    before = len(watched.runs())
+    before, began = len(watched.runs()), datetime.now(UTC)
 
     try:
-        watcher = watched.start_watcher()
-        error = watcher.communicate(timeout=TIMEOUT_SECONDS)[1]
+        rows = [watched.watch() for _ in range(2)]
     finally:
         shutil.rmtree(broken)
         shutil.rmtree(orphan.folder)
 
-    assert watcher.returncode != 0
-    assert "2 of 3 rollouts could not be watched: broken, orphan" in error
-    assert "smoke_test: Field required" in error
-    assert "there is no Prefect deployment for the rollout 'orphan'" in error
-    table = watched.ask("artifacts", artifacts={"key": {"any_": ["watch-endpoints"]}}, sort="CREATED_DESC")[0]["data"]
-    assert '"verdict": "up_to_date"' in table
-    assert '"verdict": "error"' in table
+    assert [row["verdict"] for row in rows] == ["up_to_date", "up_to_date"]
+    table = watched.table()
+    assert [table[name]["verdict"] for name in ("broken", "orphan")] == ["error", "error"]
+    assert "smoke_test: Field required" in table["broken"]["reason"]
+    assert table["orphan"]["reason"].startswith("there is no Prefect deployment deploy-endpoint/orphan")
+    told = [one["resource"]["prefect.resource.id"] for one in events(watched, "rollway.folder.broken", began)]
+    assert sorted(told) == ["rollway.rollout.broken", "rollway.rollout.orphan"]
     assert len(watched.runs()) == before
 
 
+def test_a_workspace_that_cannot_be_read_fails_the_watcher(watched: Watched) -> None:
+    watcher = watched.start_watcher(AZUREML_WORKSPACE="absent")
+    errors = watcher.communicate(timeout=TIMEOUT_SECONDS)[1]
+
+    assert watcher.returncode != 0
+    assert f"1 rollouts could not be watched: {watched.name}" in errors
+    assert "cannot reach the Azure ML workspace 'absent'" in errors
+
+
 def test_each_finding_is_an_event_for_automations(watched: Watched) -> None:
-    query = {"filter": {"event": {"prefix": ["rollway.model-version."]}}, "limit": 50}
+    found = events(watched, "rollway.folder.")
 
-    events = watched.api.post("/events/filter", json=query).raise_for_status().json()["events"]
-
-    started = [one for one in events if one["event"] == "rollway.model-version.start"]
+    started = [one for one in found if one["event"] == "rollway.folder.start"]
     assert {one["resource"]["prefect.resource.id"] for one in started} == {f"rollway.rollout.{watched.name}"}
-    assert {"1", "10"} <= {one["payload"]["version"] for one in started}
-    assert "rollway.model-version.up_to_date" in {one["event"] for one in events}
+    assert {"1", "100"} <= {one["payload"]["version"] for one in started}
+    assert {"rollway.folder.up_to_date", "rollway.folder.held_back"} <= {one["event"] for one in found}
 
 
-def completed_watches(watched: Watched) -> list[dict[str, Any]]:
-    states = {"state": {"type": {"any_": ["COMPLETED"]}}}
-    return watched.ask("flow_runs", flows={"name": {"any_": ["watch-endpoints"]}}, flow_runs=states)
+@pytest.mark.parametrize(
+    ("state", "counts"),
+    [
+        ({"type": "SCHEDULED", "seconds": 86_400}, False),
+        ({"type": "SCHEDULED", "seconds": -1}, True),
+        ({"type": "SCHEDULED", "name": "Late", "seconds": -60}, True),
+        ({"type": "SCHEDULED", "name": "AwaitingRetry", "seconds": 3600}, True),
+        ({"type": "PENDING"}, True),
+        ({"type": "RUNNING"}, True),
+        ({"type": "PAUSED"}, True),
+        ({"type": "CANCELLING"}, True),
+        *(({"type": name}, False) for name in ENDED),
+    ],
+    ids=lambda one: str(one.get("name", one["type"])) + str(one.get("seconds", "")) if isinstance(one, dict) else "",
+)
+def test_a_run_counts_until_it_has_ended_but_not_before_it_is_due(
+    watched: Watched, state: dict[str, Any], counts: bool
+) -> None:
+    details, seconds = {}, state.pop("seconds", None)
+    if seconds is not None:
+        details = {"scheduled_time": (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()}
+    watched.pause_workers(is_paused=True)
+    try:
+        body = {"parameters": {"rollout": watched.name}, "state": {**state, "state_details": details}}
+        made = watched.api.post(f"/deployments/{watched.deployment_id}/create_flow_run", json=body)
+        run = made.raise_for_status().json()["id"]
+        url = f"{watched.world.stack.ui_url}/api"
+        with temporary_settings({PREFECT_API_URL: url}):
+            found = asyncio.run(watching.runs_under_way(datetime.now(UTC)))
+        watched.api.delete(f"/flow_runs/{run}").raise_for_status()
+    finally:
+        watched.pause_workers(is_paused=False)
+
+    assert (watched.name in found and str(found[watched.name].id) == run) is counts
 
 
-def running_watches(watched: Watched) -> list[dict[str, Any]]:
-    states = {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}}
-    return watched.ask("flow_runs", flows={"name": {"any_": ["watch-endpoints"]}}, flow_runs=states)
+def shipped_deployment(api: httpx.Client) -> dict[str, Any]:
+    found = api.get("/deployments/name/deploy-endpoint/diabetes").raise_for_status().json()
+    kept = (
+        "flow_id",
+        "entrypoint",
+        "path",
+        "pull_steps",
+        "work_pool_name",
+        "job_variables",
+        "parameter_openapi_schema",
+    )
+    return {key: found[key] for key in kept}
+
+
+def events(watched: Watched, prefix: str, since: datetime | None = None) -> list[dict[str, Any]]:
+    occurred = {"occurred": {"since": since.isoformat()}} if since else {}
+    query = {"filter": {"event": {"prefix": [prefix]}, **occurred}, "limit": 50}
+    found: list[dict[str, Any]] = watched.api.post("/events/filter", json=query).raise_for_status().json()["events"]
+    return found
+
+
+def watches(watched: Watched, *states: str) -> list[dict[str, Any]]:
+    """Runs of the watcher's Prefect deployment in these states."""
+    of_states = {"state": {"type": {"any_": list(states)}}}
+    deployment = {"name": {"any_": ["watch-endpoints"]}}
+    return watched.ask("flow_runs", deployments=deployment, flow_runs=of_states)

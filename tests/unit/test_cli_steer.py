@@ -25,6 +25,9 @@ def folders(folder: RolloutFolder, monkeypatch: pytest.MonkeyPatch) -> Path:
     deployments = folder.path.parent
     folder.path.rename(deployments / "risk")
     monkeypatch.setenv("ROLLWAY_DEPLOYMENTS", str(deployments))
+    for name, value in (("SUBSCRIPTION_ID", "sub"), ("RESOURCE_GROUP", "rg")):
+        monkeypatch.setenv(f"AZURE_{name}", value)
+    monkeypatch.setenv("AZUREML_WORKSPACE", "ws")
     for name in ("AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP", "AZUREML_WORKSPACE"):
         monkeypatch.setenv(name, "ws")
     monkeypatch.setattr(getpass, "getuser", lambda: "ann")

@@ -224,3 +224,19 @@ def test_traffic_that_is_not_what_was_written_is_a_foreign_change(azure: FakeAzu
     assert caught.value.why == "wrote green 100 %, read back red 100 %"
     assert (caught.value.cause, caught.value.exit_code) == (Cause.CONFLICT, 3)
     assert str(caught.value.hint).startswith("find out who changed it")
+
+
+def test_an_operation_that_ends_between_the_read_and_the_write_is_not_overwritten(azure: FakeAzure) -> None:
+    before, read = azure.state, azure._get_endpoint
+    azure.start_operation(lambda: azure.set_traffic(red=100), requests=2)
+
+    def read_just_before_it_ends(name: str) -> Any:
+        shown = read(name)
+        azure._note("a request of somebody else")
+        return shown
+
+    azure.instead(get_endpoint=read_just_before_it_ends)
+
+    assert not write(azure, to_green(azure), before)
+
+    assert (azure.writes, azure.traffic) == ([], {"red": 100})

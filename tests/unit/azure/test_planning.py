@@ -5,12 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from azure.ai.ml.entities import Environment
 from azure.core.exceptions import HttpResponseError
 
 from rollway.azure import planning
+from rollway.azure import session as session_module
 from rollway.azure.assets import register_environment
-from rollway.azure.folder import load_folder, load_online_deployment_entity
+from rollway.azure.folder import load_folder
 from rollway.azure.models import find_models
 from rollway.azure.online_deployments import create_online_deployment
 from rollway.azure.session import WorkspaceFacts
@@ -48,9 +48,7 @@ def workspace(folder: RolloutFolder) -> FakeAzure:
     folder.change("deployment.yml", model="azureml:diabetes@latest")
     azure = FakeAzure()
     azure.models.have("1", "2")
-    environment = load_online_deployment_entity(str(folder.path)).environment
-    assert isinstance(environment, Environment)
-    azure.environments.create_or_update(environment)
+    run(register_environment(azure.session, load_folder(str(folder.path))))
     azure.environments.writes = 0
     return azure
 
@@ -209,9 +207,7 @@ def test_versions_that_the_rules_of_the_folder_leave_out_are_told(workspace: Fak
     planned = plan(workspace, folder)
 
     assert str(planned.plan.model) == "diabetes:1"
-    assert [(one.version, one.reason) for one in planned.plan.skipped] == [
-        ("2", "its tag approved is (not set), not yes")
-    ]
+    assert [(one.version, one.reason) for one in planned.skipped] == [("2", "its tag approved is (not set), not yes")]
 
 
 def test_a_rollback_to_a_version_that_would_change_nothing_is_refused(
@@ -233,8 +229,8 @@ def test_a_plan_is_made_of_what_one_call_says_about_the_workspace(
     async def open_session(*_: Any) -> Any:
         return workspace.session
 
-    monkeypatch.setattr("rollway.azure.session.connect", connect)
-    monkeypatch.setattr("rollway.azure.session.open_session", open_session)
+    monkeypatch.setattr(session_module, "connect", connect)
+    monkeypatch.setattr(session_module, "open_session", open_session)
     monkeypatch.setenv("AZURE_SUBSCRIPTION_ID", "s")
     monkeypatch.setenv("AZURE_RESOURCE_GROUP", "rg")
     monkeypatch.setenv("AZUREML_WORKSPACE", "ws")

@@ -16,10 +16,13 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPResponse
 
 from rollway.azure import session as session_module
+from rollway.azure.endpoints import write_endpoint
 from rollway.azure.session import Session, connect
 from rollway.azure.state import read_bare_endpoint, read_endpoint
 from rollway.azure.unpolled import Unpolled
+from rollway.rollout.moves import Kind, Move
 from rollway.settings import Workspace
+from tests.support.builders import Clock
 from tests.support.fake_azure import run
 
 WORKSPACE = Workspace(subscription_id="sub", resource_group="rg", name="ws")
@@ -37,10 +40,15 @@ class Credential:
 
 
 class Arm:
-    """Resource Manager below azure-core: notes each request, and says that every operation is running."""
+    """Resource Manager below azure-core: notes each request, and says that every operation is running.
+
+    It keeps the traffic and the tags of the endpoint that are written.
+    """
 
     def __init__(self) -> None:
         self.requests: list[str] = []
+        self.tags: dict[str, str] = {}
+        self.traffic = {"blue": 100}
         self.states = ["Succeeded"]  # of the endpoint, by read; the last one stays
         self.has_endpoint = True
 
@@ -48,13 +56,17 @@ class Arm:
         """Answer one request of `requests`."""
         path = str(request.path_url).partition("?")[0]
         self.requests.append(f"{request.method} {path.removeprefix(ROOT) or 'workspace'}")
+        if request.method in ("PUT", "PATCH") and path == ENDPOINT:
+            body = json.loads(str(request.body, "utf-8") if isinstance(request.body, bytes) else str(request.body))
+            self.tags = body.get("tags") or {}
+            self.traffic = body.get("properties", {}).get("traffic", self.traffic)
         status, document = self._answer(str(request.method), path)
         headers = {"content-type": "application/json"} | ({"azure-asyncoperation": OPERATION} if status > 200 else {})
         response = Response()
         response.status_code, response.url, response.request = status, str(request.url), request
         response.headers.update(headers)
-        body = io.BytesIO(json.dumps(document).encode())
-        response.raw = HTTPResponse(body, headers, status, preload_content=False)
+        answer = io.BytesIO(json.dumps(document).encode())
+        response.raw = HTTPResponse(answer, headers, status, preload_content=False)
         return response
 
     def _answer(self, method: str, path: str) -> tuple[int, dict[str, Any]]:
@@ -62,7 +74,8 @@ class Arm:
             "id": ENDPOINT,
             "name": "diabetes",
             "location": "westeurope",
-            "properties": {"authMode": "Key", "provisioningState": self.states[0], "traffic": {"blue": 100}},
+            "tags": self.tags,
+            "properties": {"authMode": "Key", "provisioningState": self.states[0], "traffic": self.traffic},
         }
         blue = {
             "id": f"{ENDPOINT}/deployments/blue",
@@ -178,7 +191,7 @@ def test_an_endpoint_with_its_online_deployments_is_two_requests(session: Sessio
     assert (state.traffic, [one.name for one in state.online_deployments]) == ({"blue": 100}, ["blue"])
 
 
-def test_the_state_of_an_endpoint_is_one_request(session: Session, arm: Arm) -> None:
+def test_the_endpoint_alone_is_one_request(session: Session, arm: Arm) -> None:
     assert run(read_bare_endpoint(session, "diabetes")).provisioning_state == "Succeeded"
     assert arm.requests == ["GET /onlineEndpoints/diabetes"]
 
@@ -189,8 +202,25 @@ def test_an_endpoint_that_does_not_exist_is_one_request_and_absent(session: Sess
     state = run(read_endpoint(session, "diabetes"))
 
     assert (state.exists, state.provisioning_state) == (False, "Absent")
-    assert not run(read_bare_endpoint(session, "diabetes")).exists
-    assert arm.requests == ["GET /onlineEndpoints/diabetes"] * 2
+    assert arm.requests == ["GET /onlineEndpoints/diabetes"]
+
+
+@pytest.mark.parametrize(("traffic", "method"), [({"green": 100}, "PUT"), (None, "PATCH")])
+def test_a_write_of_traffic_or_the_record_is_a_read_a_write_and_a_read_per_look(
+    session: Session, arm: Arm, traffic: dict[str, int] | None, method: str
+) -> None:
+    before = run(read_endpoint(session, "diabetes"))
+    record = before.record.moved("run/1", traffic or before.traffic, before.traffic)
+    session.read_workspace()
+    arm.requests.clear()
+    arm.states = ["Succeeded", "Updating", "Updating", "Succeeded"]
+
+    move = Move(kind=Kind.MOVE_TRAFFIC, target="green", why="it answers", traffic=traffic, record=record)
+    assert run(write_endpoint(session, before, move, Clock()))
+
+    look = "GET /onlineEndpoints/diabetes"
+    assert arm.requests == [look, f"{method} /onlineEndpoints/diabetes", look, look, look]
+    assert arm.traffic == (traffic or {"blue": 100})
 
 
 def test_a_missing_document_of_resource_manager_is_not_found(session: Session, arm: Arm) -> None:

@@ -44,8 +44,8 @@ class Server:
         self._call("read run")
         return self.run
 
-    async def tag(self, name: str) -> None:
-        self._call("tag", name)
+    async def add_tag(self, tag: str) -> None:
+        self._call("tag", tag)
 
     @contextlib.asynccontextmanager
     async def slot(self, name: str, **_: object) -> AsyncIterator[None]:
@@ -57,7 +57,7 @@ class Server:
 def serve(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
     monkeypatch.setattr(concurrency, "get_client", lambda: server)
     monkeypatch.setattr(concurrency, "concurrency", server.slot)
-    monkeypatch.setattr(concurrency, "add_tag", server.tag)
+    monkeypatch.setattr(concurrency, "add_tag", server.add_tag)
     for module, name in ((concurrency, "get_run_logger"), (best_effort, "run_logger")):
         monkeypatch.setattr(module, name, lambda: logging.getLogger("run"))
     return server

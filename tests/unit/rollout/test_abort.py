@@ -124,6 +124,21 @@ def test_a_later_attempt_of_the_same_run_may_abort_for_an_earlier_one() -> None:
     assert decide_abort(moved(), failure(attempt="run/2")).kind is Kind.RESTORE
 
 
+def test_an_earlier_attempt_leaves_the_endpoint_to_a_later_one() -> None:
+    left = moved()
+    claimed = with_changes(left, left.record.claimed(Lease(holder="run/2", ttl_seconds=300, renewed_at=at(NOW))))
+
+    move = decide_abort(claimed, failure())
+
+    assert (move.outcome, move.why) == (Outcome.SUPERSEDED, "the rest is left to another rollout: run/2")
+
+
+def test_an_abort_by_a_person_can_pause_the_endpoint() -> None:
+    state, _, _ = carried_out(moved(), failure(pauses="aborted by ann"))
+
+    assert (state.serving, state.record.pause_reason) == ({V1: 100}, "aborted by ann")
+
+
 def test_without_an_endpoint_nothing_is_left_to_do() -> None:
     move = decide_abort(ABSENT, failure())
 

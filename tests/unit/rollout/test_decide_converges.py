@@ -21,7 +21,9 @@ from tests.unit.rollout.examples import (
     NOW,
     facts,
     is_refused_by_azure,
+    name_of,
     order,
+    rolled_out,
     run,
     setting,
     spec_with,
@@ -106,7 +108,8 @@ def records(draw: st.DrawFn, live: dict[str, int]) -> EndpointRecord:
     )
     if draw(st.booleans()):  # a rollout moved traffic; if somebody else has changed it since then, that is not today's
         before = draw(st.sampled_from([{}, {"blue": 100}, {"green": 60, "blue": 40}, {"gone": 100}]))
-        record = record.moved("dead/1", draw(st.sampled_from([live, {"blue": 100}])), before)
+        written = [one for one in (live, {"blue": 100}) if sum(one.values())]  # no rollout moves traffic to nothing
+        record = record.moved("dead/1", draw(st.sampled_from(written)), before)
         if draw(st.booleans()):
             record = record.tested(record.written_traffic or {})
     if draw(st.booleans()):
@@ -156,6 +159,18 @@ def test_a_run_that_nobody_disturbs_leaves_nothing_to_do(situation: Situation) -
         assert made.endpoint.record.lease is None
     for kind, most in BUDGET.items():
         assert made.kinds.count(kind) <= most, [str(move) for move in made.moves]
+
+
+@given(st.lists(st.integers(1, 99), min_size=1, max_size=5))
+def test_however_many_canaries_follow_one_another_each_shares_with_stable_alone(weights: list[int]) -> None:
+    endpoint = rolled_out("1")
+
+    for number, weight in enumerate(weights, 2):
+        known = facts(attempt=f"run{number}/1")
+        endpoint = run(SPECS[0], wanted(str(number), weight=weight), endpoint, known).endpoint
+
+        assert endpoint.serving == {name_of(str(number)): weight, name_of("1"): 100 - weight}
+        assert endpoint.stable_traffic == {name_of("1"): 100}
 
 
 @given(situations(), st.data())

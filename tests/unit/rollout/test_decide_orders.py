@@ -73,6 +73,16 @@ def test_an_abort_ends_the_run_that_it_was_given_to_and_no_later_one(given: Any,
     assert made.endpoint.serving == {V1 if outcome is Outcome.ABORTED else V2: 100}
 
 
+def test_a_canary_that_is_told_to_promote_while_it_runs_gets_all_traffic() -> None:
+    moved = run_until(SPEC, wanted("2", weight=10, pause_reason="canary"), rolled_out("1"), Kind.TEST_LIVE)
+
+    made = run(SPEC, wanted("2", weight=10, pause_reason="canary"), told(Order.PROMOTE, moved.endpoint), moved.facts)
+
+    record = made.endpoint.record
+    assert (made.endpoint.serving, record.pause_reason, record.command) == ({V2: 100}, "", None)
+    assert record.previous == Served(online_deployment=V1, model="diabetes:1")
+
+
 def test_a_rollback_is_not_aborted_by_the_order_with_which_it_made_room() -> None:
     state = with_changes(rolled_out("1"), EndpointRecord(command=order(Order.ABORT, LATER, by="run/1")))
 

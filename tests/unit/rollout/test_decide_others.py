@@ -89,7 +89,7 @@ def test_a_candidate_that_is_being_deleted_is_created_again_when_it_is_gone() ->
 
 def moved_by_another(record: EndpointRecord | None) -> EndpointState:
     """Traffic that was on green and is on blue now."""
-    return endpoint(ours("blue"), ours("green"), record=record)
+    return endpoint(ours("blue"), hand_made("green"), record=record)
 
 
 def test_traffic_that_somebody_set_by_hand_meanwhile_stops_the_run() -> None:
@@ -117,7 +117,8 @@ def test_automation_ends_as_superseded_when_another_rollout_was_faster(requested
 def test_a_persons_run_goes_on_after_another_rollout_was_faster() -> None:
     faster = EndpointRecord().promoted("other/1", at(NOW), Served(online_deployment="blue"), {"blue": 100})
 
-    move = decide(SPEC, wanted(), moved_by_another(faster), facts(began_with={"green": 100}))
+    record = faster.replacing(Served(online_deployment="green"))
+    move = decide(SPEC, wanted(), moved_by_another(record), facts(began_with={"green": 100}))
 
     assert move.kind is Kind.CREATE
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rollway.errors import ConfigurationError, ForeignChange, NotFound, RolloutAborted, RollwayError
+from rollway.errors import ConfigurationError, ForeignChange, NotFound, RolloutAborted, RollwayError, ToldToAbort
 from rollway.rollout.entries import Lease, Order
 from rollway.rollout.moves import Outcome, end, require_good_end, require_no_abort
 from rollway.rollout.record import EndpointRecord
@@ -17,7 +17,7 @@ HELD = EndpointRecord().claimed(Lease(holder="other/1", ttl_seconds=300, renewed
         (Outcome.FOREIGN, ForeignChange, "somebody else changed 'blue' during the rollout"),
         (Outcome.GONE, NotFound, "'blue' cannot take over"),
         (Outcome.BLOCKED, ConfigurationError, "'blue' is in the way of the rollout"),
-        (Outcome.ABORTED, RolloutAborted, "the rollout of 'blue' was aborted by a person"),
+        (Outcome.ABORTED, ToldToAbort, "the rollout was told to abort"),
     ],
 )
 def test_an_end_at_which_the_rollout_failed_is_an_error(outcome: Outcome, kind: type[RollwayError], what: str) -> None:

@@ -59,6 +59,22 @@ def test_a_plan_can_be_asked_for_its_moves() -> None:
     assert made.targets(Kind.CREATE) == (V2,)
 
 
+def test_a_plan_says_how_large_the_candidate_gets_and_what_goes_before_it() -> None:
+    failed = endpoint(ours("green", instance_count=4), ours(V1, provisioning_state="Failed"), ours("left"))
+
+    made = planned(spec_with({"keep_replaced_seconds": 0}), failed)
+
+    assert (made.instances, made.deletes_first) == (4, frozenset({V1, "left"}))
+    assert made.targets(Kind.DELETE) == (V1, "left", "green"), "what is replaced goes after the rollout"
+
+
+@pytest.mark.parametrize("state", [rolled_out("1"), endpoint(ours("green"), ours("left"), traffic={"green": 100})])
+def test_a_plan_that_creates_nothing_deletes_nothing_before(state: EndpointState) -> None:
+    made = planned(state=state, stays_because="nothing new")
+
+    assert (made.instances, made.deletes_first) == (None, frozenset())
+
+
 def test_the_first_rollout_says_that_none_serves_traffic() -> None:
     made = planned()
 
@@ -198,8 +214,9 @@ def test_a_target_to_go_back_to_has_no_drift() -> None:
 def test_the_name_is_known_only_after_every_asset_is_registered(kind: str) -> None:
     new = ResolvedAsset(id=None, name="new", version=None, is_new=True)
 
-    changes: dict[str, Any] = {kind: new}
-    made = planned(state=rolled_out("1"), **changes)
+    what = wanted().model_copy(update={kind: new})
+
+    made = plan(SPEC, what, rolled_out("1"), facts())
 
     assert (made.online_deployment, made.targets(Kind.CREATE)) == (UNKNOWN, (UNKNOWN,))
     assert made.traffic_after == {UNKNOWN: 100}

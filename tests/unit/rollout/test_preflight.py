@@ -63,8 +63,13 @@ def findings(
     usage: Usage | None = None,
     **more: Any,
 ) -> tuple[Finding, ...]:
-    chosen: dict[str, Any] = {"online_deployment": "new", **more}
-    return preflight(spec or a_spec(), endpoint, network or a_network(), usage or a_usage(), **chosen)
+    spec = spec or a_spec()
+    chosen: dict[str, Any] = {
+        "online_deployment": "new",
+        "instances": spec.online_deployment.instance_count,
+        **more,
+    }
+    return preflight(spec, endpoint, network or a_network(), usage or a_usage(), **chosen)
 
 
 def test_nothing_is_found_when_nothing_stands_in_the_way() -> None:
@@ -161,6 +166,18 @@ def test_what_is_removed_first_frees_its_cores(leftover: OnlineDeploymentState, 
     assert removed == ([] if is_enough else [("blocker", "deployment.yml: instance_count")])
 
 
+def test_a_candidate_that_starts_larger_than_the_file_says_needs_the_cores_of_its_real_size() -> None:
+    (finding,) = findings(a_spec(instance_count=1), usage=a_usage(70), instances=8)
+
+    assert finding.message.startswith(f"8 x {SIZE} take 40 cores of standardDSv2Family")
+
+
+def test_a_candidate_that_stays_as_it_is_needs_no_cores() -> None:
+    endpoint = an_endpoint(one("new", 1))
+
+    assert findings(a_spec(instance_count=9), endpoint, usage=a_usage(100), instances=None) == ()
+
+
 def test_a_candidate_that_failed_and_is_removed_first_frees_what_it_needs_again() -> None:
     full = a_usage(used=100)
 
@@ -178,7 +195,7 @@ def test_a_family_without_a_limit_or_that_azure_does_not_list_has_room() -> None
 
 
 def test_a_quota_that_cannot_be_read_is_a_warning() -> None:
-    (finding,) = preflight(a_spec(), ABSENT, a_network(), None, online_deployment="new")
+    (finding,) = preflight(a_spec(), ABSENT, a_network(), None, online_deployment="new", instances=1)
 
     assert finding.severity is Severity.WARNING
     assert finding.message == "the quota could not be read, so it was not checked"
@@ -331,7 +348,7 @@ def test_a_kubernetes_endpoint_has_no_virtual_machines_and_no_network_of_azures(
     )
     network = a_network(public_network_access="Disabled", isolation_mode="AllowInternetOutbound")
 
-    assert preflight(spec, ABSENT, network, None, online_deployment="new") == ()
+    assert preflight(spec, ABSENT, network, None, online_deployment="new", instances=1) == ()
 
 
 def test_blockers_stop_the_rollout_and_every_finding_is_said() -> None:

@@ -50,6 +50,12 @@ def test_the_replaced_one_stays_for_the_time_that_the_folder_says() -> None:
     assert found(state, now=until) == [Removal(name="blue", why="it was replaced, and rollout.yml keeps it for 3600 s")]
 
 
+def test_one_that_stays_for_ever_is_never_deleted() -> None:
+    forever = spec_with({"keep_replaced_seconds": 10**15})
+
+    assert found(endpoint(LIVE, ours("blue"), record=REPLACED_BLUE), forever, now=NOW + timedelta(days=10**6)) == []
+
+
 def test_the_next_run_after_that_time_deletes_it() -> None:
     state = rolled_out("1", "2")  # five minutes before NOW
 
@@ -115,6 +121,12 @@ def test_a_leftover_of_a_rollout_that_has_ended_is_deleted() -> None:
     assert found(endpoint(LIVE, ours("blue"))) == [
         Removal(name="blue", why="an earlier rollout left it without traffic, Succeeded", is_leftover=True)
     ]
+
+
+def test_leftovers_go_before_the_candidate_comes_because_they_take_quota() -> None:
+    made = run(SPEC, wanted("2"), endpoint(LIVE, ours("blue")))
+
+    assert [(move.kind, move.target) for move in made.moves][:2] == [(Kind.DELETE, "blue"), (Kind.CREATE, V2)]
 
 
 def test_a_leftover_of_an_earlier_attempt_of_the_same_run_is_deleted() -> None:

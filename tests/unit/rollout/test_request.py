@@ -12,15 +12,18 @@ from rollway.rollout.record import EndpointRecord
 from rollway.rollout.request import Answer, Models, Request, answer
 from rollway.rollout.rollback import Target
 from rollway.rollout.state import EndpointState
+from rollway.rollout.steering import promotable
 from rollway.rollout.wanted import RequestedBy
 from rollway.spec import AssetSpec, Follow, FreezeWindow, RolloutSpec
 from tests.support.builders import WORKSPACE_ID, asset
 from tests.unit.rollout.examples import (
     ABSENT,
     EARLIER,
+    LATER,
     NOW,
     at,
     endpoint,
+    facts,
     name_of,
     order,
     ours,
@@ -230,6 +233,20 @@ def test_a_run_for_an_older_version_than_the_live_one_ends_as_superseded(by: Req
 )
 def test_no_other_run_is_superseded(by: RequestedBy, version: str | None) -> None:
     assert answered(rolled_out("3"), by=by, version=version).superseded_because == ""
+
+
+@pytest.mark.parametrize("by", AUTOMATION)
+def test_automation_leaves_a_candidate_that_a_hold_stopped_for_a_person_to_promote(by: RequestedBy) -> None:
+    held = with_changes(rolled_out("1"), rolled_out("1").record.told(order(Order.HOLD, LATER)))
+    waiting = run(FOLLOWS, wanted("3"), held).endpoint
+    later = facts(attempt="next/1", ended=frozenset({"run/1"}))
+
+    made = run(FOLLOWS, answered(waiting, by=by).wanted, waiting, later)
+
+    assert (made.moves, made.last.why) == ([], "it is held: hold by ann: because")
+    target = promotable(waiting)
+    assert target is not None
+    assert target.online_deployment == name_of("3")
 
 
 def test_automation_still_tidies_an_endpoint_but_not_a_paused_one() -> None:
