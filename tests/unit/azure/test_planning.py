@@ -207,7 +207,9 @@ def test_versions_that_the_rules_of_the_folder_leave_out_are_told(workspace: Fak
     planned = plan(workspace, folder)
 
     assert str(planned.plan.model) == "diabetes:1"
-    assert [(one.version, one.reason) for one in planned.skipped] == [("2", "its tag approved is (not set), not yes")]
+    assert [(one.version, one.reason) for one in planned.plan.skipped] == [
+        ("2", "its tag approved is (not set), not yes")
+    ]
 
 
 def test_a_rollback_to_a_version_that_would_change_nothing_is_refused(

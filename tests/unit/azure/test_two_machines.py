@@ -95,7 +95,7 @@ class Machine:
         try:
             await self._roll_out()
         except RollwayError:
-            failure = Failure(attempt=self.attempt, at=self._now().isoformat(), has_written=True)
+            failure = Failure(attempt=self.attempt, at=self._now().isoformat(), is_recorded=True)
             await abort(self.azure.session, "diabetes", failure, clock=self.time)
 
     async def _roll_out(self) -> None:
@@ -154,7 +154,7 @@ def an_endpoint(duration: int) -> FakeAzure:
 
 
 class Watch:
-    """What must be true after every turn."""
+    """Check the rules that hold after every turn."""
 
     def __init__(self, azure: FakeAzure) -> None:
         self._azure = azure
