@@ -118,6 +118,8 @@ def _due(spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, facts: Fact
         wanted = wanted.model_copy(update={"weight": FULL_WEIGHT, "pause_reason": ""})
     if not endpoint.exists:
         return _absent(wanted, endpoint)
+    if back := _ordered_back(wanted, endpoint, facts):
+        return back
     if not wanted.stays_because and not wanted.goes_back_to:
         if endpoint.provisioning_state.lower() == "failed" and not endpoint.online_deployments:
             return _broken_endpoint(spec, endpoint)
@@ -158,6 +160,18 @@ def _broken_endpoint(spec: RolloutSpec, endpoint: EndpointState) -> Move:
     if endpoint.record.created_by is None and not spec.rollout.adopt:
         return end(Outcome.BLOCKED, endpoint.name, f"{why}; Rollway did not create it and leaves it alone")
     return Move(kind=Kind.DELETE_ENDPOINT, target=endpoint.name, why=why)
+
+
+def _ordered_back(wanted: Wanted, endpoint: EndpointState, facts: Facts) -> Move | None:
+    """A person told a rollout to abort that died before it could: automation carries that out."""
+    record = endpoint.record
+    command = record.command
+    if command is None or command.order is not Order.ABORT or not endpoint.is_moved:
+        return None
+    if not wanted.requested_by.is_automatic or is_same_run(record.moved_by or "", facts.attempt):
+        return None
+    back = restoration(endpoint, facts.attempt, command.sentence)
+    return back.model_copy(update={"record": (back.record or record).told(None).paused(command.sentence)})
 
 
 def _abandoned(endpoint: EndpointState, facts: Facts) -> Move | None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from rollway.rollout.decide import decide
-from rollway.rollout.entries import Lease, Served
+from rollway.rollout.entries import Command, Lease, Order, Served
 from rollway.rollout.moves import Kind, Outcome
 from rollway.rollout.record import EndpointRecord
 from rollway.rollout.state import EndpointState
@@ -210,3 +210,24 @@ def test_a_failed_endpoint_with_online_deployments_is_never_deleted() -> None:
     state = endpoint(ours("green"), provisioning_state="Failed", tags=CREATED_BY_US)
 
     assert Kind.DELETE_ENDPOINT not in run(ADOPTS, wanted(), state).kinds
+
+
+def test_automation_carries_out_the_abort_of_a_rollout_that_died_before_it_could() -> None:
+    order = Command(order=Order.ABORT, by="ann", at="2026-01-01T00:00:00.000+00:00", reason="wrong answers")
+    record = EndpointRecord().moved("dead/1", {"blue": 100}, {"green": 100}).told(order)
+    state = endpoint(ours("blue"), ours("green"), record=record)
+
+    move = decide(SPEC, wanted(requested_by=RequestedBy.WATCHER), state, facts())
+
+    assert (move.kind, move.traffic, move.why) == (Kind.RESTORE, {"green": 100}, "abort by ann: wrong answers")
+    assert move.record is not None
+    assert (move.record.command, move.record.pause_reason) == (None, "abort by ann: wrong answers")
+
+
+def test_a_persons_new_run_ends_the_order_to_abort_an_earlier_one() -> None:
+    order = Command(order=Order.ABORT, by="ann", at="2026-01-01T00:00:00.000+00:00")
+    record = EndpointRecord().moved("dead/1", {"blue": 100}, {"green": 100}).told(order)
+
+    move = decide(SPEC, wanted(), endpoint(ours("blue"), ours("green"), record=record), facts())
+
+    assert move.kind is Kind.TEST_ABANDONED
