@@ -68,11 +68,11 @@ async def roll_out(request: Request) -> RolloutReport:
             await make_room(connected, spec)
         async with one_at_a_time(connected.workspace.name, spec.endpoint.name, comes_first=request.is_rollback):
             if request.is_rollback:
-                request = await choose_target(connected, spec, request)
+                request = (await choose_target(connected, spec, request)).value
             models, environment = await together(
                 resolve_model(connected, spec, request), register_environment(connected, spec, request)
             )
-            rollout = await make_plan(connected, spec, request, models, environment)
+            rollout = await make_plan(connected, spec, request, models, environment.value)
             while not rollout.is_over and not (move := await next_move(rollout)).is_end:
                 await MOVES[move.kind](rollout, move)
             return await write_report(rollout)

@@ -17,11 +17,6 @@ class EndpointFolder(Frozen):
     endpoint: str
     folder: str | None = None
 
-    @property
-    def rollout(self) -> str:
-        """Name of the rollout."""
-        return Path(self.folder).name if self.folder else self.endpoint
-
 
 def find_endpoint(name: str) -> EndpointFolder:
     """Return the endpoint of that name with its folder in deployments/.

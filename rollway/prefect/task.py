@@ -7,7 +7,7 @@ Prefect asks its server for their concurrency limits. Without them a task needs 
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import prefect
 from prefect import Task
@@ -18,11 +18,22 @@ from prefect.runtime import task_run
 from rollway.errors import RollwayError
 from rollway.prefect.logs import shorten_error_logs
 from rollway.prefect.run import current_run
+from rollway.spec import Frozen
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 shorten_error_logs()
+
+
+class Whole(Frozen, Generic[R]):
+    """A result in one piece, for tasks whose results have texts among their fields.
+
+    Prefect draws an arrow to each task that gets a field of a result, and it compares addresses. But Python has only
+    one object for each text of at most one character, such as the version "1".
+    """
+
+    value: R
 
 
 def task(

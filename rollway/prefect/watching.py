@@ -1,4 +1,4 @@
-"""What the watcher asks of Prefect: the folders' workspaces, runs under way, runs that failed, and the last table."""
+"""Questions of the watcher to Prefect: the folders' workspaces, runs under way, failed runs, and the last table."""
 
 import json
 from collections.abc import Awaitable, Callable, Iterable

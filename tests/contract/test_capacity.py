@@ -19,7 +19,7 @@ from rollway.rollout.preflight import NetworkFacts
 from rollway.rollout.record import CREATED_BY
 from rollway.settings import Workspace
 from tests.contract.conftest import create_endpoint, describe, error_of
-from tests.support.builders import facts, rollout_spec
+from tests.support.builders import a_plan, rollout_spec
 from tests.support.emulator_process import EmulatorProcess
 
 REGION, SIZE, FAMILY = "westeurope", "Standard_F4s_v2", "standardFSv2Family"

@@ -24,9 +24,10 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from rollway.local.stack import Process, temporary_stack
 from rollway.prefect.silence import CRASHED_MESSAGE, crash_if_silent
+from tests.support.alerting import documented_block, lines, prefect_file
 from tests.support.forks import Forks
 from tests.support.prefect_api import Patient
-from tests.support.receiver import Delivery, Receiver, receiver
+from tests.support.receiver import Receiver, receiver
 from tests.support.rest import Rest
 from tests.support.world import FIXTURES, Rollout, World
 
@@ -128,7 +129,7 @@ def alerting(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             rollout.write()
         (folder / "flows").symlink_to(ROOT / "flows")
         (folder / "prefect.yaml").write_text(json.dumps(prefect_file(folder, rollouts)))
-        subprocess.run([sys.executable, "-c", documented_block(inbox.url)], env=variables, check=True)
+        subprocess.run([sys.executable, "-c", documented_block(inbox.url, TOKEN)], env=variables, check=True)
 
         worker = stack.start_worker(folder)
         api = httpx.Client(base_url=f"{stack.ui_url}/api", timeout=RUN_TIMEOUT_SECONDS, transport=Patient())
@@ -144,38 +145,6 @@ def alerting(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield made
 
         assert_nothing_is_said_twice_or_tells_a_secret(made)
-
-
-def documented_block(url: str) -> str:
-    """The code of docs/alerts.md that creates a webhook, with another address and token."""
-    code = (ROOT / "docs" / "alerts.md").read_text().partition("```python\n")[2].partition("```")[0]
-    assert "https://hooks.example.com/rollway" in code
-    return code.replace("https://hooks.example.com/rollway", url).replace("the-token", TOKEN)
-
-
-def prefect_file(folder: Path, rollouts: dict[str, Rollout]) -> dict[str, Any]:
-    env = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
-    work_pool = {"name": "rollway", "job_variables": {"env": env}}
-    return {
-        "pull": [{"prefect.deployments.steps.set_working_directory": {"directory": str(folder)}}],
-        "deployments": [
-            {
-                "name": name,
-                "entrypoint": "flows/deploy.py:deploy_endpoint",
-                "tags": ["rollway", f"rollout:{name}"],
-                "parameters": {"rollout": name},
-                "work_pool": work_pool,
-            }
-            for name in rollouts
-        ]
-        + [
-            {
-                "name": "check-silent-run",
-                "entrypoint": "flows/reap.py:check_silent_run",
-                "work_pool": work_pool,
-            }
-        ],
-    }
 
 
 def complete_again(alerting: Alerting, rollout: str) -> None:
@@ -415,16 +384,3 @@ def named(alerting: Alerting, name: str) -> dict[str, Any]:
     answer = alerting.api.post("/automations/filter", json={"automations": {"name": {"any_": [name]}}})
     [found] = answer.raise_for_status().json()
     return dict(found)
-
-
-def lines(alert: Delivery) -> dict[str, str]:
-    """The labelled lines of an alert; a value ends where the next label begins."""
-    found: dict[str, str] = {}
-    label = ""
-    for line in alert.body.splitlines():
-        name, colon, value = line.partition(": ")
-        if colon and not line.startswith(" "):
-            label, found[name] = name, value
-        elif label:
-            found[label] += f"\n{line}"
-    return found

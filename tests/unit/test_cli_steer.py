@@ -21,10 +21,15 @@ from tests.unit.test_cli import a_report, code_of, plain  # noqa: F401 (a fixtur
 
 @pytest.fixture(autouse=True)
 def folders(folder: RolloutFolder, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder `risk` that describes the endpoint `diabetes`; ann types the commands."""
+    """A folder `risk` that describes the endpoint `diabetes` of the workspace `ws`; ann types the commands."""
     deployments = folder.path.parent
     folder.path.rename(deployments / "risk")
     monkeypatch.setenv("ROLLWAY_DEPLOYMENTS", str(deployments))
+    for name, value in (("SUBSCRIPTION_ID", "sub"), ("RESOURCE_GROUP", "rg")):
+        monkeypatch.setenv(f"AZURE_{name}", value)
+    monkeypatch.setenv("AZUREML_WORKSPACE", "ws")
+    for name in ("AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP", "AZUREML_WORKSPACE"):
+        monkeypatch.setenv(name, "ws")
     monkeypatch.setattr(getpass, "getuser", lambda: "ann")
     return deployments
 
@@ -36,7 +41,7 @@ class Azure:
         self.error: ConfigurationError | None = None
         self.remarks: tuple[str, ...] = ()
         self.given: list[tuple[str, Command]] = []
-        self.told: list[tuple[str, Command]] = []
+        self.told: list[tuple[str, str, Command]] = []
 
     async def steer(self, endpoint: str, command: Command, _: None) -> Steered:
         self.given.append((endpoint, command))
@@ -46,8 +51,8 @@ class Azure:
             endpoint=endpoint, order=command.order, outcome="done", traffic_now={"blue": 100}, remarks=self.remarks
         )
 
-    async def tell(self, rollout: str, command: Command) -> int:
-        self.told.append((rollout, command))
+    async def tell(self, workspace: str, endpoint: str, command: Command) -> int:
+        self.told.append((workspace, endpoint, command))
         return 1
 
 
@@ -69,7 +74,7 @@ def test_an_order_reaches_azure_and_the_working_run_and_is_answered_in_one_line(
     assert capsys.readouterr().out == "diabetes: done; traffic now blue 100 %\n"
     ((endpoint, command),) = azure.given
     assert (endpoint, command.sentence) == ("diabetes", f"{order.value} by ann: wrong answers")
-    assert azure.told == [("risk", command)]
+    assert azure.told == [("ws", "diabetes", command)]
 
 
 @pytest.mark.parametrize("name", ["diabetes", "Diabetes", "risk"])
@@ -80,7 +85,7 @@ def test_an_endpoint_is_named_by_its_own_name_or_that_of_its_folder(azure: Azure
 
 def test_an_endpoint_is_named_by_the_path_of_its_folder(azure: Azure, folders: Path) -> None:
     assert code_of("hold", f"{folders}/risk/") == 0
-    assert [rollout for rollout, _ in azure.told] == ["risk"]
+    assert [endpoint for endpoint, _ in azure.given] == ["diabetes"]
 
 
 @pytest.mark.parametrize("text", ["name: [", "[]", "name: 7", ""])
@@ -89,7 +94,7 @@ def test_an_order_needs_no_folder_and_no_valid_one(azure: Azure, folders: Path, 
 
     assert code_of("abort", "diabetes") == 0
     assert [endpoint for endpoint, _ in azure.given] == ["diabetes"]
-    assert [rollout for rollout, _ in azure.told] == ["diabetes"]
+    assert [endpoint for _, endpoint, _ in azure.told] == ["diabetes"]
 
 
 def test_an_order_as_json_is_one_document(azure: Azure, capsys: pytest.CaptureFixture[str]) -> None:

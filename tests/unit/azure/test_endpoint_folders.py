@@ -19,10 +19,7 @@ def deployments(folder: RolloutFolder, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("name", ["risk", "RISK", "diabetes"])
 def test_an_endpoint_is_found_by_its_name_and_by_that_of_its_folder(deployments: Path, name: str) -> None:
-    found = find_endpoint(name)
-
-    assert found == EndpointFolder(endpoint="risk", folder=f"{deployments}/diabetes")
-    assert found.rollout == "diabetes"
+    assert find_endpoint(name) == EndpointFolder(endpoint="risk", folder=f"{deployments}/diabetes")
 
 
 def test_the_name_of_an_endpoint_goes_before_that_of_a_folder(deployments: Path) -> None:
@@ -37,7 +34,7 @@ def test_the_name_of_an_endpoint_goes_before_that_of_a_folder(deployments: Path)
 def test_an_endpoint_without_a_folder_is_known_by_its_name_only() -> None:
     found = find_endpoint("churn")
 
-    assert (found, found.rollout) == (EndpointFolder(endpoint="churn"), "churn")
+    assert found == EndpointFolder(endpoint="churn")
     with pytest.raises(NotFound) as caught:
         require_folder(found)
     assert caught.value.what == "no rollout folder describes the endpoint 'churn'"

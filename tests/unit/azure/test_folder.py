@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rollway.azure.folder import load_folder
+from rollway.azure.folder import MOST_OWN_TAGS, load_folder
 from rollway.errors import InvalidRollout
 from rollway.spec import RolloutSpec
 from tests.support.builders import WORKSPACE_ID, RolloutFolder
@@ -228,12 +228,13 @@ def test_a_tag_value_has_at_most_256_characters(folder: RolloutFolder, file: str
 
 @pytest.mark.parametrize("file", [ENDPOINT, DEPLOYMENT])
 def test_the_tags_leave_room_for_the_record(folder: RolloutFolder, file: str) -> None:
-    folder.change(file, tags={f"tag-{number}": "x" for number in range(28)})
+    folder.change(file, tags={f"tag-{number}": "x" for number in range(MOST_OWN_TAGS)})
     load(folder)
-    folder.change(file, tags={f"tag-{number}": "x" for number in range(29)})
+    folder.change(file, tags={f"tag-{number}": "x" for number in range(MOST_OWN_TAGS + 1)})
 
     assert problems_of(folder) == [
-        f"{file}: tags: has 29 tags, allowed are 28: Rollway's record needs the rest of Azure's 50"
+        f"{file}: tags: has {MOST_OWN_TAGS + 1} tags, allowed are {MOST_OWN_TAGS}: "
+        "Rollway's record needs the rest of Azure's 50"
     ]
 
 

@@ -134,7 +134,7 @@ def test_a_model_of_a_registry_is_read_from_the_registry(workspace: FakeAzure, f
 
 
 def completed(azure: FakeAzure, source: ModelSource | None = DIABETES) -> dict[str, bool]:
-    """Whether each version is archived, once those behind the endpoint are added."""
+    """Return for each version if it is archived, once those behind the endpoint are added."""
     listed = run(list_model_versions(azure.session, DIABETES))
     azure.models.requests.clear()
     models = run(with_live_versions(azure.session, Models(source=source, versions=listed), azure.state))

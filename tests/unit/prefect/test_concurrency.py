@@ -44,6 +44,9 @@ class Server:
         self._call("read run")
         return self.run
 
+    async def add_tag(self, tag: str) -> None:
+        self._call("tag", tag)
+
     @contextlib.asynccontextmanager
     async def slot(self, name: str, **_: object) -> AsyncIterator[None]:
         self._call("acquire", name)
@@ -54,6 +57,7 @@ class Server:
 def serve(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
     monkeypatch.setattr(concurrency, "get_client", lambda: server)
     monkeypatch.setattr(concurrency, "concurrency", server.slot)
+    monkeypatch.setattr(concurrency, "add_tag", server.add_tag)
     for module, name in ((concurrency, "get_run_logger"), (best_effort, "run_logger")):
         monkeypatch.setattr(module, name, lambda: logging.getLogger("run"))
     return server
@@ -71,6 +75,7 @@ def test_a_rollout_holds_the_slot_of_its_endpoint_in_its_workspace(monkeypatch: 
     assert server.calls == [
         ("upsert", "endpoint:ml-prod:diabetes", "1"),
         ("acquire", "endpoint:ml-prod:diabetes"),
+        ("tag", "endpoint:ml-prod:diabetes"),
         ("release", "endpoint:ml-prod:diabetes"),
     ]
 

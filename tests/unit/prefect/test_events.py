@@ -29,5 +29,10 @@ def test_a_rollout_is_announced_unless_it_changed_nothing(
             | {"traffic": "new 100 %"},
         )
     ]
-    changed_nothing = outcome in (RolloutOutcome.NO_OP, RolloutOutcome.PLANNED)
+    changed_nothing = outcome in (
+        RolloutOutcome.NO_OP,
+        RolloutOutcome.PLANNED,
+        RolloutOutcome.HELD,
+        RolloutOutcome.SUPERSEDED,
+    )
     assert emitted == ([] if changed_nothing else announced)

@@ -44,7 +44,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     return server
 
 
-def test_every_working_run_of_the_rollout_but_this_one_is_told(server: Server) -> None:
+def test_every_run_that_works_on_the_endpoint_but_this_one_is_told(server: Server) -> None:
     this, other = server.runs
 
     told = asyncio.run(orders.try_to_tell_runs("ws", "diabetes", HOLD, [str(this.id)]))

@@ -139,7 +139,7 @@ def test_a_run_keeps_its_name_if_the_server_does_not_take_the_new_one(
         raise OSError("no server")
 
     parameters = {"rollout": "deployments/diabetes/"}
-    monkeypatch.setattr(run, "flow_run", SimpleNamespace(id=str(uuid4()), tags=[], parameters=parameters))
+    monkeypatch.setattr(run, "flow_run", SimpleNamespace(id=str(uuid4()), run_count=1, tags=[], parameters=parameters))
     monkeypatch.setattr(run, "get_client", refuse)
     monkeypatch.setattr(best_effort, "run_logger", lambda: logging.getLogger("run"))
 

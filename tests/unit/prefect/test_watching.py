@@ -1,4 +1,4 @@
-"""What the watcher asks of Prefect, and the runs that it creates."""
+"""The questions of the watcher to Prefect, and the runs that it creates."""
 
 import asyncio
 import json

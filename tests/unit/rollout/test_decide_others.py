@@ -117,7 +117,8 @@ def test_automation_ends_as_superseded_when_another_rollout_was_faster(requested
 def test_a_persons_run_goes_on_after_another_rollout_was_faster() -> None:
     faster = EndpointRecord().promoted("other/1", at(NOW), Served(online_deployment="blue"), {"blue": 100})
 
-    move = decide(SPEC, wanted(), moved_by_another(faster), facts(began_with={"green": 100}))
+    record = faster.replacing(Served(online_deployment="green"))
+    move = decide(SPEC, wanted(), moved_by_another(record), facts(began_with={"green": 100}))
 
     assert move.kind is Kind.CREATE
 

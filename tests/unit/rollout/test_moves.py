@@ -2,13 +2,10 @@
 
 import pytest
 
-from rollway.errors import ConfigurationError, ForeignChange, NotFound, RolloutAborted, RollwayError, ToldToAbort
-from rollway.rollout.entries import Lease, Order
+from rollway.errors import ConfigurationError, ForeignChange, NotFound, RollwayError, ToldToAbort
+from rollway.rollout.entries import Order
 from rollway.rollout.moves import Outcome, end, require_good_end, require_no_abort
-from rollway.rollout.record import EndpointRecord
-from tests.unit.rollout.examples import EARLIER, NOW, at, order
-
-HELD = EndpointRecord().claimed(Lease(holder="other/1", ttl_seconds=300, renewed_at=at(EARLIER)))
+from tests.unit.rollout.examples import NOW, order
 
 
 @pytest.mark.parametrize(
@@ -37,7 +34,7 @@ def test_only_an_abort_ends_a_run_that_is_told(word: Order) -> None:
     require_no_abort(None)
     require_no_abort(order(word, NOW))
 
-    with pytest.raises(RolloutAborted) as caught:
+    with pytest.raises(ToldToAbort) as caught:
         require_no_abort(order(Order.ABORT, NOW))
 
     assert (caught.value.what, caught.value.why) == ("the rollout was told to abort", "abort by ann: because")

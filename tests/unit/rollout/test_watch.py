@@ -1,6 +1,5 @@
-"""What is due at an endpoint, and whether a run is started for it."""
+"""The findings of the watcher: a run is started exactly where something is due."""
 
-from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollway.errors import InvalidRollout, WatchIncomplete
 from rollway.rollout.decide import decide
 from rollway.rollout.entries import Command, Failures, Lease, Order, Served
 from rollway.rollout.fingerprint import fingerprint
@@ -20,19 +18,13 @@ from rollway.rollout.restraint import restraint
 from rollway.rollout.state import EndpointState, OnlineDeploymentState
 from rollway.rollout.wanted import RequestedBy
 from rollway.rollout.watch import (
-    EndedRun,
     Finding,
-    Look,
     Verdict,
     assumed_environment,
-    broken,
     facts_of_look,
     find,
     forgotten_order,
-    is_turn,
     must_look_behind,
-    require_read,
-    unrecorded_failures,
 )
 from rollway.settings import Workspace
 from rollway.spec import AssetSpec, Follow, FreezeWindow, RolloutSpec
@@ -351,13 +343,6 @@ def test_an_order_that_was_just_given_or_only_holds_or_means_nothing_is_not_due(
     assert forgotten_order(canary(Order.HOLD), NOW) is None
 
 
-def test_only_a_closer_look_finds_an_order_to_promote() -> None:
-    endpoint = listed(canary(Order.PROMOTE))
-
-    assert forgotten_order(endpoint, NOW) is None
-    assert must_look_behind(following(), endpoint, NOW, INTERVAL)
-
-
 @st.composite
 def situations(draw: st.DrawFn) -> tuple[RolloutSpec, Models, EndpointState, datetime]:
     """A folder that follows its model, the versions of the model, and the endpoint in any state."""
@@ -408,108 +393,3 @@ def test_a_list_of_endpoints_misses_no_new_version_and_nothing_left_behind(situa
     if endpoint.exists and complete.verdict is Verdict.START and is_urgent:
         short = find(spec, models, listed(endpoint), WORKSPACE, now)
         assert short.verdict is Verdict.START or must_look_behind(spec, listed(endpoint), now, INTERVAL)
-
-
-def test_every_endpoint_has_one_turn_a_day_and_the_turns_are_spread() -> None:
-    looks = [NOW + timedelta(seconds=INTERVAL * number) for number in range(144)]
-
-    turns = {name: [look for look in looks if is_turn(name, look, INTERVAL)] for name in map(str, range(300))}
-
-    assert {len(one) for one in turns.values()} == {1}
-    assert max(Counter(one[0] for one in turns.values()).values()) <= 12
-
-
-@pytest.mark.parametrize("interval_seconds", [1, 7, 600, 601, 50_000, 86_400, 10**6])
-def test_the_turn_of_an_endpoint_comes_with_any_interval(interval_seconds: int) -> None:
-    midnight = NOW.replace(hour=0)
-    starts = range(0, 86_400, min(interval_seconds, 86_400))
-
-    turns = [one for one in starts if is_turn("Diabetes", midnight + timedelta(seconds=one), interval_seconds)]
-
-    assert turns
-    assert all(is_turn("diabetes", midnight + timedelta(seconds=one), interval_seconds) for one in turns)
-
-
-def quiet(endpoint: EndpointState) -> datetime:
-    """A time at which the endpoint does not have its turn."""
-    return next(now for now in (NOW, NOW + timedelta(seconds=INTERVAL)) if not is_turn(endpoint.name, now, INTERVAL))
-
-
-def test_a_listed_endpoint_whose_record_knows_everything_is_not_looked_behind() -> None:
-    endpoint = listed(serving(ONE))
-
-    assert not must_look_behind(following(), endpoint, quiet(endpoint), INTERVAL)
-    assert not must_look_behind(following(), serving(ONE), NOW, INTERVAL)
-    assert not must_look_behind(following(), EndpointState(name="diabetes", exists=False), NOW, INTERVAL)
-
-
-@pytest.mark.parametrize(
-    "endpoint",
-    [
-        serving(ONE).model_copy(update={"tags": {}}),
-        serving(ONE, behind=(online_deployment("green", TWO),)).model_copy(update={"traffic": {"green": 100}}),
-    ],
-    ids=["an older record", "somebody else's traffic"],
-)
-def test_an_endpoint_whose_record_does_not_know_what_serves_is_looked_behind(endpoint: EndpointState) -> None:
-    assert must_look_behind(following(), listed(endpoint), quiet(endpoint), INTERVAL)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "is_due"), [(-1, False), (1, True), (24 * 3600 - 1, True), (24 * 3600, False)], ids=str
-)
-def test_what_was_replaced_is_looked_for_within_a_day_after_its_time(seconds: float, is_due: bool) -> None:
-    record = serving(ONE).record.replacing(Served(online_deployment="green"))
-    endpoint = listed(with_changes(serving(ONE), record)).model_copy(update={"name": "other"})
-    keep = following().rollout.keep_replaced_seconds
-    now = NOW - timedelta(days=1) + timedelta(seconds=keep + seconds)
-    assert not is_turn(endpoint.name, now, INTERVAL)
-
-    assert must_look_behind(following(), endpoint, now, INTERVAL) is is_due
-
-
-def ended(minutes: float, run: str = "run", *, has_failed: bool = True) -> EndedRun:
-    return EndedRun(id=run, at=NOW - timedelta(minutes=minutes), has_failed=has_failed)
-
-
-@pytest.mark.parametrize(
-    ("runs", "reason"),
-    [
-        ([], ""),
-        ([ended(1, has_failed=False), ended(2)], ""),
-        (
-            [ended(9), ended(10, has_failed=False), ended(20)],
-            "the last run failed before anything could be written down; the next try is due at 12:01:00 UTC",
-        ),
-        ([ended(10)], ""),
-        (
-            [ended(30), ended(60), ended(90)],
-            "the last 3 runs failed before anything could be written down; the next try is due at 12:10:00 UTC",
-        ),
-        ([ended(1, "known")], ""),
-    ],
-)
-def test_runs_that_fail_before_they_write_anything_are_started_ever_more_rarely(
-    runs: list[EndedRun], reason: str
-) -> None:
-    assert unrecorded_failures(runs, "known/1", NOW) == reason
-
-
-def test_a_broken_folder_has_the_same_text_each_time() -> None:
-    error = InvalidRollout("deployments/x does not describe a rollout", ["rollout.yml: smoke_test: Field required"])
-    error.request_id = "1f2e"
-
-    assert broken("x", error) == Look(
-        rollout="x", error="deployments/x does not describe a rollout; rollout.yml: smoke_test: Field required"
-    )
-    assert broken("x", ValueError()).error == "ValueError"
-
-
-def test_only_a_workspace_that_cannot_be_read_fails_the_run() -> None:
-    require_read([broken("x", ValueError("no"))])
-
-    with pytest.raises(WatchIncomplete) as caught:
-        require_read([broken(one, ValueError("gone"), is_unreadable=True) for one in ("x", "y")])
-
-    assert caught.value.what == "2 rollouts could not be watched: x, y"
-    assert caught.value.details == "gone"
