@@ -207,10 +207,14 @@ def test_a_run_that_fails_anywhere_brings_traffic_back_to_stable_in_one_write(
     writes: list[Move] = []
     while not (move := decide_abort(left, failure)).is_end:
         assert not is_refused_by_azure(move, left), move
+        found = left.online_deployment(move.target)
+        assert move.kind is not Kind.DELETE or (found is not None and found.is_ours), move
         writes += [move] if move.is_write else []
         left, _ = after(spec, what, left, known, move)
         assert len(writes) < 5, writes
 
+    holder = left.record.lease.holder if left.record.lease else ""
+    assert holder != "run/1" or move.outcome is Outcome.BLOCKED, "the claim is given back"
     is_left_to_another = left.record.lease is not None
     assert is_left_to_another or traffic.is_same(left.traffic, stable)
     assert sum(move.traffic is not None for move in writes) <= 1
