@@ -1,13 +1,9 @@
 """The watcher rolls new model versions out and repairs, with a real Prefect server, its schedule and a worker."""
 
 import asyncio
-import json
 import random
 import shutil
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,78 +12,15 @@ import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from rollway.local.stack import WORK_POOL, Stack
+from rollway.local.stack import Stack
 from rollway.prefect import watching
 from rollway.rollout.entries import Command, Lease, Order
-from rollway.rollout.record import EndpointRecord, with_record
+from rollway.rollout.record import with_record
 from tests.support.lab import IS_FULL
 from tests.support.prefect_api import Patient
 from tests.support.rest import Rest
-from tests.support.world import Rollout, World
-
-TIMEOUT_SECONDS = 300
-WATCH = "import asyncio; from flows.watch import watch_endpoints; asyncio.run(watch_endpoints())"
-ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-
-
-@dataclass
-class Watched:
-    """A rollout that follows a model, in the one folder of rollouts that the worker and the watchers know."""
-
-    world: World
-    api: httpx.Client
-    rollout: Rollout
-    deployment_id: str  # of its Prefect deployment
-
-    @property
-    def name(self) -> str:
-        return self.rollout.name
-
-    def register(self, version: str) -> None:
-        """A new version with the content of the first, over plain REST."""
-        first = self.world.rest.workspace(f"models/{self.name}/versions/1").json()["properties"]
-        body = {"properties": {name: first[name] for name in ("modelUri", "modelType")}}
-        self.world.rest.workspace(f"models/{self.name}/versions/{version}", method="PUT", body=body).raise_for_status()
-
-    def start_watcher(self, **variables: str) -> subprocess.Popen[str]:
-        """A watcher beside those of the Prefect deployment, whose limit it does not know."""
-        environment = {**self.world.variables, **variables}
-        return subprocess.Popen([self.world.python, "-c", WATCH], env=environment, stderr=subprocess.PIPE, text=True)
-
-    def watch(self) -> dict[str, str]:
-        """Let the watcher look once; return the row of the rollout in its table."""
-        watcher = self.start_watcher()
-        errors = watcher.communicate(timeout=TIMEOUT_SECONDS)[1]
-        assert watcher.returncode == 0, errors
-        return self.table()[self.name]
-
-    def table(self) -> dict[str, dict[str, str]]:
-        """The last table, by rollout."""
-        newest = self.ask("artifacts", artifacts={"key": {"any_": ["watch-endpoints"]}}, sort="CREATED_DESC")[0]
-        return {row["rollout"]: row for row in json.loads(newest["data"])}
-
-    def runs(self) -> list[dict[str, Any]]:
-        """All flow runs of the rollout."""
-        return self.ask("flow_runs", deployments={"name": {"any_": [self.name]}})
-
-    def ask(self, what: str, **filters: Any) -> list[dict[str, Any]]:
-        answer: list[dict[str, Any]] = self.api.post(f"/{what}/filter", json=filters).raise_for_status().json()
-        return answer
-
-    def wait_until_ended(self) -> None:
-        """Wait until every run of the rollout has ended, and none has failed."""
-        wait(lambda: all(one["state_type"] in ENDED for one in self.runs()), f"{self.name} to end")
-        assert [one["state"]["message"] for one in self.runs() if one["state_type"] != "COMPLETED"] == []
-
-    def served(self) -> str:
-        """The model version that answers."""
-        return str(self.world.rest.score(self.name, {"data": [[1.0]]}).json()["model_version"])
-
-    def record(self) -> EndpointRecord:
-        return EndpointRecord.of(self.world.rest.tags(self.name))
-
-    def pause_workers(self, *, is_paused: bool) -> None:
-        self.api.patch(f"/work_pools/{WORK_POOL}", json={"is_paused": is_paused}).raise_for_status()
+from tests.support.watched import ENDED, TIMEOUT_SECONDS, Watched, wait
+from tests.support.world import World
 
 
 @pytest.fixture(scope="module")
@@ -148,13 +81,6 @@ def soon() -> dict[str, str]:
     """
     first = datetime.now(UTC) + timedelta(seconds=5)
     return {"rrule": f"DTSTART:{first:%Y%m%dT%H%M%SZ}\nRRULE:FREQ=SECONDLY;INTERVAL=45;COUNT=6"}
-
-
-def wait(is_done: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not is_done():
-        assert time.monotonic() < deadline, f"waited {TIMEOUT_SECONDS} s for {what}"
-        time.sleep(0.5)
 
 
 def test_a_schedule_notices_a_new_version_and_rolls_it_out_once(watched: Watched) -> None:
