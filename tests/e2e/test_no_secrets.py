@@ -24,7 +24,7 @@ def secrets(lab: Lab) -> dict[str, str]:
     lab.rollout.online_deployment["environment_variables"]["ANSWERS_WITH"] = "500"
     failed = lab.roll_out(remember_answers=used)
     lab.change()
-    lab.emulator.fail(at="container", method="POST", path="/score$", status=500, after=1, count=None)
+    lab.emulator.fail(at="container", method="POST", path="/score$", status=500, after=2, count=None)
     aborted = lab.roll_out(remember_answers=used)
     lab.emulator.delete_faults()
     assert [promoted.exit_code, failed.exit_code, aborted.exit_code] == [0, 3, 3], failed.error + aborted.error
@@ -70,7 +70,6 @@ def test_the_search_reads_every_place(left_behind: Path, lab: Lab) -> None:
     places = {found.place for found in find({"name": lab.rollout.name}, texts_of_folder(left_behind))}
 
     assert {"prefect.db: flow_run", "prefect.db: log", "prefect.db: artifact", "requests.json"} <= places
-    assert any(place.startswith("prefect/storage/") for place in places), "results that are kept for a retry"
     assert any(place.endswith(".log") for place in places)
 
 
@@ -81,7 +80,8 @@ def test_a_secret_that_is_planted_is_found(left_behind: Path, secrets: dict[str,
         database.execute(
             "UPDATE artifact SET data = json_quote('the key is ' || ? || ' as you see') WHERE rowid = 1", [key]
         )
-    result = next(path for path in (planted / "prefect" / "storage").rglob("*") if path.is_file())
+    result = planted / "prefect" / "storage" / "result"
+    result.parent.mkdir(exist_ok=True)
     result.write_text(base64.b64encode(f"pickled {token} here".encode()).decode())
     with (planted / "prefect-server.log").open("a") as log:
         log.write(f"GET /blob?sig={quote(token, safe='')}\n")
