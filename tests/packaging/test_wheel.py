@@ -126,7 +126,7 @@ def test_a_rollout_can_be_planned(installed: Installed, azure: dict[str, str]) -
     done = installed.run("plan", "diabetes", "--weight", "10", **azure)
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("plan: create endpoint, create online deployment, move traffic\n")
+    assert done.stdout.startswith("plan: create endpoint, create online deployment, wait until ready, smoke-test, ")
 
 
 def test_the_status_can_be_read(installed: Installed, azure: dict[str, str]) -> None:
