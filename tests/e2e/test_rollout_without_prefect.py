@@ -12,7 +12,7 @@ from tests.support.world import Rollout, World
 
 MOST_SECONDS = 360  # far more than the two minutes after which the process has ended on a machine that is not busy
 MOMENTS = [  # lines of the log, one for each task of a first rollout
-    "Beginning flow run",
+    "Workspace ",
     "Model ",
     "Plan: ",
     "Next: create endpoint",
