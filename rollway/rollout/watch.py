@@ -50,7 +50,7 @@ class Finding(Frozen):
         model: Name of the model that the folder follows; empty if it follows none.
         version: The version that the folder decides.
         live_version: The one with the most traffic.
-        order: The order of a person that a run must carry out.
+        order: The order to promote that a run must carry out.
         last_attempt: The attempt whose end the record has.
         run: The flow run that was started, or that has not ended.
     """
@@ -116,7 +116,7 @@ def find(spec: RolloutSpec, models: Models, endpoint: EndpointState, workspace: 
         wanted = answered.wanted
         because = wanted.stays_because or "the folder follows no model"
         answered = answered.model_copy(update={"wanted": wanted.model_copy(update={"stays_because": because})})
-    order = forgotten_order(endpoint, now)
+    order = forgotten_promotion(endpoint, now)
     verdict, reason = (
         (Verdict.START, f"nobody carries out: {order.sentence}") if order else _verdict(spec, answered, endpoint, now)
     )
@@ -193,22 +193,18 @@ def is_abandoned(lease: Lease, now: datetime) -> bool:
     return age is None or age.total_seconds() > STALE_AFTER * lease.ttl_seconds
 
 
-def forgotten_order(endpoint: EndpointState, now: datetime) -> Command | None:
-    """Return the order to promote or to abort that somebody gave a while ago, if nobody carries it out."""
+def forgotten_promotion(endpoint: EndpointState, now: datetime) -> Command | None:
+    """Return the order to promote that somebody gave a while ago, if nobody carries it out.
+
+    Only a run of orders does that. An abort is carried out by every run of automation.
+    """
     record = endpoint.record
     command = record.command
-    if command is None or record.lease is not None:
+    if command is None or command.order is not Order.PROMOTE or record.lease is not None:
         return None
     age = _age(command.at, now)
-    if age is not None and age < ORDER_GRACE:
-        return None
-    match command.order:
-        case Order.ABORT if endpoint.is_moved:
-            return command
-        case Order.PROMOTE if endpoint.is_complete and promotable(endpoint) is not None:
-            return command
-        case _:
-            return None
+    is_due = age is None or age >= ORDER_GRACE
+    return command if is_due and endpoint.is_complete and promotable(endpoint) is not None else None
 
 
 def unrecorded_failures(ended: Sequence[EndedRun], last_attempt: str | None, now: datetime) -> str:
@@ -272,9 +268,11 @@ def _verdict(spec: RolloutSpec, answered: Answer, endpoint: EndpointState, now: 
 
 def _left_behind(endpoint: EndpointState) -> str:
     """Return what an earlier rollout left behind, as far as the record tells; empty if nothing."""
-    lease = endpoint.record.lease
-    if lease is not None:
-        return f"{lease.holder} claimed it at {lease.renewed_at} and no longer works on it"
+    record = endpoint.record
+    if record.lease is not None:
+        return f"{record.lease.holder} claimed it at {record.lease.renewed_at} and no longer works on it"
+    if record.command is not None and record.command.order is Order.ABORT and endpoint.is_moved:
+        return f"nobody carries out: {record.command.sentence}"
     return "a rollout moved traffic and ended before the smoke test" if endpoint.is_unproven else ""
 
 

@@ -179,7 +179,8 @@ def test_traffic_that_a_dead_run_left_is_repaired_even_where_automation_is_pause
     assert record.previous is not None
     live, target = record.live.online_deployment, record.previous.online_deployment
     long_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat(timespec="milliseconds")
-    lease = Lease(holder="6f1c3a52-0000-4000-8000-000000000000/1", ttl_seconds=300, renewed_at=long_ago)
+    # A run that Prefect does not know: the next one watches the claim for its whole time.
+    lease = Lease(holder="6f1c3a52-0000-4000-8000-000000000000/1", ttl_seconds=5, renewed_at=long_ago)
     left = record.moved(lease.holder, {target: 100}, {live: 100}).claimed(lease)
     rest.set_traffic(watched.name, {target: 100})
     rest.set_tags(watched.name, with_record(rest.tags(watched.name), left))
@@ -197,31 +198,36 @@ def test_traffic_that_a_dead_run_left_is_repaired_even_where_automation_is_pause
     assert watched.watch()["verdict"] == "held_back", "201 still waits"
 
 
-def test_an_order_that_nobody_carries_out_is_carried_out(watched: Watched) -> None:
+def leave_canary(watched: Watched, order: Order) -> tuple[str, str]:
+    """Leave a canary, and an order that nobody carried out; return the names of stable and of the canary."""
     rest, record = watched.world.rest, watched.record()
     assert record.live is not None
     assert record.previous is not None
-    live, target = record.live.online_deployment, record.previous.online_deployment
-    split = {live: 90, target: 10}
-    command = Command(
-        order=Order.ABORT,
-        by="ann",
-        at=(datetime.now(UTC) - timedelta(minutes=10)).isoformat(timespec="milliseconds"),
-        reason="wrong answers",
-    )
+    stable, canary = record.live.online_deployment, record.previous.online_deployment
+    split = {stable: 90, canary: 10}
+    given = (datetime.now(UTC) - timedelta(minutes=10)).isoformat(timespec="milliseconds")
+    command = Command(order=order, by="ann", at=given, reason="because")
+    left = record.paused("canary").moved("dead/1", split, {stable: 100}).tested(split).told(command)
     rest.set_traffic(watched.name, split)
-    left = record.moved("dead/1", split, {live: 100}).tested(split).told(command)
     rest.set_tags(watched.name, with_record(rest.tags(watched.name), left))
+    return stable, canary
+
+
+def serving(watched: Watched) -> dict[str, int]:
+    """The traffic map, without entries of weight 0."""
+    return {name: weight for name, weight in (watched.world.rest.traffic(watched.name) or {}).items() if weight}
+
+
+def test_an_order_to_abort_that_nobody_carried_out_is_carried_out(watched: Watched) -> None:
+    stable, _ = leave_canary(watched, Order.ABORT)
 
     row = watched.watch()
-    steered = {"flows": {"name": {"any_": ["steer-rollout"]}}}
-    wait(lambda: all(run["state_type"] in ENDED for run in watched.ask("flow_runs", **steered)), "the order")
+    watched.wait_until_ended()
 
-    assert (row["verdict"], row["reason"]) == ("start", "nobody carries out: abort by ann: wrong answers")
-    (run,) = watched.ask("flow_runs", **steered)
-    assert run["state_type"] == "COMPLETED", run["state"]["message"]
-    assert {name: weight for name, weight in (rest.traffic(watched.name) or {}).items() if weight} == {live: 100}
+    assert (row["verdict"], row["reason"]) == ("start", "nobody carries out: abort by ann: because")
+    assert serving(watched) == {stable: 100}
     assert watched.record().command is None
+    assert watched.record().pause_reason == "abort by ann: because"
     assert watched.watch()["verdict"] == "held_back"
 
 
@@ -276,6 +282,20 @@ def test_broken_folders_are_told_once_and_disturb_nobody(watched: Watched, folde
     told = [one["resource"]["prefect.resource.id"] for one in events(watched, "rollway.folder.broken", began)]
     assert sorted(told) == ["rollway.rollout.broken", "rollway.rollout.orphan"]
     assert len(watched.runs()) == before
+
+
+def test_an_order_to_promote_that_nobody_carried_out_is_carried_out(watched: Watched) -> None:
+    _, canary = leave_canary(watched, Order.PROMOTE)
+
+    row = watched.watch()
+    steered = {"flows": {"name": {"any_": ["steer-rollout"]}}, "flow_runs": {"id": {"any_": [row["flow run"]]}}}
+    wait(lambda: watched.ask("flow_runs", **steered)[0]["state_type"] in ENDED, "the order")
+
+    assert (row["verdict"], row["reason"]) == ("start", "nobody carries out: promote by ann: because")
+    (run,) = watched.ask("flow_runs", **steered)
+    assert run["state_type"] == "COMPLETED", run["state"]["message"]
+    assert serving(watched) == {canary: 100}
+    assert (watched.record().command, watched.record().pause_reason) == (None, "")
 
 
 def test_a_workspace_that_cannot_be_read_fails_the_watcher(watched: Watched) -> None:

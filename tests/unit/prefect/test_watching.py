@@ -131,7 +131,7 @@ def test_a_started_run_gets_no_version_and_knows_who_asked(server: Server) -> No
 
 def test_a_forgotten_order_is_given_again_in_the_name_of_the_person(server: Server) -> None:
     server.deployments = [deployment("steer-rollout/steer")]
-    command = Command(order=Order.ABORT, by="ann", at=NOW.isoformat(), reason="wrong answers")
+    command = Command(order=Order.PROMOTE, by="ann", at=NOW.isoformat(), reason="enough seen")
 
     asyncio.run(watching.start_run(finding(order=command)))
 
@@ -139,8 +139,8 @@ def test_a_forgotten_order_is_given_again_in_the_name_of_the_person(server: Serv
     assert name == "steer-rollout/steer"
     assert parameters == {
         "rollout": "diabetes",
-        "order": "abort",
-        "reason": "wrong answers",
+        "order": "promote",
+        "reason": "enough seen",
         "by": "ann",
         "workspace_block": "production",
     }

@@ -12,7 +12,7 @@ from rollway.rollout.watch import (
     EndedRun,
     Look,
     broken,
-    forgotten_order,
+    forgotten_promotion,
     is_turn,
     must_look_behind,
     require_read,
@@ -32,10 +32,14 @@ from tests.unit.rollout.test_watch import (
 )
 
 
+def test_whoever_gives_an_order_to_promote_has_time_to_carry_it_out() -> None:
+    assert forgotten_promotion(canary(Order.PROMOTE, minutes=4), NOW) is None
+
+
 def test_only_a_closer_look_finds_an_order_to_promote() -> None:
     endpoint = listed(canary(Order.PROMOTE))
 
-    assert forgotten_order(endpoint, NOW) is None
+    assert forgotten_promotion(endpoint, NOW) is None
     assert must_look_behind(following(), endpoint, NOW, INTERVAL)
 
 
