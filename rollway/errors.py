@@ -19,7 +19,6 @@ error has a `cause`: that of its class, or the one that Azure's answer implies::
     │   ├── EndpointFailed              an operation on the endpoint failed, such as moving traffic
     │   ├── AnotherRollout              another rollout held the endpoint until the deadline
     │   └── ForeignChange               somebody else changed the endpoint
-    │       └── LeaseLost               another rollout took over the endpoint
     ├── DeadlineExceeded       exit 5   a wait exceeded its deadline
     ├── TrafficNotRestored     exit 4   the abort failed: a person must look at the traffic
     ├── PrefectUnavailable     exit 1   the Prefect server cannot be reached, or lacks the Prefect deployment
@@ -196,10 +195,6 @@ class ForeignChange(RolloutAborted):
     """Somebody else changed the endpoint during the rollout."""
 
     cause = Cause.CONFLICT
-
-
-class LeaseLost(ForeignChange):
-    """Another rollout took over the endpoint; this one must no longer write to it."""
 
 
 class DeadlineExceeded(RollwayError):

@@ -90,6 +90,11 @@ def known_rollouts(root: Path | None = None) -> list[str]:
     return sorted(path.parent.name for path in (root or Path(deployments_folder())).glob(f"*/{ROLLOUT_FILE}"))
 
 
+def rollout_name(folder: str) -> str:
+    """Return the name of a rollout folder that is given as its name or as its path."""
+    return folder.rstrip("/").rpartition("/")[2]
+
+
 def workspace_from_environment() -> Workspace:
     """Return the workspace of the environment; raises ConfigurationError that lists all missing variables."""
     try:

@@ -265,5 +265,4 @@ async def _smoke_test(rollout: PlannedRollout, endpoint: EndpointState, name: st
 
 def _candidate_of(endpoint: EndpointState) -> str:
     """Return the online deployment that has traffic and is not stable, else the one with the most traffic."""
-    stable, serving = endpoint.stable_traffic, traffic.served_by(endpoint.traffic)
-    return next((name for name in serving if name not in stable), serving[0])
+    return endpoint.newcomer or traffic.served_by(endpoint.traffic)[0]

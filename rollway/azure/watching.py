@@ -15,6 +15,7 @@ from rollway.rollout.follow import ModelSource, followed_model
 from rollway.rollout.request import Models
 from rollway.rollout.state import EndpointState
 from rollway.rollout.watch import Finding, Look, Verdict, broken, find, must_look_behind
+from rollway.settings import rollout_name
 from rollway.spec import RolloutSpec
 
 
@@ -60,7 +61,7 @@ async def _read(folder: str) -> RolloutSpec | Look:
     try:
         return await in_thread(load_folder, folder)
     except Exception as error:  # noqa: BLE001 (the other folders go on)
-        return broken(folder.rstrip("/").rpartition("/")[2], error)
+        return broken(rollout_name(folder), error)
 
 
 def _or_raise(known: dict[ModelSource, Models | Exception], spec: RolloutSpec) -> Models:

@@ -25,7 +25,7 @@ from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.smoke import SmokeTestResult
 from rollway.rollout.state import EndpointState, ResolvedAsset
 from rollway.rollout.wanted import RequestedBy
-from rollway.settings import lease_seconds
+from rollway.settings import lease_seconds, rollout_name
 from rollway.spec import RolloutSpec
 
 LABELS_WAIT_SECONDS = 5.0
@@ -39,9 +39,8 @@ class Run:
     """
 
     def __init__(self, flow_run_id: str, attempt: int) -> None:
-        self.attempt_id = f"{flow_run_id}/{attempt}"
+        self.attempt_id = f"{flow_run_id}/{attempt}"  # as in tags in Azure
         self.flow_run_id = flow_run_id
-        self._flow_run_id = UUID(flow_run_id)
         self._timeline: list[TaskTime] = []
         # All labels are written every time: those of an earlier attempt must go.
         self._labels = dict.fromkeys(LABELS, "")
@@ -100,8 +99,7 @@ class Run:
     def look(self, endpoint: EndpointState, now: datetime, ended: frozenset[str]) -> None:
         """Take in a reading of the endpoint."""
         before, self.endpoint = self.endpoint, endpoint
-        is_running = not endpoint.is_settled or not all(one.is_settled for one in endpoint.online_deployments)
-        if before is None or before.record.lease != endpoint.record.lease or is_running:
+        if before is None or before.record.lease != endpoint.record.lease or endpoint.busy is not None:
             self._lease_since = time.monotonic()
         age_seconds = time.monotonic() - self._lease_since
         self._know(now=now, ended=self.facts.ended | ended, lease_age_seconds=age_seconds)
@@ -151,7 +149,7 @@ class Run:
             while written != self._labels:
                 written = dict(self._labels)
                 async with get_client() as client:
-                    await client.update_flow_run_labels(self._flow_run_id, {**written})
+                    await client.update_flow_run_labels(UUID(self.flow_run_id), {**written})
         except Exception as error:  # noqa: BLE001 (an alert that knows less is better than a failed rollout)
             run_logger().warning("Alerts about this run will be out of date: %s", error)
 
@@ -159,11 +157,6 @@ class Run:
 def current_run() -> Run:
     """Return the attempt that this code runs in; the same object for the flow and all its tasks."""
     return _run(str(flow_run.id), flow_run.run_count)
-
-
-def attempt_id() -> str:
-    """Return the id of this attempt, `<flow run>/<attempt>`, as stored in Azure tags."""
-    return current_run().attempt_id
 
 
 def requester(given: str) -> RequestedBy:
@@ -221,5 +214,4 @@ def _title(version: str | None) -> str:
 
 
 def _rollout() -> str:
-    # The last part, because the command line takes paths.
-    return str(flow_run.parameters["rollout"]).rstrip("/").rpartition("/")[2]
+    return rollout_name(str(flow_run.parameters["rollout"]))

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from rollway.rollout import traffic
 from rollway.rollout.autoscale import AutoscaleSetting, wanted_instances
 from rollway.rollout.state import EndpointState, OnlineDeploymentState
 from rollway.rollout.wanted import Wanted
@@ -22,7 +21,7 @@ def instances_of(
     the number in the file has changed since it was applied, and never if autoscale rules decide.
     """
     file = spec.online_deployment.instance_count
-    serving = [one for one in map(endpoint.online_deployment, traffic.served_by(endpoint.stable_traffic)) if one]
+    serving = endpoint.behind(endpoint.stable_traffic)
     most = max((one.instance_count for one in serving), default=0)
     if existing is None:
         rules = next((one for one in autoscale if serving and _is_of(one, serving[0])), None)

@@ -102,12 +102,10 @@ def decide(spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, facts: Fa
 
 def _when_free(due: Move, endpoint: EndpointState) -> Move:
     # Azure runs one operation at a time on an endpoint and everything behind it, and refuses other writes meanwhile.
-    if endpoint.exists and not endpoint.is_settled:
-        return _wait(endpoint.name, f"an operation is running on it, it is {endpoint.provisioning_state}")
-    for one in endpoint.online_deployments:
-        if not one.is_settled:
-            return _wait(one.name, f"an operation is running on it, it is {one.provisioning_state}")
-    return due
+    if endpoint.busy is None:
+        return due
+    name, state = endpoint.busy
+    return _wait(name, f"an operation is running on it, it is {state}")
 
 
 def _due(spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, facts: Facts) -> Move:
@@ -310,14 +308,8 @@ def _promoted(wanted: Wanted, endpoint: EndpointState, facts: Facts) -> Endpoint
         return record.paused(record.pause_reason or f"canary: {traffic.describe(today)}").tested(today)
     heaviest = endpoint.online_deployment(traffic.served_by(today)[0])
     live = Served(online_deployment=heaviest.name, model=model_of(heaviest) or "") if heaviest else None
-    replaced = next(
-        (
-            one
-            for one in map(endpoint.online_deployment, traffic.served_by(endpoint.stable_traffic))
-            if one and not endpoint.weight_of(one.name)
-        ),
-        None,
-    )
+    before = endpoint.behind(endpoint.stable_traffic)
+    replaced = next((one for one in before if not endpoint.weight_of(one.name)), None)
     if live is not None:
         record = record.promoted(facts.attempt, facts.at, live, today).accepting(live.model)
     if replaced is not None:

@@ -209,8 +209,8 @@ def _created(spec: RolloutSpec, wanted: Wanted, move: Move, facts: Facts) -> Onl
 
 
 def _keeps(spec: RolloutSpec, before: EndpointState, reached: EndpointState) -> Iterator[str]:
-    for one in map(before.online_deployment, traffic.served_by(before.traffic)):
-        if one is None or reached.weight_of(one.name) or reached.online_deployment(one.name) is None:
+    for one in before.behind(before.traffic):
+        if reached.weight_of(one.name) or reached.online_deployment(one.name) is None:
             continue
         kind = str(one.settings.get("instance_type") or "")
         size = f"{one.instance_count} x {kind or 'unknown size'}"

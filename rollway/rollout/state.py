@@ -1,5 +1,6 @@
 """An endpoint and its online deployments as Azure reports them, as frozen values."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import JsonValue
@@ -149,6 +150,24 @@ class EndpointState(Frozen):
     def is_canary(self) -> bool:
         """True if a canary with a part of the traffic passed its smoke test."""
         return self.is_moved and self.record.is_tested
+
+    @property
+    def busy(self) -> tuple[str, str] | None:
+        """Name and provisioning state of the first resource on which an operation is running; None if all are free."""
+        if self.exists and not self.is_settled:
+            return self.name, self.provisioning_state
+        behind = self.online_deployments
+        return next(((one.name, one.provisioning_state) for one in behind if not one.is_settled), None)
+
+    @property
+    def newcomer(self) -> str | None:
+        """The heaviest name with traffic that the stable traffic does not have; None if there is none."""
+        stable = {name.lower() for name in self.stable_traffic}
+        return next((name for name in traffic.served_by(self.traffic) if name not in stable), None)
+
+    def behind(self, weights: Mapping[str, int]) -> tuple[OnlineDeploymentState, ...]:
+        """Return the online deployments of a traffic map that exist, heaviest first."""
+        return tuple(one for one in map(self.online_deployment, traffic.served_by(weights)) if one is not None)
 
     def weight_of(self, name: str) -> int:
         """Return the percent of traffic that an online deployment gets now."""

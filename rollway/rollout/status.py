@@ -142,19 +142,13 @@ def status_of(
         online_deployments=tuple(_status_of(one, endpoint, newest, rollout) for one in endpoint.online_deployments),
         live_since=record.promoted_at or (main.record.created_at if main else None),
         last_rollout=last,
-        canary=_canary(endpoint),
+        canary=(endpoint.newcomer or "") if endpoint.is_canary else "",
         order=record.command.sentence if record.command else "",
         pause_reason=record.pause_reason,
         failures=record.failures,
         rejected=record.rejected,
         problems=tuple(_problems(endpoint, last)),
     )
-
-
-def _canary(endpoint: EndpointState) -> str:
-    stable = {name.lower() for name in endpoint.stable_traffic}
-    serving = traffic.served_by(endpoint.traffic) if endpoint.is_canary else ()
-    return next((name for name in serving if name not in stable), "")
 
 
 def _status_of(
@@ -207,7 +201,7 @@ def _last_rollout(endpoint: EndpointState, lease_age_seconds: float | None) -> L
 
 
 def _is_stale(held: Lease, endpoint: EndpointState, age_seconds: float | None) -> bool:
-    if not endpoint.is_settled or not all(one.is_settled for one in endpoint.online_deployments):
+    if endpoint.busy is not None:
         return False
     return age_seconds is not None and age_seconds > STALE_AFTER * held.ttl_seconds
 

@@ -76,10 +76,9 @@ def promotable(endpoint: EndpointState) -> Target | None:
 
 def _waiting(endpoint: EndpointState) -> OnlineDeploymentState | None:
     """Return the canary, or the newest ready candidate without traffic."""
-    stable, record = {name.lower() for name in endpoint.stable_traffic}, endpoint.record
-    canaries = [name for name in traffic.served_by(endpoint.traffic) if name not in stable]
-    if canaries:
-        return endpoint.online_deployment(canaries[0])
+    record = endpoint.record
+    if endpoint.newcomer is not None:
+        return endpoint.online_deployment(endpoint.newcomer)
     replaced = record.previous.online_deployment.lower() if record.previous else ""
     idle = [
         one

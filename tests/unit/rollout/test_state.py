@@ -40,6 +40,52 @@ def seen(state: EndpointState) -> tuple[bool, bool, dict[str, int]]:
     return state.is_unproven, state.is_canary, state.stable_traffic
 
 
+@pytest.mark.parametrize(
+    ("state", "behind", "busy"),
+    [
+        ("Succeeded", ("Succeeded", "Failed"), None),
+        ("Failed", ("Succeeded", "Canceled"), None),
+        ("Updating", ("Creating", "Succeeded"), ("diabetes", "Updating")),
+        ("Succeeded", ("Succeeded", "Deleting"), ("green", "Deleting")),
+    ],
+)
+def test_an_operation_on_the_endpoint_or_behind_it_makes_it_busy(
+    state: str, behind: tuple[str, str], busy: tuple[str, str] | None
+) -> None:
+    found = tuple(map(an_online_deployment, NAMES, behind))
+
+    assert EndpointState(name="diabetes", provisioning_state=state, online_deployments=found).busy == busy
+
+
+def test_an_endpoint_that_does_not_exist_is_not_busy() -> None:
+    assert EndpointState(name="diabetes", exists=False, provisioning_state="Absent").busy is None
+
+
+@pytest.mark.parametrize(
+    ("today", "stable", "newcomer"),
+    [
+        ({"blue": 90, "green": 10}, "blue=100", "green"),
+        ({"Blue": 50, "green": 20, "red": 30}, "blue=100", "red"),
+        ({"blue": 100, "green": 0}, "blue=100", None),
+        ({}, "blue=100", None),
+        ({"green": 100}, "none", "green"),
+    ],
+)
+def test_a_newcomer_has_traffic_that_stable_does_not_give_it(
+    today: dict[str, int], stable: str, newcomer: str | None
+) -> None:
+    written = ",".join(f"{name.lower()}={weight}" for name, weight in sorted(today.items()) if weight) or "none"
+
+    assert an_endpoint(today, written=written, stable=stable).newcomer == newcomer
+
+
+def test_what_is_behind_a_traffic_map_comes_heaviest_first_without_what_is_gone() -> None:
+    state = an_endpoint({}, there=("blue", "green"))
+
+    assert [one.name for one in state.behind({"blue": 20, "GREEN": 30, "red": 50})] == ["green", "blue"]
+    assert state.behind({"blue": 0}) == ()
+
+
 def test_traffic_that_was_moved_and_never_tested_returns_to_stable() -> None:
     state = an_endpoint({"green": 100, "blue": 0}, written="green=100", stable="blue=100")
 
