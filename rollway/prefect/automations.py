@@ -1,7 +1,7 @@
 """The automations of the Prefect server: create, update and delete them until they are the wanted ones."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient, get_client
@@ -18,11 +18,9 @@ from prefect.settings import PREFECT_API_URL
 from rollway.errors import ConfigurationError, NotFound
 from rollway.prefect import alerts
 from rollway.prefect.alerts import AlertedRollout, Automation, Changes, Message, Timing
+from rollway.prefect.pages import PAGE, all_pages
 
 HEARTBEAT = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
-PAGE = 200  # the most that the API returns at once
-
-T = TypeVar("T")
 
 
 async def change_alerts(
@@ -44,7 +42,7 @@ async def change_alerts(
         )
     async with get_client() as client:
         rollway = DeploymentFilter(tags=DeploymentFilterTags(all_=["rollway"]))
-        deployments = await _all(
+        deployments = await all_pages(
             lambda offset: client.read_deployments(deployment_filter=rollway, limit=PAGE, offset=offset)
         )
         alerts.check_heartbeats({one.name: await _heartbeat_seconds(client, one) for one in deployments}, timing)
@@ -52,7 +50,7 @@ async def change_alerts(
         blocks = await _blocks(client, {one.action.channel for one in wanted if isinstance(one.action, Message)})
         check = await _silence_check(client)
         want = {one.name: _as_prefect(one, blocks, check) for one in wanted}
-        automations = await _all(
+        automations = await all_pages(
             lambda offset: client.read_automations(sort=AutomationSort.NAME_ASC, limit=PAGE, offset=offset)
         )
         ours = [one for one in automations if alerts.TAG in one.tags]
@@ -129,7 +127,9 @@ async def _silence_check(client: PrefectClient) -> UUID:
 
 
 async def _blocks(client: PrefectClient, channels: set[str]) -> dict[str, BlockDocument]:
-    documents = await _all(lambda offset: client.read_block_documents(include_secrets=False, limit=PAGE, offset=offset))
+    documents = await all_pages(
+        lambda offset: client.read_block_documents(include_secrets=False, limit=PAGE, offset=offset)
+    )
     found: dict[str, BlockDocument] = {}
     missing: list[str] = []
     ambiguous: list[str] = []
@@ -158,16 +158,6 @@ async def _blocks(client: PrefectClient, channels: set[str]) -> dict[str, BlockD
 def _is_channel(document: BlockDocument, block_type: str) -> bool:
     schema, slug = document.block_schema, document.block_type.slug if document.block_type else ""
     return schema is not None and "notify" in schema.capabilities and block_type in ("", slug)
-
-
-async def _all(read: Callable[[int], Awaitable[list[T]]]) -> list[T]:
-    """Return all pages of a list; `read` returns the page that starts at an offset."""
-    found: list[T] = []
-    while True:
-        page = await read(len(found))
-        found += page
-        if len(page) < PAGE:
-            return found
 
 
 def _await_watcher() -> None:

@@ -1,9 +1,8 @@
 """Questions of the watcher to Prefect: the folders' workspaces, runs under way, failed runs, and the last table."""
 
 import json
-from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import (
@@ -26,12 +25,13 @@ from prefect.exceptions import ObjectNotFound
 
 from rollway.errors import NotFound
 from rollway.prefect.best_effort import best_effort
+from rollway.prefect.pages import PAGE, all_pages
 from rollway.rollout.watch import EndedRun, Finding
+from rollway.settings import rollout_name
 
 TABLE = "watch-endpoints"  # key of the artifact
 DEPLOY, ROLLBACK, STEER = "deploy-endpoint", "rollback-endpoint", "steer-rollout"
 STEERING = f"{STEER}/steer"  # flow and Prefect deployment
-PAGE = 200  # the most that the API returns at once
 MOST_ENDED = 8
 
 # A run that waits for its time has been running before, unlike those that a schedule has planned for the coming days.
@@ -46,13 +46,11 @@ _UNDER_WAY = FlowRunFilterState.model_validate(
 )
 _ENDED = [StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
 
-T = TypeVar("T")
-
 
 async def workspace_blocks() -> dict[str, str | None]:
     """Return the parameter `workspace_block` of each folder that has a Prefect deployment."""
     async with get_client() as client:
-        found = await _all(
+        found = await all_pages(
             lambda offset: client.read_deployments(flow_filter=_flows(DEPLOY), limit=PAGE, offset=offset)
         )
     return {one.name: (one.parameters or {}).get("workspace_block") for one in found}
@@ -66,7 +64,7 @@ async def runs_under_way(now: datetime) -> dict[str, FlowRun]:
     )
     async with get_client() as client:
         found = [run for which in (due, FlowRunFilter(state=_UNDER_WAY)) for run in await _runs(client, which)]
-    return {_folder_of(run.parameters): run for run in found}
+    return {rollout_name(str(run.parameters.get("rollout", ""))): run for run in found}
 
 
 async def ended_runs(rollout: str) -> tuple[EndedRun, ...]:
@@ -132,7 +130,7 @@ async def _last_table() -> list[dict[str, Any]]:
 
 
 async def _runs(client: PrefectClient, which: FlowRunFilter) -> list[FlowRun]:
-    return await _all(
+    return await all_pages(
         lambda offset: client.read_flow_runs(
             flow_filter=_flows(DEPLOY, ROLLBACK, STEER),
             flow_run_filter=which,
@@ -143,19 +141,5 @@ async def _runs(client: PrefectClient, which: FlowRunFilter) -> list[FlowRun]:
     )
 
 
-async def _all(read: Callable[[int], Awaitable[Iterable[T]]]) -> list[T]:
-    found: list[T] = []
-    page: list[T] | None = None
-    while page is None or len(page) == PAGE:
-        page = list(await read(len(found)))
-        found += page
-    return found
-
-
 def _flows(*names: str) -> FlowFilter:
     return FlowFilter(name=FlowFilterName(any_=list(names)))
-
-
-def _folder_of(parameters: dict[str, Any]) -> str:
-    # The last part, because the command line takes paths.
-    return str(parameters.get("rollout", "")).rstrip("/").rpartition("/")[2]
