@@ -12,6 +12,7 @@ from rollway.azure.session import Session, connect, open_session
 from rollway.azure.state import list_endpoints, list_online_deployments
 from rollway.azure.threads import in_thread, limited
 from rollway.errors import NotFound
+from rollway.rollout.entries import age
 from rollway.rollout.state import EndpointState
 from rollway.rollout.status import WorkspaceStatus, models_of, status_of
 from rollway.settings import DefaultIdentity, Identity, Workspace, workspace_from_environment
@@ -73,7 +74,5 @@ async def read_workspace_status(
 
 def _lease_age_seconds(endpoint: EndpointState, now: datetime) -> float | None:
     held = endpoint.record.lease
-    try:
-        return (now - datetime.fromisoformat(held.renewed_at)).total_seconds() if held else None
-    except (ValueError, TypeError):  # not written by Rollway
-        return None
+    since = age(held.renewed_at, now) if held else None
+    return None if since is None else since.total_seconds()

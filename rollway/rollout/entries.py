@@ -3,6 +3,7 @@
 `parse` returns None for a text that Rollway did not write. Times are in UTC, attempts are `<flow run>/<attempt>`.
 """
 
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Self
 
@@ -10,6 +11,14 @@ from pydantic import ValidationInfo, field_validator
 
 from rollway.rollout.tags import on_one_line
 from rollway.spec import Frozen
+
+
+def age(at: str, now: datetime) -> timedelta | None:
+    """Return how long ago the time of an entry was; None if Rollway did not write it."""
+    try:
+        return now - datetime.fromisoformat(at)
+    except (ValueError, TypeError):
+        return None
 
 
 class Lease(Frozen):

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime
 from rollway.errors import WatchIncomplete
 from rollway.rollout import traffic
 from rollway.rollout.decide import Facts, decide
-from rollway.rollout.entries import Command, Lease, Order
+from rollway.rollout.entries import Command, Lease, Order, age
 from rollway.rollout.follow import ModelSource, Skipped, followed_model, live_models
 from rollway.rollout.moves import Kind, Outcome
 from rollway.rollout.record import is_same_run
@@ -189,8 +189,8 @@ def facts_of_look(endpoint: EndpointState, now: datetime) -> Facts:
 
 def is_abandoned(lease: Lease, now: datetime) -> bool:
     """Return True if a lease is older than twice its time; the clocks of two machines may differ."""
-    age = _age(lease.renewed_at, now)
-    return age is None or age.total_seconds() > STALE_AFTER * lease.ttl_seconds
+    since = age(lease.renewed_at, now)
+    return since is None or since.total_seconds() > STALE_AFTER * lease.ttl_seconds
 
 
 def forgotten_promotion(endpoint: EndpointState, now: datetime) -> Command | None:
@@ -202,8 +202,8 @@ def forgotten_promotion(endpoint: EndpointState, now: datetime) -> Command | Non
     command = record.command
     if command is None or command.order is not Order.PROMOTE or record.lease is not None:
         return None
-    age = _age(command.at, now)
-    is_due = age is None or age >= ORDER_GRACE
+    since = age(command.at, now)
+    is_due = since is None or since >= ORDER_GRACE
     return command if is_due and endpoint.is_complete and promotable(endpoint) is not None else None
 
 
@@ -300,10 +300,3 @@ def _at_rest(answered: Answer, is_live: bool) -> tuple[Verdict, str]:
         return Verdict.HELD_BACK, f"{version} waits: {wanted.stays_because}"
     is_said = choice.why.startswith(f"{version} is live")
     return Verdict.UP_TO_DATE, choice.why if is_said else f"{version} is live, the {choice.why}"
-
-
-def _age(at: str, now: datetime) -> timedelta | None:
-    try:
-        return now - datetime.fromisoformat(at)
-    except (ValueError, TypeError):  # Rollway did not write it
-        return None
