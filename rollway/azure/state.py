@@ -27,7 +27,7 @@ async def read_endpoint(session: Session, name: str) -> EndpointState:
         return bare
     with azure_errors(f"cannot read the endpoint {name!r}", where=f"endpoint {name}"):
         try:
-            found = await list_online_deployments(session, name)
+            return await with_online_deployments(session, bare)
         except ResourceNotFoundError as error:
             if (await read_bare_endpoint(session, name)).exists:  # a list that lags, or a wrong answer
                 raise AzureUnavailable(
@@ -37,6 +37,11 @@ async def read_endpoint(session: Session, name: str) -> EndpointState:
                     hint="run it again in a minute",
                 ) from error
             return EndpointState(name=name, exists=False, provisioning_state=ABSENT)
+
+
+async def with_online_deployments(session: Session, bare: EndpointState) -> EndpointState:
+    """Return a bare endpoint with its online deployments; raises the SDK's exceptions."""
+    found = await list_online_deployments(session, bare.name)
     return bare.model_copy(update={"online_deployments": found, "is_complete": True})
 
 

@@ -9,7 +9,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from rollway.azure.endpoint_folders import rollout_files
 from rollway.azure.errors.translate import azure_errors
 from rollway.azure.session import Session, connect, open_session
-from rollway.azure.state import list_endpoints, list_online_deployments
+from rollway.azure.state import list_endpoints, with_online_deployments
 from rollway.azure.threads import in_thread, limited
 from rollway.errors import NotFound
 from rollway.rollout.entries import age
@@ -34,10 +34,9 @@ async def read_status(session: Session, names: Sequence[str] = ()) -> WorkspaceS
     async def fill(endpoint: EndpointState) -> EndpointState | None:
         with azure_errors(f"cannot read the endpoint {endpoint.name!r}", where=f"endpoint {endpoint.name}"):
             try:
-                behind = await list_online_deployments(session, endpoint.name)
+                return await with_online_deployments(session, endpoint)
             except ResourceNotFoundError:  # deleted since it was listed
                 return None
-        return endpoint.model_copy(update={"online_deployments": behind, "is_complete": True})
 
     async def newest_version(model: str) -> str | None:
         with azure_errors(f"cannot list the versions of the model {model!r}", where=f"model {model}"):

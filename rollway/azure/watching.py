@@ -9,7 +9,7 @@ from rollway.azure.errors.translate import azure_errors
 from rollway.azure.folder import load_folder
 from rollway.azure.models import list_model_versions, with_live_versions
 from rollway.azure.session import Session
-from rollway.azure.state import list_endpoints, list_online_deployments, read_endpoint
+from rollway.azure.state import list_endpoints, read_endpoint, with_online_deployments
 from rollway.azure.threads import in_thread, limited
 from rollway.rollout.follow import ModelSource, followed_model
 from rollway.rollout.request import Models
@@ -90,7 +90,6 @@ async def _find(
 async def _with_online_deployments(session: Session, bare: EndpointState) -> EndpointState:
     with azure_errors(f"cannot read the endpoint {bare.name!r}", where=f"endpoint {bare.name}"):
         try:
-            found = await list_online_deployments(session, bare.name)
+            return await with_online_deployments(session, bare)
         except ResourceNotFoundError:  # deleted since it was listed, or a list that lags
             return await read_endpoint(session, bare.name)
-    return bare.model_copy(update={"online_deployments": found, "is_complete": True})
