@@ -1,6 +1,11 @@
 """Fixtures for all tests; `tests.support.world` and `tests.support.lab` start servers only for the tests that ask."""
 
+import signal
+
 import pytest
+
+# A shell ignores it for commands in the background, and so would every process that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.support.world", "tests.support.lab"]
 
