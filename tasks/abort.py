@@ -51,7 +51,8 @@ async def aborted_if_it_fails(spec: RolloutSpec) -> AsyncIterator[None]:
             done = AbortResult(kept=(f"everything, because the abort failed: {known.what}",))
             if current_run().has_moved_traffic:
                 worst = _not_restored(spec.endpoint.name, error, known)
-        await best_effort("nobody is told", report_abort(spec, worst or error, done), deadline_seconds=REPORT_SECONDS)
+        telling = report_abort(spec, worst or error, done)
+        await best_effort("nobody is told", telling, deadline_seconds=REPORT_SECONDS, is_needed=True)
         if worst:
             raise worst from error
         raise
@@ -68,7 +69,8 @@ async def report_abort(spec: RolloutSpec, error: BaseException, done: AbortResul
     await run.labels_written()
     found = _dossier(error, spec, done)
     get_run_logger().error("%s", dossier.text(found))
-    await publish_markdown("failure", spec.name, dossier.markdown(found), f"Why the rollout of {spec.name} was aborted")
+    title = f"Why the rollout of {spec.name} was aborted"
+    await publish_markdown("failure", spec.name, dossier.markdown(found), title, is_needed=True)
     return done
 
 

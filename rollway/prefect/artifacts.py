@@ -14,12 +14,13 @@ from prefect.artifacts import (
 from rollway.prefect.best_effort import best_effort
 
 
-async def publish_markdown(kind: str, rollout: str, markdown: str, description: str) -> None:
+async def publish_markdown(
+    kind: str, rollout: str, markdown: str, description: str, *, is_needed: bool = False
+) -> None:
     """Store a Markdown artifact under the key `<kind>-<rollout>`; the key's page lists its versions."""
     key = f"{kind}-{artifact_key(rollout)}"
-    await best_effort(
-        f"the artifact {key} is missing", acreate_markdown_artifact(markdown, key=key, description=description)
-    )
+    storing = acreate_markdown_artifact(markdown, key=key, description=description)
+    await best_effort(f"the artifact {key} is missing", storing, is_needed=is_needed)
 
 
 async def publish_table(key: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:

@@ -16,7 +16,9 @@ AWAY_DEADLINE_SECONDS = 1.0  # as long as the last call failed, so that a server
 _lost: set[str] = set()  # what calls have lost since the last one that succeeded
 
 
-async def best_effort(what: str, call: Awaitable[T], *, deadline_seconds: float | None = DEADLINE_SECONDS) -> T | None:
+async def best_effort(
+    what: str, call: Awaitable[T], *, deadline_seconds: float | None = DEADLINE_SECONDS, is_needed: bool = False
+) -> T | None:
     """Make a call to Prefect; if it fails or is too slow, log a warning and return None.
 
     Cancellations and Prefect's signals (`PrefectSignal`) pass through.
@@ -25,8 +27,10 @@ async def best_effort(what: str, call: Awaitable[T], *, deadline_seconds: float 
         what: What is lost if the call fails, such as "the progress artifact is out of date".
         call: The call.
         deadline_seconds: The longest time that it may take; None for a call that waits for other runs.
+        is_needed: True if people depend on it: it gets its whole time even after calls that failed, because the server
+            may be only slow.
     """
-    if deadline_seconds is not None and _lost:
+    if deadline_seconds is not None and _lost and not is_needed:
         deadline_seconds = AWAY_DEADLINE_SECONDS
     try:
         async with asyncio.timeout(deadline_seconds) as deadline:

@@ -31,7 +31,7 @@ from rollway.errors import RollwayError, SmokeTestFailed
 from rollway.prefect.artifacts import Progress, publish_markdown
 from rollway.prefect.concurrency import has_ended, one_at_a_time
 from rollway.prefect.ending import leave, run_here
-from rollway.prefect.run import attempt_id, current_run, rename_run
+from rollway.prefect.run import current_run, rename_run
 from rollway.prefect.task import task
 
 @task("wait", run_name="wait", timeout_seconds=300)

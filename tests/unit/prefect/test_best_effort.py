@@ -90,6 +90,7 @@ def test_while_the_server_is_away_calls_are_short_and_each_loss_is_told_once(
     for _ in range(3):
         attempt(fail(OSError("away")))
     attempt(fail(OSError("away")), "an artifact is missing", deadline_seconds=None)
+    attempt(fail(OSError("away")), deadline_seconds=60, is_needed=True)
     attempt(answer(1))
     attempt(fail(OSError("away")))
 
@@ -98,6 +99,7 @@ def test_while_the_server_is_away_calls_are_short_and_each_loss_is_told_once(
         AWAY_DEADLINE_SECONDS,
         AWAY_DEADLINE_SECONDS,
         None,
+        60,
         AWAY_DEADLINE_SECONDS,
         DEADLINE_SECONDS,
     ]
