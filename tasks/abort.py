@@ -134,6 +134,7 @@ def _dossier(error: BaseException, spec: RolloutSpec, done: AbortResult) -> Doss
         cleaned_up=done.cleaned_up,
         kept=done.kept,
         findings=plan.findings if plan else (),
+        workspace=str(run.workspace) if run.workspace else None,
         model=str(plan.model) if plan and plan.model else None,
         run_url=flow_run.ui_url,
         parameters=flow_run.parameters,

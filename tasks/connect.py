@@ -9,6 +9,7 @@ from prefect.logging import get_run_logger
 from rollway.azure import session
 from rollway.azure.session import Session, WorkspaceFacts
 from rollway.prefect.blocks import find_workspace, load_identity
+from rollway.prefect.run import current_run
 from rollway.prefect.task import task
 from rollway.settings import Workspace
 
@@ -24,6 +25,7 @@ async def connect(workspace_block: str | None = None) -> WorkspaceFacts:
         facts.public_network_access,
         facts.isolation_mode,
     )
+    current_run().connects(facts.workspace)
     return facts
 
 

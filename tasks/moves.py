@@ -64,8 +64,8 @@ async def change_endpoint(rollout: PlannedRollout, move: Move) -> None:
 @task("delete endpoint", run_name="delete endpoint {move.target}", timeout_seconds=3600, retries=2)
 async def delete_endpoint(rollout: PlannedRollout, move: Move) -> None:
     """Delete an endpoint whose creation failed."""
-    await endpoints.delete_endpoint(await open_session(rollout.workspace), move.target)
-    current_run().made(move)
+    if await endpoints.delete_failed_endpoint(await open_session(rollout.workspace), move.target):
+        current_run().made(move)
 
 
 @task("create online deployment", run_name="create {move.target}", timeout_seconds=3600, retries=2)

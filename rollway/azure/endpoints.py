@@ -54,7 +54,8 @@ async def create_endpoint(session: Session, spec: RolloutSpec, attempt: str, clo
             await write_in_thread(session.ml.online_endpoints.begin_create_or_update, entity)
 
     await write_when_free(put, what=f"endpoint {name}", clock=clock)
-    await _wait_until(session, name, lambda state: state.exists, CREATE_ENDPOINT_SECONDS, clock)
+    absent = EndpointState(name=name, exists=False)
+    await _wait_until(session, absent, lambda state: state.exists, CREATE_ENDPOINT_SECONDS, clock)
 
 
 async def change_endpoint(
@@ -72,7 +73,7 @@ async def change_endpoint(
             entity.description = spec.endpoint.description
 
     if await _write(session, before, is_as_described, functools.partial(_put, session, change), clock):
-        await _wait_until(session, before.name, is_as_described, CHANGE_ENDPOINT_SECONDS, clock)
+        await _wait_until(session, before, is_as_described, CHANGE_ENDPOINT_SECONDS, clock)
 
 
 async def write_endpoint(session: Session, before: EndpointState, move: Move, clock: Clock = SYSTEM_CLOCK) -> bool:
@@ -104,9 +105,7 @@ async def write_endpoint(session: Session, before: EndpointState, move: Move, cl
     write = patch if move.traffic is None else functools.partial(_put, session, change)
     if not await _write(session, before, is_made, write, clock):
         return False
-    after = await _wait_until(
-        session, before.name, lambda state: state.record == record, CHANGE_ENDPOINT_SECONDS, clock
-    )
+    after = await _wait_until(session, before, lambda state: state.record == record, CHANGE_ENDPOINT_SECONDS, clock)
     if move.traffic is not None and not traffic.is_same(after.traffic, wanted):
         raise ForeignChange(
             f"the traffic of {before.name!r} is not what was written",
@@ -117,14 +116,24 @@ async def write_endpoint(session: Session, before: EndpointState, move: Move, cl
     return True
 
 
-async def delete_endpoint(session: Session, name: str, clock: Clock = SYSTEM_CLOCK) -> None:
-    """Delete the endpoint with everything behind it and wait until it is gone."""
+async def delete_failed_endpoint(session: Session, name: str, clock: Clock = SYSTEM_CLOCK) -> bool:
+    """Delete an endpoint whose creation failed, and wait until it is gone.
+
+    Return False if nothing was deleted, because somebody has created it again since the decision.
+    """
+    is_failed = True
 
     async def delete() -> None:
+        nonlocal is_failed
         with azure_errors(f"cannot delete the endpoint {name!r}", where=f"endpoint {name}"):
-            await write_in_thread(session.ml.online_endpoints.begin_delete, name)
+            today = await read_bare_endpoint(session, name)
+            is_failed = not today.exists or today.is_failed or not today.is_settled
+            if today.exists and is_failed:
+                await write_in_thread(session.ml.online_endpoints.begin_delete, name)
 
     await write_when_free(delete, what=f"endpoint {name}", clock=clock)
+    if not is_failed:
+        return False
     await wait_for(
         lambda: read_bare_endpoint(session, name),
         lambda state: not state.exists,
@@ -133,6 +142,7 @@ async def delete_endpoint(session: Session, name: str, clock: Clock = SYSTEM_CLO
         describe=lambda state: state.provisioning_state,
         clock=clock,
     )
+    return True
 
 
 async def _write(
@@ -180,10 +190,14 @@ def _is_as(before: EndpointState, today: EndpointState) -> bool:
 
 
 async def _wait_until(
-    session: Session, name: str, is_visible: Callable[[EndpointState], bool], usual_seconds: float, clock: Clock
+    session: Session,
+    before: EndpointState,
+    is_visible: Callable[[EndpointState], bool],
+    usual_seconds: float,
+    clock: Clock,
 ) -> EndpointState:
     """Wait until the operation on the endpoint has ended and the write is visible, or reads have lagged too long."""
-    started = clock.now()
+    name, started = before.name, clock.now()
     settled_since: float | None = None
 
     def is_done(state: EndpointState) -> bool:
@@ -193,7 +207,8 @@ async def _wait_until(
         if not state.is_settled:
             return False
         settled_since = clock.now() if settled_since is None else settled_since
-        return is_visible(state) or state.provisioning_state.lower() != "succeeded" or is_late(settled_since)
+        has_failed = state.is_failed and not before.is_failed  # a read that lags shows an earlier failure
+        return is_visible(state) or has_failed or is_late(settled_since)
 
     def is_late(since: float) -> bool:
         return clock.now() - since >= LAG_SECONDS
@@ -215,7 +230,7 @@ async def _require_succeeded(session: Session, state: EndpointState) -> Endpoint
         raise NotFound(
             f"the endpoint {state.name!r} has disappeared", hint="somebody deleted it: run the rollout again"
         )
-    if state.provisioning_state.lower() != "succeeded":
+    if state.is_failed:
         where = f"endpoint {state.name}"
         with azure_errors(f"cannot read the endpoint {state.name!r}", where=where):
             entity = await in_thread(session.ml.online_endpoints.get, state.name)

@@ -74,7 +74,12 @@ async def make_plan(
         spec=spec,
         request=request,
         wanted=found.wanted,
-        plan=made.model_copy(update={"skipped": found.choice.skipped if found.choice else ()}),
+        plan=made.model_copy(
+            update={
+                "workspace": str(connected.workspace),
+                "skipped": found.choice.skipped if found.choice else (),
+            }
+        ),
         autoscale=settings,
         scoring_uri=today.scoring_uri,
         is_superseded=bool(found.superseded_because),

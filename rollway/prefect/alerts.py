@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from rollway.errors import ConfigurationError
-from rollway.prefect.labels import CAUSE, ENDPOINT, FAILED_TASK, MODEL, NEXT, TASK, TRAFFIC
+from rollway.prefect.labels import CAUSE, ENDPOINT, FAILED_TASK, MODEL, NEXT, TASK, TRAFFIC, WORKSPACE
 from rollway.spec import Frozen, RolloutSpec
 
 TAG = "rollway-alerts"  # on every automation of ours; others are never touched
@@ -249,6 +249,7 @@ def _recovered(rollout: AlertedRollout) -> Automation:
             rollout,
             "works again",
             "Endpoint: {{ event.payload.endpoint }}\n"
+            "Workspace: {{ event.payload.workspace }}\n"
             "Model: {{ event.payload.model }}\n"
             "Outcome: {{ event.payload.outcome }}\n"
             "Traffic: {{ event.payload.traffic }}\n"
@@ -363,6 +364,7 @@ to repair it
 """
 _FACTS_OF_RUN = f"""\
 Endpoint: {{{{ flow_run.labels['{ENDPOINT}'] or endpoint }}}}
+Workspace: {{{{ flow_run.labels['{WORKSPACE}'] or 'not connected yet' }}}}
 Model: {{{{ flow_run.labels['{MODEL}'] or flow_run.parameters.model_version or 'not resolved yet' }}}}
 Task: {{{{ flow_run.labels['{FAILED_TASK}'] or flow_run.labels['{TASK}'] or 'none, it had not started' }}}}
 Traffic, as last seen by this run: {{{{ flow_run.labels['{TRAFFIC}'] or 'not seen yet' }}}}

@@ -22,6 +22,7 @@ def emit_completed(report: RolloutReport) -> None:
         resource=_folder(report.rollout),
         payload={
             "endpoint": report.plan.endpoint,
+            "workspace": report.plan.workspace,
             "model": str(report.plan.model or ""),
             "outcome": report.outcome.value,
             "traffic": traffic.describe(report.traffic_after),

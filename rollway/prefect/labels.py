@@ -1,6 +1,7 @@
 """Labels of a flow run: the facts that alert templates can read even when the run's process is dead."""
 
 ENDPOINT = "rollway.endpoint"
+WORKSPACE = "rollway.workspace"
 MODEL = "rollway.model"
 TASK = "rollway.task"  # the task that started last
 FAILED_TASK = "rollway.failed-task"
@@ -9,4 +10,4 @@ NEXT = "rollway.next"  # what to do about the failure
 TRAFFIC = "rollway.traffic"
 ORDER = "rollway.order"  # of a person, written by another process
 
-LABELS = (ENDPOINT, MODEL, TASK, FAILED_TASK, CAUSE, NEXT, TRAFFIC)
+LABELS = (ENDPOINT, WORKSPACE, MODEL, TASK, FAILED_TASK, CAUSE, NEXT, TRAFFIC)

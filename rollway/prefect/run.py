@@ -25,7 +25,7 @@ from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.smoke import SmokeTestResult
 from rollway.rollout.state import EndpointState, ResolvedAsset
 from rollway.rollout.wanted import RequestedBy
-from rollway.settings import lease_seconds, rollout_name
+from rollway.settings import Workspace, lease_seconds, rollout_name
 from rollway.spec import RolloutSpec
 
 LABELS_WAIT_SECONDS = 5.0
@@ -46,6 +46,7 @@ class Run:
         self._labels = dict.fromkeys(LABELS, "")
         self._writing: asyncio.Task[None] | None = None
         self.facts = Facts(attempt=self.attempt_id)
+        self.workspace: Workspace | None = None
         self.endpoint: EndpointState | None = None  # as the last decision saw it
         self.rollout: PlannedRollout | None = None
         self.tags: set[str] = set()
@@ -88,6 +89,11 @@ class Run:
         """True if this run has promoted what it rolled out."""
         return any(move.kind is Kind.PROMOTE for move in self.moves)
 
+    def connects(self, workspace: Workspace) -> None:
+        """Take in the workspace that the run works in."""
+        self.workspace = workspace
+        self.label(workspace=str(workspace))
+
     def start(self, spec: RolloutSpec) -> Facts:
         """Return what the run knows at its start."""
         now, test = datetime.now(UTC), spec.rollout.smoke_test
@@ -125,7 +131,7 @@ class Run:
         self.facts = self.facts.model_copy(update=changes)
 
     def label(self, **facts: str) -> None:
-        """Set labels: `endpoint`, `model` or `traffic`."""
+        """Set labels: `endpoint`, `workspace`, `model` or `traffic`."""
         self._label({f"rollway.{name}": value for name, value in facts.items()})
 
     async def labels_written(self) -> None:

@@ -44,6 +44,7 @@ class Dossier(Frozen):
 
     rollout: str
     endpoint: str
+    workspace: str | None = None
     model: str | None
     outcome: str = "aborted"
     task: str
@@ -87,6 +88,7 @@ def build(
     logs: str | None = None,
     findings: Sequence[Finding] = (),
     run_url: str | None = None,
+    workspace: str | None = None,
     model: str | None = None,
     parameters: Mapping[str, Any] | None = None,
     is_promoted: bool = False,
@@ -95,6 +97,7 @@ def build(
 
     Args:
         logs: Logs of the containers; default: the details of the error.
+        workspace: The workspace that the run connected to; None if it did not.
         findings: Findings of the preflight; those about quota are kept if quota is the cause.
         model: The resolved model; default: the one that the folder names.
         parameters: Parameters of the flow, for the command that repeats the run.
@@ -105,6 +108,7 @@ def build(
     return Dossier(
         rollout=spec.name,
         endpoint=spec.endpoint.name,
+        workspace=workspace,
         model=model or (str(spec.online_deployment.model) if spec.online_deployment.model else None),
         outcome=_outcome(error, is_promoted),
         task=task,
@@ -133,10 +137,11 @@ def build(
 
 
 def text(dossier: Dossier) -> str:
-    """Return at most a dozen lines, for a log or a terminal."""
+    """Return about a dozen lines, for a log or a terminal."""
     facts = [
         ("what", dossier.what),
         ("where", dossier.where),
+        ("workspace", dossier.workspace),
         ("why", dossier.why),
         ("log", dossier.clue),
         ("next", dossier.next_action),
@@ -168,6 +173,7 @@ def markdown(dossier: Dossier) -> str:
         ("task", dossier.task),
         ("where", dossier.where),
         ("endpoint", dossier.endpoint),
+        ("workspace", dossier.workspace),
         ("model", dossier.model),
         ("traffic before", _traffic(dossier.traffic_before)),
         ("traffic now", _traffic(dossier.traffic_now)),

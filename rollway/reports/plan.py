@@ -18,6 +18,7 @@ def text(plan: Plan) -> str:
     """Return the plan for a terminal: the moves, and the fields that decide them."""
     facts = [
         ("endpoint", plan.endpoint),
+        ("workspace", plan.workspace),
         ("online deployment", plan.online_deployment),
         ("model", asset_text(plan.model)),
         ("environment", asset_text(plan.environment)),
@@ -44,6 +45,8 @@ def markdown(plan: Plan) -> str:
     return "\n".join(
         [
             f"## {headline(plan).capitalize()}: `{plan.online_deployment}`",
+            "",
+            f"Endpoint `{plan.endpoint}` in {plan.workspace}.",
             "",
             f"Model `{asset_text(plan.model)}`, environment `{asset_text(plan.environment)}`, traffic today "
             f"{traffic.describe(plan.traffic_before)}, then {traffic.describe(plan.traffic_after)}.",

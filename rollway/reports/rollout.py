@@ -107,6 +107,7 @@ def _facts(report: RolloutReport) -> list[tuple[str, str]]:
     plan = report.plan
     facts = [
         ("endpoint", plan.endpoint),
+        ("workspace", plan.workspace),
         ("online deployment", plan.online_deployment),
         ("model", asset_text(plan.model)),
         ("environment", asset_text(plan.environment)),

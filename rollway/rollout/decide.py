@@ -119,7 +119,7 @@ def _due(spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, facts: Fact
     if back := _ordered_back(wanted, endpoint, facts):
         return back
     if not wanted.stays_because and not wanted.goes_back_to:
-        if endpoint.provisioning_state.lower() == "failed" and not endpoint.online_deployments:
+        if endpoint.is_failed and not endpoint.online_deployments:
             return _broken_endpoint(spec, endpoint)
         if changes := endpoint_changes(spec.endpoint, endpoint):
             why = "it is not as endpoint.yml says"
@@ -178,10 +178,12 @@ def _abandoned(endpoint: EndpointState, facts: Facts) -> Move | None:
         return None
     if is_same_run(endpoint.record.moved_by or "", facts.attempt):
         return None
-    if facts.disproved is None or not traffic.is_same(facts.disproved, endpoint.traffic):
+    is_disproved = facts.disproved is not None and traffic.is_same(facts.disproved, endpoint.traffic)
+    if endpoint.serving and not is_disproved:
         why = "a rollout moved traffic here and ended before the smoke test"
         return Move(kind=Kind.TEST_ABANDONED, target=endpoint.name, why=why)
-    return restoration(endpoint, facts.attempt, "the traffic that an earlier rollout moved fails its smoke test")
+    why = "the traffic that an earlier rollout moved fails its smoke test" if is_disproved else "nothing serves"
+    return restoration(endpoint, facts.attempt, why)
 
 
 def restoration(endpoint: EndpointState, attempt: str, why: str) -> Move:

@@ -23,6 +23,7 @@ class Plan(Frozen):
     """The moves of one run; none if nothing is due.
 
     Attributes:
+        workspace: Resource group and name of the workspace, and its subscription.
         online_deployment: The candidate, or what serves if nothing is rolled out.
         moves: What the run does, in order, without its end.
         end: Why it ends there.
@@ -34,6 +35,7 @@ class Plan(Frozen):
         skipped: Newer model versions that are not rolled out.
     """
 
+    workspace: str = ""
     endpoint: str
     online_deployment: str
     model: ResolvedAsset | None

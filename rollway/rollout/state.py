@@ -113,6 +113,11 @@ class EndpointState(Frozen):
         return is_settled(self.provisioning_state)
 
     @property
+    def is_failed(self) -> bool:
+        """True if its last operation failed or was cancelled."""
+        return self.exists and self.provisioning_state.lower() in ("failed", "canceled")
+
+    @property
     def record(self) -> EndpointRecord:
         """The record that Rollway keeps on it."""
         return EndpointRecord.of(self.tags)

@@ -207,7 +207,7 @@ def _is_stale(held: Lease, endpoint: EndpointState, age_seconds: float | None) -
 
 
 def _problems(endpoint: EndpointState, last: LastRollout | None) -> Iterator[str]:
-    if endpoint.provisioning_state.lower() in ("failed", "canceled"):
+    if endpoint.is_failed:
         yield f"the endpoint is {endpoint.provisioning_state}"
     for name in traffic.served_by(endpoint.traffic):
         if endpoint.online_deployment(name) is None:
@@ -223,4 +223,4 @@ def _problems(endpoint: EndpointState, last: LastRollout | None) -> Iterator[str
         stable = traffic.describe(endpoint.stable_traffic)
         yield f"a rollout moved traffic and ended before the smoke test (before: {stable}); roll out again to repair it"
     if last is not None and last.outcome is LastOutcome.INTERRUPTED:
-        yield f"the rollout {last.run} has not renewed its lease since {last.at}; roll out again to repair it"
+        yield f"the rollout {last.run} holds it since {last.at} and has not ended; roll out again to repair it"

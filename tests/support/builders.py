@@ -147,7 +147,7 @@ def a_plan(
     """The plan for a spec on a state; by default the first rollout of all."""
     spec = spec or rollout_spec()
     today = endpoint or EndpointState(name=spec.endpoint.name, exists=False)
-    return plan(spec, wanted(model_version, **goal), today, facts())
+    return plan(spec, wanted(model_version, **goal), today, facts()).model_copy(update={"workspace": str(WORKSPACE)})
 
 
 def planned_rollout(spec: RolloutSpec | None = None, made: Plan | None = None, **changes: Any) -> PlannedRollout:

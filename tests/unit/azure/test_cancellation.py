@@ -200,7 +200,7 @@ def calls(azure: FakeAzure, planned: Planned) -> dict[str, Callable[[], Coroutin
     return {
         "put_endpoint": lambda: endpoints.write_endpoint(session, before, to_green, clock),
         "patch_endpoint_tags": lambda: endpoints.write_endpoint(session, before, record, clock),
-        "delete_endpoint": lambda: endpoints.delete_endpoint(session, "diabetes", clock),
+        "delete_endpoint": lambda: endpoints.delete_failed_endpoint(session, "diabetes", clock),
         "put": lambda: online_deployments.create_online_deployment(session, spec, wanted, create, OURS, clock=clock),
         "put in place": lambda: online_deployments.change_online_deployment(
             session, "diabetes", {}, change, clock=clock
@@ -216,6 +216,8 @@ def test_every_write_to_an_endpoint_ends_before_the_cancellation_goes_on(
     azure: FakeAzure, planned: Planned, write: str
 ) -> None:
     name = write.partition(" ")[0]
+    if name == "delete_endpoint":
+        azure.have_endpoint("Failed")
     slow = SlowCall(getattr(azure, f"_{name}"))
     azure.instead(**{name: slow})
     act = calls(azure, planned)[write]

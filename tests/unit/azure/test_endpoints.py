@@ -8,7 +8,7 @@ from rollway.azure.endpoints import (
     LAG_SECONDS,
     change_endpoint,
     create_endpoint,
-    delete_endpoint,
+    delete_failed_endpoint,
 )
 from rollway.errors import DeadlineExceeded, EndpointFailed, NotFound, RequestRefused
 from rollway.rollout.record import CREATED_AT, CREATED_BY
@@ -174,6 +174,15 @@ def test_a_change_that_fails_is_an_error_that_says_so(azure: FakeAzure) -> None:
     assert caught.value.why == "Azure gives no reason; the state is Failed"
 
 
+def test_an_earlier_failure_that_a_read_still_shows_is_not_a_new_one(azure: FakeAzure) -> None:
+    azure.have_endpoint("Failed", traffic={"blue": 100})
+    azure.lagging_reads = 3
+
+    change(azure)
+
+    assert azure.state.auth_mode == "aad_token"
+
+
 def test_an_endpoint_that_disappears_meanwhile_is_an_error_that_says_so(azure: FakeAzure) -> None:
     put = azure._put_endpoint
 
@@ -190,25 +199,43 @@ def test_an_endpoint_that_disappears_meanwhile_is_an_error_that_says_so(azure: F
     assert caught.value.hint == "somebody deleted it: run the rollout again"
 
 
-def test_deleting_an_endpoint_waits_until_it_is_gone_with_everything_behind_it(azure: FakeAzure) -> None:
-    run(delete_endpoint(azure.session, "diabetes", Clock()))
+def test_deleting_a_failed_endpoint_waits_until_it_is_gone(azure: FakeAzure) -> None:
+    azure.have_endpoint("Failed")
+
+    assert run(delete_failed_endpoint(azure.session, "diabetes", Clock()))
 
     assert (azure.writes, azure.endpoint, azure.online_deployments) == (["delete endpoint diabetes"], None, {})
 
 
-def test_deleting_an_endpoint_that_is_busy_waits_until_it_is_free(azure: FakeAzure) -> None:
+def test_an_endpoint_that_was_created_again_is_not_deleted(azure: FakeAzure) -> None:
+    assert not run(delete_failed_endpoint(azure.session, "diabetes", Clock()))
+
+    assert azure.writes == []
+
+
+def test_an_endpoint_that_is_gone_already_is_not_deleted_again() -> None:
+    azure = FakeAzure()
+
+    assert run(delete_failed_endpoint(azure.session, "diabetes", Clock()))
+
+    assert azure.writes == []
+
+
+def test_deleting_a_failed_endpoint_that_is_busy_waits_until_it_is_free(azure: FakeAzure) -> None:
+    azure.have_endpoint("Failed")
     azure.start_operation(lambda: None, requests=5)
 
-    run(delete_endpoint(azure.session, "diabetes", Clock()))
+    run(delete_failed_endpoint(azure.session, "diabetes", Clock()))
 
     assert azure.endpoint is None
 
 
 def test_an_endpoint_that_does_not_go_away_ends_with_the_deadline(azure: FakeAzure) -> None:
+    azure.have_endpoint("Failed")
     azure.instead(delete_endpoint=lambda _: None)
 
     with pytest.raises(DeadlineExceeded) as caught:
-        run(delete_endpoint(azure.session, "diabetes", Clock()))
+        run(delete_failed_endpoint(azure.session, "diabetes", Clock()))
 
     assert caught.value.what == "deleting the endpoint diabetes took longer than 1800 s"
-    assert caught.value.why == "it was last seen as: Succeeded"
+    assert caught.value.why == "it was last seen as: Failed"

@@ -30,6 +30,7 @@ from tests.support.builders import rollout_spec
 DIABETES = AlertedRollout(rollout="diabetes", endpoint="diabetes-prod", severity="notify", channel="ops")
 LABELS = {
     "rollway.endpoint": "diabetes-prod",
+    "rollway.workspace": "ml/prod (subscription 1)",
     "rollway.model": "diabetes:7",
     "rollway.task": "abort: restore traffic",
     "rollway.failed-task": "smoke test main-1234abcd (pinned)",
@@ -87,6 +88,7 @@ def test_a_failed_rollout_is_told_with_cause_next_action_task_model_traffic_and_
         "  why: Bearer *** was refused",
         "Next: mend the scoring script",
         "Endpoint: diabetes-prod",
+        "Workspace: ml/prod (subscription 1)",
         "Model: diabetes:7",
         "Task: smoke test main-1234abcd (pinned)",
         "Traffic, as last seen by this run: main-99999999 100 %",
@@ -124,7 +126,7 @@ def test_a_run_that_died_before_it_began_is_told_with_what_the_folder_says() -> 
     _, body = rendered("diabetes failed", "Crashed", None, {})
 
     assert body.startswith("Cause: unknown\n")
-    assert "Endpoint: diabetes-prod\nModel: 8\nTask: none, it had not started\n" in body
+    assert "Endpoint: diabetes-prod\nWorkspace: not connected yet\nModel: 8\nTask: none, it had not started\n" in body
     assert "Traffic, as last seen by this run: not seen yet\n" in body
 
 
@@ -152,12 +154,21 @@ def test_any_text_of_a_state_makes_an_alert(text: str) -> None:
 
 def test_a_recovery_is_told_with_what_serves_now() -> None:
     subject, body = rendered(
-        "diabetes recovered", "Running", None, {}, endpoint="e", model="m:1", outcome="promoted", traffic="new 100 %"
+        "diabetes recovered",
+        "Running",
+        None,
+        {},
+        endpoint="e",
+        workspace="w",
+        model="m:1",
+        outcome="promoted",
+        traffic="new 100 %",
     )
 
     assert subject == "[notify] rollout diabetes: works again"
     assert body.splitlines() == [
         "Endpoint: e",
+        "Workspace: w",
         "Model: m:1",
         "Outcome: promoted",
         "Traffic: new 100 %",

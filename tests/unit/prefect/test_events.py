@@ -25,7 +25,12 @@ def test_a_rollout_is_announced_unless_it_changed_nothing(
     announced = [
         (
             "rollway.rollout.completed",
-            {"endpoint": report.plan.endpoint, "model": str(report.plan.model or ""), "outcome": outcome.value}
+            {
+                "endpoint": report.plan.endpoint,
+                "workspace": report.plan.workspace,
+                "model": str(report.plan.model or ""),
+                "outcome": outcome.value,
+            }
             | {"traffic": "new 100 %"},
         )
     ]

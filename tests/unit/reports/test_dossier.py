@@ -16,7 +16,7 @@ from rollway.reports import dossier
 from rollway.reports.dossier import MEANING, Dossier
 from rollway.reports.timeline import TaskTime
 from rollway.rollout.preflight import Finding, Severity
-from tests.support.builders import rollout_spec
+from tests.support.builders import WORKSPACE, rollout_spec
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TIMELINE = (
@@ -54,6 +54,7 @@ def a_dossier(error: BaseException = OUT_OF_CORES, **changes: object) -> Dossier
         "timeline": TIMELINE,
         "traffic_before": {"main-0": 100},
         "traffic_now": {"main-0": 100},
+        "workspace": str(WORKSPACE),
         "cleaned_up": ["online deployment main-1 deleted"],
         "kept": ["endpoint diabetes, it costs nothing"],
         "findings": FINDINGS,
@@ -63,11 +64,12 @@ def a_dossier(error: BaseException = OUT_OF_CORES, **changes: object) -> Dossier
     return dossier.build(error, rollout_spec(), **values)  # type: ignore[arg-type]
 
 
-def test_the_short_text_has_what_why_and_what_to_do_in_a_dozen_lines() -> None:
+def test_the_short_text_has_what_why_and_what_to_do_in_few_lines() -> None:
     assert dossier.text(a_dossier()) == (
         "diabetes: aborted at 'wait until ready' (quota, OutOfQuota)\n"
         "  what: the online deployment 'main-1' did not become ready\n"
         "  where: endpoint diabetes\n"
+        f"  workspace: {WORKSPACE}\n"
         "  why: OutOfQuota: no cores\n"
         "  next: request more cores\n"
         "  traffic: before main-0 100 %; now main-0 100 %\n"
@@ -90,6 +92,7 @@ def test_the_artifact_has_all_of_it_with_the_reason_first_and_the_logs_last() ->
         "| code | OutOfQuota |",
         "| task | wait until ready |",
         "| endpoint | diabetes |",
+        f"| workspace | {WORKSPACE} |",
         "| model | diabetes@latest |",
         "| traffic before | main-0 100 % |",
         "| traffic now | main-0 100 % |",
@@ -228,7 +231,7 @@ def test_a_long_reason_is_one_cut_line_in_the_short_text() -> None:
     why = next(line for line in found.splitlines() if line.startswith("  why: many words"))
     assert len(why) < 320
     assert why.endswith("…")
-    assert len(found.splitlines()) <= 12
+    assert len(found.splitlines()) <= 13
 
 
 @pytest.mark.parametrize(

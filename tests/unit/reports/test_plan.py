@@ -9,7 +9,7 @@ from rollway.rollout.plan import Plan
 from rollway.rollout.preflight import Finding, Severity
 from rollway.rollout.record import CREATED_BY
 from rollway.rollout.state import EndpointState, OnlineDeploymentState
-from tests.support.builders import a_plan
+from tests.support.builders import WORKSPACE, a_plan
 
 
 def planned(*moves: Kind | Move, **changes: object) -> Plan:
@@ -48,6 +48,7 @@ def test_a_plan_names_every_move_with_its_reason_and_its_fields() -> None:
     assert plan_report.text(made).splitlines() == [
         "plan: delete online deployment, change in place",
         "  endpoint           diabetes",
+        f"  workspace          {WORKSPACE}",
         f"  online deployment  {made.online_deployment}",
         "  model              diabetes:1",
         "  environment        inference:1",
@@ -60,6 +61,8 @@ def test_a_plan_names_every_move_with_its_reason_and_its_fields() -> None:
     ]
     assert plan_report.markdown(made).splitlines() == [
         f"## Delete online deployment, change in place: `{made.online_deployment}`",
+        "",
+        f"Endpoint `diabetes` in {WORKSPACE}.",
         "",
         "Model `diabetes:1`, environment `inference:1`, traffic today main 90 %, blue 10 %, then main 100 %.",
         "",

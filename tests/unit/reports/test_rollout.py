@@ -11,7 +11,7 @@ from rollway.rollout.follow import Skipped
 from rollway.rollout.moves import Kind, Move, Outcome, end
 from rollway.rollout.request import Request
 from rollway.rollout.smoke import SmokeTestResult
-from tests.support.builders import a_plan, measurement, planned_rollout, wanted
+from tests.support.builders import WORKSPACE, a_plan, measurement, planned_rollout, wanted
 from tests.unit.reports.test_timeline import a_task
 
 
@@ -120,6 +120,7 @@ def test_the_text_says_what_was_deployed_where_and_how_it_answered() -> None:
     assert lines[0] == "diabetes: promoted"
     assert [re.sub(r" {2,}", " = ", line) for line in lines[1:]] == [
         "endpoint = diabetes",
+        f"workspace = {WORKSPACE}",
         f"online deployment = {name}",
         "model = diabetes:1",
         "environment = inference:1",

@@ -8,6 +8,7 @@ from rollway.rollout.decide import decide
 from rollway.rollout.entries import Lease, Served
 from rollway.rollout.fingerprint import SCHEMES
 from rollway.rollout.moves import Kind, Outcome
+from rollway.rollout.record import EndpointRecord
 from rollway.rollout.wanted import RequestedBy
 from tests.unit.rollout.examples import (
     ABSENT,
@@ -229,6 +230,15 @@ def test_abandoned_traffic_that_fails_its_smoke_test_goes_back_to_stable() -> No
     assert move.why == "the traffic that an earlier rollout moved fails its smoke test"
     assert move.record is not None
     assert (move.record.stable_traffic, move.record.lease) == ({V1: 100}, None)
+
+
+def test_abandoned_traffic_to_nothing_goes_back_to_stable_without_a_test() -> None:
+    record = EndpointRecord().moved("dead/1", {}, {V1: 100})
+    left = with_changes(rolled_out("1"), record).model_copy(update={"traffic": {}})
+
+    move = decide(SPEC, wanted("3"), left, facts(attempt="next/1", ended=frozenset({"dead/1"})))
+
+    assert (move.kind, move.traffic, move.why) == (Kind.RESTORE, {V1: 100}, "nothing serves")
 
 
 def test_abandoned_traffic_that_passes_is_what_the_next_version_goes_back_to() -> None:

@@ -203,7 +203,7 @@ def test_a_rollout_is_not_called_interrupted_while_azure_works_for_it() -> None:
         (
             endpoint(tags={LEASE: HELD}),
             601.0,
-            (f"the rollout run/1 has not renewed its lease since {AT}; roll out again to repair it",),
+            (f"the rollout run/1 holds it since {AT} and has not ended; roll out again to repair it",),
         ),
     ],
     ids=[

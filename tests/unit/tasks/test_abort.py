@@ -59,6 +59,7 @@ class Failing:
         self.run: Any = SimpleNamespace(
             attempt_id=OURS,
             rollout=rollout,
+            workspace=rollout.workspace,
             endpoint=None,
             facts=Facts(attempt=OURS),
             moves=[],
@@ -253,7 +254,7 @@ def test_a_failure_without_anything_to_restore_writes_nothing_and_leaves_a_dossi
     failing(RollwayError("there is no such model"))
 
     assert failing.azure.writes == []
-    assert "  what: there is no such model\n  next:" in failing.lines[-1]
+    assert "  what: there is no such model\n  workspace: rg/ws (subscription 0)\n  next:" in failing.lines[-1]
     assert "; now unknown" in failing.lines[-1]
 
 
