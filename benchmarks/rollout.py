@@ -4,9 +4,9 @@
     python -m benchmarks.rollout --scale 0.1    # to try the benchmark; its figures say nothing about Azure
 
 It starts its own emulator and Prefect server on loopback. Both contenders roll out the same files side by side, so that
-both see the same load of the machine: a first rollout, then a second model version. Each has its own workspace and
-region, which tell whose request is whose. The time counts from the start of the process. A rollout is proven when a
-request by traffic was answered. The exit code is 1 if a target is missed.
+both see the same load of the machine: a first rollout, then a second model version. Each has its own resource group,
+workspace and region, which tell whose request is whose. The time counts from the start of the process. A rollout is
+proven when a request by traffic was answered. The exit code is 1 if a target is missed.
 """
 
 import argparse
@@ -41,20 +41,21 @@ PROVEN = re.compile(r"serves and proven after")
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to roll out, with the workspace and the region that only its requests name."""
+    """One way to roll out; only its requests name its resource group, its workspace in there, or its region."""
 
     name: str
+    group: str
     workspace: str
     region: str
 
     def owns(self, request: Mapping[str, Any]) -> bool:
-        """Return True if the request names the workspace or the region."""
+        """Return True if the request names the resource group or the region."""
         path = f"{request['path']}/".lower()
-        return f"/workspaces/{self.workspace}/" in path or f"/locations/{self.region}/" in path
+        return f"/resourcegroups/{self.group}/" in path or f"/locations/{self.region}/" in path
 
 
-SCRIPT = Contender("script", "script", "northeurope")
-ROLLWAY = Contender("rollway", "rollway", "westeurope")
+SCRIPT = Contender("script", "script-group", "script", "northeurope")
+ROLLWAY = Contender("rollway", "rollway-group", "rollway", "westeurope")
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,10 @@ class Race:
         from rollway.settings import Workspace  # noqa: PLC0415
 
         async def register(contender: Contender) -> None:
-            group, subscription = self._variables["AZURE_RESOURCE_GROUP"], self._variables["AZURE_SUBSCRIPTION_ID"]
-            workspace = Workspace(subscription_id=subscription, resource_group=group, name=contender.workspace)
+            subscription = self._variables["AZURE_SUBSCRIPTION_ID"]
+            workspace = Workspace(
+                subscription_id=subscription, resource_group=contender.group, name=contender.workspace
+            )
             await register_model(await open_session(workspace), str(model), MODEL, version)
 
         for contender in (SCRIPT, ROLLWAY):
@@ -136,7 +139,11 @@ class Race:
 
     def _run(self, contender: Contender, command: Sequence[str]) -> tuple[float | None, float]:
         """Run a command; return after how many seconds it was proven, and ended."""
-        variables = {**self._variables, "AZUREML_WORKSPACE": contender.workspace}
+        variables = {
+            **self._variables,
+            "AZURE_RESOURCE_GROUP": contender.group,
+            "AZUREML_WORKSPACE": contender.workspace,
+        }
         log_file, output, proven = self._stack.folder / f"{contender.name}.log", "", None
         with log_file.open("a", encoding="utf-8") as log:
             began, start = time.time(), time.monotonic()
@@ -163,6 +170,7 @@ class Race:
             )
         if contender is ROLLWAY:
             proven = proven_by_report(json.loads(output), began)
+        say(f"{contender.name}: {f'proven after {proven:.1f} s, ' if proven else ''}ended after {ended:.1f} s")
         return proven, ended
 
 
@@ -253,7 +261,7 @@ def running_stack(folder: Path, scale: float) -> Iterator[tuple[Stack, dict[str,
 
 
 def seeded(contender: Contender) -> dict[str, str]:
-    return {"resource_group": "benchmark", "name": contender.workspace, "location": contender.region}
+    return {"resource_group": contender.group, "name": contender.workspace, "location": contender.region}
 
 
 def main() -> int:
