@@ -16,9 +16,9 @@ OnProgress = Callable[[str, float], Awaitable[None]]  # called with the state an
 
 SHORTEST_INTERVAL_SECONDS = 0.5
 # How late the end of an operation is seen at most: a share of its duration, and seconds.
-LATE_SHARE, LATE_SECONDS = 0.05, 5.0
+LATE_SHARE, LATE_SECONDS = 0.05, 7.5
 # The same while an operation of its kind has hardly ever ended.
-EARLY_LATE_SHARE, EARLY_LATE_SECONDS = 0.5, 30.0
+EARLY_LATE_SHARE, EARLY_LATE_SECONDS = 1.0, 30.0
 MOST_FAILED_WRITES = 3  # the SDK has already retried each of them
 OPERATION_TIMEOUT_SECONDS = 1800  # x-ms-async-operation-timeout of the service is PT30M
 
@@ -51,8 +51,8 @@ def now(timespec: str = "seconds") -> str:
 def next_look(waited: float, rarely_before_seconds: float = 0.0) -> float:
     """Return when to look next, in seconds since the start of the wait.
 
-    The end of an operation is seen at most 5 % and 5 s late, or half a second if it is short. One that ends in less
-    than `rarely_before_seconds` is seen at most 50 % and 30 s late.
+    The end of an operation is seen at most 5 % and 7.5 s late, or half a second if it is short. One that ends in
+    less than `rarely_before_seconds` is seen at most as late as it took, and 30 s.
     """
     if waited < rarely_before_seconds:
         return min(waited + _between(waited * EARLY_LATE_SHARE, EARLY_LATE_SECONDS), rarely_before_seconds)
