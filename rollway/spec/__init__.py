@@ -1,0 +1,77 @@
+"""A rollout folder as frozen values, and the checks that need only the text of its files.
+
+A folder `deployments/<name>/` holds Azure's own `endpoint.yml` and `deployment.yml` (CLI v2 YAML) and our
+`rollout.yml`. `rollway.azure.folder` reads it and returns a `RolloutSpec`, or raises `InvalidRollout` with all problems
+at once.
+"""
+
+from rollway.spec.folder import (
+    MAX_INSTANCES,
+    MAX_REQUEST_TIMEOUT_MS,
+    NAME_RULE,
+    AssetSpec,
+    EndpointSpec,
+    OnlineDeploymentSpec,
+    RolloutSpec,
+    check_name,
+    check_online_deployment,
+    check_range,
+)
+from rollway.spec.progressive import (
+    ErrorLimits,
+    Judge,
+    LatencyLimits,
+    Predictions,
+    Probes,
+    Progression,
+    Step,
+    Tolerance,
+    probes_of,
+)
+from rollway.spec.rollout_file import (
+    Alerts,
+    Day,
+    Expectation,
+    Follow,
+    FreezeWindow,
+    RolloutFile,
+    SmokeTest,
+    check_strategy,
+    parse_rollout_file,
+)
+from rollway.spec.values import Frozen, HiddenText, Problem, did_you_mean
+
+__all__ = [
+    "MAX_INSTANCES",
+    "MAX_REQUEST_TIMEOUT_MS",
+    "NAME_RULE",
+    "Alerts",
+    "AssetSpec",
+    "Day",
+    "EndpointSpec",
+    "ErrorLimits",
+    "Expectation",
+    "Follow",
+    "FreezeWindow",
+    "Frozen",
+    "HiddenText",
+    "Judge",
+    "LatencyLimits",
+    "OnlineDeploymentSpec",
+    "Predictions",
+    "Probes",
+    "Problem",
+    "Progression",
+    "RolloutFile",
+    "RolloutSpec",
+    "SmokeTest",
+    "Step",
+    "Tolerance",
+    "check_name",
+    "check_online_deployment",
+    "check_range",
+    "check_strategy",
+    "did_you_mean",
+    "parse_rollout_file",
+    "probes_of",
+]

@@ -1,0 +1,116 @@
+"""A rollout folder as frozen values, and the checks that need only the text of its files."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from pydantic import JsonValue
+
+from rollway.spec.rollout_file import RolloutFile
+from rollway.spec.values import Frozen, HiddenText, Problem
+
+# Limits of managed online endpoints: learn.microsoft.com, "Manage and increase quotas", section online endpoints.
+NAME_RULE = re.compile(r"[a-zA-Z][-a-zA-Z0-9]{1,30}[a-zA-Z0-9]")
+MAX_INSTANCES = 50
+MAX_REQUEST_TIMEOUT_MS = 180_000
+
+
+class EndpointSpec(Frozen):
+    """The fields of endpoint.yml that Rollway compares with Azure; creation uses the file itself."""
+
+    name: str
+    auth_mode: Literal["key", "aml_token", "aad_token"] = "key"
+    public_network_access: Literal["enabled", "disabled"] = "enabled"
+    kind: Literal["managed", "kubernetes"] = "managed"
+    location: str | None = None
+    identities: tuple[str, ...] = ()  # "system_assigned", or ids of user-assigned ones; empty if the file has none
+    description: str | None = None
+    tags: dict[str, str] = {}
+
+
+class AssetSpec(Frozen):
+    """A model or an environment in deployment.yml: a reference or an inline definition."""
+
+    reference: str | None = None  # name:version, name@latest, ARM id or registry id; None: defined inline
+    name: str | None = None  # of an inline definition
+    version: str | None = None
+    sha256: str | None = None  # of an environment's inline definition, with the files that it names
+
+    def __str__(self) -> str:
+        return self.reference or f"{self.name or 'unnamed'}:{self.version or 'next version'}"
+
+
+class OnlineDeploymentSpec(Frozen):
+    """deployment.yml: the content of the fingerprint, and name, instance count and tags.
+
+    Attributes:
+        code_sha256: Hash of the files in the code folder.
+        settings: The keys that the file has, except those above and `environment_variables`; with the names and units
+            of Azure's YAML.
+        environment_variables: Their values are hidden, but can be compared with Azure's.
+        variables_digest: Hash of all environment variables together; None if there are none.
+    """
+
+    name: str
+    model: AssetSpec | None
+    environment: AssetSpec | None
+    code_sha256: str | None
+    instance_count: int
+    tags: dict[str, str] = {}
+    settings: dict[str, JsonValue]
+    environment_variables: dict[str, HiddenText] = {}
+    variables_digest: str | None = None
+
+
+class RolloutSpec(Frozen):
+    """A rollout folder, read and checked."""
+
+    folder: str
+    endpoint: EndpointSpec
+    online_deployment: OnlineDeploymentSpec
+    rollout: RolloutFile
+    smoke_request: JsonValue
+
+    @property
+    def name(self) -> str:
+        """Name of the folder, which is also the name of the rollout."""
+        return self.folder.rstrip("/").rsplit("/", 1)[-1]
+
+
+def check_name(value: object, file: str, field: str) -> Iterator[Problem]:
+    """Yield a problem if the name of an endpoint or online deployment is invalid."""
+    if not isinstance(value, str) or not NAME_RULE.fullmatch(value):
+        fault = "is missing" if value is None else f"{value!r} is not a valid name"
+        rule = "3 to 32 letters, digits and '-', a letter first, no '-' last"
+        yield Problem(file=file, field=field, message=f"{fault}: {rule}")
+
+
+def check_range(raw: Mapping[str, Any], field: str, low: int, high: int, file: str) -> Iterator[Problem]:
+    """Yield a problem if the integer at a dotted `field` is out of range; other types and absent values pass."""
+    value: Any = raw
+    for key in field.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    if isinstance(value, int) and not isinstance(value, bool) and not low <= value <= high:
+        yield Problem(file=file, field=field, message=f"{value} is out of range, allowed is {low} to {high}")
+
+
+def check_online_deployment(raw: Mapping[str, Any], endpoint_name: object, file: str) -> Iterator[Problem]:
+    """Yield problems that the SDK's schema lets pass but Azure refuses; `endpoint_name` is that of endpoint.yml."""
+    if "name" in raw:
+        yield from check_name(raw["name"], file, "name")
+    if isinstance(endpoint_name, str) and raw.get("endpoint_name") not in (None, endpoint_name):
+        message = f"{raw['endpoint_name']!r} is not the endpoint of endpoint.yml, {endpoint_name!r}"
+        yield Problem(file=file, field="endpoint_name", message=message)
+    code, environment = raw.get("code_configuration"), raw.get("environment")
+    if isinstance(code, Mapping) and code.get("code") and code.keys() == {"code"}:
+        message = "is missing: name the file in `code` that has init() and run()"
+        yield Problem(file=file, field="code_configuration.scoring_script", message=message)
+    if isinstance(environment, Mapping) and not environment.keys() & {"image", "build"}:
+        message = "has neither image nor build; a conda_file is installed on top of an image"
+        yield Problem(file=file, field="environment", message=message)
+    yield from check_range(raw, "instance_count", 1, MAX_INSTANCES, file)
+    yield from check_range(raw, "request_settings.request_timeout_ms", 1, MAX_REQUEST_TIMEOUT_MS, file)
+    yield from check_range(raw, "request_settings.max_concurrent_requests_per_instance", 1, 10_000, file)
+    for probe in ("liveness_probe", "readiness_probe"):
+        for field in ("period", "timeout", "success_threshold", "failure_threshold"):
+            yield from check_range(raw, f"{probe}.{field}", 1, 3600, file)

@@ -1,0 +1,230 @@
+"""rollout.yml as a value."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from jsonschema import SchemaError
+from jsonschema.validators import validator_for
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, field_validator
+
+from rollway.spec.progressive import (
+    DAY,
+    MOST_STEPS,
+    Judge,
+    Progression,
+    Step,
+    check_progression,
+    default_steps,
+    shapes,
+)
+from rollway.spec.values import Frozen, Problem, did_you_mean
+
+
+class Expectation(Frozen):
+    """The expected answer of a smoke test; its HTTP status must be 200."""
+
+    max_latency_seconds: float = Field(
+        default=5.0, gt=0, le=300, description="Maximum latency of the answer, in seconds."
+    )
+    body: dict[str, JsonValue] | None = Field(
+        default=None, description="JSON Schema that the body of the answer must satisfy."
+    )
+
+    @field_validator("body")
+    @classmethod
+    def _is_json_schema(cls, body: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
+        if body is not None:
+            try:
+                validator_for(body).check_schema(body)
+            except SchemaError as error:
+                raise ValueError(f"not a valid JSON Schema: {error.message}") from error
+        return body
+
+
+class SmokeTest(Frozen):
+    """A real request that the online deployment must answer before and after it gets traffic."""
+
+    request_file: str = Field(min_length=1, description="JSON file to POST, relative to this folder.")
+    expect: Expectation = Expectation()
+    warm_up_seconds: float = Field(
+        default=120.0,
+        ge=0,
+        le=600,
+        description="Time for retries while an answer tells nothing about the model, in seconds.",
+    )
+
+
+class Alerts(Frozen):
+    """Who is notified when a rollout fails, waits for a worker, or recovers, and how urgently."""
+
+    severity: Literal["page", "notify", "none"] = Field(
+        default="notify",
+        description="First word of the alert's subject, for routing at the receiver; none: no alerts.",
+    )
+    channel: str | None = Field(
+        default=None,
+        pattern="^([a-z0-9-]+/)?[a-z0-9-]+$",
+        description="Prefect notification block, as name or block-type/name. Default: rollway-alerts.",
+    )
+
+
+def _clock_time(value: object) -> object:
+    # YAML 1.1 reads an unquoted 16:00 as the number 960, sixteen times sixty.
+    return f"{value // 60:02}:{value % 60:02}" if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+ClockTime = Annotated[str, BeforeValidator(_clock_time), Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+class FreezeWindow(Frozen):
+    """A weekly period without automatic rollouts; a window that ends before it starts ends on the next day."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
+    days: tuple[Day, ...] = Field(default=get_args(Day), min_length=1, description="Days on which it starts.")
+    start: ClockTime = Field(default="00:00", alias="from", description="Start, HH:MM.")
+    end: ClockTime = Field(default="24:00", alias="to", description="End, HH:MM.")
+    timezone: str = Field(default="UTC", description="Time zone, such as Europe/Berlin.")
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_known(cls, timezone: str) -> str:
+        try:
+            ZoneInfo(timezone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            known = did_you_mean(timezone, available_timezones())
+            raise ValueError(f"there is no time zone {timezone!r}{known}") from error
+        return timezone
+
+    def covers(self, moment: datetime) -> bool:
+        """Return True if a moment, with its time zone, lies in the window."""
+        local = moment.astimezone(ZoneInfo(self.timezone))
+        time, today = local.strftime("%H:%M"), local.weekday()
+        if self.start < self.end:
+            return self._starts_on(today) and self.start <= time < self.end
+        return (self._starts_on(today) and time >= self.start) or (self._starts_on(today - 1) and time < self.end)
+
+    def _starts_on(self, weekday: int) -> bool:
+        return get_args(Day)[weekday] in self.days
+
+    def __str__(self) -> str:
+        days = "every day" if len(set(self.days)) == len(get_args(Day)) else ", ".join(self.days)
+        return f"{days} {self.start} to {self.end} {self.timezone}"
+
+
+class Follow(Frozen):
+    """Rules for the new model versions that the watcher rolls out."""
+
+    tags: dict[str, str] = Field(default={}, description="Tags that the version must have, with these values.")
+    stage: str | None = Field(default=None, min_length=1, description="Stage that the version must have.")
+    minimum_age_seconds: int = Field(default=0, ge=0, description="Minimum age of the version, in seconds.")
+    freeze: tuple[FreezeWindow, ...] = Field(default=(), description="Periods without automatic rollouts.")
+
+
+class RolloutFile(Frozen):
+    """rollout.yml: how the online deployment gets its traffic, and what happens to the replaced one."""
+
+    strategy: Literal["blue_green", "progressive"] = Field(
+        default="blue_green",
+        description="blue_green: create at weight 0, smoke-test, then move all traffic at once. progressive: move it "
+        "in steps, and judge each by evidence.",
+    )
+    steps: tuple[Step, ...] = Field(
+        default_factory=default_steps,
+        min_length=1,
+        max_length=MOST_STEPS,
+        description="Steps of a progressive rollout. Default: 5 %, 25 % and 100 %.",
+    )
+    judge: Judge = Judge()
+    deadline_seconds: int = Field(
+        default=2 * DAY,
+        ge=1,
+        le=60 * DAY,
+        description="Deadline of a progressive rollout, in seconds; then stable gets all traffic back.",
+    )
+    on_newer: Literal["wait", "supersede"] = Field(
+        default="wait",
+        description="What a newer model version or a changed folder does to a progressive rollout that is under way.",
+    )
+    smoke_test: SmokeTest
+    keep_replaced_seconds: int = Field(
+        default=3600,
+        ge=0,
+        description="How long the replaced online deployment stays ready to go back to, in seconds. It costs as much "
+        "as before.",
+    )
+    adopt: bool = Field(
+        default=False, description="Also delete what Rollway did not create, once it is replaced or has failed."
+    )
+    failed: Literal["delete", "keep"] = Field(
+        default="delete",
+        description="Delete or keep a failed online deployment, after its logs are saved.",
+    )
+    ready_timeout_seconds: int = Field(
+        default=1800, ge=1, le=7200, description="Deadline for the online deployment to become ready, in seconds."
+    )
+    follow: Follow | None = Field(
+        default=None,
+        description="Which new model versions the watcher rolls out. Default: all if deployment.yml names the model as "
+        "@latest, none if it names a version.",
+    )
+    alerts: Alerts = Alerts()
+
+    @property
+    def progression(self) -> Progression | None:
+        """The steps of a progressive rollout and how they are judged; None for blue_green."""
+        if self.strategy != "progressive":
+            return None
+        return Progression(steps=self.steps, judge=self.judge, deadline_seconds=self.deadline_seconds)
+
+
+PROGRESSIVE_KEYS = ("steps", "judge", "deadline_seconds", "on_newer")
+
+
+def check_strategy(rollout: RolloutFile, kind: str, file: str) -> Iterator[Problem]:
+    """Yield everything in the progressive part that makes no sense.
+
+    Args:
+        kind: Kind of the endpoint, `managed` or `kubernetes`.
+    """
+    found = rollout.progression
+    if found is None:
+        for key in sorted(rollout.model_fields_set & set(PROGRESSIVE_KEYS)):
+            yield Problem(file=file, field=key, message="has a meaning only with `strategy: progressive`")
+        return
+    for field, message in check_progression(found, kind):
+        yield Problem(file=file, field=field, message=message)
+
+
+def parse_rollout_file(raw: object, file: str) -> RolloutFile | list[Problem]:
+    """Return the content of rollout.yml as a value, or all its problems."""
+    if not isinstance(raw, dict):
+        fault = "is empty" if raw is None else "is not a YAML mapping"
+        return [Problem(file=file, message=f"{fault}; it must hold at least smoke_test.request_file")]
+    try:
+        return RolloutFile.model_validate({key: value for key, value in raw.items() if key != "$schema"})
+    except ValidationError as error:
+        return [_problem_of(details, file) for details in error.errors()]
+
+
+_SHAPES: Mapping[str, type[BaseModel]] = {
+    "smoke_test": SmokeTest,
+    "expect": Expectation,
+    "alerts": Alerts,
+    "follow": Follow,
+    "freeze": FreezeWindow,
+    **shapes(),
+}
+
+
+def _problem_of(details: Any, file: str) -> Problem:
+    path = [str(part) for part in details["loc"]]
+    message = details["msg"].removeprefix("Value error, ")
+    if details["type"] == "extra_forbidden":
+        parent = next((one for one in reversed(path[:-1]) if not one.isdecimal()), "")  # list items are numbered
+        fields = _SHAPES.get(parent, RolloutFile).model_fields
+        message = "unknown key" + did_you_mean(path[-1], [field.alias or name for name, field in fields.items()])
+    return Problem(file=file, field=".".join(path), message=message)
