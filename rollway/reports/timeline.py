@@ -1,10 +1,9 @@
 """The timeline of a run: when each task ran, as a picture."""
 
-import base64
-import html
 from collections.abc import Sequence
 from datetime import datetime
 
+from rollway.reports.svg import as_image, escaped
 from rollway.spec import Frozen
 
 
@@ -24,8 +23,7 @@ class TaskTime(Frozen):
 
 def timeline_picture(timeline: Sequence[TaskTime]) -> str:
     """Return the timeline as an image inside Markdown; `timeline` must not be empty."""
-    picture = base64.b64encode(timeline_svg(timeline).encode()).decode()
-    return f"![timeline](data:image/svg+xml;base64,{picture})"
+    return as_image(timeline_svg(timeline), "timeline")
 
 
 def timeline_svg(timeline: Sequence[TaskTime]) -> str:
@@ -40,7 +38,7 @@ def timeline_svg(timeline: Sequence[TaskTime]) -> str:
         colour = "#2a9d6f" if task.is_completed else "#d1495b"
         y = index * row
         bars.append(
-            f'<text x="{label - 8}" y="{y + 16}" text-anchor="end">{html.escape(task.name[:44])}</text>'
+            f'<text x="{label - 8}" y="{y + 16}" text-anchor="end">{escaped(task.name[:44])}</text>'
             f'<rect x="{x:.1f}" y="{y + 4}" width="{length:.1f}" height="16" rx="3" fill="{colour}"/>'
             f'<text x="{x + length + 6:.1f}" y="{y + 16}">{task.seconds:.1f} s</text>'
         )
