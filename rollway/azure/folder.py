@@ -4,7 +4,6 @@ Nothing here touches the network. All problems of all files are collected and ra
 """
 
 import inspect
-import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -30,6 +29,7 @@ from pydantic import JsonValue
 
 from rollway.azure.content import is_remote, spec_of, variables_of
 from rollway.azure.entities import identities_of, kind_of, tags_of
+from rollway.azure.request_files import check_requests, parse_json
 from rollway.errors import ConfigurationError, InvalidRollout
 from rollway.rollout.record import MOST_TAGS
 from rollway.rollout.tags import MOST_CHARACTERS, PREFIX, is_ours
@@ -42,6 +42,7 @@ from rollway.spec import (
     RolloutSpec,
     check_name,
     check_online_deployment,
+    check_strategy,
     did_you_mean,
     parse_rollout_file,
 )
@@ -79,7 +80,8 @@ def load_folder(folder: str) -> RolloutSpec:
     _, deployment = _online_deployment(
         root / ONLINE_DEPLOYMENT_FILE, raw[ONLINE_DEPLOYMENT_FILE], endpoint_name, problems
     )
-    rollout, request = _rollout(root / ROLLOUT_FILE, raw[ROLLOUT_FILE], problems)
+    kind = endpoint.kind if endpoint is not None else "managed"
+    rollout, request = _rollout(root / ROLLOUT_FILE, raw[ROLLOUT_FILE], kind, problems)
     if rollout is not None and rollout.follow is not None and not _has_model_by_reference(deployment):
         message = "needs a model that deployment.yml names by reference, such as azureml:<name>@latest"
         problems.append(Problem(file=str(root / ROLLOUT_FILE), field="follow", message=message))
@@ -208,16 +210,17 @@ def _online_deployment(
     return entity, spec
 
 
-def _rollout(path: Path, raw: object, problems: list[Problem]) -> tuple[RolloutFile | None, JsonValue]:
+def _rollout(path: Path, raw: object, kind: str, problems: list[Problem]) -> tuple[RolloutFile | None, JsonValue]:
     if raw is None and problems and problems[-1].file == str(path):  # unreadable, which is already reported
         return None, None
     parsed = parse_rollout_file(raw, str(path))
     if isinstance(parsed, list):
         problems += parsed
         return None, None
+    problems += [*check_strategy(parsed, kind, str(path)), *check_requests(parsed, path.parent)]
     request_path = path.parent / parsed.smoke_test.request_file
     try:
-        return parsed, json.loads(request_path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        return parsed, parse_json(request_path.read_text(encoding="utf-8"))
     except OSError:
         message = f"there is no file {request_path}"
     except ValueError as error:
@@ -230,11 +233,6 @@ def _has_model_by_reference(deployment: OnlineDeploymentSpec | None) -> bool:
     if deployment is None:  # invalid itself, so the question is open
         return True
     return deployment.model is not None and deployment.model.reference is not None
-
-
-def _refuse_constant(name: str) -> None:
-    # Python would read and send NaN and Infinity, which JSON does not have.
-    raise ValueError(f"{name} is not a JSON value")
 
 
 def _is_mapping(path: Path, raw: object, problems: list[Problem]) -> bool:

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,7 +11,7 @@ from urllib.parse import urlsplit
 from azure.ai.ml import MLClient
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import ClientAuthenticationError, ResourceExistsError, ResourceNotFoundError, map_error
-from azure.core.pipeline.policies import BearerTokenCredentialPolicy, RetryPolicy
+from azure.core.pipeline.policies import BearerTokenCredentialPolicy, CustomHookPolicy, RetryPolicy
 from azure.core.rest import HttpRequest, HttpResponse
 from azure.identity import (
     AzureAuthorityHosts,
@@ -33,6 +35,7 @@ ENDPOINTS_API_VERSION = "2024-04-01"  # Online Endpoints - Update
 # Data-plane tokens have this audience in every cloud: azure/ai/ml/_azure_environments.py.
 DATA_PLANE_SCOPE = "https://ml.azure.com/.default"
 WORKSPACE_API_VERSION = "2024-10-01"
+RESOLUTION = timedelta(seconds=2)  # of the header Date, with the time of the answer's way
 DEFAULT_IDENTITY = DefaultIdentity()
 # As in the SDK's generated clients.
 _ERRORS = {401: ClientAuthenticationError, 404: ResourceNotFoundError, 409: ResourceExistsError}
@@ -70,11 +73,15 @@ class Session:
                 # Otherwise the SDK does not notice that a file of a folder could not be uploaded and waits for ever,
                 # azure/ai/ml/_utils/_asset_utils.py, upload_directory. The bar itself appears only on terminals.
                 show_progress=True,
+                # MLClient passes it to azure-core's CustomHookPolicy of each of its generated clients:
+                # azure/ai/ml/_restclient/arm_ml_service/_configuration.py.
+                raw_response_hook=self._note_time,
                 **_TIMEOUTS,
             ),
             self._read_region,
         )
         self._region: str | None = None
+        self._ahead = timedelta()
         self._registries: dict[str, MLClient] = {}
         # The SDK has no public name for the cloud's resource manager.
         self.arm_url = str(self.ml._base_url).rstrip("/")
@@ -84,12 +91,17 @@ class Session:
             workspace.subscription_id,
             self.arm_url,
             credential_scopes=[scope],
+            raw_response_hook=self._note_time,
             **_TIMEOUTS,
         )
         # For ARM documents that the SDK has no call for, such as the status of an operation.
         self._arm: ARMPipelineClient[HttpRequest, HttpResponse] = ARMPipelineClient(
             base_url=self.arm_url,
-            policies=[RetryPolicy(), BearerTokenCredentialPolicy(self.credential, scope)],
+            policies=[
+                RetryPolicy(),
+                BearerTokenCredentialPolicy(self.credential, scope),
+                CustomHookPolicy(raw_response_hook=self._note_time),
+            ],
             **_TIMEOUTS,
         )
 
@@ -122,6 +134,18 @@ class Session:
         response = self._arm.send_request(HttpRequest("PATCH", url, json={"tags": dict(tags)}))
         map_error(response.status_code, response, _ERRORS)
         response.raise_for_status()
+
+    def now(self) -> datetime:
+        """Return the time in UTC by Azure's clock, as of its last answers: those of several workers may differ."""
+        return datetime.now(UTC) + self._ahead
+
+    def _note_time(self, response: Any) -> None:
+        try:
+            said = parsedate_to_datetime(response.http_response.headers["Date"])
+        except (KeyError, ValueError):  # a proxy may remove or change the header
+            return
+        ahead = said.replace(tzinfo=said.tzinfo or UTC) - datetime.now(UTC)
+        self._ahead = ahead if abs(ahead) > RESOLUTION else timedelta()
 
     @property
     def _workspace_url(self) -> str:

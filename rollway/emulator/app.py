@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rollway.emulator.arm import (
     assets,
@@ -28,6 +28,7 @@ from rollway.emulator.blob.requests import serve_blob
 from rollway.emulator.control.api import ControlApi, RequestRecorder
 from rollway.emulator.control.page import get_page
 from rollway.emulator.core import errors
+from rollway.emulator.core.clock import Clock, format_http_date
 from rollway.emulator.login.identity import (
     get_app_service_token,
     get_instance_token,
@@ -105,7 +106,23 @@ def build_app(emulator: Emulator) -> ASGIApp:
         lifespan=lifespan,
     )
     app.state.emulator = emulator
-    return RequestRecorder(Gateway(emulator, app), emulator)
+    return Dated(RequestRecorder(Gateway(emulator, app), emulator), emulator.clock)
+
+
+class Dated:
+    """ASGI middleware that adds the header `Date`, by the emulator's clock, to every response."""
+
+    def __init__(self, app: ASGIApp, clock: Clock) -> None:
+        self._app, self._clock = app, clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                date = (b"date", format_http_date(self._clock.now()).encode())
+                message = {**message, "headers": [*message.get("headers", ()), date]}
+            await send(message)
+
+        await self._app(scope, receive, send_dated)
 
 
 async def handle_error(_: Request, error: Exception) -> Response:

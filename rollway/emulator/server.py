@@ -95,6 +95,7 @@ def run(
                 ws="none",
                 proxy_headers=False,
                 server_header=False,
+                date_header=False,  # by the machine's clock; ours is by the emulator's
                 access_log=False,
                 log_config=None,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,

@@ -4,6 +4,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ principals:
   - {{client_id: contributor, client_secret: contributor-secret}}
   - {{client_id: reader, client_secret: reader-secret, role: reader}}
   - {{client_id: scientist, client_secret: scientist-secret, role: data_scientist}}
+  - {{client_id: watcher, client_secret: watcher-secret, role: [data_scientist, monitoring_reader]}}
   - {{client_id: stranger, client_secret: stranger-secret, role: none}}
 workspaces:
   - {{resource_group: rollway, name: local, kubernetes_computes: [cluster]}}
@@ -123,6 +125,20 @@ def connect_as(emulator: EmulatorProcess) -> Callable[..., Session]:
 def session(connect_as: Callable[..., Session]) -> Session:
     """The contributor's session."""
     return connect_as()
+
+
+@contextmanager
+def session_with(emulator: EmulatorProcess, client_id: str = "") -> Iterator[Session]:
+    """Rollway's own session with an emulator that only one test uses, so that the test may move its clock."""
+    variables = dict(emulator.environment)
+    if client_id:
+        variables |= {"AZURE_CLIENT_ID": client_id, "AZURE_CLIENT_SECRET": f"{client_id}-secret"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**variables, "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential"}.items():
+            patch.setenv(name, value)
+        subscription_id, group = variables["AZURE_SUBSCRIPTION_ID"], variables["AZURE_RESOURCE_GROUP"]
+        where = Workspace(subscription_id=subscription_id, resource_group=group, name=variables["AZUREML_WORKSPACE"])
+        yield Session(where, DefaultIdentity())
 
 
 @dataclass

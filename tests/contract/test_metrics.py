@@ -159,6 +159,11 @@ def test_bytes_are_counted(query: Query) -> None:
         ({"metrics": "Absent"}, "Valid metrics: RequestsPerMinute,RequestLatency"),
         ({"metrics": "RequestsPerMinute", "filter": "colour eq 'red'"}, "'colour' is not a dimension"),
         ({"metrics": "RequestsPerMinute", "filter": "deployment is good"}, "is not a condition"),
+        (
+            {"metrics": "RequestsPerMinute", "filter": "deployment eq 'good' or statusCode eq '*'"},
+            "the logical or operator cannot separate two different metadata names",
+        ),
+        ({"metrics": "RequestsPerMinute", "filter": "deployment eq '*'", "top": "0"}, "Invalid top '0'"),
         ({"metrics": "RequestsPerMinute", "timespan": "yesterday"}, "Invalid timespan"),
         ({"metrics": "RequestsPerMinute", "aggregation": "Median"}, "Invalid aggregation"),
         ({"metrics": "RequestsPerMinute", "interval": "PT7M"}, "Invalid interval"),

@@ -8,12 +8,13 @@ from azure.ai.ml import MLClient
 
 from rollway.emulator.core.roles import is_allowed
 from rollway.emulator.core.seed import Role
-from tests.contract.conftest import Arm, create_endpoint
+from tests.contract.conftest import Arm, Served, create_endpoint
 from tests.support.emulator_process import EmulatorProcess
 from tests.support.other_clients import OtherClient, authorization_client
 
 ML = "Microsoft.MachineLearningServices/workspaces"
 AUTOSCALE = "Microsoft.Insights/autoscalesettings"
+METRICS = "Microsoft.Insights/metrics/read"
 Permissions = Callable[..., Any]
 
 
@@ -101,6 +102,35 @@ def test_autoscale_settings_need_their_own_right(
 
 
 @pytest.mark.parametrize(
+    ("client_id", "status"), [("scientist", 403), ("stranger", 403), ("reader", 200), ("watcher", 200)]
+)
+@pytest.mark.parametrize("tail", ["", "/deployments/blue"])
+def test_metrics_need_their_own_right(
+    arm: Arm, token: Callable[..., str], served: Served, client_id: str, status: int, tail: str
+) -> None:
+    path = f"{arm.root}/onlineEndpoints/{served.name}{tail}/providers/Microsoft.Insights/metrics"
+    bearer = f"Bearer {token(client_id=client_id)}"
+
+    answer = arm.http.get(f"{arm.url}{path}?api-version=2024-02-01", headers={"Authorization": bearer})
+
+    assert answer.status_code == status
+    if status == 403:
+        error = answer.json()["error"]
+        assert error["code"] == "AuthorizationFailed"
+        assert f"to perform action '{METRICS}' over scope '{path}'" in error["message"]
+
+
+def test_a_principal_with_two_roles_has_the_rights_of_both(
+    connect: Callable[..., MLClient], permissions: Permissions, name: str
+) -> None:
+    assert create_endpoint(connect("watcher"), name).provisioning_state == "Succeeded"
+    assert {action for one in permissions("watcher") for action in one["actions"]} >= {
+        f"{ML}/*/write",
+        "*/read",
+    }
+
+
+@pytest.mark.parametrize(
     ("role", "action", "expected"),
     [
         (Role.CONTRIBUTOR, f"{AUTOSCALE}/write", True),
@@ -112,8 +142,12 @@ def test_autoscale_settings_need_their_own_right(
         (Role.DATA_SCIENTIST, f"{ML}/computes/x/write", False),
         (Role.READER, f"{AUTOSCALE}/read", True),
         (Role.READER, f"{ML}/onlineEndpoints/listKeys/action", False),
+        (Role.MONITORING_READER, METRICS, True),
+        (Role.MONITORING_READER, f"{ML}/read", True),
+        (Role.MONITORING_READER, f"{ML}/onlineEndpoints/write", False),
+        (Role.DATA_SCIENTIST, METRICS, False),
         (Role.NONE, f"{ML}/read", False),
     ],
 )
 def test_a_role_allows_its_actions_except_its_not_actions(role: Role, action: str, expected: bool) -> None:
-    assert is_allowed(role, action) is expected
+    assert is_allowed((role,), action) is expected

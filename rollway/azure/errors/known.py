@@ -30,6 +30,10 @@ class Rule:
 
 BUSY = "another operation is running on the resource: wait until it has ended and run it again"
 LATER = "Azure is busy or has a problem: run it again in a few minutes"
+READ_METRICS = (
+    "grant the identity the role 'Monitoring Reader' on the resource group; "
+    "'AzureML Data Scientist' does not include it"
+)
 _NO_CAPACITY = (
     "the region has no such machines left at the moment: run it again in an hour or later, or use another "
     "instance_type (deployment.yml) or another region"
@@ -329,6 +333,14 @@ _RESOURCE_MANAGER = (
         Cause.PERMANENT,
         "Azure does not accept the token: check AZURE_TENANT_ID, and that AZURE_AUTHORITY_HOST and "
         "AZUREML_CURRENT_CLOUD name the same cloud",
+    ),
+    Rule("AuthorizationFailed", Cause.PERMANENT, READ_METRICS, r"'microsoft\.insights/metric\w*/read'"),
+    Rule(
+        "AuthorizationFailed",
+        Cause.PERMANENT,
+        "grant the identity the role 'Monitoring Contributor' on the resource group; 'AzureML Data Scientist' does not "
+        "include autoscale settings",
+        r"'microsoft\.insights/autoscalesettings/",
     ),
     Rule(
         "AuthorizationFailed LinkedAuthorizationFailed",

@@ -10,9 +10,9 @@ TAIL = "/providers/Microsoft.Authorization/permissions"
 
 
 def list_permissions(call: Call) -> Response:
-    """GET `permissions`: the rights of the caller's role, which holds in all resource groups. Empty without a role."""
+    """GET `permissions`: the rights of the caller's roles, which hold in all resource groups. Empty without a role."""
     principal = call.emulator.seed.principal(call.client_id)
-    found = () if principal is None else PERMISSIONS[principal.role]
+    found = () if principal is None else [one for role in principal.role for one in PERMISSIONS[role]]
     permissions = [
         {"actions": one.actions, "notActions": one.not_actions, "dataActions": [], "notDataActions": []}
         for one in found

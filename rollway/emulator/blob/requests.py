@@ -1,7 +1,6 @@
 """REST operations of blob storage that Azure's clients use to upload and download assets."""
 
 import re
-import time
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
@@ -11,7 +10,6 @@ from starlette.responses import FileResponse, Response
 
 from rollway.emulator.blob import errors
 from rollway.emulator.blob.blobs import MAX_PUT_BYTES, SAS_VERSION, Blobs, is_blob_name
-from rollway.emulator.core.clock import format_http_date
 from rollway.emulator.core.errors import ArmError, Document
 from rollway.emulator.login.identity import STORAGE
 
@@ -196,4 +194,4 @@ def _blob_headers(document: Document) -> dict[str, str]:
 
 
 def _common_headers() -> dict[str, str]:
-    return {"x-ms-version": SAS_VERSION, "Date": format_http_date(time.time())}
+    return {"x-ms-version": SAS_VERSION}

@@ -1,6 +1,7 @@
 """Azure's built-in roles: the actions that each allows, with wildcards (built-in-roles of Azure RBAC)."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -36,7 +37,7 @@ PERMISSIONS: dict[Role, tuple[Permission, ...]] = {
             ),
         ),
     ),
-    # AzureML Data Scientist. It has no rights on autoscale settings, which belong to another resource provider.
+    # AzureML Data Scientist. It has no rights on autoscale settings and metrics, which are another resource provider's.
     Role.DATA_SCIENTIST: (
         Permission(
             tuple(f"{WORKSPACES}/*/{verb}" for verb in ("read", "action", "delete", "write")),
@@ -51,13 +52,16 @@ PERMISSIONS: dict[Role, tuple[Permission, ...]] = {
         ),
     ),
     Role.READER: (Permission(("*/read",)),),
+    Role.MONITORING_READER: (
+        Permission(("*/read", "Microsoft.OperationalInsights/workspaces/search/action", "Microsoft.Support/*")),
+    ),
     Role.NONE: (),
 }
 
 
-def is_allowed(role: Role, action: str) -> bool:
-    """Return True if the role has the right to an action such as `Microsoft.Insights/autoscaleSettings/write`."""
-    return any(one.allows(action) for one in PERMISSIONS[role])
+def is_allowed(roles: Iterable[Role], action: str) -> bool:
+    """Return True if one of the roles has the right to an action such as `Microsoft.Insights/metrics/read`."""
+    return any(one.allows(action) for role in roles for one in PERMISSIONS[role])
 
 
 def _matches(pattern: str, action: str) -> bool:

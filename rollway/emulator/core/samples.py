@@ -24,11 +24,14 @@ class Usage:
 class Minute:
     """Requests to one online deployment in one minute.
 
-    `statuses` counts pairs of the gateway's status and the model's status ("" without one).
+    `statuses` counts pairs of the gateway's status and the model's status ("" without one). Copies for a mirror are
+    counted apart.
     """
 
     statuses: Counter[tuple[int, str]] = field(default_factory=Counter)
     latencies_ms: "array[float]" = field(default_factory=lambda: array("f"))
+    copied_statuses: Counter[tuple[int, str]] = field(default_factory=Counter)
+    copied_latencies_ms: "array[float]" = field(default_factory=lambda: array("f"))
     byte_count: int = 0
     instances: dict[str, Usage] = field(default_factory=dict)
 
@@ -52,9 +55,14 @@ class Samples:
         model_status: str,
         milliseconds: float,
         byte_count: int,
+        is_copy: bool = False,
     ) -> None:
         """Add one completed request. `deployment` is None if the gateway refused the request."""
         minute = self._current_minute(endpoint, "" if deployment is None else deployment.name)
+        if is_copy:
+            minute.copied_statuses[status, model_status] += 1
+            minute.copied_latencies_ms.append(milliseconds)
+            return
         minute.statuses[status, model_status] += 1
         minute.byte_count += byte_count
         if deployment is not None:

@@ -31,6 +31,7 @@ class Role(StrEnum):
     CONTRIBUTOR = "contributor"
     DATA_SCIENTIST = "data_scientist"
     READER = "reader"
+    MONITORING_READER = "monitoring_reader"
     NONE = "none"
 
 
@@ -58,12 +59,18 @@ class Principal(Frozen):
 
     client_id: str = Field(default_factory=lambda: str(uuid4()))
     client_secret: str = Field(default_factory=lambda: token_urlsafe(30))
-    role: Role = Role.CONTRIBUTOR
+    role: tuple[Role, ...] = (Role.CONTRIBUTOR,)
+    """One or several; the rights of one add to those of the others."""
     certificates: tuple[str, ...] = ()
     """Certificates in PEM, without private keys."""
     federated_credentials: tuple[FederatedCredential, ...] = ()
     is_managed_identity: bool = False
     """True for a managed identity of this machine. The first one is system-assigned, the others user-assigned."""
+
+    @field_validator("role", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
 
     @field_validator("certificates")
     @classmethod

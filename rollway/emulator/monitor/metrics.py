@@ -56,11 +56,17 @@ def _endpoint_requests(deployment: str, minute: Minute) -> Rows:
 
 
 def _deployment_requests(_: str, minute: Minute) -> Rows:
-    return [({"envoy_response_code": str(status)}, [count]) for (status, _), count in minute.statuses.items()]
+    statuses = minute.statuses + minute.copied_statuses
+    return [({"envoy_response_code": str(status)}, [count]) for (status, _), count in statuses.items()]
 
 
 def _latencies(deployment: str, minute: Minute) -> Rows:
     return [({"deployment": deployment}, minute.latencies_ms)] if minute.latencies_ms else []
+
+
+def _deployment_latencies(_: str, minute: Minute) -> Rows:
+    latencies = minute.latencies_ms + minute.copied_latencies_ms
+    return [({}, latencies)] if latencies else []
 
 
 def _bytes(_: str, minute: Minute) -> Rows:
@@ -83,9 +89,9 @@ def _percentile(share: float) -> Callable[[Sequence[float]], float]:
     return lambda values: sorted(values)[min(int(share * len(values)), len(values) - 1)]
 
 
-def _latency_metrics(dimensions: tuple[str, ...]) -> list[Metric]:
+def _latency_metrics(dimensions: tuple[str, ...], rows: Callable[[str, Minute], Rows]) -> list[Metric]:
     return [
-        Metric(f"RequestLatency_P{percent}", "MilliSeconds", dimensions, _latencies, _percentile(percent / 100))
+        Metric(f"RequestLatency_P{percent}", "MilliSeconds", dimensions, rows, _percentile(percent / 100))
         for percent in (50, 90, 95, 99)
     ]
 
@@ -95,12 +101,12 @@ METRICS: dict[str, list[Metric]] = {
     ENDPOINT_KIND: [
         Metric("RequestsPerMinute", "Count", REQUEST_DIMENSIONS, _endpoint_requests, sum),
         Metric("RequestLatency", "MilliSeconds", ("deployment",), _latencies, statistics.fmean),
-        *_latency_metrics(("deployment",)),
+        *_latency_metrics(("deployment",), _latencies),
         Metric("NetworkBytes", "BytesPerSecond", (), _bytes, sum),
     ],
     DEPLOYMENT_KIND: [
         Metric("RequestsPerMinute", "Count", ("envoy_response_code",), _deployment_requests, sum),
-        *_latency_metrics(()),
+        *_latency_metrics((), _deployment_latencies),
         Metric("CpuUtilizationPercentage", "Percent", ("instanceId",), _cpu, statistics.fmean),
         Metric("CpuMemoryUtilizationPercentage", "Percent", ("instanceId",), _memory, statistics.fmean),
         Metric("DeploymentCapacity", "Count", ("instanceId", "State"), _capacity, sum),
@@ -147,6 +153,8 @@ def parse_filter(text: str, dimensions: Sequence[str]) -> Filter:
             if name is None:
                 raise FilterError(f"'{condition[0]}' is not a dimension; there is: {', '.join(dimensions) or 'none'}")
             conditions.append((name, condition[1].lower() == "eq", condition[2].strip("'")))
+        if len({name for name, _, _ in conditions}) > 1:  # the documentation of `filter` in azure-mgmt-monitor
+            raise FilterError("the logical or operator cannot separate two different metadata names")
         clauses.append(tuple(conditions))
     return Filter(tuple(clauses))
 

@@ -29,6 +29,7 @@ INSIGHTS = "/providers/Microsoft.Insights"
 INTERVALS = ("PT1M", "PT5M", "PT15M", "PT30M", "PT1H", "PT6H", "PT12H", "P1D")
 DEFAULT_SPAN_SECONDS = 3600
 MAX_SPAN_SECONDS = 30 * 86400
+DEFAULT_TOP = 10  # series, if there is a filter; the others are left out without a word
 
 
 def list_endpoint_metrics(call: Call) -> Response:
@@ -81,6 +82,7 @@ def _metric_document(
         if deployment is None or one[1].lower() == deployment.name.lower()
     ]
     found = build_series(metric, minutes, wanted) or ({} if wanted.clauses else {(): {}})
+    top = _top(call) if wanted.clauses else len(found)
     return {
         "id": f"{(deployment or endpoint).id}{INSIGHTS}/metrics/{metric.name}",
         "type": "Microsoft.Insights/metrics",
@@ -92,7 +94,7 @@ def _metric_document(
                 "metadatavalues": _metadata(wanted, key),
                 "data": _data_points(points, start, end, interval, _aggregations(call)),
             }
-            for key, points in found.items()
+            for key, points in list(found.items())[:top]
         ],
         "errorCode": "Success",
     }
@@ -123,6 +125,13 @@ def _aggregations(call: Call) -> list[str]:
         if name not in AGGREGATIONS:
             raise _bad_request(f"Invalid aggregation '{name}': use one of {', '.join(AGGREGATIONS)}.")
     return names
+
+
+def _top(call: Call) -> int:
+    text = call.query("top") or str(DEFAULT_TOP)
+    if not text.isdecimal() or int(text) == 0:
+        raise _bad_request(f"Invalid top '{text}': use a number of series above 0.")
+    return int(text)
 
 
 def _timespan(call: Call) -> tuple[float, float]:

@@ -190,7 +190,7 @@ class Gateway:
             await responder.send_error(exc)
         self._add_sample(route.endpoint, responder)
 
-    def _add_sample(self, endpoint: Resource, responder: Responder) -> None:
+    def _add_sample(self, endpoint: Resource, responder: Responder, is_copy: bool = False) -> None:
         self._emulator.samples.add_request(
             endpoint,
             responder.deployment,
@@ -198,6 +198,7 @@ class Gateway:
             model_status=responder.model_status,
             milliseconds=(time.perf_counter() - responder.started_at) * 1000,
             byte_count=responder.byte_count,
+            is_copy=is_copy,
         )
 
     async def _serve(self, request: ScoringRequest, route: Route, receive: Receive, responder: Responder) -> None:
@@ -230,7 +231,7 @@ class Gateway:
             await self._forward(request, mirror, body, responder)
         except errors.GatewayError as exc:
             await responder.send_error(exc)
-        self._add_sample(endpoint, responder)
+        self._add_sample(endpoint, responder, is_copy=True)
 
     async def _forward(self, request: ScoringRequest, deployment: Resource, body: bytes, responder: Responder) -> None:
         revision = self._emulator.fleet.serving_revision(deployment.id)

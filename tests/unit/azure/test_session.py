@@ -1,10 +1,15 @@
-"""The credentials of a session."""
+"""The credentials of a session, and its time."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from azure.identity import ClientSecretCredential, DefaultAzureCredential, ManagedIdentityCredential
 from pydantic import SecretStr
 
-from rollway.azure.session import _credential
+from rollway.azure.session import Session, _credential
 from rollway.errors import CredentialsRejected
 from rollway.settings import DefaultIdentity, Identity, ManagedIdentity, ServicePrincipal, Workspace
 
@@ -53,3 +58,54 @@ def test_a_changed_secret_is_another_identity_and_never_part_of_the_address() ->
     assert hash(changed) != hash(PRINCIPAL)
     assert changed != PRINCIPAL
     assert "hush" not in repr(PRINCIPAL) + address.model_dump_json()
+
+
+@pytest.fixture
+def session() -> Session:
+    """A session that makes no request."""
+    return Session(Workspace(subscription_id="sub", resource_group="rg", name="ws"), PRINCIPAL)
+
+
+def answer(**headers: str) -> Any:
+    """Return what azure-core gives to `raw_response_hook`."""
+    return SimpleNamespace(http_response=SimpleNamespace(headers=headers))
+
+
+def ahead(session: Session) -> timedelta:
+    """Return the time by which Azure's clock is ahead of this machine's, without the time of this test."""
+    return timedelta(seconds=round((session.now() - datetime.now(UTC)).total_seconds()))
+
+
+def says(offset: timedelta) -> Any:
+    return answer(Date=format_datetime(datetime.now(UTC) + offset, usegmt=True))
+
+
+@pytest.mark.parametrize("offset", [timedelta(days=1), timedelta(hours=-3), timedelta(seconds=30)])
+def test_the_time_is_that_of_azures_last_answer(session: Session, offset: timedelta) -> None:
+    session._note_time(says(timedelta(days=400)))
+    session._note_time(says(offset))
+
+    assert abs(ahead(session) - offset) <= timedelta(seconds=1)
+    assert session.now().tzinfo is UTC
+
+
+@pytest.mark.parametrize("offset", [timedelta(seconds=-0.5), timedelta(0), timedelta(seconds=1.5)])
+def test_less_than_two_seconds_are_no_difference(session: Session, offset: timedelta) -> None:
+    session._note_time(says(timedelta(days=1)))
+    session._note_time(says(offset))
+
+    assert session._ahead == timedelta()
+
+
+@pytest.mark.parametrize("headers", [{}, {"Date": "yesterday"}, {"Date": ""}])
+def test_an_answer_without_a_date_changes_nothing(session: Session, headers: dict[str, str]) -> None:
+    session._note_time(says(timedelta(days=1)))
+    session._note_time(answer(**headers))
+
+    assert abs(ahead(session) - timedelta(days=1)) <= timedelta(seconds=1)
+
+
+def test_a_date_without_a_time_zone_is_in_utc(session: Session) -> None:
+    session._note_time(answer(Date=f"{datetime.now(UTC) + timedelta(days=1):%a, %d %b %Y %H:%M:%S} -0000"))
+
+    assert abs(ahead(session) - timedelta(days=1)) <= timedelta(seconds=1)
