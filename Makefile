@@ -5,10 +5,10 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 # Many containers set it, and then each of the hundreds of processes of the tests compiles Rollway again: a second each.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help demo test matrix check lint imports types unit format up down lock schema screenshot clean
+.PHONY: help demo demo-progressive test matrix check lint imports types unit format up down lock schema screenshot clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
 
 # Bytecode is compiled once here, because Prefect and the Azure SDK start in half the time with it.
 .venv/ready: requirements.lock pyproject.toml
@@ -22,9 +22,12 @@ help: ## list the targets
 demo: .venv/ready ## train a model, roll it out, roll out a second version under load, find nothing to do
 	@$(BIN)/rollway local demo
 
+demo-progressive: .venv/ready ## roll out a good version in steps, then a bad one, which is caught
+	@$(BIN)/rollway local demo-progressive
+
 test: .venv/ready ## all checks and all tests
 	@$(MAKE) --no-print-directory check COVERAGE="--cov --cov-report="
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 25 tests/e2e tests/browser tests/packaging tests/contract
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --durations 25 tests/e2e tests/browser tests/packaging tests/contract
 	@echo "the unit tests cover $$($(BIN)/coverage report --format=total) % of rollway, tasks and flows (emulator and local stack aside)"
 
 matrix: .venv/ready ## every call of a rollout with every fault, every write with a kill; `make test` tries a part

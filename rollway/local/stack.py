@@ -56,11 +56,15 @@ class Stack:
 
     Args:
         python: Python interpreter of the clients and workers.
+
+    Attributes:
+        database_url: Database of the Prefect server; None for SQLite in its own home.
     """
 
     def __init__(self, folder: Path, say: Say, python: str = sys.executable) -> None:
         self.folder = folder.resolve()
         self.python = python
+        self.database_url: str | None = None
         self.processes: list[Process] = []
         self._say = say
         self._prefect_port: int | None = None
@@ -96,6 +100,8 @@ class Stack:
             # With leases in memory a restart of the server leaks held slots for good.
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         }
+        if self.database_url:
+            variables["PREFECT_API_DATABASE_CONNECTION_URL"] = self.database_url
         if self._prefect_port is not None:
             variables |= {"PREFECT_API_URL": f"{self.ui_url}/api", "PREFECT_UI_URL": self.ui_url}
         return variables

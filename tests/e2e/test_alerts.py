@@ -22,6 +22,7 @@ import pytest
 from rollway.local.stack import Process, temporary_stack
 from tests.support.alerting import documented_block, lines, prefect_file
 from tests.support.forks import Forks
+from tests.support.postgres import Postgres
 from tests.support.prefect_api import Patient
 from tests.support.receiver import Receiver, receiver
 from tests.support.rest import Rest
@@ -104,10 +105,11 @@ class Alerting:
 
 
 @pytest.fixture(scope="module")
-def alerting(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alerting]:
+def alerting(forks: Forks, postgres: Postgres | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alerting]:
     folder = tmp_path_factory.mktemp("alerting")
     with temporary_stack(folder / "state", lambda _: None, forks.python) as stack, receiver() as inbox:
         stack.start_emulator()
+        stack.database_url = postgres.new_database() if postgres else None
         stack.start_prefect()
         stack.wait_for_emulator()
         stack.wait_for_prefect()
@@ -131,7 +133,7 @@ def alerting(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         worker = stack.start_worker(folder)
         api = httpx.Client(base_url=f"{stack.ui_url}/api", timeout=RUN_TIMEOUT_SECONDS, transport=Patient())
         made = Alerting(world, api, inbox, rollouts, worker, "", 0.0)
-        assert len(apply(made)["create"]) == 4 + 3 * len(rollouts)
+        assert len(apply(made)["create"]) == 5 + 4 * len(rollouts)
 
         made.lost_run = made.start("lost")
         lost = made.wait_until_creating(made.lost_run)
@@ -297,7 +299,7 @@ def test_applying_changes_what_differs_removes_what_is_stale_and_leaves_other_pe
     assert changed["update"] == [f"rollway alerts: {name} waiting" for name in sorted(alerting.rollouts)]
     assert changed["delete"] == ["rollway alerts: gone failed"]
     assert (again["create"], again["update"], again["delete"]) == ([], [], [])
-    assert len(again["unchanged"]) == 4 + 3 * len(alerting.rollouts)
+    assert len(again["unchanged"]) == 5 + 4 * len(alerting.rollouts)
     assert again["switched_off"] == ["rollway alerts: lost waiting"]
     assert named(alerting, "rollway alerts: of somebody else")["id"] == kept["id"]
     assert named(alerting, "rollway alerts: lost waiting")["enabled"] is False

@@ -11,6 +11,7 @@ import pytest
 
 from rollway.local.stack import Stack
 from tests.support.lab import Lab
+from tests.support.postgres import Postgres
 from tests.support.secret_search import Found, find, secrets_in, texts_of_folder
 
 
@@ -40,13 +41,21 @@ def secrets(lab: Lab) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def left_behind(lab: Lab, stack: Stack, secrets: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def left_behind(
+    lab: Lab,
+    stack: Stack,
+    postgres: Postgres | None,
+    secrets: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     """A copy of all that the rollouts left outside of Azure; `secrets` is there because it makes them."""
     folder = tmp_path_factory.mktemp("left-behind")
     shutil.copytree(stack.folder / "prefect", folder / "prefect", ignore=shutil.ignore_patterns("*.db*"))
     for path in (stack.folder / "prefect").glob("*.db"):
         with sqlite3.connect(path) as source, sqlite3.connect(folder / "prefect" / path.name) as copy:
             source.backup(copy)
+    if postgres is not None and stack.database_url is not None:
+        postgres.copy_to_sqlite(stack.database_url, folder / "prefect" / "prefect.db")
     shutil.copy(stack.folder / "prefect-server.log", folder)
     shutil.copy(lab.folder / "emulator" / "emulator.log", folder)
     for log in lab.folder.glob("*.log"):

@@ -17,6 +17,7 @@ import pytest
 
 from rollway.local.stack import Stack
 from rollway.prefect.concurrency import limit_name
+from rollway.settings import PREFECT_PATIENCE
 from tests.support.emulator_process import REPOSITORY, EmulatorProcess, running_emulator
 from tests.support.prefect_api import Patient
 from tests.support.rest import Rest
@@ -157,6 +158,8 @@ class Lab:
                 check=False,
             )
         text = log.read_text()
+        if away:
+            self.free_slot()  # the run could not give it back
         return RunResult(done.returncode, text.partition("ENDED WITH ")[2], text)
 
     def look(self) -> Seen:
@@ -197,6 +200,10 @@ class Lab:
         """Report the death of a run to Prefect like a worker, and free its slot like an impatient operator."""
         crashed = {"state": {"type": "CRASHED", "name": "Crashed"}, "force": True}
         self.prefect.post(f"/flow_runs/{killed.flow_run}/set_state", json=crashed).raise_for_status()
+        self.free_slot()
+
+    def free_slot(self) -> None:
+        """Let the next rollout of the endpoint begin at once."""
         name = limit_name(self.variables["AZUREML_WORKSPACE"], self.rollout.name)
         self.prefect.patch(f"/v2/concurrency_limits/{name}", json={"active_slots": 0}).raise_for_status()
 
@@ -214,6 +221,7 @@ def lab(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]
             "SSL_CERT_FILE": authority,
             "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential",
             "ROLLWAY_LEASE_SECONDS": str(LEASE_SECONDS),
+            **PREFECT_PATIENCE,
             "NO_COLOR": "1",
             "COLUMNS": "200",
         }

@@ -14,6 +14,7 @@ import pytest
 
 from rollway.local.stack import Stack, temporary_stack
 from tests.support.forks import Forks
+from tests.support.postgres import Postgres, running_postgres
 from tests.support.rest import Rest
 
 T = TypeVar("T")
@@ -167,7 +168,14 @@ def forks() -> Iterator[Forks]:
 
 
 @pytest.fixture(scope="session")
-def stack(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def postgres() -> Iterator[Postgres | None]:
+    """The PostgreSQL server of this test process, if it is installed."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def stack(forks: Forks, postgres: Postgres | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The local Azure ML and a Prefect server."""
     folder = tmp_path_factory.mktemp("stack")
     (folder / "seed.yml").write_text(json.dumps(SEED))
@@ -177,6 +185,7 @@ def stack(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
             # Its clients trust no other authority: reading the usual hundred and fifty takes a second per rollout.
             patch.setenv("SSL_CERT_FILE", str(folder / "no-authority.pem"))
             running.start_emulator("--seed", str(folder / "seed.yml"))
+        running.database_url = postgres.new_database() if postgres else None
         running.start_prefect()
         running.wait_for_emulator()
         running.wait_for_prefect()
