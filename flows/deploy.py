@@ -11,6 +11,7 @@ from rollway.reports.rollout import RolloutReport
 from rollway.rollout.request import Request
 from tasks.abort import abort_after_death, aborted_if_it_fails
 from tasks.connect import connect
+from tasks.evidence import end_if_it_waits_long
 from tasks.moves import MOVES
 from tasks.plan import make_plan, next_move
 from tasks.prepare import read_rollout, register_environment, resolve_model
@@ -74,5 +75,6 @@ async def roll_out(request: Request) -> RolloutReport:
             )
             rollout = await make_plan(connected, spec, request, models, environment.value)
             while not rollout.is_over and not (move := await next_move(rollout)).is_end:
+                await end_if_it_waits_long(rollout, move)
                 await MOVES[move.kind](rollout, move)
             return await write_report(rollout)

@@ -32,8 +32,9 @@ async def steer_rollout(
 
     Args:
         rollout: Folder of the endpoint: its name in deployments/, or its path.
-        order: promote: the canary gets all traffic. abort: all traffic goes back to stable. hold: no traffic moves, and
-            automation leaves the endpoint alone. resume: ends a hold and a pause.
+        order: promote: the canary gets all traffic, or begins the next step of its progressive rollout. abort: all
+            traffic goes back to stable. hold: no traffic moves, and automation leaves the endpoint alone. resume: ends
+            a hold and a pause.
         reason: Why; shown in the status and in reports.
         by: Who says so; default: the Prefect UI.
         workspace_block: Prefect block "AzureML workspace" with the workspace and the identity; default: the environment

@@ -18,8 +18,9 @@ from rich.console import Console
 
 from rollway.errors import PreflightFailed, RollwayError
 from rollway.local.cli import app as local_app
-from rollway.prefect.alerts import DEFAULT_CHANNEL, DEFAULT_TIMING, AlertedRollout, Timing
+from rollway.prefect.alerts import DEFAULT_CHANNEL, AlertedRollout
 from rollway.prefect.parameters import MODEL_VERSION_PATTERN, Requester
+from rollway.prefect.triggers import DEFAULT_TIMING, Timing
 from rollway.rollout.entries import Command, Order
 from rollway.settings import (
     PREFECT_PATIENCE,
@@ -166,7 +167,7 @@ def rollback(
 
 @app.command
 def promote(endpoint: Endpoint, *, reason: Reason = "", as_json: AsJson = False) -> None:
-    """Give the canary all traffic, tested like a rollout, with the Prefect flow, in this process."""
+    """Give the canary all traffic, or begin the next step of its progressive rollout."""
     require_checkout("promote")
     _configure_prefect()
     from flows.steer import steer_rollout

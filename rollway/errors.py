@@ -14,6 +14,7 @@ error has a `cause`: that of its class, or the one that Azure's answer implies::
     ├── RolloutAborted         exit 3   the rollout failed, traffic is where it was before
     │   ├── ProvisioningFailed          the online deployment did not become ready (the candidate's fault)
     │   ├── SmokeTestFailed             it answered, but not as expected (the candidate's fault)
+    │   ├── CanaryFailed                the evidence says that it is worse than stable (the candidate's fault)
     │   ├── CouldNotMeasure             no answer told anything about the model
     │   ├── ToldToAbort                 a person, or a rollback, told the rollout to abort
     │   ├── EndpointFailed              an operation on the endpoint failed, such as moving traffic
@@ -166,6 +167,13 @@ class ProvisioningFailed(RolloutAborted):
 
 class SmokeTestFailed(RolloutAborted):
     """The online deployment answered the smoke test, but not as expected."""
+
+    is_candidates_fault = True
+    is_models_fault = True
+
+
+class CanaryFailed(RolloutAborted):
+    """By the evidence of a step, the canary is worse than stable, or than an absolute limit."""
 
     is_candidates_fault = True
     is_models_fault = True

@@ -21,7 +21,8 @@ from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.smoke import REQUEST_ID, answer_timeout_seconds, excerpt
 from rollway.rollout.state import EndpointState
 from tasks.connect import open_session
-from tasks.plan import next_move
+from tasks.evidence import bake, compare_predictions, hold, look, wait_for_confirmation
+from tasks.plan import next_move, seen
 
 FIRST_INTERVAL_SECONDS, LONGEST_INTERVAL_SECONDS = 0.5, 5.0
 
@@ -57,7 +58,7 @@ async def create_endpoint(rollout: PlannedRollout, move: Move) -> None:
 @task("change endpoint", run_name="change endpoint {move.target}", timeout_seconds=3600, retries=2)
 async def change_endpoint(rollout: PlannedRollout, move: Move) -> None:
     """Change the endpoint to what endpoint.yml says."""
-    await endpoints.change_endpoint(await open_session(rollout.workspace), rollout.spec, _seen())
+    await endpoints.change_endpoint(await open_session(rollout.workspace), rollout.spec, seen())
     current_run().made(move)
 
 
@@ -107,7 +108,7 @@ async def wait_until_ready(rollout: PlannedRollout, move: Move) -> None:
 @task("smoke test", run_name="smoke test {move.target} (pinned)", timeout_seconds=1200, retries=2)
 async def smoke_test(rollout: PlannedRollout, move: Move) -> None:
     """Send one real request, pinned to the online deployment; raises SmokeTestFailed with the container's log."""
-    await _smoke_test(rollout, _seen(), move.target, is_pinned=True)
+    await _smoke_test(rollout, seen(), move.target, is_pinned=True)
     current_run().made(move)
 
 
@@ -124,7 +125,7 @@ async def copy_autoscale(rollout: PlannedRollout, move: Move) -> None:
 @task("move traffic", run_name="move traffic to {move.target}", timeout_seconds=3600, retries=3)
 async def move_traffic(rollout: PlannedRollout, move: Move) -> None:
     """Set the traffic map and the record in one write, and read them back."""
-    before, wanted = traffic.describe(_seen().traffic), traffic.describe(move.traffic or {})
+    before, wanted = traffic.describe(seen().traffic), traffic.describe(move.traffic or {})
     current_run().label(traffic=f"moving from {before} to {wanted}")
     current_run().has_moved_traffic = True
     if await _write(rollout, move):
@@ -135,7 +136,7 @@ async def move_traffic(rollout: PlannedRollout, move: Move) -> None:
 @task("smoke test live", run_name="smoke test {move.target} (by traffic)", timeout_seconds=1200, retries=2)
 async def test_live(rollout: PlannedRollout, move: Move) -> None:
     """Send one real request by traffic, as clients do; raises SmokeTestFailed if the answer is wrong."""
-    endpoint = _seen()
+    endpoint = seen()
     await _smoke_test(rollout, endpoint, _candidate_of(endpoint), is_pinned=False)
     current_run().made(move)
 
@@ -143,7 +144,7 @@ async def test_live(rollout: PlannedRollout, move: Move) -> None:
 @task("smoke test abandoned", run_name="smoke test {move.target} (abandoned)", timeout_seconds=1200, retries=2)
 async def test_abandoned(rollout: PlannedRollout, move: Move) -> None:
     """Send one real request by the traffic that an earlier rollout moved and never tested."""
-    endpoint = _seen()
+    endpoint = seen()
     try:
         await _smoke_test(rollout, endpoint, _candidate_of(endpoint), is_pinned=False)
     except SmokeTestFailed as error:
@@ -212,23 +213,20 @@ MOVES: Mapping[Kind, Callable[[PlannedRollout, Move], Coroutine[Any, Any, None]]
     Kind.PROMOTE: promote,
     Kind.RESTORE: restore,
     Kind.RECORD: write_record,
+    Kind.COMPARE: compare_predictions,
+    Kind.LOOK: look,
+    Kind.BAKE: bake,
+    Kind.GATE: wait_for_confirmation,
+    Kind.HOLD: hold,
     Kind.SETTLE: settle,
     Kind.DELETE_AUTOSCALE: delete_autoscale,
     Kind.DELETE: delete_online_deployment,
 }
 
 
-def _seen() -> EndpointState:
-    """Return the endpoint that the move was decided on."""
-    endpoint = current_run().endpoint
-    if endpoint is None:
-        raise AssertionError("a move is decided on a reading")
-    return endpoint
-
-
 async def _write(rollout: PlannedRollout, move: Move) -> bool:
     """Write traffic and record; return False if somebody else was faster, so that the run must decide again."""
-    is_written = await endpoints.write_endpoint(await open_session(rollout.workspace), _seen(), move)
+    is_written = await endpoints.write_endpoint(await open_session(rollout.workspace), seen(), move)
     if is_written:
         current_run().made(move)
     else:

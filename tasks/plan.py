@@ -1,24 +1,24 @@
 """The plan of a run, everything that would stop it, and the next move."""
 
-from datetime import UTC, datetime
-
 from prefect.logging import get_run_logger
 
-from rollway.azure import planning
+from rollway.azure import online_deployments, planning
 from rollway.azure.session import WorkspaceFacts
 from rollway.azure.state import read_endpoint_patiently
+from rollway.errors import RollwayError
 from rollway.prefect.artifacts import publish_markdown
 from rollway.prefect.concurrency import ended_attempts
 from rollway.prefect.run import current_run, rename_run
 from rollway.prefect.task import task
+from rollway.prefect.waiting import was_waiting
 from rollway.reports import plan as plan_report
 from rollway.rollout import traffic
 from rollway.rollout.decide import decide
-from rollway.rollout.moves import Move, require_good_end
+from rollway.rollout.moves import Move, Outcome, refusal, require_good_end
 from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.preflight import require_no_blockers
 from rollway.rollout.request import Models, Request
-from rollway.rollout.state import ResolvedAsset
+from rollway.rollout.state import EndpointState, ResolvedAsset
 from rollway.spec import RolloutSpec
 from tasks.connect import open_session
 
@@ -36,7 +36,12 @@ async def make_plan(
     Raises PreflightFailed if the plan has a blocker, unless this is a dry run.
     """
     session, run = await open_session(connected.workspace), current_run()
-    rollout = await planning.make_plan(session, connected, spec, request, models, environment, run.start(spec))
+    facts = run.start(spec, session.now(), is_woken=await was_waiting())
+
+    async def find_ended(endpoint: EndpointState) -> frozenset[str]:
+        return await ended_attempts(endpoint, run.attempt_id)
+
+    rollout = await planning.make_plan(session, connected, spec, request, models, environment, facts, find_ended)
     plan = rollout.plan
     get_run_logger().info("Plan: %s", plan_report.headline(plan))
     run.label(model=str(plan.model or ""), traffic=traffic.describe(plan.traffic_before))
@@ -52,14 +57,35 @@ async def make_plan(
     return rollout.detached()
 
 
-async def next_move(rollout: PlannedRollout) -> Move:
-    """Read the endpoint and decide; raises RolloutAborted, NotFound or ForeignChange if the run cannot go on."""
-    run = current_run()
-    endpoint = await read_endpoint_patiently(await open_session(rollout.workspace), rollout.endpoint)
-    run.look(endpoint, datetime.now(UTC), await ended_attempts(endpoint, run.attempt_id))
+def seen() -> EndpointState:
+    """Return the endpoint that the move was decided on."""
+    endpoint = current_run().endpoint
+    if endpoint is None:
+        raise AssertionError("a move is decided on a reading")
+    return endpoint
+
+
+async def next_move(rollout: PlannedRollout, *, is_logged: bool = True) -> Move:
+    """Read the endpoint and decide; raises RollwayError if the run cannot go on."""
+    run, session = current_run(), await open_session(rollout.workspace)
+    endpoint = await read_endpoint_patiently(session, rollout.endpoint)
+    run.look(endpoint, session.now(), await ended_attempts(endpoint, run.attempt_id))
     move = decide(rollout.spec, rollout.wanted, endpoint, run.facts)
     run.last_move = move
+    if move.outcome is Outcome.WORSE:
+        raise await _canary_failed(rollout, move)
     require_good_end(move)
-    if not move.is_end:
+    if is_logged and not move.is_end:
         get_run_logger().info("Next: %s, because %s", move, move.why)
     return move
+
+
+async def _canary_failed(rollout: PlannedRollout, move: Move) -> RollwayError:
+    """Return the error of a canary that is worse than stable, with the logs of its containers."""
+    error = refusal(move)
+    session = await open_session(rollout.workspace)
+    try:
+        error.details = await online_deployments.read_logs(session, rollout.endpoint, move.target)
+    except RollwayError as unread:
+        error.details = f"its logs could not be read: {unread.what}"
+    return error

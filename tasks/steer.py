@@ -26,7 +26,10 @@ async def give_order(
     session, run = await open_session(connected.workspace), current_run()
     workspace = connected.workspace.name
     command = Command(
-        order=Order(order), by="-".join(by.split()) or "the-Prefect-UI", at=now("milliseconds"), reason=reason
+        order=Order(order),
+        by="-".join(by.split()) or "the-Prefect-UI",
+        at=session.now().isoformat(timespec="milliseconds"),  # Azure's clock, like the steps of a rollout
+        reason=reason,
     )
     told = await try_to_tell_runs(workspace, spec.endpoint.name, command, [run.flow_run_id])
     endpoint, done = await steering.give_order(session, spec.endpoint.name, command, run.attempt_id)

@@ -1,8 +1,9 @@
 """Tasks of the watcher: look at all rollouts, start what is due, report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from prefect.client.schemas.objects import FlowRun
 from prefect.logging import get_run_logger
 
 from rollway.azure.session import WorkspaceFacts
@@ -10,6 +11,7 @@ from rollway.azure.threads import in_thread
 from rollway.azure.watching import look_at_workspace
 from rollway.prefect import watching
 from rollway.prefect.artifacts import publish_table
+from rollway.prefect.concurrency import has_ended
 from rollway.prefect.events import emit_broken, emit_finding
 from rollway.prefect.task import task
 from rollway.reports.watch import newly_broken, watch_table
@@ -48,7 +50,8 @@ async def start_runs(looks: Sequence[Look]) -> tuple[Look, ...]:
     """Create the run of each rollout for which something is due, unless one has not ended."""
     under_way = await watching.runs_under_way(datetime.now(UTC))
     started = []
-    for one in looks:
+    for given in looks:
+        one = await _without_a_dead_run(given, under_way)
         if one.finding is not None and one.finding.verdict is Verdict.START:
             try:
                 run = under_way.get(one.rollout)
@@ -72,6 +75,17 @@ async def report_looks(looks: Sequence[Look]) -> None:
         else:
             get_run_logger().error("%s could not be watched: %s", one.rollout, one.error)
     await publish_table(watching.TABLE, watch_table(looks), "Endpoints, and what is due there")
+
+
+async def _without_a_dead_run(one: Look, under_way: Mapping[str, FlowRun]) -> Look:
+    """Return the look with the verdict START if the run of a progressive rollout has ended before it."""
+    found = one.finding
+    if found is None or found.works_on_it is None or found.verdict is not Verdict.RUNNING:
+        return one
+    if one.rollout in under_way or not await has_ended(f"{found.works_on_it}/"):
+        return one
+    reason = f"{found.reason}; its run {found.works_on_it} has ended"
+    return one.model_copy(update={"finding": found.model_copy(update={"verdict": Verdict.START, "reason": reason})})
 
 
 def _running(finding: Finding, run: str, state: str) -> Finding:

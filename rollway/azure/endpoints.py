@@ -94,7 +94,7 @@ async def write_endpoint(session: Session, before: EndpointState, move: Move, cl
     def change(entity: OnlineEndpoint) -> None:
         entity.traffic = dict(move.traffic or {})
         # An online deployment must not get mirror and live traffic at once.
-        mirror = entity.mirror_traffic or {}
+        mirror = (entity.mirror_traffic if move.mirror is None else move.mirror) or {}
         entity.mirror_traffic = {name: weight for name, weight in mirror.items() if name.lower() not in wanted}
         entity.tags = with_record(entity.tags or {}, record)
 

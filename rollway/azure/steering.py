@@ -50,7 +50,8 @@ async def abort_canary(
     session: Session, endpoint: EndpointState, command: Command, attempt: str, *, clock: Clock = SYSTEM_CLOCK
 ) -> AbortResult | None:
     """Bring all traffic back to stable; return None if a run works on the endpoint, or if nothing is moved."""
-    if command.order is not Order.ABORT or endpoint.record.lease is not None or not endpoint.is_moved:
+    is_begun = endpoint.is_moved or endpoint.record.underway is not None
+    if command.order is not Order.ABORT or endpoint.record.lease is not None or not is_begun:
         return None
     failure = Failure(attempt=attempt, at=command.at, undoes_canary=True, is_recorded=True, pauses=command.sentence)
     return await abort(session, endpoint.name, failure, clock=clock)
@@ -67,6 +68,8 @@ async def steer(endpoint: str, command: Command, where: tuple[Workspace, Identit
     workspace, identity = where or (workspace_from_environment(), DefaultIdentity())
     connected = await connect(workspace, identity)
     session = await open_session(connected.workspace, identity)
+    # By Azure's clock, like the steps of a rollout: an order counts if it is later than the step.
+    command = command.model_copy(update={"at": session.now().isoformat(timespec="milliseconds")})
     state, done = await give_order(session, endpoint, command, f"{uuid4()}/1")
     return Steered(
         endpoint=state.name,

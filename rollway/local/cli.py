@@ -25,6 +25,16 @@ def demo() -> None:
 
 
 @app.command
+def demo_progressive() -> None:
+    """Roll out a good version in steps, and then a bad one, which is caught and rolled back."""
+    require_checkout("local demo-progressive")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all processes are stopped
+    from rollway.local.demo_progressive import run
+
+    run(FOLDER / "demo-progressive", _say)
+
+
+@app.command
 def up(*, port: int = 4200) -> None:
     """Start the local Azure ML with two models, a Prefect server (UI on PORT) and a worker in the background."""
     require_checkout("local up")

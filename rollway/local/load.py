@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from collections import Counter
 from types import TracebackType
 from typing import Self
 
@@ -26,6 +27,7 @@ class Load:
     def __init__(self, folder: str) -> None:
         self.requests = 0
         self.errors: list[str] = []
+        self.failed_by: Counter[str] = Counter()  # failures by the online deployment that answered
         self.answers: list[JsonValue] = []  # each different answer once, in the order seen
         self._folder = folder
         self._is_stopping = threading.Event()
@@ -73,6 +75,7 @@ class Load:
                     self.errors.append(answer.why)
                 elif answer.status != 200:
                     self.errors.append(f"{answer.status}: {excerpt(answer.body)}")
+                    self.failed_by[answer.served_by or "the gateway"] += 1
                 elif answer.body not in self.answers:
                     self.answers.append(answer.body)
                 await asyncio.sleep(PAUSE_SECONDS)

@@ -6,22 +6,22 @@ Jinja templates that the server renders. Facts that only the run's process knew 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from pydantic import Field
 
 from rollway.errors import ConfigurationError
 from rollway.prefect.labels import CAUSE, ENDPOINT, FAILED_TASK, MODEL, NEXT, TASK, TRAFFIC, WORKSPACE
+from rollway.prefect.triggers import Automation, Message, SilenceCheck, Timing, duration, event, tag
+from rollway.prefect.watcher_alerts import (
+    PREFIX,
+    watcher_back,
+    watcher_late,
+)
 from rollway.spec import Frozen, RolloutSpec
 
 TAG = "rollway-alerts"  # on every automation of ours; others are never touched
-PREFIX = "rollway alerts: "
 DEFAULT_CHANNEL = "rollway-alerts"
-WATCHER = "watch-endpoints"
 SILENCE_CHECK = "check-silent-run"  # flow and Prefect deployment
 COMPLETED_EVENT = "rollway.rollout.completed"
-WATCHER_AWAITED_EVENT = "rollway.watcher.awaited"
-WATCHER_RESOURCE = "rollway.watcher"
+HELD_EVENT = "rollway.rollout.held"
 
 MOST_CAUSE_CHARACTERS = 1500  # Slack and Teams cut or refuse much longer messages
 
@@ -33,44 +33,6 @@ _NOT_RUNNING = [
     for state in ("Completed", "Paused", "Suspended", "Scheduled", "AwaitingRetry", "Resuming")
 ]
 _DUE = ["prefect.flow-run.Late", "prefect.flow-run.Pending"]
-
-
-class Timing(Frozen):
-    """Time limits of the alerts, in seconds."""
-
-    silent_seconds: int = Field(default=90, ge=10, description="A run without a heartbeat for this long is dead.")
-    waiting_seconds: int = Field(
-        default=600, ge=10, description="A run that no worker starts for this long is reported."
-    )
-    watcher_late_seconds: int = Field(
-        default=3600, ge=10, description="The watcher is late if it has not completed for this long."
-    )
-
-
-DEFAULT_TIMING = Timing()
-
-
-class Message(Frozen):
-    """A message for a notification block; subject and body are Jinja templates for the Prefect server."""
-
-    channel: str
-    subject: str
-    body: str
-
-
-class SilenceCheck(Frozen):
-    """A run of the flow that checks the run that triggered an automation."""
-
-    silent_seconds: int
-
-
-class Automation(Frozen):
-    """An automation. `trigger` is Prefect's JSON."""
-
-    name: str
-    description: str
-    trigger: dict[str, Any]
-    action: Message | SilenceCheck
 
 
 class AlertedRollout(Frozen):
@@ -117,13 +79,14 @@ def wanted(rollouts: Sequence[AlertedRollout], channel: str, timing: Timing) -> 
     """Return every wanted automation; alerts about the watcher go to `channel`."""
     automations = [
         _crash_silent_runs(timing),
+        _abort_cancelled_runs(timing),
         _silence_unchecked(channel, timing),
-        _watcher_late(channel, timing),
-        _watcher_back(channel, timing),
+        watcher_late(channel, timing),
+        watcher_back(channel, timing),
     ]
     for rollout in rollouts:
         if rollout.severity != "none":
-            automations += [_failed(rollout), _waiting(rollout, timing), _recovered(rollout)]
+            automations += [_failed(rollout), _waiting(rollout, timing), _held(rollout), _recovered(rollout)]
     return tuple(automations)
 
 
@@ -159,14 +122,29 @@ def _crash_silent_runs(timing: Timing) -> Automation:
     return Automation(
         name=f"{PREFIX}crash silent runs",
         description=f"A run that sends no heartbeats is checked by {SILENCE_CHECK}; if it is dead it becomes Crashed.",
-        trigger=_event(
+        trigger=event(
             # A heartbeat is in both lists and restarts the time; the end of a run is only expected and ends the wait.
             after=_SIGNS_OF_LIFE,
             expect=[*_SIGNS_OF_LIFE, *_NOT_RUNNING, *_ENDED],
             match={"prefect.resource.id": "prefect.flow-run.*"},
-            match_related=[_tag("rollway")],
+            match_related=[tag("rollway")],
             for_each=["prefect.resource.id"],
             absent_for=timing.silent_seconds,
+        ),
+        action=SilenceCheck(silent_seconds=timing.silent_seconds),
+    )
+
+
+def _abort_cancelled_runs(timing: Timing) -> Automation:
+    # Cancelling a run that waits runs no hook, because it has no process.
+    return Automation(
+        name=f"{PREFIX}abort cancelled runs",
+        description=f"The rollout of a run that was cancelled while it waited is aborted by {SILENCE_CHECK}.",
+        trigger=event(
+            expect=["prefect.flow-run.Cancelled"],
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related=[tag("rollway")],
+            for_each=["prefect.resource.id"],
         ),
         action=SilenceCheck(silent_seconds=timing.silent_seconds),
     )
@@ -177,7 +155,7 @@ def _silence_unchecked(channel: str, timing: Timing) -> Automation:
     return Automation(
         name=f"{PREFIX}silent run unchecked",
         description="A run sends no heartbeats, and no worker checks it.",
-        trigger=_event(
+        trigger=event(
             after=_DUE,
             expect=[*_DUE, "prefect.flow-run.Running", *_NOT_RUNNING, *_ENDED],
             match={"prefect.resource.id": "prefect.flow-run.*"},
@@ -189,7 +167,7 @@ def _silence_unchecked(channel: str, timing: Timing) -> Automation:
             channel=channel,
             subject="[notify] a run is silent and no worker checks it",
             body="Cause: a run sends no heartbeats, and no worker has started its check within "
-            f"{_duration(timing.silent_seconds)}: its machine and the last worker may be gone\n"
+            f"{duration(timing.silent_seconds)}: its machine and the last worker may be gone\n"
             "Next: start a worker; the check then starts by itself and sets the run to Crashed if it is dead\n"
             "Silent run: {{ flow_run.parameters.flow_run_id }}\n"
             "Check: {{ flow_run|ui_url }}",
@@ -201,10 +179,10 @@ def _failed(rollout: AlertedRollout) -> Automation:
     return Automation(
         name=f"{PREFIX}{rollout.rollout} failed",
         description=f"A rollout of {rollout.rollout} failed, crashed, timed out or was cancelled.",
-        trigger=_event(
+        trigger=event(
             expect=_ENDED,
             match={"prefect.resource.id": "prefect.flow-run.*"},
-            match_related=[_tag(f"rollout:{rollout.rollout}")],
+            match_related=[tag(f"rollout:{rollout.rollout}")],
             for_each=["prefect.resource.id"],
         ),
         action=_message(
@@ -219,28 +197,50 @@ def _waiting(rollout: AlertedRollout, timing: Timing) -> Automation:
     return Automation(
         name=f"{PREFIX}{rollout.rollout} waiting",
         description=f"A rollout of {rollout.rollout} is due, but no worker runs it.",
-        trigger=_event(
+        trigger=event(
             after=_DUE,
             expect=[*_DUE, "prefect.flow-run.Running", *_NOT_RUNNING, *_ENDED],
             match={"prefect.resource.id": "prefect.flow-run.*"},
-            match_related=[_tag(f"rollout:{rollout.rollout}")],
+            match_related=[tag(f"rollout:{rollout.rollout}")],
             for_each=["prefect.resource.id"],
             absent_for=timing.waiting_seconds,
         ),
         action=_message(
             rollout,
             "waiting for a worker",
-            f"Cause: no worker has started the run within {_duration(timing.waiting_seconds)}\n"
+            f"Cause: no worker has started the run within {duration(timing.waiting_seconds)}\n"
             "Next: check the work pool: is a worker alive, is its limit reached? The run then starts by itself\n"
             + _FACTS_OF_RUN,
         ),
     )
 
 
+def _held(rollout: AlertedRollout) -> Automation:
+    return Automation(
+        name=f"{PREFIX}{rollout.rollout} held",
+        description=f"A progressive rollout of {rollout.rollout} waits for a person.",
+        trigger=event(
+            expect=[HELD_EVENT],
+            match={"prefect.resource.id": "rollway.rollout.*"},
+            match_related=[tag(f"rollout:{rollout.rollout}")],
+            for_each=["prefect.resource.id"],
+        ),
+        action=_message(
+            rollout,
+            "waits for a person",
+            "Cause: {{ event.payload.why }}\n"
+            "Next: rollway promote {{ endpoint }}, or rollway abort {{ endpoint }}; or run the flow steer-rollout\n"
+            "Endpoint: {{ event.payload.endpoint }}\n"
+            "Workspace: {{ event.payload.workspace }}\n"
+            "Run: {{ flow_run|ui_url }}",
+        ),
+    )
+
+
 def _recovered(rollout: AlertedRollout) -> Automation:
-    tag = [_tag(f"rollout:{rollout.rollout}")]
-    failed = _event(expect=_ENDED, match={"prefect.resource.id": "prefect.flow-run.*"}, match_related=tag)
-    completed = _event(expect=[COMPLETED_EVENT], match={"prefect.resource.id": "rollway.rollout.*"}, match_related=tag)
+    ours = [tag(f"rollout:{rollout.rollout}")]
+    failed = event(expect=_ENDED, match={"prefect.resource.id": "prefect.flow-run.*"}, match_related=ours)
+    completed = event(expect=[COMPLETED_EVENT], match={"prefect.resource.id": "rollway.rollout.*"}, match_related=ours)
     return Automation(
         name=f"{PREFIX}{rollout.rollout} recovered",
         description=f"The first successful rollout of {rollout.rollout} after a failure.",
@@ -259,95 +259,12 @@ def _recovered(rollout: AlertedRollout) -> Automation:
     )
 
 
-def _watcher_late(channel: str, timing: Timing) -> Automation:
-    return Automation(
-        name=f"{PREFIX}{WATCHER} late",
-        description="The watcher of new model versions has not completed for too long.",
-        trigger=_watcher_is_late(timing),
-        action=Message(
-            channel=channel,
-            subject=f"[notify] {WATCHER} is late",
-            body=f"Cause: {WATCHER} has not completed for {_duration(timing.watcher_late_seconds)}; new model versions "
-            "may not be rolled out, live endpoints are not affected\n"
-            f"Next: look at the runs of the flow {WATCHER}: failing, or without a worker?\n"
-            "Last completed run: {{ flow_run|ui_url or 'none yet' }}",
-        ),
-    )
-
-
-def _watcher_back(channel: str, timing: Timing) -> Automation:
-    return Automation(
-        name=f"{PREFIX}{WATCHER} recovered",
-        description="The first completed run of the watcher after it was late.",
-        trigger={
-            "type": "sequence",
-            "triggers": [_watcher_is_late(timing), _watcher_event(["prefect.flow-run.Completed"])],
-        },
-        action=Message(
-            channel=channel,
-            subject=f"[notify] {WATCHER} works again",
-            body="Next: nothing\nRun: {{ flow_run|ui_url }}",
-        ),
-    )
-
-
-def _watcher_is_late(timing: Timing) -> dict[str, Any]:
-    # One alert per silence: only a completed run starts the time, or `rollway alerts --apply` if there was none yet.
-    completed = "prefect.flow-run.Completed"
-    return _watcher_event([completed], [completed, WATCHER_AWAITED_EVENT], timing.watcher_late_seconds)
-
-
-def _watcher_event(expect: list[str], after: Sequence[str] = (), absent_for: int = 0) -> dict[str, Any]:
-    return _event(
-        expect=expect,
-        after=after,
-        match={"prefect.resource.id": ["prefect.flow-run.*", WATCHER_RESOURCE]},
-        match_related=[{"prefect.resource.role": "flow", "prefect.resource.name": WATCHER}],
-        # There is only one watcher, but without `for_each` Prefect restarts the time by itself, regardless of `after`.
-        for_each=["related:flow:prefect.resource.name"],
-        absent_for=absent_for,
-    )
-
-
-def _event(
-    *,
-    expect: Sequence[str],
-    match: dict[str, Any],
-    match_related: list[dict[str, Any]],
-    after: Sequence[str] = (),
-    for_each: Sequence[str] = (),
-    absent_for: int = 0,
-) -> dict[str, Any]:
-    """Return a trigger that fires on one of the events, or after `absent_for` seconds without any."""
-    return {
-        "type": "event",
-        "posture": "Proactive" if absent_for else "Reactive",
-        "after": list(after),
-        "expect": list(expect),
-        "match": match,
-        "match_related": match_related,
-        "for_each": list(for_each),
-        "threshold": 1,
-        # Not 0: if the evaluation of one automation fails, Prefect delivers the event again to all of them, and those
-        # that have fired ignore it for `within` seconds.
-        "within": absent_for or 1,
-    }
-
-
-def _tag(tag: str) -> dict[str, Any]:
-    return {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"}
-
-
 def _message(rollout: AlertedRollout, what: str, body: str) -> Message:
     return Message(
         channel=rollout.channel,
         subject=f"[{rollout.severity}] rollout {rollout.rollout}: {what}",
         body=f"{{%- set endpoint = '{rollout.endpoint}' -%}}\n{body}",
     )
-
-
-def _duration(seconds: int) -> str:
-    return f"{seconds // 60} min" if seconds % 60 == 0 else f"{seconds} s"
 
 
 # The error of a task counts only if the run ended with it: a killed process has a cause of its own.

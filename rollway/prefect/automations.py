@@ -17,8 +17,10 @@ from prefect.settings import PREFECT_API_URL
 
 from rollway.errors import ConfigurationError, NotFound
 from rollway.prefect import alerts
-from rollway.prefect.alerts import AlertedRollout, Automation, Changes, Message, Timing
+from rollway.prefect.alerts import AlertedRollout, Changes
 from rollway.prefect.pages import PAGE, all_pages
+from rollway.prefect.triggers import Automation, Message, Timing
+from rollway.prefect.watcher_alerts import WATCHER, WATCHER_AWAITED_EVENT, WATCHER_RESOURCE
 
 HEARTBEAT = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
 
@@ -62,7 +64,7 @@ async def change_alerts(
         )
         if not is_dry_run:
             await _carry_out(client, changes, want, have)
-            if any(one.name == alerts.WATCHER for one in deployments):
+            if any(one.name == WATCHER for one in deployments):
                 _await_watcher()
     return changes
 
@@ -163,13 +165,13 @@ def _is_channel(document: BlockDocument, block_type: str) -> bool:
 def _await_watcher() -> None:
     """Start the time in which the watcher must complete, so that one that never runs is reported too."""
     emit_event(
-        alerts.WATCHER_AWAITED_EVENT,
-        resource={"prefect.resource.id": alerts.WATCHER_RESOURCE},
+        WATCHER_AWAITED_EVENT,
+        resource={"prefect.resource.id": WATCHER_RESOURCE},
         related=[
             {
-                "prefect.resource.id": f"prefect.flow.{alerts.WATCHER}",
+                "prefect.resource.id": f"prefect.flow.{WATCHER}",
                 "prefect.resource.role": "flow",
-                "prefect.resource.name": alerts.WATCHER,
+                "prefect.resource.name": WATCHER,
             }
         ],
     )

@@ -11,12 +11,13 @@ from prefect.concurrency.context import ConcurrencyContext
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
-from rollway.prefect.best_effort import DEADLINE_SECONDS, best_effort
+from rollway.prefect.best_effort import best_effort
 from rollway.prefect.run import add_tag
 from rollway.rollout.record import is_same_run
 from rollway.rollout.state import EndpointState
 
 ROOM_SECONDS = 120  # that a rollback waits for the rollout that it told to abort
+TAKING_SECONDS = 30  # a server that is only slow should not cost the queue
 SLOT_LEASE_SECONDS = 60  # Prefect's minimum; a killed process keeps its slot for this long
 
 
@@ -55,6 +56,8 @@ async def ended_attempts(endpoint: EndpointState, attempt: str) -> frozenset[str
     for one in endpoint.online_deployments:
         if not endpoint.weight_of(one.name):
             makers |= {maker for maker in (one.record.written_by, one.record.created_by) if maker}
+    if underway := endpoint.record.underway:
+        makers.add(f"{underway.run}/")  # the whole run, not one of its attempts
     others = sorted(one for one in makers if not is_same_run(one, attempt))
     return frozenset([one for one in others if await has_ended(one)])
 
@@ -70,7 +73,7 @@ async def has_ended(holder: str) -> bool:
 async def _take(
     slot: contextlib.AsyncExitStack, name: str, endpoint: str, timeout_seconds: float | None = None
 ) -> bool:
-    async with asyncio.timeout(DEADLINE_SECONDS), get_client() as client:
+    async with asyncio.timeout(TAKING_SECONDS), get_client() as client:
         await client.upsert_global_concurrency_limit_by_name(name, 1)
         limit = await client.read_global_concurrency_limit_by_name(name)
     if limit.active_slots:

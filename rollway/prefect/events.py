@@ -2,7 +2,7 @@
 
 from prefect.events import emit_event
 
-from rollway.prefect.alerts import COMPLETED_EVENT
+from rollway.prefect.alerts import COMPLETED_EVENT, HELD_EVENT
 from rollway.reports.rollout import RolloutReport
 from rollway.rollout import traffic
 from rollway.rollout.watch import Finding, Look
@@ -28,6 +28,12 @@ def emit_completed(report: RolloutReport) -> None:
             "traffic": traffic.describe(report.traffic_after),
         },
     )
+
+
+def emit_held(rollout: str, endpoint: str, workspace: str, why: str) -> None:
+    """Announce that a rollout waits for a person."""
+    payload = {"endpoint": endpoint, "workspace": workspace, "why": why}
+    emit_event(HELD_EVENT, resource=_folder(rollout), payload=payload)
 
 
 def emit_finding(finding: Finding) -> None:

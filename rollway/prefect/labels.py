@@ -8,6 +8,7 @@ FAILED_TASK = "rollway.failed-task"
 CAUSE = "rollway.cause"
 NEXT = "rollway.next"  # what to do about the failure
 TRAFFIC = "rollway.traffic"
+HELD = "rollway.held"  # why people were told last that it waits for them; it outlives an attempt
 ORDER = "rollway.order"  # of a person, written by another process
 
 LABELS = (ENDPOINT, WORKSPACE, MODEL, TASK, FAILED_TASK, CAUSE, NEXT, TRAFFIC)

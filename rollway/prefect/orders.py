@@ -10,6 +10,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterState,
+    FlowRunFilterStateName,
     FlowRunFilterStateType,
     FlowRunFilterTags,
 )
@@ -20,6 +21,7 @@ from prefect.settings import PREFECT_API_URL
 from rollway.prefect.best_effort import best_effort
 from rollway.prefect.concurrency import limit_name
 from rollway.prefect.labels import ORDER
+from rollway.prefect.waiting import WAITING, wake_now
 from rollway.rollout.entries import Command
 
 _WORKING = [StateType.RUNNING, StateType.PENDING, StateType.PAUSED]
@@ -34,7 +36,7 @@ async def try_to_tell_runs(workspace: str, endpoint: str, command: Command, but:
 
 
 async def tell_runs(workspace: str, endpoint: str, command: Command, but: Sequence[str] = ()) -> int:
-    """Tell the runs that work on an endpoint; return how many there are.
+    """Tell the runs that work on an endpoint, and wake those that wait; return how many there are.
 
     Args:
         workspace: Name of the workspace.
@@ -46,12 +48,20 @@ async def tell_runs(workspace: str, endpoint: str, command: Command, but: Sequen
         found = await client.read_flow_runs(
             flow_run_filter=FlowRunFilter(
                 tags=FlowRunFilterTags(all_=[limit_name(workspace, endpoint)]),
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_WORKING)),
+                state=FlowRunFilterState.model_validate(
+                    {
+                        "operator": "or_",
+                        "type": FlowRunFilterStateType(any_=_WORKING),
+                        "name": FlowRunFilterStateName(any_=[WAITING]),
+                    }
+                ),
             )
         )
         told = [one for one in found if str(one.id) not in but]
         for one in told:
             await client.update_flow_run_labels(one.id, {ORDER: str(command)})
+            if one.state_name == WAITING:
+                await wake_now(one)
     return len(told)
 
 

@@ -15,13 +15,14 @@ from prefect.exceptions import PrefectSignal
 from prefect.runtime import flow_run
 
 from rollway.prefect.best_effort import best_effort, run_logger
-from rollway.prefect.labels import CAUSE, FAILED_TASK, LABELS, NEXT, TASK
+from rollway.prefect.labels import CAUSE, FAILED_TASK, HELD, LABELS, NEXT, TASK
 from rollway.reports.dossier import cause_and_next_action
 from rollway.reports.timeline import TaskTime
-from rollway.rollout.decide import Facts
+from rollway.rollout.facts import Facts, Look
 from rollway.rollout.moves import Kind, Move
 from rollway.rollout.plan import facts_after
 from rollway.rollout.planned import PlannedRollout
+from rollway.rollout.predictions import Comparison
 from rollway.rollout.smoke import SmokeTestResult
 from rollway.rollout.state import EndpointState, ResolvedAsset
 from rollway.rollout.wanted import RequestedBy
@@ -94,12 +95,12 @@ class Run:
         self.workspace = workspace
         self.label(workspace=str(workspace))
 
-    def start(self, spec: RolloutSpec) -> Facts:
-        """Return what the run knows at its start."""
-        now, test = datetime.now(UTC), spec.rollout.smoke_test
+    def start(self, spec: RolloutSpec, now: datetime, *, is_woken: bool = False) -> Facts:
+        """Return what the run knows at its start; `is_woken` is True if it works on a rollout that has begun."""
+        test = spec.rollout.smoke_test
         # Long enough for the work between two writes: nothing renews a lease.
         work_seconds = 2 * (test.warm_up_seconds + test.expect.max_latency_seconds)
-        self._know(started=now, now=now, lease_seconds=lease_seconds() + math.ceil(work_seconds))
+        self._know(owned=is_woken, started=now, now=now, lease_seconds=lease_seconds() + math.ceil(work_seconds))
         return self.facts
 
     def look(self, endpoint: EndpointState, now: datetime, ended: frozenset[str]) -> None:
@@ -111,12 +112,23 @@ class Run:
         self._know(now=now, ended=self.facts.ended | ended, lease_age_seconds=age_seconds)
         if self.facts.began_with is None:
             self._know(began_with=endpoint.serving)
+        underway = endpoint.record.underway
+        if underway is not None and underway.run == self.flow_run_id:
+            self._know(owned=True)
 
     def made(self, move: Move) -> None:
         """Remember a move that succeeded."""
         self.moves.append(move)
         if self.endpoint is not None:
             self.facts = facts_after(self.facts, move, self.endpoint)
+
+    def looked(self, look: Look) -> None:
+        """Take in a look at the evidence."""
+        self._know(look=look)
+
+    def compared(self, comparison: Comparison) -> None:
+        """Take in the comparison of the predictions."""
+        self._know(comparison=comparison)
 
     def has_disproved(self, traffic: Mapping[str, int]) -> None:
         """Remember that the live smoke test failed under this traffic, which another rollout moved."""
@@ -163,6 +175,21 @@ class Run:
 def current_run() -> Run:
     """Return the attempt that this code runs in; the same object for the flow and all its tasks."""
     return _run(str(flow_run.id), flow_run.run_count)
+
+
+async def is_news(reason: str) -> bool:
+    """Return True if people were not told yet that this flow run waits for them for that reason."""
+
+    async def note() -> bool:
+        run_id = UUID(str(flow_run.id))
+        async with get_client() as client:
+            labels = (await client.read_flow_run(run_id)).labels or {}
+            if labels.get(HELD) == reason:
+                return False
+            await client.update_flow_run_labels(run_id, {HELD: reason})
+        return True
+
+    return await best_effort("it is unknown whether people know that it waits", note()) is not False
 
 
 def requester(given: str) -> RequestedBy:

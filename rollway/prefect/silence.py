@@ -32,6 +32,13 @@ async def crash_if_silent(flow_run_id: UUID, now: datetime, silent_seconds: floa
     return f"it was silent for {silence:.0f} s and is Crashed now"
 
 
+async def cancelled_run(flow_run_id: UUID) -> FlowRun | None:
+    """Return a run that was cancelled, or None."""
+    async with get_client() as client:
+        found = await client.read_flow_run(flow_run_id)
+    return found if found.state is not None and found.state.is_cancelled() else None
+
+
 async def _last_sign_of_life(client: PrefectClient, run: FlowRun) -> datetime | None:
     """Return when the server last heard of a running run; None if it is not running."""
     if run.state is None or not run.state.is_running():

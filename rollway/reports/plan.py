@@ -1,6 +1,7 @@
 """The plan of a rollout and the findings of its preflight, as text and Markdown."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from rollway.reports.layout import aligned, asset_text, cell
 from rollway.rollout import traffic
@@ -60,6 +61,9 @@ def markdown(plan: Plan) -> str:
 
 def _later(plan: Plan) -> list[tuple[str, str]]:
     kept = [("kept", line) for line in plan.keeps]
+    if plan.takes_seconds:
+        took = timedelta(seconds=plan.takes_seconds)
+        kept.insert(0, ("takes", f"{took} at least; both online deployments run, and cost, until then"))
     return [*kept, *(("not rolled out", f"{one.version}: {one.reason}") for one in plan.skipped)]
 
 

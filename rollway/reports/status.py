@@ -73,7 +73,8 @@ def _idle(one: OnlineDeploymentStatus) -> str:
 
 
 def _notes(one: EndpointStatus) -> str:
-    notes = [f"{one.canary} waits for promote or abort"] if one.canary else []
+    notes = [one.progress] if one.progress else []
+    notes += [f"{one.canary} waits for promote or abort"] if one.canary else []
     notes += [f"told to {one.order}"] if one.order else []
     notes += [f"paused: {one.pause_reason}"] if one.pause_reason else []
     notes += [f"temporary failures: {one.failures.count}, last at {one.failures.at}"] if one.failures else []

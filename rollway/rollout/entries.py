@@ -3,7 +3,7 @@
 `parse` returns None for a text that Rollway did not write. Times are in UTC, attempts are `<flow run>/<attempt>`.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Self
 
@@ -11,6 +11,9 @@ from pydantic import ValidationInfo, field_validator
 
 from rollway.rollout.tags import on_one_line
 from rollway.spec import Frozen
+
+MOST_HELD = 160  # characters
+EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def age(at: str, now: datetime) -> timedelta | None:
@@ -102,6 +105,58 @@ class Failures(Frozen):
         if len(words) != 3 or not (words[1].isascii() and words[1].isdecimal()):
             return None
         return cls(content=words[0], count=int(words[1]), at=words[2])
+
+
+class Underway(Frozen):
+    """A progressive rollout that has begun and not ended.
+
+    Attributes:
+        run: The flow run that works on it.
+        canary: Name of the online deployment.
+        until: When that run must have advanced or asked a person, in UTC; if it has not, it is gone.
+        since: Start of each step so far, in UTC; the last one is running. Empty if it is held before the first step.
+        held: Why a person must decide; empty if nobody must.
+        asked: When a person was asked first, in UTC; empty if nobody must decide.
+    """
+
+    run: str
+    canary: str
+    until: str
+    since: tuple[str, ...] = ()
+    asked: str = ""
+    held: str = ""
+
+    @field_validator("held")
+    @classmethod
+    def _is_short(cls, held: str) -> str:
+        return on_one_line(held)[:MOST_HELD].rstrip()
+
+    @property
+    def number(self) -> int:
+        """Number of the running step, from 1; 0 before the first one."""
+        return len(self.since)
+
+    @property
+    def begun(self) -> str:
+        """When the rollout began, in UTC."""
+        return self.since[0] if self.since else self.asked
+
+    def __str__(self) -> str:
+        since = ",".join(self.since) or "-"
+        return f"{self.run} {self.canary} {self.until} {since} {self.asked or '-'} {self.held}".rstrip()
+
+    @classmethod
+    def parse(cls, text: str | None) -> Self | None:
+        """Return the rollout of a text."""
+        words = (text or "").split(" ", 5)
+        if len(words) < 5:
+            return None
+        since = () if words[3] == "-" else tuple(words[3].split(","))
+        asked = "" if words[4] == "-" else words[4]
+        if not (since or asked) or any(age(one, EPOCH) is None for one in (words[2], *since, asked or words[2])):
+            return None
+        held = words[5] if len(words) == 6 else ""
+        return cls(run=words[0], canary=words[1], until=words[2], since=since, asked=asked, held=held)
 
 
 class Order(StrEnum):

@@ -3,7 +3,18 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
-from rollway.errors import ConfigurationError, ForeignChange, NotFound, RollwayError, ToldToAbort
+from pydantic import AwareDatetime
+
+from rollway.errors import (
+    CanaryFailed,
+    ConfigurationError,
+    CouldNotMeasure,
+    DeadlineExceeded,
+    ForeignChange,
+    NotFound,
+    RollwayError,
+    ToldToAbort,
+)
 from rollway.rollout.entries import Command, Order
 from rollway.rollout.record import EndpointRecord, OnlineDeploymentRecord
 from rollway.spec import Frozen
@@ -27,6 +38,11 @@ class Kind(StrEnum):
     PROMOTE = "promote"
     RESTORE = "restore traffic"
     RECORD = "record"
+    COMPARE = "compare predictions"
+    LOOK = "look at evidence"
+    BAKE = "bake"
+    GATE = "wait for confirmation"
+    HOLD = "hold"
     SETTLE = "let requests end"
     DELETE_AUTOSCALE = "delete autoscale rules"
     DELETE = "delete online deployment"
@@ -60,6 +76,9 @@ class Outcome(StrEnum):
     FOREIGN = "foreign change"  # somebody else changed what the rollout works on
     GONE = "gone"  # what the rollout needs does not exist
     ABORTED = "aborted"  # a person said so
+    WORSE = "worse"  # the evidence says that the canary is worse than stable
+    UNPROVEN = "unproven"  # there is no verdict, and rollout.yml says abort
+    LATE = "late"  # the deadline of the whole rollout is over
     BLOCKED = "blocked"  # something that Rollway must not touch is in the way
 
 
@@ -77,6 +96,21 @@ REFUSALS: Mapping[Outcome, tuple[type[RollwayError], str, str]] = {
         "delete it yourself, or set `adopt: true` in rollout.yml so that Rollway may",
     ),
     Outcome.ABORTED: (ToldToAbort, "the rollout was told to abort", RESUME),
+    Outcome.WORSE: (
+        CanaryFailed,
+        "{target!r} is worse than stable",
+        "compare both in the report, change the model or the limits in rollout.yml, then roll out again",
+    ),
+    Outcome.UNPROVEN: (
+        CouldNotMeasure,
+        "there is no verdict about {target!r}",
+        "let probes top up the requests (judge.source: both), demand fewer of them, or bake longer",
+    ),
+    Outcome.LATE: (
+        DeadlineExceeded,
+        "the rollout of {target!r} did not end in time",
+        "raise deadline_seconds in rollout.yml, or answer its gates earlier; then roll out again",
+    ),
 }
 
 
@@ -94,11 +128,13 @@ class Move(Frozen):
     Attributes:
         target: Name of the endpoint or online deployment.
         traffic: The new traffic map, if it changes.
+        mirror: The new mirror map, if it changes: percent of copied requests by online deployment.
         record: The endpoint's record after the move, if it changes.
         made: The record of the online deployment after the move, if it changes.
         instances: The instance count of the online deployment that is created or changed.
         settings: Names of the autoscale settings that are copied or deleted.
         seconds: How long to wait, for a move that waits for a time.
+        until: The time until which a progressive rollout waits.
         outcome: The outcome of the run, if the move is its end.
     """
 
@@ -107,11 +143,13 @@ class Move(Frozen):
     why: str
     changes: tuple[Change, ...] = ()
     traffic: dict[str, int] | None = None
+    mirror: dict[str, int] | None = None
     record: EndpointRecord | None = None
     made: OnlineDeploymentRecord | None = None
     instances: int | None = None
     settings: tuple[str, ...] = ()
     seconds: float = 0.0
+    until: AwareDatetime | None = None
     outcome: Outcome | None = None
 
     @property
@@ -123,6 +161,11 @@ class Move(Frozen):
     def deletes_online_deployment(self) -> bool:
         """True if the move deletes an online deployment."""
         return self.kind is Kind.DELETE
+
+    @property
+    def is_good_end(self) -> bool:
+        """True if it ends the run, and the rollout has not failed."""
+        return self.is_end and self.outcome not in REFUSALS
 
     @property
     def is_end(self) -> bool:
@@ -138,11 +181,23 @@ def end(outcome: Outcome, target: str, why: str) -> Move:
     return Move(kind=Kind.END, target=target, why=why, outcome=outcome)
 
 
+def wait(target: str, why: str) -> Move:
+    """Return the move that waits for another operation, or another rollout."""
+    return Move(kind=Kind.WAIT, target=target, why=why)
+
+
 def require_good_end(move: Move) -> None:
     """Raise the error of an end at which the rollout failed; nothing for other moves."""
-    if move.outcome is not None and move.outcome in REFUSALS:
-        kind, what, hint = REFUSALS[move.outcome]
-        raise kind(what.format(target=move.target), why=move.why, hint=hint)
+    if move.outcome in REFUSALS:
+        raise refusal(move)
+
+
+def refusal(move: Move) -> RollwayError:
+    """Return the error of an end at which the rollout failed."""
+    if move.outcome is None:
+        raise AssertionError(f"it is no end: {move}")
+    kind, what, hint = REFUSALS[move.outcome]
+    return kind(what.format(target=move.target), why=move.why, hint=hint)
 
 
 def require_no_abort(command: Command | None) -> None:

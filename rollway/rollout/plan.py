@@ -1,15 +1,19 @@
 """The plan: the sequence of moves that `decide` makes if everything succeeds and nobody else interferes."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-from rollway.rollout import traffic
+from rollway.rollout import predictions, traffic
 from rollway.rollout.autoscale import AutoscaleSetting
 from rollway.rollout.changes import content_changes
 from rollway.rollout.costs import cost_class
-from rollway.rollout.decide import Facts, decide
+from rollway.rollout.decide import decide
+from rollway.rollout.evidence import Judgement, Verdict
+from rollway.rollout.facts import Facts, Look
 from rollway.rollout.follow import Skipped
 from rollway.rollout.moves import Change, Kind, Move
+from rollway.rollout.predictions import Comparison
 from rollway.rollout.preflight import Finding
 from rollway.rollout.record import with_record
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
@@ -17,6 +21,20 @@ from rollway.rollout.wanted import Wanted, candidate_of
 from rollway.spec import Frozen, RolloutSpec
 
 MOST_MOVES = 200  # of a plan; an endpoint has at most 20 online deployments, each needs a few
+
+
+# A plan assumes that the canary is good, and that people confirm at once.
+ASSUMED_JUDGEMENT = Judgement(verdict=Verdict.SUCCESSFUL)
+ASSUMED_COMPARISON = Comparison(
+    verdict=predictions.Verdict.AGREES,
+    compared=0,
+    not_comparable=0,
+    disagreements=0,
+    noise=0,
+    lowest_excess=0.0,
+    minimum_agreement=1.0,
+    minimum_requests=0,
+)
 
 
 class Plan(Frozen):
@@ -33,6 +51,7 @@ class Plan(Frozen):
         drift: Fields that somebody else changed on an online deployment that Rollway created.
         findings: Findings of the preflight.
         skipped: Newer model versions that are not rolled out.
+        takes_seconds: How long its steps take at least; 0 if traffic moves at once.
     """
 
     workspace: str = ""
@@ -49,6 +68,7 @@ class Plan(Frozen):
     drift: tuple[Change, ...] = ()
     findings: tuple[Finding, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    takes_seconds: int = 0
 
     @property
     def is_no_op(self) -> bool:
@@ -78,8 +98,9 @@ class Plan(Frozen):
 
 def plan(spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, facts: Facts) -> Plan:
     """Return the plan from any state of Azure; total and deterministic."""
-    moves, reached, known = [], endpoint, facts
-    while not (move := decide(spec, wanted, reached, known)).is_end:
+    moves, reached = [], endpoint
+    known = facts.model_copy(update={"look_seconds": math.inf})
+    while not (move := decide(spec, wanted, reached, known)).is_end and move.kind is not Kind.HOLD:
         moves.append(move)
         reached, known = after(spec, wanted, reached, known, move)
         if len(moves) > MOST_MOVES:
@@ -98,6 +119,7 @@ def plan(spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, facts: Fact
         traffic_after=reached.serving,
         replaces=tuple(one for one in traffic.served_by(endpoint.traffic) if not reached.weight_of(one)),
         keeps=tuple(_keeps(spec, endpoint, reached)),
+        takes_seconds=_baking_seconds(moves, facts, known),
         drift=_drift(spec, wanted, existing) if existing and not wanted.goes_back_to else (),
     )
 
@@ -108,6 +130,7 @@ def after(
     """Return the endpoint and the run's facts after a move that succeeded."""
     if move.kind is Kind.DELETE_ENDPOINT:
         return EndpointState(name=move.target, exists=False), facts
+    facts = _assumed(facts, move, endpoint)
     reached = _online_deployments_after(spec, wanted, _endpoint_after(spec, endpoint, facts, move), facts, move)
     return reached, facts_after(facts, move, endpoint)
 
@@ -117,9 +140,9 @@ def _endpoint_after(spec: RolloutSpec, endpoint: EndpointState, facts: Facts, mo
     if move.record is not None:
         changes["tags"] = with_record(endpoint.tags, move.record)
     if move.traffic is not None:
-        mirror = endpoint.mirror_traffic.items()
+        mirror = endpoint.mirror_traffic if move.mirror is None else move.mirror
         changes["traffic"] = move.traffic
-        changes["mirror_traffic"] = {name: one for name, one in mirror if not move.traffic.get(name.lower())}
+        changes["mirror_traffic"] = {name: one for name, one in mirror.items() if not move.traffic.get(name.lower())}
     if move.kind in (Kind.CREATE_ENDPOINT, Kind.CHANGE_ENDPOINT):
         changes |= _endpoint_as_wanted(spec, endpoint, facts)
     if move.kind is Kind.WAIT and move.target == endpoint.name:
@@ -151,6 +174,28 @@ def _online_deployments_after(
     return endpoint.model_copy(update={"online_deployments": tuple(here.values())})
 
 
+def _baking_seconds(moves: Sequence[Move], before: Facts, after: Facts) -> int:
+    bakes = any(one.kind is Kind.BAKE for one in moves)
+    return round((after.now - before.now).total_seconds()) if bakes else 0
+
+
+def _assumed(facts: Facts, move: Move, endpoint: EndpointState) -> Facts:
+    """Return the facts of a plan after a move whose outcome only a run can know: it assumes the good one."""
+    underway = endpoint.record.underway
+    number = underway.number if underway else 0
+    match move.kind:
+        case Kind.COMPARE:
+            return facts.model_copy(update={"comparison": ASSUMED_COMPARISON})
+        case Kind.LOOK:
+            look = Look(number=number, at=facts.now, judgement=ASSUMED_JUDGEMENT)
+            return facts.model_copy(update={"look": look})
+        case Kind.BAKE:
+            return facts.model_copy(update={"now": move.until})
+        case Kind.GATE:
+            return facts.model_copy(update={"confirmed": facts.confirmed | {number}})
+    return facts
+
+
 def facts_after(facts: Facts, move: Move, endpoint: EndpointState) -> Facts:
     """Return what a run knows after a move that succeeded.
 
@@ -168,6 +213,8 @@ def facts_after(facts: Facts, move: Move, endpoint: EndpointState) -> Facts:
         changes["proven"] = endpoint.serving
     elif move.kind is Kind.SETTLE:
         changes["now"] = facts.now + timedelta(seconds=move.seconds)
+    elif move.kind in (Kind.MOVE_TRAFFIC, Kind.RECORD, Kind.PROMOTE, Kind.RESTORE):
+        changes["owned"] = move.record is not None and move.record.underway is not None
     elif move.kind in (Kind.COPY_AUTOSCALE, Kind.DELETE_AUTOSCALE):
         others = tuple(one for one in facts.autoscale if one.online_deployment.lower() != move.target.lower())
         copied = [one for one in facts.autoscale if one.name in move.settings]

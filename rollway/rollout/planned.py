@@ -35,8 +35,8 @@ class PlannedRollout(Frozen):
 
     @property
     def is_over(self) -> bool:
-        """True if nothing is to be done after the plan."""
-        return self.request.is_dry_run or self.plan.is_no_op
+        """True if nothing is to be done after the plan, and nothing has failed."""
+        return self.request.is_dry_run or (self.plan.is_no_op and self.plan.end.is_good_end)
 
     def detached(self) -> Self:
         """Return an equal value that shares no object with its sources.

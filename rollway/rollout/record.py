@@ -11,12 +11,12 @@ from pydantic import field_validator
 
 from rollway.errors import ConfigurationError
 from rollway.rollout import traffic
-from rollway.rollout.entries import Command, End, Ended, Failures, Lease, Order, Served
+from rollway.rollout.entries import Command, End, Ended, Failures, Lease, Order, Served, Underway
 from rollway.rollout.tags import is_ours, on_one_line, parse_traffic, split, traffic_text, value_of
-from rollway.spec import Frozen
+from rollway.spec import Frozen, Progression
 
 FORMAT = 1
-MOST_TAGS = 28  # of a record, with the longest names that Azure allows
+MOST_TAGS = 36  # of a record, with the longest names that Azure allows
 MOST_REJECTED, MOST_REJECTED_CHARACTERS = 5, 1024
 
 VERSION = "rollway:record"  # the format of all other tags
@@ -37,6 +37,8 @@ PROMOTED_AT = "rollway:promoted-at"
 LAST = "rollway:last"
 PAUSED = "rollway:paused"
 COMMAND = "rollway:command"
+UNDERWAY = "rollway:rollout"
+PROGRESSION = "rollway:progression"
 # Of online deployments
 FINGERPRINT = "rollway:fingerprint"
 MODEL = "rollway:model"
@@ -64,6 +66,8 @@ class EndpointRecord(Frozen):
         last: The end of the last rollout.
         pause_reason: Why automation leaves the endpoint alone; empty if it is not paused.
         command: The last order of a person that is not carried out yet, or that still holds.
+        underway: The progressive rollout that has begun and not ended.
+        progression: Its steps, and how they are judged. A changed rollout.yml counts for the next rollout.
     """
 
     lease: Lease | None = None
@@ -81,6 +85,8 @@ class EndpointRecord(Frozen):
     last: Ended | None = None
     pause_reason: str = ""
     command: Command | None = None
+    underway: Underway | None = None
+    progression: Progression | None = None
 
     @field_validator("pause_reason")
     @classmethod
@@ -121,6 +127,8 @@ class EndpointRecord(Frozen):
             last=Ended.parse(value_of(tags, LAST)),
             pause_reason=value_of(tags, PAUSED) or "",
             command=Command.parse(value_of(tags, COMMAND)),
+            underway=Underway.parse(value_of(tags, UNDERWAY)),
+            progression=Progression.parse(value_of(tags, PROGRESSION)),
         )
 
     def tags(self) -> dict[str, str]:
@@ -142,6 +150,8 @@ class EndpointRecord(Frozen):
                 LAST: self.last,
                 PAUSED: self.pause_reason,
                 COMMAND: self.command,
+                UNDERWAY: self.underway,
+                PROGRESSION: self.progression,
             }
         )
 
@@ -160,14 +170,21 @@ class EndpointRecord(Frozen):
     def moved(self, attempt: str, written: Mapping[str, int], stable: Mapping[str, int]) -> Self:
         """An attempt moved traffic; `stable` is the traffic to return to if it fails."""
         return self._validated(
-            moved_by=attempt, written_traffic=dict(written), stable_traffic=dict(stable), is_tested=False
+            moved_by=attempt,
+            written_traffic=dict(written),
+            stable_traffic=dict(stable),
+            is_tested=False,
+            underway=None,
+            progression=None,
         )
+
+    def going_on(self, underway: Underway, progression: Progression) -> Self:
+        """A progressive rollout began a step, is held before the first one, or another run works on it now."""
+        return self.model_copy(update={"underway": underway, "progression": progression})
 
     def restored(self, attempt: str, stable: Mapping[str, int]) -> Self:
         """Traffic went back to stable; the attempt that had moved it, or an earlier one, is over."""
-        return self._validated(
-            moved_by=attempt, written_traffic=dict(stable), stable_traffic=dict(stable), is_tested=False
-        )
+        return self.moved(attempt, stable, stable)
 
     def tested(self, traffic: Mapping[str, int]) -> Self:
         """A canary passed its smoke test under this traffic; stable stays the traffic to return to."""
@@ -176,7 +193,13 @@ class EndpointRecord(Frozen):
     def promoted(self, attempt: str, at: str, live: Served, traffic: Mapping[str, int]) -> Self:
         """A rollout succeeded: this traffic is stable now; the time of the first call by an attempt counts."""
         proven = self._validated(
-            written_traffic=dict(traffic), stable_traffic=dict(traffic), is_tested=False, live=live, failures=None
+            written_traffic=dict(traffic),
+            stable_traffic=dict(traffic),
+            is_tested=False,
+            live=live,
+            failures=None,
+            underway=None,
+            progression=None,
         )
         if proven.has_promoted(attempt):
             return proven
@@ -187,7 +210,8 @@ class EndpointRecord(Frozen):
         """A rollout failed; an attempt that already promoted stays promoted."""
         if self.has_promoted(attempt):
             return self
-        return self.model_copy(update={"last": Ended(outcome=End.ABORTED, attempt=attempt, at=at)})
+        last = Ended(outcome=End.ABORTED, attempt=attempt, at=at)
+        return self.model_copy(update={"last": last, "underway": None, "progression": None})
 
     def replacing(self, previous: Served) -> Self:
         """A promotion replaced an online deployment."""

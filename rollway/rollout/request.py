@@ -6,10 +6,12 @@ from datetime import datetime
 from rollway.rollout import traffic
 from rollway.rollout.follow import Choice, ModelSource, ModelVersion, choose, live_models, named, newest_first
 from rollway.rollout.restraint import restraint
-from rollway.rollout.rollback import Target, wanted_for
-from rollway.rollout.state import EndpointState, ResolvedAsset
-from rollway.rollout.wanted import RequestedBy, Wanted
+from rollway.rollout.rollback import Target, wanted_for, wanted_to_go_on
+from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
+from rollway.rollout.wanted import RequestedBy, Wanted, candidate_of
 from rollway.spec import Frozen, RolloutSpec
+
+FULL_WEIGHT = 100
 
 
 class Request(Frozen):
@@ -87,23 +89,43 @@ def answer(
     superseded = _superseded(request, models, endpoint)
     if is_automatic:
         because = restraint(spec, str(model) if model else None, record, now) or _canary(endpoint) or because
+    is_progressive = (
+        spec.rollout.progression is not None
+        and request.weight == FULL_WEIGHT
+        and not request.is_rollback
+        and bool(endpoint.serving)
+    )
     pause_reason = f"canary at {request.weight} %" if request.weight < 100 else ""
     if request.is_rollback:
         pause_reason = f"rolled back to {target or model}"
-    return Answer(
-        wanted=Wanted(
-            model=model,
-            environment=environment,
-            requested_by=request.requested_by,
-            weight=request.weight,
-            force=request.force,
-            stays_because=superseded or because,
-            pause_reason=pause_reason,
-            tidies=not (is_automatic and (record.pause_reason or record.is_held)) and not request.is_rollback,
-        ),
-        choice=choice,
-        superseded_because=superseded,
+    wanted = Wanted(
+        model=model,
+        environment=environment,
+        requested_by=request.requested_by,
+        weight=request.weight,
+        force=request.force,
+        stays_because=superseded or because,
+        pause_reason=pause_reason,
+        tidies=not (is_automatic and (record.pause_reason or record.is_held)) and not request.is_rollback,
+        is_progressive=is_progressive,
     )
+    canary = endpoint.online_deployment(record.underway.canary) if record.underway else None
+    if canary is not None and not _replaces(spec, request, wanted, canary, endpoint):
+        return Answer(wanted=wanted_to_go_on(canary, request.requested_by), choice=choice)
+    return Answer(wanted=wanted, choice=choice, superseded_because=superseded)
+
+
+def _replaces(
+    spec: RolloutSpec, request: Request, wanted: Wanted, canary: OnlineDeploymentState, endpoint: EndpointState
+) -> bool:
+    """Return True if a request ends the progressive rollout that is under way, because it wants something else."""
+    if request.is_rollback or request.force or request.weight < FULL_WEIGHT:
+        return True
+    if request.requested_by.is_automatic and wanted.stays_because:
+        return False
+    is_asked_for = request.version is not None and not request.requested_by.is_automatic
+    is_other = candidate_of(spec, wanted, endpoint).name.lower() != canary.name.lower()
+    return is_other and (is_asked_for or spec.rollout.on_newer == "supersede")
 
 
 def _choice(

@@ -69,6 +69,17 @@ def wanted_for(target: OnlineDeploymentState, pause_reason: str) -> Wanted:
     )
 
 
+def wanted_to_go_on(canary: OnlineDeploymentState, requested_by: RequestedBy) -> Wanted:
+    """Return what a run wants that goes on with the progressive rollout that is under way."""
+    return Wanted(
+        model=_asset(canary.model, model_of(canary)),
+        environment=_asset(canary.environment, short_id(canary.environment)),
+        requested_by=requested_by,
+        goes_on=canary.name,
+        is_progressive=True,
+    )
+
+
 def _asset(asset_id: str | None, text: str | None) -> ResolvedAsset | None:
     name, _, version = (text or "").rpartition(":")
     return ResolvedAsset(id=asset_id, name=name, version=version) if name else None

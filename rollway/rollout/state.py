@@ -131,12 +131,14 @@ class EndpointState(Frozen):
     def stable_traffic(self) -> dict[str, int]:
         """The traffic to return to if the rollout fails: today's, unless Rollway moved it and did not promote it.
 
-        Traffic that somebody else set since then counts as stable. So does today's if an online deployment of the
-        stable traffic is gone.
+        Traffic that somebody else set since then counts as stable, unless a progressive rollout is under way. So does
+        today's if an online deployment of the stable traffic is gone.
         """
         today, record = self.serving, self.record
         written, stable = record.written_traffic, record.stable_traffic
-        if written is None or stable is None or not traffic.is_same(written, today):
+        if written is None or stable is None:
+            return today
+        if record.underway is None and not traffic.is_same(written, today):
             return today
         is_there = not self.is_complete or all(self.online_deployment(name) for name in stable)
         return stable if is_there else today
@@ -149,7 +151,7 @@ class EndpointState(Frozen):
     @property
     def is_unproven(self) -> bool:
         """True if a rollout moved traffic and the smoke test there has not passed yet."""
-        return self.is_moved and not self.record.is_tested
+        return self.is_moved and not self.record.is_tested and self.record.underway is None
 
     @property
     def is_canary(self) -> bool:
@@ -179,9 +181,10 @@ class EndpointState(Frozen):
         return next((weight for one, weight in self.traffic.items() if one.lower() == name.lower()), 0)
 
     def is_needed(self, name: str) -> bool:
-        """Return True if an online deployment has traffic or mirrored traffic, or if stable needs it."""
+        """Return True if an online deployment has traffic or mirrored traffic, or if stable or a rollout needs it."""
         mirrored = {one: weight for one, weight in self.mirror_traffic.items() if weight}
-        return name.lower() in {one.lower() for one in (*self.serving, *mirrored, *self.stable_traffic)}
+        canary = [self.record.underway.canary] if self.record.underway else []
+        return name.lower() in {one.lower() for one in (*self.serving, *mirrored, *self.stable_traffic, *canary)}
 
     def online_deployment(self, name: str) -> OnlineDeploymentState | None:
         """Return the online deployment of that name, ignoring case, or None."""

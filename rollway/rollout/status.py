@@ -6,6 +6,7 @@ from enum import StrEnum
 from rollway.rollout import traffic
 from rollway.rollout.costs import CostClass, cost_class
 from rollway.rollout.entries import Failures, Lease
+from rollway.rollout.progress import describe
 from rollway.rollout.record import has_record
 from rollway.rollout.removal import replaced_stays_until
 from rollway.rollout.restraint import MOST_FAILURES
@@ -29,9 +30,10 @@ class LastOutcome(StrEnum):
     """Outcome of the last rollout of an endpoint; `running` and `interrupted` before its end."""
 
     RUNNING = "running"
+    UNDERWAY = "under way"  # it gets its traffic in steps
     PROMOTED = "promoted"
     ABORTED = "aborted"
-    INTERRUPTED = "interrupted"  # it holds the endpoint and no longer renews its lease
+    INTERRUPTED = "interrupted"  # it holds the endpoint and has not ended in time
     UNCONFIRMED = "unconfirmed"  # it moved traffic and ended before the smoke test there
 
 
@@ -76,6 +78,7 @@ class EndpointStatus(Frozen):
     Attributes:
         is_ours: True if Rollway has written to it.
         live_since: Time since when the traffic is as it is, in UTC.
+        progress: How far its progressive rollout is, in words; empty if there is none.
         canary: Name of the online deployment that waits for a promotion or an abort; empty if there is none.
         order: The last order of a person that still holds or is not carried out yet, in words.
         pause_reason: Why automation leaves it alone; empty if it is not paused.
@@ -89,6 +92,7 @@ class EndpointStatus(Frozen):
     online_deployments: tuple[OnlineDeploymentStatus, ...] = ()
     live_since: str | None = None
     last_rollout: LastRollout | None = None
+    progress: str = ""
     canary: str = ""
     order: str = ""
     pause_reason: str = ""
@@ -142,6 +146,7 @@ def status_of(
         online_deployments=tuple(_status_of(one, endpoint, newest, rollout) for one in endpoint.online_deployments),
         live_since=record.promoted_at or (main.record.created_at if main else None),
         last_rollout=last,
+        progress=describe(record.underway, record.progression) if record.underway else "",
         canary=(endpoint.newcomer or "") if endpoint.is_canary else "",
         order=record.command.sentence if record.command else "",
         pause_reason=record.pause_reason,
@@ -194,6 +199,9 @@ def _last_rollout(endpoint: EndpointState, lease_age_seconds: float | None) -> L
         is_stale = _is_stale(held, endpoint, lease_age_seconds)
         outcome = LastOutcome.INTERRUPTED if is_stale else LastOutcome.RUNNING
         return LastRollout(outcome=outcome, run=held.holder, at=held.renewed_at)
+    if underway := endpoint.record.underway:
+        since = underway.since[-1] if underway.since else underway.until
+        return LastRollout(outcome=LastOutcome.UNDERWAY, run=underway.run, at=since)
     run, at = (last.attempt, last.at) if last else (None, None)
     if endpoint.is_unproven:
         return LastRollout(outcome=LastOutcome.UNCONFIRMED, run=run, at=at)
@@ -222,5 +230,7 @@ def _problems(endpoint: EndpointState, last: LastRollout | None) -> Iterator[str
     if last is not None and last.outcome is LastOutcome.UNCONFIRMED:
         stable = traffic.describe(endpoint.stable_traffic)
         yield f"a rollout moved traffic and ended before the smoke test (before: {stable}); roll out again to repair it"
+    if (underway := endpoint.record.underway) and underway.held:
+        yield f"its rollout waits for a person: {underway.held}; rollway promote, or rollway abort"
     if last is not None and last.outcome is LastOutcome.INTERRUPTED:
         yield f"the rollout {last.run} holds it since {last.at} and has not ended; roll out again to repair it"

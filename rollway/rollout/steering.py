@@ -60,7 +60,7 @@ def outcome_of(order: Order, endpoint: EndpointState, *, is_restored: bool = Fal
         return "resumed"
     if is_restored:
         return "aborted, all traffic is back on stable"
-    if order is Order.ABORT and endpoint.record.lease is None:
+    if order is Order.ABORT and endpoint.record.lease is None and endpoint.record.underway is None:
         return "told to abort, no canary has traffic"
     return LEFT_TO_THE_RUN[order]
 
@@ -77,6 +77,8 @@ def promotable(endpoint: EndpointState) -> Target | None:
 def _waiting(endpoint: EndpointState) -> OnlineDeploymentState | None:
     """Return the canary, or the newest ready candidate without traffic."""
     record = endpoint.record
+    if record.underway is not None:
+        return endpoint.online_deployment(record.underway.canary)
     if endpoint.newcomer is not None:
         return endpoint.online_deployment(endpoint.newcomer)
     replaced = record.previous.online_deployment.lower() if record.previous else ""

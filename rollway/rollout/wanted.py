@@ -33,6 +33,8 @@ class Wanted(Frozen):
         weight: Percent of traffic for the candidate; below 100 stable keeps the rest.
         force: If not empty, roll out again even if nothing changed. A text that is the same for all attempts of a run
             and differs between runs.
+        goes_on: The canary of the progressive rollout that is under way and goes on; None if there is none.
+        is_progressive: True if traffic moves in the steps of rollout.yml.
         goes_back_to: An online deployment that exists and takes over as it is; None if the folder decides.
         stays_because: Why the run rolls nothing out and only repairs and tidies; empty if it does.
         pause_reason: Why automation must leave the endpoint alone afterwards; empty if it need not.
@@ -44,6 +46,8 @@ class Wanted(Frozen):
     requested_by: RequestedBy = RequestedBy.PERSON
     weight: int = 100
     force: str = ""
+    goes_on: str | None = None
+    is_progressive: bool = False
     goes_back_to: str | None = None
     stays_because: str = ""
     pause_reason: str = ""
@@ -69,10 +73,11 @@ def candidate_of(spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState) -> 
     An online deployment that already is what the folder describes is taken. Its fingerprint decides, not its name,
     because a forced rollout has another name for the same content. One that serves is preferred.
     """
-    if wanted.goes_back_to is not None:
-        found = endpoint.online_deployment(wanted.goes_back_to)
+    taken = wanted.goes_back_to or wanted.goes_on
+    if taken is not None:
+        found = endpoint.online_deployment(taken)
         return Candidate(
-            name=found.name if found else wanted.goes_back_to,
+            name=found.name if found else taken,
             record=found.record if found else OnlineDeploymentRecord(),
             existing=found,
         )

@@ -10,10 +10,12 @@ from pydantic import AwareDatetime
 
 from rollway.errors import WatchIncomplete
 from rollway.rollout import traffic
-from rollway.rollout.decide import Facts, decide
+from rollway.rollout.decide import decide
 from rollway.rollout.entries import Command, Lease, Order, age
+from rollway.rollout.facts import Facts
 from rollway.rollout.follow import ModelSource, Skipped, followed_model, live_models
 from rollway.rollout.moves import Kind, Outcome
+from rollway.rollout.progress import describe, is_lost
 from rollway.rollout.record import is_same_run
 from rollway.rollout.removal import replaced_stays_until
 from rollway.rollout.request import Answer, Models, Request, answer
@@ -53,6 +55,7 @@ class Finding(Frozen):
         order: The order to promote that a run must carry out.
         last_attempt: The attempt whose end the record has.
         run: The flow run that was started, or that has not ended.
+        works_on_it: The flow run that works on its progressive rollout, as far as the record tells.
     """
 
     rollout: str
@@ -67,6 +70,7 @@ class Finding(Frozen):
     order: Command | None = None
     last_attempt: str | None = None
     run: str | None = None
+    works_on_it: str | None = None
 
 
 class Look(Frozen):
@@ -134,6 +138,7 @@ def find(spec: RolloutSpec, models: Models, endpoint: EndpointState, workspace: 
         skipped=choice.skipped if choice else (),
         order=order,
         last_attempt=endpoint.record.last.attempt if endpoint.record.last else None,
+        works_on_it=endpoint.record.underway.run if endpoint.record.underway else None,
     )
 
 
@@ -146,7 +151,7 @@ def must_look_behind(spec: RolloutSpec, endpoint: EndpointState, now: datetime, 
     Args:
         interval_seconds: Time between two looks.
     """
-    if endpoint.is_complete or not endpoint.exists:
+    if endpoint.is_complete or not endpoint.exists or endpoint.record.underway is not None:
         return False
     record = endpoint.record
     live = record.live.online_deployment.lower() if record.live else None
@@ -200,7 +205,7 @@ def forgotten_promotion(endpoint: EndpointState, now: datetime) -> Command | Non
     """
     record = endpoint.record
     command = record.command
-    if command is None or command.order is not Order.PROMOTE or record.lease is not None:
+    if command is None or command.order is not Order.PROMOTE or record.lease is not None or record.underway is not None:
         return None
     since = age(command.at, now)
     is_due = since is None or since >= ORDER_GRACE
@@ -251,6 +256,11 @@ def _verdict(spec: RolloutSpec, answered: Answer, endpoint: EndpointState, now: 
     lease = endpoint.record.lease
     if lease is not None and not is_abandoned(lease, now):
         return Verdict.RUNNING, f"a rollout holds it: {lease.holder}, since {lease.renewed_at}"
+    if (underway := endpoint.record.underway) and not _left_behind(endpoint):
+        how = describe(underway, endpoint.record.progression)
+        if is_lost(underway, now):
+            return Verdict.START, f"its rollout has lost its run: {how}"
+        return Verdict.RUNNING, f"a rollout is under way: {how}"
     is_live = _is_live(followed_model(spec), answered, endpoint)
     new = answered.choice.why if answered.choice and not answered.wanted.stays_because and not is_live else ""
     if not endpoint.is_complete:
@@ -271,7 +281,8 @@ def _left_behind(endpoint: EndpointState) -> str:
     record = endpoint.record
     if record.lease is not None:
         return f"{record.lease.holder} claimed it at {record.lease.renewed_at} and no longer works on it"
-    if record.command is not None and record.command.order is Order.ABORT and endpoint.is_moved:
+    is_begun = endpoint.is_moved or record.underway is not None
+    if record.command is not None and record.command.order is Order.ABORT and is_begun:
         return f"nobody carries out: {record.command.sentence}"
     return "a rollout moved traffic and ended before the smoke test" if endpoint.is_unproven else ""
 

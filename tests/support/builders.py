@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from rollway.rollout.decide import Facts
+from rollway.rollout.facts import Facts
 from rollway.rollout.plan import Plan, plan
 from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.request import Request

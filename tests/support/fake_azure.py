@@ -7,6 +7,7 @@ every other write is refused meanwhile, and reads may lag behind a write that ha
 import asyncio
 import copy
 from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
@@ -92,6 +93,7 @@ class FakeAzure:
             "read_arm": lambda _: self.operation,
             "patch_endpoint_tags": self._patch_endpoint_tags,
             "registry": self._registry,
+            "now": lambda: datetime.now(UTC),
         }
         return cast(Session, SimpleNamespace(**values, **calls))
 

@@ -12,6 +12,7 @@ from rollway.errors import (
     AnotherRollout,
     AzureUnavailable,
     Busy,
+    CanaryFailed,
     Cause,
     ConfigurationError,
     CouldNotMeasure,
@@ -46,6 +47,7 @@ TREE = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubcl
         (PreflightFailed, 2),
         (RolloutAborted, 3),
         (ProvisioningFailed, 3),
+        (CanaryFailed, 3),
         (SmokeTestFailed, 3),
         (ForeignChange, 3),
         (AnotherRollout, 3),
@@ -63,14 +65,15 @@ def test_only_an_unavailable_azure_is_retryable() -> None:
     assert [one for one in TREE if one.retryable] == [AzureUnavailable, Busy]
 
 
-def test_only_two_errors_are_the_candidates_fault() -> None:
-    assert {one for one in TREE if one.is_candidates_fault} == {ProvisioningFailed, SmokeTestFailed}
+def test_only_three_errors_are_the_candidates_fault() -> None:
+    assert {one for one in TREE if one.is_candidates_fault} == {CanaryFailed, ProvisioningFailed, SmokeTestFailed}
 
 
 @pytest.mark.parametrize(
     ("error", "is_models_fault"),
     [
         (SmokeTestFailed("it"), True),
+        (CanaryFailed("it"), True),
         (ProvisioningFailed("it", code="ResourceNotReady"), True),
         (ProvisioningFailed("it", code="resourceNotReady"), True),
         (ProvisioningFailed("it", code="UserScriptInitFailed"), True),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from rollway.azure.folder import load_folder
-from rollway.rollout.decide import Facts
+from rollway.rollout.facts import Facts
 from rollway.rollout.moves import Kind, Move
 from rollway.rollout.plan import plan
 from rollway.rollout.record import CREATED_BY, RUN

@@ -15,8 +15,8 @@ from rollway.azure.models import find_models
 from rollway.azure.online_deployments import create_online_deployment
 from rollway.azure.session import WorkspaceFacts
 from rollway.errors import AzureUnavailable, ConfigurationError, NotFound
-from rollway.rollout.decide import Facts
 from rollway.rollout.entries import Served
+from rollway.rollout.facts import Facts
 from rollway.rollout.moves import Kind, Outcome
 from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.request import Request

@@ -21,8 +21,9 @@ from rollway.azure.online_deployments import delete_online_deployment
 from rollway.azure.state import read_endpoint_patiently
 from rollway.errors import RollwayError
 from rollway.rollout.abort import Failure
-from rollway.rollout.decide import Facts, decide
+from rollway.rollout.decide import decide
 from rollway.rollout.entries import End
+from rollway.rollout.facts import Facts
 from rollway.rollout.moves import Kind, Move, Outcome, require_good_end
 from rollway.rollout.plan import facts_after
 from rollway.rollout.record import OnlineDeploymentRecord, with_record

@@ -12,17 +12,13 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from rollway.errors import ConfigurationError, SmokeTestFailed
 from rollway.prefect.alerts import (
     DEFAULT_CHANNEL,
-    DEFAULT_TIMING,
     AlertedRollout,
-    Automation,
     Changes,
-    Message,
-    SilenceCheck,
-    Timing,
     check_heartbeats,
     compare,
     wanted,
 )
+from rollway.prefect.triggers import DEFAULT_TIMING, Automation, Message, SilenceCheck, Timing
 from rollway.reports.dossier import cause_and_next_action
 from rollway.spec import Alerts
 from tests.support.builders import rollout_spec
@@ -152,6 +148,27 @@ def test_any_text_of_a_state_makes_an_alert(text: str) -> None:
     assert body.endswith("Run: https://prefect.example/runs/flow-run/run-1")
 
 
+def test_a_held_rollout_asks_a_person_with_the_numbers_and_the_commands() -> None:
+    why = "gate after step 1 of 3 (5 %): successful: 412 requests"
+
+    subject, body = rendered("diabetes held", "Running", None, {}, endpoint="e", workspace="w", why=why)
+
+    assert subject == "[notify] rollout diabetes: waits for a person"
+    assert body.splitlines() == [
+        f"Cause: {why}",
+        "Next: rollway promote diabetes-prod, or rollway abort diabetes-prod; or run the flow steer-rollout",
+        "Endpoint: e",
+        "Workspace: w",
+        "Run: https://prefect.example/runs/flow-run/run-1",
+    ]
+
+
+def test_a_cancelled_run_is_checked_because_one_that_waits_runs_no_hook() -> None:
+    found = automation("abort cancelled runs")
+
+    assert (found.trigger["expect"], found.action) == (["prefect.flow-run.Cancelled"], SilenceCheck(silent_seconds=90))
+
+
 def test_a_recovery_is_told_with_what_serves_now() -> None:
     subject, body = rendered(
         "diabetes recovered",
@@ -202,6 +219,7 @@ def test_a_rollout_of_severity_none_has_no_alerts_but_its_dead_runs_still_become
 
     assert [one.name for one in wanted([silent], "ops", Timing())] == [
         "rollway alerts: crash silent runs",
+        "rollway alerts: abort cancelled runs",
         "rollway alerts: silent run unchecked",
         "rollway alerts: watch-endpoints late",
         "rollway alerts: watch-endpoints recovered",
@@ -249,7 +267,7 @@ def test_only_an_event_starts_the_time_of_a_silence() -> None:
 def test_an_event_that_is_delivered_again_fires_nothing_again() -> None:
     reactive = [one.trigger for one in wanted([DIABETES], "ops", Timing()) if one.trigger.get("posture") == "Reactive"]
 
-    assert [trigger["within"] for trigger in reactive] == [1]
+    assert [trigger["within"] for trigger in reactive] == [1, 1, 1]
 
 
 def test_alerts_come_from_the_rollouts_file_and_the_default_channel() -> None:

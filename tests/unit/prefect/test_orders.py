@@ -18,7 +18,7 @@ class Server:
     """A Prefect server with two runs that work; `labels` are those it was given."""
 
     def __init__(self) -> None:
-        self.runs = [SimpleNamespace(id=uuid4()), SimpleNamespace(id=uuid4())]
+        self.runs = [SimpleNamespace(id=uuid4(), state_name="Running") for _ in range(2)]
         self.labels: list[tuple[Any, dict[str, Any]]] = []
         self.asked: list[Any] = []
 
@@ -53,6 +53,20 @@ def test_every_run_that_works_on_the_endpoint_but_this_one_is_told(server: Serve
     (asked,) = server.asked
     assert asked.tags.all_ == ["endpoint:ws:diabetes"]
     assert {one.value for one in asked.state.type.any_} == {"RUNNING", "PENDING", "PAUSED"}
+    assert (asked.state.operator.value, asked.state.name.any_) == ("or_", ["AwaitingRetry"])
+
+
+def test_a_run_that_waits_is_told_and_woken(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    woken: list[Any] = []
+    server.runs = [SimpleNamespace(id=uuid4(), state_name="AwaitingRetry")]
+
+    async def wake(run: Any) -> None:
+        woken.append(run)
+
+    monkeypatch.setattr(orders, "wake_now", wake)
+
+    assert asyncio.run(orders.tell_runs("ws", "diabetes", HOLD)) == 1
+    assert (woken, server.labels) == (server.runs, [(server.runs[0].id, {ORDER: str(HOLD)})])
 
 
 def test_without_a_server_no_run_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from rollway.rollout.autoscale import AutoscaleSetting
-from rollway.rollout.decide import Facts, decide
+from rollway.rollout.decide import decide
 from rollway.rollout.entries import Command, Order
+from rollway.rollout.facts import Facts
 from rollway.rollout.moves import Kind, Move
 from rollway.rollout.plan import after
 from rollway.rollout.record import EndpointRecord, OnlineDeploymentRecord, with_record

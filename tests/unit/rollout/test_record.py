@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollway.errors import ConfigurationError
-from rollway.rollout.entries import Command, End, Ended, Failures, Lease, Order, Served
+from rollway.rollout.entries import Command, End, Ended, Failures, Lease, Order, Served, Underway
 from rollway.rollout.record import (
     COMMAND,
     FAILURES,
@@ -32,6 +32,8 @@ from rollway.rollout.record import (
     with_record,
 )
 from rollway.rollout.tags import MOST_CHARACTERS
+from rollway.spec import ErrorLimits, Judge, LatencyLimits, Predictions, Probes, Progression, Step, Tolerance
+from rollway.spec.progressive import MOST_PATH, MOST_PATTERN, MOST_PATTERNS, MOST_STEPS
 
 AT = "2026-01-01T12:00:00.000+00:00"
 # Azure's rules: 3 to 32 characters for online deployments, up to 255 for the names and versions of models.
@@ -49,6 +51,20 @@ LOGINS = st.from_regex(r"[a-zA-Z0-9._@-]{1,40}", fullmatch=True)
 LEASES = st.builds(Lease, holder=WORDS | ATTEMPTS, ttl_seconds=st.integers(1, 10**6), renewed_at=WORDS | st.just(AT))
 SERVED = st.builds(Served, online_deployment=ONLINE_DEPLOYMENTS, model=st.just("") | MODELS)
 COMMANDS = st.builds(Command, order=st.sampled_from(Order), by=LOGINS | ATTEMPTS, at=st.just(AT), reason=TEXT)
+UNDERWAY = st.builds(
+    Underway,
+    run=st.uuids().map(str),
+    canary=ONLINE_DEPLOYMENTS,
+    until=st.just(AT),
+    since=st.lists(st.just(AT), min_size=1, max_size=MOST_STEPS).map(tuple),
+    asked=st.just("") | st.just(AT),
+    held=TEXT,
+)
+PROGRESSIONS = st.builds(
+    Progression,
+    steps=st.lists(st.builds(Step, weight=st.integers(1, 100), gate=st.booleans()), min_size=1, max_size=5).map(tuple),
+    judge=st.builds(Judge, minimum_requests=st.integers(1, 10**7)),
+)
 USER_TAGS = st.dictionaries(st.from_regex(r"[a-z]{1,9}", fullmatch=True), st.text(max_size=9), max_size=5)
 
 RECORDS = st.builds(
@@ -67,6 +83,8 @@ RECORDS = st.builds(
     last=st.none() | st.builds(Ended, outcome=st.sampled_from(End), attempt=ATTEMPTS, at=st.just(AT)),
     pause_reason=TEXT,
     command=st.none() | COMMANDS,
+    underway=st.none() | UNDERWAY,
+    progression=st.none() | PROGRESSIONS,
 )
 
 
@@ -109,7 +127,7 @@ def test_a_record_fits_into_azures_tags_and_leaves_room_for_others(
 
     assert all(0 < len(value) <= MOST_CHARACTERS for value in tags.values())
     assert all(re.fullmatch(r"rollway:[a-z-]+(\.\d+)?", name) for name in tags)
-    assert len(tags) <= MOST_TAGS < 30
+    assert len(tags) <= MOST_TAGS < 40
 
 
 def test_the_longest_names_that_azure_allows_fit() -> None:
@@ -130,6 +148,33 @@ def test_the_longest_names_that_azure_allows_fit() -> None:
     record = record.moved(attempt, weights, weights).tested(weights).aborted(attempt, AT).failed("0123abcd", AT)
     for number in range(9):
         record = record.rejecting(f"{model[:-1]}{number}/0123abcd")
+    record = record.going_on(
+        Underway(run="f" * 36, canary="d" * 32, until=AT, since=(AT,) * MOST_STEPS, asked=AT, held="why " * 100),
+        Progression(
+            steps=(Step(weight=99, bake_seconds=2_591_999, gate=True),) * MOST_STEPS,
+            judge=Judge(
+                errors=ErrorLimits(tolerated_ratio=1.23456, maximum=0.123456),
+                latency=LatencyLimits(percentile=99, tolerated_ratio=1.23456, maximum_seconds=123.456),
+                predictions=Predictions(
+                    requests="r" * MOST_PATH,
+                    ignore=("$" * MOST_PATTERN,) * MOST_PATTERNS,
+                    tolerance=Tolerance(absolute=1.2345e-9, relative=0.123456),
+                    minimum_agreement=0.123456,
+                    sample=9999,
+                    minimum_requests=9999,
+                    requests_per_second=123.456,
+                    on_disagreement="abort",
+                ),
+                minimum_requests=9_999_999,
+                source="both",
+                probes=Probes(requests="r" * MOST_PATH, requests_per_second=123.456),
+                lag_seconds=3599,
+                on_inconclusive="promote",
+                on_failure="hold",
+            ),
+            deadline_seconds=5_183_999,
+        ),
+    )
 
     tags = record.tags()
 

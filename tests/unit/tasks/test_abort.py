@@ -23,8 +23,8 @@ from rollway.errors import (
     SmokeTestFailed,
     TrafficNotRestored,
 )
-from rollway.rollout.decide import Facts
 from rollway.rollout.entries import End, Ended, Lease
+from rollway.rollout.facts import Facts
 from rollway.rollout.follow import content_digest, rejection
 from rollway.rollout.moves import Kind, Move
 from rollway.rollout.preflight import Finding, Severity

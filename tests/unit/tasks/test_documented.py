@@ -26,7 +26,7 @@ def rows(heading: str) -> list[list[str]]:
 
 def documented(one: Task[..., Any]) -> tuple[str, str, str]:
     """Return name, deadline and retries of a task as the page writes them."""
-    return one.name, f"{one.timeout_seconds:g}", str(one.retries)
+    return one.name, f"{one.timeout_seconds:.0f}", str(one.retries)
 
 
 def other_tasks() -> list[Task[..., Any]]:

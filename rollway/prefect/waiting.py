@@ -1,0 +1,77 @@
+"""Long waits: the process ends, and the same flow run starts again at a time that it set itself."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas import OrchestrationResult
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import SetStateStatus
+from prefect.context import FlowRunContext
+from prefect.exceptions import Abort, Pause
+from prefect.runtime import flow_run
+from prefect.states import AwaitingRetry
+
+from rollway.errors import PrefectUnavailable
+from rollway.prefect.best_effort import best_effort
+
+WAITING = "AwaitingRetry"  # of this name, because the UI hides the tasks of other waiting runs
+IN_PROCESS_SECONDS = 120.0  # a start of a process costs five seconds of a processor
+
+
+def can_wake() -> bool:
+    """Return True if a worker would start the run again: a run without a Prefect deployment has none."""
+    context = FlowRunContext.get()
+    return context is not None and context.flow_run is not None and context.flow_run.deployment_id is not None
+
+
+async def wake_in(seconds: float, message: str) -> NoReturn:
+    """End this process; the same flow run starts again from the top after some seconds.
+
+    Raises Prefect's signals, which are no Exceptions, and PrefectUnavailable.
+
+    Args:
+        message: Why it waits; shown in the state of the run.
+    """
+    try:
+        async with get_client() as client:
+            # With a process id a cancellation of the waiting run hangs; the typed call drops an empty one.
+            await client._client.patch(f"/flow_runs/{flow_run.id}", json={"infrastructure_pid": ""})
+            at = datetime.now(UTC) + timedelta(seconds=seconds)
+            result: OrchestrationResult[Any] = await client.set_flow_run_state(
+                UUID(str(flow_run.id)), AwaitingRetry(scheduled_time=at, message=message)
+            )
+    except Exception as error:
+        raise PrefectUnavailable(
+            "the rollout cannot wait: the Prefect server did not take its time",
+            why=str(error) or type(error).__name__,
+            hint="nothing is lost: the next run goes on with the rollout",
+        ) from error
+    if result.status is not SetStateStatus.ACCEPT:  # it was cancelled meanwhile
+        raise Abort(f"the run may not wait: {result.details}")
+    raise Pause(state=result.state)
+
+
+async def was_waiting() -> bool:
+    """Return True if this attempt starts because the run set its own wake-up; a retry has no such message.
+
+    False if Prefect does not answer.
+    """
+
+    async def read() -> bool:
+        async with get_client() as client:
+            states = await client.read_flow_run_states(UUID(str(flow_run.id)))
+        waits = [one for one in states if one.name == WAITING]
+        return bool(waits) and bool(max(waits, key=lambda one: one.timestamp).message)
+
+    if not can_wake():
+        return False
+    return await best_effort("it is unknown whether this run has waited", read()) or False
+
+
+async def wake_now(waiting: FlowRun) -> None:
+    """Start a waiting run at once; a worker takes it within its poll interval."""
+    async with get_client() as client:
+        message = waiting.state.message if waiting.state else None
+        await client.set_flow_run_state(waiting.id, AwaitingRetry(scheduled_time=datetime.now(UTC), message=message))
