@@ -22,6 +22,7 @@ from rollway.azure.state import (
 from rollway.azure.threads import in_thread, write_in_thread
 from rollway.azure.waiting import (
     OPERATION_TIMEOUT_SECONDS,
+    SHORTEST_INTERVAL_SECONDS,
     SYSTEM_CLOCK,
     Clock,
     now,
@@ -198,6 +199,7 @@ async def _wait_until(
 ) -> EndpointState:
     """Wait until the operation on the endpoint has ended and the write is visible, or reads have lagged too long."""
     name, started = before.name, clock.now()
+    await clock.sleep(SHORTEST_INTERVAL_SECONDS)  # it has just begun
     settled_since: float | None = None
 
     def is_done(state: EndpointState) -> bool:
