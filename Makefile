@@ -27,7 +27,7 @@ demo-progressive: .venv/ready ## roll out a good version in steps, then a bad on
 
 test: .venv/ready ## all checks and all tests
 	@$(MAKE) --no-print-directory check COVERAGE="--cov --cov-report="
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --durations 25 tests/e2e tests/browser tests/packaging tests/contract
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 25 tests/e2e tests/browser tests/packaging tests/contract
 	@echo "the unit tests cover $$($(BIN)/coverage report --format=total) % of rollway, tasks and flows (emulator and local stack aside)"
 
 matrix: .venv/ready ## every call of a rollout with every fault, every write with a kill; `make test` tries a part

@@ -87,7 +87,7 @@ def test_a_canary_that_fails_8_percent_is_aborted_in_its_first_step(
 
 
 def test_a_canary_that_is_twice_as_slow_is_aborted(lab: Lab, client: Client) -> None:
-    before, result, after, _ = deploy(lab, ANSWERS_AFTER_SECONDS="0.03")
+    before, result, after, _ = deploy(lab, ANSWERS_AFTER_SECONDS="0.2")
 
     assert result.exit_code == 3, result.error
     assert "failed: latency P95 " in result.error

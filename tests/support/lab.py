@@ -101,7 +101,12 @@ class Lab:
                 "instance_count": 1,
             },
             rollout={
-                "smoke_test": {"request_file": "request.json", "warm_up_seconds": 60},
+                # A latency of the rollouts' fast time, on a machine that others use too.
+                "smoke_test": {
+                    "request_file": "request.json",
+                    "warm_up_seconds": 60,
+                    "expect": {"max_latency_seconds": 300},
+                },
                 "keep_replaced_seconds": 0,
                 "ready_timeout_seconds": 7200,
             },
