@@ -8,7 +8,7 @@ from rollway.azure.waiting import now
 from rollway.prefect.orders import try_to_tell_runs
 from rollway.prefect.run import current_run
 from rollway.prefect.task import Whole, task
-from rollway.rollout.entries import Command, Order
+from rollway.rollout.entries import Command, Order, time_text
 from rollway.rollout.rollback import Target
 from rollway.rollout.steering import promotable
 from rollway.spec import RolloutSpec
@@ -28,7 +28,7 @@ async def give_order(
     command = Command(
         order=Order(order),
         by="-".join(by.split()) or "the-Prefect-UI",
-        at=session.now().isoformat(timespec="milliseconds"),  # Azure's clock, like the steps of a rollout
+        at=time_text(session.now()),  # Azure's clock, like the steps of a rollout
         reason=reason,
     )
     told = await try_to_tell_runs(workspace, spec.endpoint.name, command, [run.flow_run_id])

@@ -9,7 +9,7 @@ from rollway.azure.state import read_endpoint
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock
 from rollway.errors import Busy
 from rollway.rollout.abort import Failure
-from rollway.rollout.entries import Command, Order
+from rollway.rollout.entries import Command, Order, time_text
 from rollway.rollout.moves import Kind, Move
 from rollway.rollout.state import EndpointState
 from rollway.rollout.steering import Steered, outcome_of, require_meaning
@@ -69,7 +69,7 @@ async def steer(endpoint: str, command: Command, where: tuple[Workspace, Identit
     connected = await connect(workspace, identity)
     session = await open_session(connected.workspace, identity)
     # By Azure's clock, like the steps of a rollout: an order counts if it is later than the step.
-    command = command.model_copy(update={"at": session.now().isoformat(timespec="milliseconds")})
+    command = command.model_copy(update={"at": time_text(session.now())})
     state, done = await give_order(session, endpoint, command, f"{uuid4()}/1")
     return Steered(
         endpoint=state.name,

@@ -57,7 +57,7 @@ async def ended_attempts(endpoint: EndpointState, attempt: str) -> frozenset[str
         if not endpoint.weight_of(one.name):
             makers |= {maker for maker in (one.record.written_by, one.record.created_by) if maker}
     if underway := endpoint.record.underway:
-        makers.add(f"{underway.run}/")  # the whole run, not one of its attempts
+        makers.add(underway.any_attempt)  # the whole run, not one of its attempts
     others = sorted(one for one in makers if not is_same_run(one, attempt))
     return frozenset([one for one in others if await has_ended(one)])
 

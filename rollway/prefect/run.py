@@ -113,7 +113,7 @@ class Run:
         if self.facts.began_with is None:
             self._know(began_with=endpoint.serving)
         underway = endpoint.record.underway
-        if underway is not None and underway.run == self.flow_run_id:
+        if underway is not None and underway.is_of(self.attempt_id):
             self._know(owned=True)
 
     def made(self, move: Move) -> None:

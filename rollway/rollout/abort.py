@@ -1,7 +1,7 @@
 """The abort: what is left to do when a rollout failed, decided from Azure's state alone."""
 
 from rollway.rollout.moves import Kind, Move, Outcome, end
-from rollway.rollout.record import EndpointRecord, is_earlier_attempt, is_same_run
+from rollway.rollout.record import EndpointRecord, is_earlier_attempt
 from rollway.rollout.state import EndpointState
 from rollway.rollout.switch import restoration
 from rollway.spec import Frozen
@@ -60,7 +60,7 @@ def decide_abort(endpoint: EndpointState, failure: Failure) -> Move:
 def _due(endpoint: EndpointState, record: EndpointRecord, failure: Failure) -> Move:
     ended = _ended(record, failure)
     underway = record.underway
-    is_ours_to_end = underway is not None and is_same_run(f"{underway.run}/0", failure.attempt)
+    is_ours_to_end = underway is not None and underway.is_of(failure.attempt)
     is_to_undo = failure.undoes_canary and (underway is not None or endpoint.is_canary)
     is_to_restore = endpoint.is_unproven or is_ours_to_end or is_to_undo
     if is_to_restore and not failure.keeps_traffic:

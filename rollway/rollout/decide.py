@@ -15,9 +15,7 @@ from rollway.rollout.record import is_same_run
 from rollway.rollout.state import EndpointState
 from rollway.rollout.switch import advance, is_told, promotion, restoration, stable_of
 from rollway.rollout.wanted import Wanted, candidate_of
-from rollway.spec import RolloutSpec
-
-FULL_WEIGHT = 100
+from rollway.spec import FULL_WEIGHT, RolloutSpec
 
 
 def decide(spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, facts: Facts) -> Move:

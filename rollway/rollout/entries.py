@@ -24,6 +24,11 @@ def age(at: str, now: datetime) -> timedelta | None:
         return None
 
 
+def time_text(moment: datetime) -> str:
+    """Return a time as text for an entry; to the millisecond, because two claims within a second must differ."""
+    return moment.isoformat(timespec="milliseconds")
+
+
 class Lease(Frozen):
     """The claim of one run attempt on an endpoint; `renewed_at` makes each claim a different value."""
 
@@ -135,6 +140,15 @@ class Underway(Frozen):
     def number(self) -> int:
         """Number of the running step, from 1; 0 before the first one."""
         return len(self.since)
+
+    @property
+    def any_attempt(self) -> str:
+        """The attempts of its run as one text: among those that have ended if the whole run has."""
+        return f"{self.run}/"
+
+    def is_of(self, attempt: str) -> bool:
+        """Return True if an attempt, `<flow run>/<attempt>`, belongs to its run."""
+        return attempt.startswith(self.any_attempt)
 
     @property
     def begun(self) -> str:

@@ -7,7 +7,7 @@ from pydantic import AwareDatetime
 
 from rollway.rollout import traffic
 from rollway.rollout.autoscale import AutoscaleSetting
-from rollway.rollout.entries import Lease
+from rollway.rollout.entries import Lease, time_text
 from rollway.rollout.evidence import Judgement
 from rollway.rollout.predictions import Comparison
 from rollway.rollout.record import is_earlier_attempt
@@ -69,8 +69,8 @@ class Facts(Frozen):
 
     @property
     def at(self) -> str:
-        """The time as text for a record; to the millisecond, because two claims within a second must differ."""
-        return self.now.isoformat(timespec="milliseconds")
+        """The time as text for a record."""
+        return time_text(self.now)
 
     def has_proven(self, today: Mapping[str, int]) -> bool:
         """Return True if the live smoke test passed under this traffic."""

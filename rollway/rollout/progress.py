@@ -7,12 +7,11 @@ import math
 from datetime import datetime, timedelta
 
 from rollway.rollout import traffic
-from rollway.rollout.entries import Order, Underway
+from rollway.rollout.entries import Order, Underway, time_text
 from rollway.rollout.evidence import Verdict
 from rollway.rollout.facts import Facts, Look
 from rollway.rollout.moves import Kind, Move, Outcome, end
 from rollway.rollout.predictions import Verdict as Agreement
-from rollway.rollout.record import is_same_run
 from rollway.rollout.state import EndpointState
 from rollway.rollout.switch import (
     autoscale_to_copy,
@@ -96,29 +95,26 @@ def _begin(
         if reaction == "abort":
             return end(Outcome.UNPROVEN if is_open else Outcome.WORSE, name, comparison.sentence)
         if reaction == "hold":
-            until = _text(facts.now + timedelta(seconds=progression.deadline_seconds))
-            held = Underway(
-                run=_run_of(facts), canary=name, until=until, asked=_text(facts.now), held=comparison.sentence
-            )
+            until = time_text(facts.now + timedelta(seconds=progression.deadline_seconds))
+            held = Underway(run=_run_of(facts), canary=name, until=until, asked=facts.at, held=comparison.sentence)
             record = endpoint.record.going_on(held, progression)
             return Move(kind=Kind.RECORD, target=endpoint.name, why=comparison.sentence, record=record)
-    if settings := autoscale_to_copy(endpoint, name, facts):
-        why = f"its rules follow the traffic: {', '.join(settings)}"
-        return Move(kind=Kind.COPY_AUTOSCALE, target=name, why=why, settings=settings)
+    if move := autoscale_to_copy(endpoint, name, facts):
+        return move
     weight = endpoint.weight_of(name)
     first = next(i for i, step in enumerate(progression.steps) if not weight or (step.weight or 0) > weight)
     return _step(endpoint, candidate, progression, (), first, stable_of(endpoint, facts), facts, "it is ready")
 
 
 def _owned_by_another(endpoint: EndpointState, found: Underway, progression: Progression, facts: Facts) -> Move | None:
-    if is_same_run(f"{found.run}/0", facts.attempt):
+    if found.is_of(facts.attempt):
         return None
-    has_ended = f"{found.run}/" in facts.ended
+    has_ended = found.any_attempt in facts.ended
     if not has_ended and not is_lost(found, facts.now):
         why = f"a rollout is under way: {describe(found, progression)}; {ANSWER}"
         return end(Outcome.DONE, found.canary, why)
     why = f"the run {found.run} {'has ended before its rollout' if has_ended else 'is overdue'}; this one goes on"
-    until = found.until if found.held else _text(until_of(progression, found.number, facts.now))
+    until = found.until if found.held else time_text(until_of(progression, found.number, facts.now))
     taken = found.model_copy(update={"run": _run_of(facts), "until": until})
     record = endpoint.record.going_on(taken, progression)
     return Move(kind=Kind.RECORD, target=endpoint.name, why=why, record=record)
@@ -143,7 +139,7 @@ class _Course:
         begun = datetime.fromisoformat(found.begun)
         self.deadline = begun + timedelta(seconds=progression.deadline_seconds)
         command = endpoint.record.command
-        self.is_promoted = command is not None and command.order is Order.PROMOTE and command.at > _text(self.start)
+        self.is_promoted = command is not None and command.order is Order.PROMOTE and command.at > time_text(self.start)
 
     def due(self) -> Move:
         """Return the move that is due."""
@@ -211,13 +207,13 @@ class _Course:
     def _hold(self, why: str, kind: Kind = Kind.HOLD) -> Move:
         """Write once that a person is asked, and wait."""
         if not self.found.held:
-            changes = {"held": why, "asked": _text(self.facts.now), "until": _text(self.deadline)}
+            changes = {"held": why, "asked": self.facts.at, "until": time_text(self.deadline)}
             return self._record(why, **changes)
         return self._wait(kind, why)
 
     def _bake(self, until: datetime, why: str) -> Move:
         if self.found.held:
-            until_text = _text(until_of(self.progression, self.found.number, self.facts.now))
+            until_text = time_text(until_of(self.progression, self.found.number, self.facts.now))
             return self._record("nobody holds it any more", held="", asked="", until=until_text)
         return Move(kind=Kind.BAKE, target=self.name, why=why, until=min(until, self.deadline))
 
@@ -304,11 +300,11 @@ def _step(
     step, name = progression.steps[index], candidate.name
     after = traffic.shift(stable, name, step.weight) if step.weight else stable
     others = {one: weight for one, weight in endpoint.mirror_traffic.items() if one.lower() != name.lower()}
-    begun = (*since, *(_text(facts.now) for _ in range(index + 1 - len(since))))
+    begun = (*since, *(facts.at for _ in range(index + 1 - len(since))))
     underway = Underway(
         run=_run_of(facts),
         canary=name,
-        until=_text(until_of(progression, index + 1, facts.now)),
+        until=time_text(until_of(progression, index + 1, facts.now)),
         since=begun,
     )
     return Move(
@@ -324,7 +320,3 @@ def _step(
 
 def _run_of(facts: Facts) -> str:
     return facts.attempt.partition("/")[0]
-
-
-def _text(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds")

@@ -9,9 +9,7 @@ from rollway.rollout.restraint import restraint
 from rollway.rollout.rollback import Target, wanted_for, wanted_to_go_on
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
 from rollway.rollout.wanted import RequestedBy, Wanted, candidate_of
-from rollway.spec import Frozen, RolloutSpec
-
-FULL_WEIGHT = 100
+from rollway.spec import FULL_WEIGHT, Frozen, RolloutSpec
 
 
 class Request(Frozen):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from rollway.rollout import traffic
 from rollway.rollout.changes import differences
-from rollway.rollout.entries import Lease, Order, Served
+from rollway.rollout.entries import Lease, Order, Served, time_text
 from rollway.rollout.facts import Facts
 from rollway.rollout.moves import Change, Kind, Move, Outcome, end
 from rollway.rollout.record import EndpointRecord, is_same_run
@@ -21,9 +21,8 @@ def advance(
         return None
     if move := untested(wanted, endpoint, candidate, facts):
         return move
-    if copies := autoscale_to_copy(endpoint, name, facts):
-        why = f"its rules follow the traffic: {', '.join(copies)}"
-        return Move(kind=Kind.COPY_AUTOSCALE, target=name, why=why, settings=copies)
+    if move := autoscale_to_copy(endpoint, name, facts):
+        return move
     stable = stable_of(endpoint, facts)
     return Move(
         kind=Kind.MOVE_TRAFFIC,
@@ -68,6 +67,7 @@ def promotion(wanted: Wanted, endpoint: EndpointState, facts: Facts) -> Move | N
 
 
 def promoted_record(wanted: Wanted, endpoint: EndpointState, facts: Facts) -> EndpointRecord:
+    """Return the record in which the traffic of today is stable, or, if several share it, a canary that was tested."""
     record, today = endpoint.record.released(), endpoint.serving
     if not wanted.stays_because:
         is_held = is_told(Order.HOLD, endpoint, wanted, facts)
@@ -101,15 +101,23 @@ def restoration(endpoint: EndpointState, attempt: str, why: str) -> Move:
 
 
 def stable_of(endpoint: EndpointState, facts: Facts) -> dict[str, int]:
+    """Return the traffic to return to; today's if this run has tested it."""
     return endpoint.serving if facts.has_proven(endpoint.traffic) else endpoint.stable_traffic
 
 
-def autoscale_to_copy(endpoint: EndpointState, name: str, facts: Facts) -> tuple[str, ...]:
-    """Return the settings of the heaviest online deployment that serves and has some, if the candidate has none."""
+def autoscale_to_copy(endpoint: EndpointState, name: str, facts: Facts) -> Move | None:
+    """Return the copy of the settings of the heaviest online deployment that serves and has some.
+
+    None if there are none, or if the candidate has settings of its own.
+    """
     if facts.settings_of(name):
-        return ()
+        return None
     serving = traffic.served_by(stable_of(endpoint, facts))
-    return next((found for one in serving if one != name.lower() and (found := facts.settings_of(one))), ())
+    found = next((found for one in serving if one != name.lower() and (found := facts.settings_of(one))), ())
+    if not found:
+        return None
+    why = f"its rules follow the traffic: {', '.join(found)}"
+    return Move(kind=Kind.COPY_AUTOSCALE, target=name, why=why, settings=found)
 
 
 def is_told(order: Order, endpoint: EndpointState, wanted: Wanted, facts: Facts) -> bool:
@@ -121,13 +129,14 @@ def is_told(order: Order, endpoint: EndpointState, wanted: Wanted, facts: Facts)
     if command is None or command.order is not order or is_same_run(command.by, facts.attempt):
         return False
     is_automatic = wanted.requested_by.is_automatic and order is Order.HOLD
-    begun = facts.started.isoformat(timespec="milliseconds")
-    if underway is not None and is_same_run(f"{underway.run}/0", facts.attempt):
+    begun = time_text(facts.started)
+    if underway is not None and underway.is_of(facts.attempt):
         begun = min(begun, underway.begun)
     return is_automatic or command.at > begun
 
 
 def traffic_change(today: Mapping[str, int], after: Mapping[str, int]) -> tuple[Change, ...]:
+    """Return the change of the traffic map for a report; none if both route alike."""
     return differences([("traffic", traffic.describe(today), traffic.describe(after))])
 
 

@@ -18,6 +18,7 @@ from rollway.spec.folder import (
     check_range,
 )
 from rollway.spec.progressive import (
+    FULL_WEIGHT,
     ErrorLimits,
     Judge,
     LatencyLimits,
@@ -42,6 +43,7 @@ from rollway.spec.rollout_file import (
 from rollway.spec.values import Frozen, HiddenText, Problem, did_you_mean
 
 __all__ = [
+    "FULL_WEIGHT",
     "MAX_INSTANCES",
     "MAX_REQUEST_TIMEOUT_MS",
     "NAME_RULE",
