@@ -195,11 +195,15 @@ class _Course:
         return self._advance(sentence)
 
     def _advance(self, why: str) -> Move:
-        """Return the write of the next step, or the promotion after the last one."""
-        steps, done = self.progression.steps, self.found.number
-        if done < len(steps):
+        """Return the write of the next step, or the promotion after the last one.
+
+        If somebody else changed the traffic in the last step, that begins again: only its own traffic is promoted.
+        """
+        steps, since = self.progression.steps, self.found.since
+        if self._foreign() and len(since) == len(steps):
+            since = since[:-1]
+        if (done := len(since)) < len(steps):
             stable = self.endpoint.stable_traffic
-            since = self.found.since
             return _step(self.endpoint, self.candidate, self.progression, since, done, stable, self.facts, why)
         record = promoted_record(self.wanted, self.endpoint, self.facts)
         return Move(kind=Kind.PROMOTE, target=self.name, why=why, record=record)

@@ -31,6 +31,7 @@ from tests.unit.rollout.examples import (
     facts,
     hand_made,
     name_of,
+    order,
     ours,
     rolled_out,
     wanted,
@@ -224,6 +225,18 @@ def test_a_foreign_change_of_traffic_is_held_and_nothing_is_touched() -> None:
     assert holds == {
         f"somebody changed the traffic: it was {V1} 75 %, {V2} 25 % and is {V1} 50 %, {V2} 50 %; nothing is touched"
     }
+
+
+def test_promote_after_a_foreign_change_in_the_last_step_begins_that_step_again() -> None:
+    last = go(progressive(), rolled_out("1"), until=lambda _move, known: known.now > NOW + timedelta(seconds=6500))
+    assert last.weights == [5, 25, 100]
+    told = order(Order.PROMOTE, last.facts.now)
+    foreign = with_changes(last.endpoint, last.endpoint.record.told(told), traffic={V1: 40, V2: 60})
+
+    again = go(progressive(), foreign, known=last.facts)
+
+    assert (again.weights, again.writes) == ([100], [Kind.MOVE_TRAFFIC, Kind.PROMOTE])
+    assert (again.last.outcome, again.endpoint.serving) == (Outcome.DONE, {V2: 100})
 
 
 def test_a_rollout_that_somebody_ended_is_not_begun_again_by_its_run() -> None:
