@@ -1,7 +1,7 @@
 """The moves of a progressive rollout that gather evidence and wait."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from prefect.logging import get_run_logger
@@ -25,13 +25,12 @@ from rollway.reports import predictions as predictions_report
 from rollway.reports import progress as progress_report
 from rollway.rollout import traffic
 from rollway.rollout.entries import Underway
-from rollway.rollout.evidence import Judgement, Minute, could_not_measure, judge
+from rollway.rollout.evidence import Minute, could_not_measure, judge
 from rollway.rollout.facts import Look
 from rollway.rollout.moves import Kind, Move
 from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.predictions import compare, spread
 from rollway.rollout.probes import minutes_of
-from rollway.rollout.progress import late_seconds
 from rollway.rollout.smoke import answer_timeout_seconds
 from rollway.rollout.state import EndpointState
 from rollway.spec import Progression, probes_of
@@ -77,7 +76,7 @@ async def compare_predictions(rollout: PlannedRollout, move: Move) -> None:
 @task("look at evidence", run_name="look at {move.target}", timeout_seconds=3600, retries=2)
 async def look(rollout: PlannedRollout, move: Move) -> None:  # noqa: ARG001 (all moves are called alike)
     """Read the evidence of the whole rollout and judge the running step; the report is an artifact."""
-    run, endpoint, session = current_run(), seen(), await open_session(rollout.workspace)
+    spec, endpoint, session = rollout.spec, seen(), await open_session(rollout.workspace)
     found, progression = _underway(endpoint)
     minutes: Sequence[Minute] = ()
     try:
@@ -86,8 +85,9 @@ async def look(rollout: PlannedRollout, move: Move) -> None:  # noqa: ARG001 (al
     except (AccessDenied, AzureUnavailable) as error:
         judged = could_not_measure(f"{error.what}: {error.why or 'Azure is unavailable'}")
     get_run_logger().info("Step %d of %d: %s", found.number, len(progression.steps), judged.sentence)
-    run.looked(Look(number=found.number, at=session.now(), judgement=judged))
-    await _report(rollout, endpoint, minutes, judged)
+    current_run().looked(Look(number=found.number, at=session.now(), judgement=judged))
+    markdown = progress_report.markdown(spec.name, endpoint, found, progression, minutes, judged)
+    await publish_markdown("progress", spec.name, markdown, f"Progress of {spec.name}")
 
 
 async def end_if_it_waits_long(rollout: PlannedRollout, move: Move) -> None:
@@ -166,19 +166,16 @@ async def _gather(
     limits = progression.judge
     minutes: Sequence[Minute] = ()
     if limits.source != "probes":
-        begin = datetime.fromisoformat(found.since[0])
-        end = session.now() - timedelta(seconds=late_seconds(progression) - 60)
         mirrors = sum(step.mirror is not None for step in progression.steps)
-        live = None if found.number <= mirrors else datetime.fromisoformat(found.since[mirrors])
         minutes = await metrics.read_minutes(
             session,
             endpoint.name,
             found.canary,
             stable,
             limits.latency.percentile,
-            begin,
-            end,
-            begin if mirrors == 0 else live,
+            start=datetime.fromisoformat(found.since[0]),
+            end=session.now() - timedelta(seconds=limits.lag_seconds),
+            live_since=datetime.fromisoformat(found.since[mirrors]) if found.number > mirrors else None,
         )
     if limits.source == "metrics":
         return minutes
@@ -215,14 +212,6 @@ async def _probe(
             clock=SYSTEM_CLOCK,
         )
     return minutes_of(of_canary, of_stable, limits.latency.percentile, session.now())
-
-
-async def _report(
-    rollout: PlannedRollout, endpoint: EndpointState, minutes: Iterable[Minute], judged: Judgement
-) -> None:
-    found, progression = _underway(endpoint)
-    markdown = progress_report.markdown(rollout.spec.name, endpoint, found, progression, tuple(minutes), judged)
-    await publish_markdown("progress", rollout.spec.name, markdown, f"Progress of {rollout.spec.name}")
 
 
 def _underway(endpoint: EndpointState) -> tuple[Underway, Progression]:

@@ -1,5 +1,7 @@
 """The preflight of a progressive rollout: may its metrics be read, and are there enough requests for a verdict."""
 
+import math
+
 from rollway.azure.errors.known import READ_METRICS
 from rollway.azure.metrics import requests_of_last_hour
 from rollway.azure.session import Session
@@ -26,18 +28,14 @@ async def check_evidence(session: Session, spec: RolloutSpec, today: EndpointSta
         return (Finding(severity=Severity.WARNING, field=SOURCE, message=message, hint="run it again in a minute"),)
     if progression.judge.source == "both":
         return ()
-    slow = [
-        f"at {step} of {hourly:g} requests/h this step needs {hours:.0f} h for {progression.judge.minimum_requests}"
-        for step in progression.steps
-        if (hours := hours_needed(progression.judge, step.share, hourly)) * 3600 > 2 * step.bake_seconds
-    ]
-    if not slow:
-        return ()
-    return (
-        Finding(
-            severity=Severity.WARNING,
-            field="rollout.yml: judge.minimum_requests",
-            message=slow[0].replace("needs inf h", "never ends: it needs requests"),
-            hint="set judge.source to both, so that probes top up the requests, or bake longer",
-        ),
-    )
+    for step in progression.steps:
+        hours = hours_needed(progression.judge, step.share, hourly)
+        if hours * 3600 > 2 * step.bake_seconds:
+            needs = f"needs {hours:.0f} h" if math.isfinite(hours) else "never ends: it needs requests"
+            step_words = (
+                f"at {step} of {hourly:g} requests/h this step {needs} for {progression.judge.minimum_requests}"
+            )
+            hint = "set judge.source to both, so that probes top up the requests, or bake longer"
+            field = "rollout.yml: judge.minimum_requests"
+            return (Finding(severity=Severity.WARNING, field=field, message=step_words, hint=hint),)
+    return ()

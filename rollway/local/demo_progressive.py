@@ -2,21 +2,18 @@
 
 import base64
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 import urllib.request
-from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
 from rollway.errors import CanaryFailed, RollwayError
-from rollway.local.example import ROLLOUT, register, train
-from rollway.local.stack import Say, run_or_raise, temporary_stack
+from rollway.local.example import ROLLOUT, deploy, deploy_command, register, running_example
+from rollway.local.stack import Say
 
 STEPS = [{"weight": 10, "bake_seconds": 8}, {"weight": 50, "bake_seconds": 8}, {"weight": 100, "bake_seconds": 8}]
 JUDGE = {"source": "probes", "minimum_requests": 150, "probes": {"requests_per_second": 20}}
@@ -39,28 +36,20 @@ def run(raw_data):
 def run(folder: Path, say: Say) -> None:
     """Roll out a first version, then a good one in steps and a bad one in steps, while a client keeps scoring."""
     started = time.monotonic()
-    with temporary_stack(folder, say) as stack:
-        say("starting the local Azure ML and a Prefect server")
-        stack.start_emulator()
-        stack.start_prefect()
-        models = {version: train(folder, version, say) for version in ("1", "2")}
-        stack.wait_for_emulator()
-        stack.wait_for_prefect()
-        variables = stack.environment()
-        os.environ.update(variables)  # from now on this process is an Azure client too
+    with running_example(folder, say) as (stack, models, variables):
         from rollway.local.load import Load  # importing the SDK reads the variables
 
         rollout = _progressive_copy(folder)
         register(models["1"], "1", say)
-        _deploy(rollout, variables, say, "the first version has nothing to be compared with: all traffic at once")
+        deploy(rollout, variables, say, "the first version has nothing to be compared with: all traffic at once")
         with Load(rollout) as load:
             register(models["2"], "2", say)
             weights = ", ".join(f"{step['weight']} %" for step in STEPS)
-            _deploy(rollout, variables, say, f"a good version, in steps of {weights}")
+            deploy(rollout, variables, say, f"a good version, in steps of {weights}")
             register(models["2"], "3", say)
             _make_bad(rollout)
             say(f"a bad version, which fails one request in {ONE_IN}: rollway deploy {rollout}")
-            code = subprocess.run(_command(rollout), env=variables, check=False).returncode
+            code = subprocess.run(deploy_command(rollout), env=variables, check=False).returncode
             if code != CanaryFailed.exit_code:
                 raise RollwayError(f"the bad version was not caught: exit code {code}")
         failed = dict(load.failed_by)
@@ -103,12 +92,3 @@ def _progressive_copy(folder: Path) -> str:
 def _make_bad(rollout: str) -> None:
     script = Path(rollout).parents[1] / "scoring" / "diabetes" / "score.py"
     script.write_text(script.read_text(encoding="utf-8") + _BAD_SCRIPT, encoding="utf-8")
-
-
-def _command(rollout: str) -> list[str]:
-    return [sys.executable, "-m", "rollway", "deploy", rollout]
-
-
-def _deploy(rollout: str, variables: Mapping[str, str], say: Say, title: str) -> None:
-    say(f"{title}: rollway deploy {rollout}")
-    run_or_raise(_command(rollout), variables)

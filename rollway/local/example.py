@@ -1,15 +1,48 @@
 """The example of the demo: a scikit-learn model of the progression of diabetes, in two versions."""
 
 import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import uv
 
-from rollway.local.stack import Say, run_or_raise
+from rollway.local.stack import Say, Stack, run_or_raise, temporary_stack
 
 ROLLOUT = "deployments/diabetes"
 MODEL = "diabetes"
 _SCRIPT = Path("scoring/diabetes/train.py")
+
+
+@contextlib.contextmanager
+def running_example(folder: Path, say: Say) -> Iterator[tuple[Stack, dict[str, Path], dict[str, str]]]:
+    """Start a temporary stack and train both versions; yields the stack, the model files and a client's variables.
+
+    This process is an Azure client too from then on.
+    """
+    with temporary_stack(folder, say) as stack:
+        say("starting the local Azure ML and a Prefect server")
+        stack.start_emulator()
+        stack.start_prefect()
+        models = {version: train(folder, version, say) for version in ("1", "2")}
+        stack.wait_for_emulator()
+        stack.wait_for_prefect()
+        variables = stack.environment()
+        os.environ.update(variables)
+        yield stack, models, variables
+
+
+def deploy_command(rollout: str) -> list[str]:
+    """Return the command that rolls a folder out."""
+    return [sys.executable, "-m", "rollway", "deploy", rollout]
+
+
+def deploy(rollout: str, variables: Mapping[str, str], say: Say, title: str) -> None:
+    """Roll a folder out in a process of its own; raises RollwayError if that fails."""
+    say(f"{title}: rollway deploy {rollout}")
+    run_or_raise(deploy_command(rollout), variables)
 
 
 def train(folder: Path, version: str, say: Say) -> Path:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rollway.local.stack import Stack
 from rollway.rollout.record import EndpointRecord, with_record
 from tests.support.prefect_api import PrefectApi
 from tests.support.world import Rollout, World
@@ -20,9 +21,8 @@ PROGRESSIVE = {
 
 
 @pytest.fixture(scope="module")
-def api(request: pytest.FixtureRequest) -> Iterator[PrefectApi]:
+def api(stack: Stack) -> Iterator[PrefectApi]:
     """Prefect's API, with two workers of one pool."""
-    stack = request.getfixturevalue("stack")
     workers = [stack.start_worker(), stack.start_worker()]
     yield PrefectApi(stack)
     for worker in workers:
