@@ -15,7 +15,7 @@ from rollway.errors import CanaryFailed, RollwayError
 from rollway.local.example import ROLLOUT, deploy, deploy_command, register, running_example
 from rollway.local.stack import Say
 
-STEPS = [{"weight": 10, "bake_seconds": 8}, {"weight": 50, "bake_seconds": 8}, {"weight": 100, "bake_seconds": 8}]
+STEPS = [{"weight": 10, "bake_seconds": 9}, {"weight": 50, "bake_seconds": 9}, {"weight": 100, "bake_seconds": 9}]
 JUDGE = {"source": "probes", "minimum_requests": 150, "probes": {"requests_per_second": 20}}
 ONE_IN = 12  # requests that the bad version does not answer: 8 %
 _BAD_SCRIPT = f'''
@@ -39,7 +39,7 @@ def run(folder: Path, say: Say) -> None:
     with running_example(folder, say) as (stack, models, variables):
         from rollway.local.load import Load  # importing the SDK reads the variables
 
-        rollout = _progressive_copy(folder)
+        rollout = progressive_copy(folder)
         register(models["1"], "1", say)
         deploy(rollout, variables, say, "the first version has nothing to be compared with: all traffic at once")
         with Load(rollout) as load:
@@ -77,7 +77,7 @@ def _save_pictures(ui_url: str, folder: Path) -> list[Path]:
     return files
 
 
-def _progressive_copy(folder: Path) -> str:
+def progressive_copy(folder: Path) -> str:
     """Return a copy of the example's folder that rolls out in short steps."""
     copy = folder / ROLLOUT
     shutil.copytree(ROLLOUT, copy)

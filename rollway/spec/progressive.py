@@ -1,6 +1,7 @@
 """The part of rollout.yml that makes a rollout progressive: its steps, and how the evidence is judged."""
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
@@ -203,7 +204,7 @@ def _check_times(found: Progression, kind: str) -> Iterator[tuple[str, str]]:
             if step.bake_seconds < needs:
                 message = (
                     f"is too short for minimum_requests: {probes_of(judge)} probes at "
-                    f"{judge.probes.requests_per_second:g} requests/s take {needs:.0f} s"
+                    f"{judge.probes.requests_per_second:g} requests/s take {math.ceil(needs)} s"
                 )
                 yield f"steps.{number}.bake_seconds", message
     if judge.source != "probes" and kind == "kubernetes":
