@@ -58,7 +58,7 @@ class Axes(Frozen):
             y = self.y(index * step)
             parts.append(path(f"M{LEFT} {number(y)}H{RIGHT}", "line thin grid"))
             parts.append(text(LEFT - 10, y + 7, f"{index * step:g} {self.unit}", "axis end"))
-        parts.append(text(LEFT - 10, self.height - 10, "UTC", "axis end"))
+        parts.append(text(4, self.height - 10, "UTC", "axis"))  # a time may be right below the axis
         step = round_seconds((self.end - self.start) / _MOST_TIMES)
         for index in range(math.ceil(self.start / step), math.floor(self.end / step) + 1):
             x = self.x(index * step)
