@@ -50,8 +50,7 @@ async def abort_canary(
     session: Session, endpoint: EndpointState, command: Command, attempt: str, *, clock: Clock = SYSTEM_CLOCK
 ) -> AbortResult | None:
     """Bring all traffic back to stable; return None if a run works on the endpoint, or if nothing is moved."""
-    is_begun = endpoint.is_moved or endpoint.record.underway is not None
-    if command.order is not Order.ABORT or endpoint.record.lease is not None or not is_begun:
+    if command.order is not Order.ABORT or endpoint.record.lease is not None or not endpoint.is_rolling_out:
         return None
     failure = Failure(attempt=attempt, at=command.at, undoes_canary=True, is_recorded=True, pauses=command.sentence)
     return await abort(session, endpoint.name, failure, clock=clock)

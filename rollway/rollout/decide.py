@@ -108,8 +108,7 @@ def _ordered_back(wanted: Wanted, endpoint: EndpointState, facts: Facts) -> Move
     """A person told a rollout to abort that died before it could: automation carries that out."""
     record = endpoint.record
     command = record.command
-    is_begun = endpoint.is_moved or record.underway is not None
-    if command is None or command.order is not Order.ABORT or not is_begun:
+    if command is None or command.order is not Order.ABORT or not endpoint.is_rolling_out:
         return None
     if not wanted.requested_by.is_automatic or is_same_run(record.moved_by or "", facts.attempt):
         return None

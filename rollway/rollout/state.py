@@ -149,6 +149,11 @@ class EndpointState(Frozen):
         return not traffic.is_same(self.stable_traffic, self.traffic)
 
     @property
+    def is_rolling_out(self) -> bool:
+        """True if a rollout has begun here, at whatever weight, that has not ended with a promotion or an abort."""
+        return self.is_moved or self.record.underway is not None
+
+    @property
     def is_unproven(self) -> bool:
         """True if a rollout moved traffic and the smoke test there has not passed yet."""
         return self.is_moved and not self.record.is_tested and self.record.underway is None

@@ -281,8 +281,7 @@ def _left_behind(endpoint: EndpointState) -> str:
     record = endpoint.record
     if record.lease is not None:
         return f"{record.lease.holder} claimed it at {record.lease.renewed_at} and no longer works on it"
-    is_begun = endpoint.is_moved or record.underway is not None
-    if record.command is not None and record.command.order is Order.ABORT and is_begun:
+    if record.command is not None and record.command.order is Order.ABORT and endpoint.is_rolling_out:
         return f"nobody carries out: {record.command.sentence}"
     return "a rollout moved traffic and ended before the smoke test" if endpoint.is_unproven else ""
 
