@@ -80,8 +80,8 @@ async def change_endpoint(
 async def write_endpoint(session: Session, before: EndpointState, move: Move, clock: Clock = SYSTEM_CLOCK) -> bool:
     """Write the traffic of a move and the record together, or the record alone; wait until the write is visible.
 
-    Return False if nothing was written, because the endpoint is no longer as the decision saw it. Raises ForeignChange
-    if the traffic is not what was written.
+    Return False if it must be decided again: nothing was written, because the endpoint is no longer as the decision saw
+    it, or another rollout has written since. Raises ForeignChange if the traffic is not what was written.
 
     Args:
         before: The endpoint that the move was decided on.
@@ -107,14 +107,16 @@ async def write_endpoint(session: Session, before: EndpointState, move: Move, cl
     if not await _write(session, before, is_made, write, clock):
         return False
     after = await _wait_until(session, before, lambda state: state.record == record, CHANGE_ENDPOINT_SECONDS, clock)
-    if move.traffic is not None and not traffic.is_same(after.traffic, wanted):
-        raise ForeignChange(
-            f"the traffic of {before.name!r} is not what was written",
-            where=f"endpoint {before.name}",
-            why=f"wrote {traffic.describe(wanted)}, read back {traffic.describe(after.traffic)}",
-            hint="find out who changed it; then run the rollout again, it starts from what is there now",
-        )
-    return True
+    if move.traffic is None or traffic.is_same(after.traffic, wanted):
+        return True
+    if after.record not in (before.record, record):
+        return False
+    raise ForeignChange(
+        f"the traffic of {before.name!r} is not what was written",
+        where=f"endpoint {before.name}",
+        why=f"wrote {traffic.describe(wanted)}, read back {traffic.describe(after.traffic)}",
+        hint="find out who changed it; then run the rollout again, it starts from what is there now",
+    )
 
 
 async def delete_failed_endpoint(session: Session, name: str, clock: Clock = SYSTEM_CLOCK) -> bool:

@@ -226,6 +226,22 @@ def test_traffic_that_is_not_what_was_written_is_a_foreign_change(azure: FakeAzu
     assert str(caught.value.hint).startswith("find out who changed it")
 
 
+def test_a_rollout_that_has_written_since_is_no_foreign_change_and_it_is_decided_again(azure: FakeAzure) -> None:
+    put = azure._put_endpoint
+
+    def put_before_another_rollout(entity: Any) -> None:
+        put(entity)
+        azure.end_operation()
+        theirs = azure.record.moved(THEIRS, {"red": 100}, {"green": 100})
+        azure.start_operation(lambda: (azure.set_traffic(red=100), azure.remember(lambda _: theirs)))
+
+    azure.instead(put_endpoint=put_before_another_rollout)
+
+    assert not write(azure, to_green(azure))
+
+    assert (azure.writes, azure.traffic) == ([TO_GREEN], {"red": 100})
+
+
 def test_an_operation_that_ends_between_the_read_and_the_write_is_not_overwritten(azure: FakeAzure) -> None:
     before, read = azure.state, azure._get_endpoint
     azure.start_operation(lambda: azure.set_traffic(red=100), requests=2)
