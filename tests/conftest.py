@@ -4,8 +4,11 @@ import signal
 
 import pytest
 
-# A shell ignores it for commands in the background, and so would every process that a test starts and interrupts.
+# Who starts the tests in the background may ignore signals, and so would every process that a test starts and signals.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 pytest_plugins = ["tests.support.world", "tests.support.lab"]
 

@@ -20,16 +20,21 @@ print(json.dumps([sys.argv, os.getcwd(), text, os.environ.get("ROLLWAY_A"), sys.
 print("some talk", file=sys.stderr)
 sys.exit(7)
 """
-WAIT = "import os, signal, sys; print(os.getpid(), flush=True); signal.pause()"
-TIDY = """
-import atexit, os, signal, sys
+# Not `signal.pause`, which misses a signal that comes just before it.
+WAIT = """
+import os, time
+print(os.getpid(), flush=True)
+while True:
+    time.sleep(0.05)
+"""
+TIDY = f"""
+import atexit, signal, sys
 def tidy(*_):
     print("tidied up")
     sys.exit(3)
 signal.signal(signal.SIGTERM, tidy)
 atexit.register(print, "at exit")
-print(os.getpid(), flush=True)
-signal.pause()
+{WAIT}
 """
 
 

@@ -116,8 +116,9 @@ def receive(connection: socket.socket) -> dict[str, Any]:
         return command
     for stream in (*STREAMS, *streams):
         os.close(stream)
-    connection.sendall(f"{pid}\n".encode())
     threading.Thread(target=kill_without_launcher, args=(connection, pid), daemon=True).start()
+    with contextlib.suppress(BrokenPipeError):  # the launcher was killed before it knew this fork
+        connection.sendall(f"{pid}\n".encode())
     _, status = os.waitpid(pid, 0)
     with contextlib.suppress(BrokenPipeError):
         connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
@@ -126,7 +127,8 @@ def receive(connection: socket.socket) -> dict[str, Any]:
 
 def kill_without_launcher(connection: socket.socket, pid: int) -> None:
     """Kill the fork when its launcher was killed, which sends nothing and so reads as the end of the connection."""
-    connection.recv(1)
+    with contextlib.suppress(ConnectionResetError):  # killed before it read all that was sent
+        connection.recv(1)
     os.kill(pid, signal.SIGKILL)
 
 

@@ -44,12 +44,14 @@ def launch(folder: str, python: str) -> NoReturn:
         os.execv(python, [python, *arguments])  # noqa: S606
     job = {"arguments": arguments, "environment": dict(os.environ), "directory": os.getcwd()}
     message = json.dumps(job).encode()
+    signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)  # until there is somebody to forward them to
     socket.send_fds(connection, [len(message).to_bytes(8, "big")], [0, 1, 2])
     connection.sendall(message)
     answers = connection.makefile("r")
     pid = int(answers.readline())
     for number in FORWARDED:
         signal.signal(number, lambda received, _: os.kill(pid, received))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
     end_like(int(answers.readline()))
 
 
