@@ -232,8 +232,11 @@ def test_a_rollout_that_has_written_since_is_no_foreign_change_and_it_is_decided
     def put_before_another_rollout(entity: Any) -> None:
         put(entity)
         azure.end_operation()
-        theirs = azure.record.moved(THEIRS, {"red": 100}, {"green": 100})
-        azure.start_operation(lambda: (azure.set_traffic(red=100), azure.remember(lambda _: theirs)))
+        azure.start_operation(write_theirs)
+
+    def write_theirs() -> None:
+        azure.set_traffic(red=100)
+        azure.remember(lambda record: record.moved(THEIRS, {"red": 100}, {"green": 100}))
 
     azure.instead(put_endpoint=put_before_another_rollout)
 
