@@ -230,6 +230,8 @@ def _held(rollout: AlertedRollout) -> Automation:
             "waits for a person",
             "Cause: {{ event.payload.why }}\n"
             "Next: rollway promote {{ endpoint }}, or rollway abort {{ endpoint }}; or run the flow steer-rollout\n"
+            "{% if event.payload.promote %}Promote: {{ event.payload.promote }}\n"
+            "Abort: {{ event.payload.abort }}\n{% endif %}"
             "Endpoint: {{ event.payload.endpoint }}\n"
             "Workspace: {{ event.payload.workspace }}\n"
             "Run: {{ flow_run|ui_url }}",

@@ -1,5 +1,7 @@
 """Events of rollouts, for Prefect automations."""
 
+from collections.abc import Mapping
+
 from prefect.events import emit_event
 
 from rollway.prefect.alerts import COMPLETED_EVENT, HELD_EVENT
@@ -30,9 +32,9 @@ def emit_completed(report: RolloutReport) -> None:
     )
 
 
-def emit_held(rollout: str, endpoint: str, workspace: str, why: str) -> None:
-    """Announce that a rollout waits for a person."""
-    payload = {"endpoint": endpoint, "workspace": workspace, "why": why}
+def emit_held(rollout: str, endpoint: str, workspace: str, why: str, links: Mapping[str, str]) -> None:
+    """Announce that a rollout waits for a person; `links` are the forms to answer with, by order."""
+    payload = {"endpoint": endpoint, "workspace": workspace, "why": why, **links}
     emit_event(HELD_EVENT, resource=_folder(rollout), payload=payload)
 
 

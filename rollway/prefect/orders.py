@@ -3,7 +3,10 @@
 The record on the endpoint has every order, too. But Azure refuses other writes while an online deployment is created.
 """
 
+import contextlib
+import json
 from collections.abc import Sequence
+from urllib.parse import urlencode
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
@@ -15,15 +18,20 @@ from prefect.client.schemas.filters import (
     FlowRunFilterTags,
 )
 from prefect.client.schemas.objects import StateType
+from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
+from prefect.utilities.urls import url_for
 
 from rollway.prefect.best_effort import best_effort
 from rollway.prefect.concurrency import limit_name
 from rollway.prefect.labels import ORDER
 from rollway.prefect.waiting import WAITING, wake_now
-from rollway.rollout.entries import Command
+from rollway.rollout.entries import Command, Order
 
+STEERING = "steer-rollout/steer"  # Prefect deployment
+
+_ANSWER = {"reason": "answer to the alert"}
 _WORKING = [StateType.RUNNING, StateType.PENDING, StateType.PAUSED]
 
 
@@ -63,6 +71,28 @@ async def tell_runs(workspace: str, endpoint: str, command: Command, but: Sequen
             if one.state_name == WAITING:
                 await wake_now(one)
     return len(told)
+
+
+async def answer_links() -> dict[str, str]:
+    """Return links to the form of steer-rollout, filled in to promote and to abort the rollout of this flow run.
+
+    Nothing happens before a person submits the form: chat programs open links, too. Empty if Prefect has no such form.
+    """
+
+    async def find() -> UUID | None:
+        async with get_client() as client:
+            with contextlib.suppress(ObjectNotFound):
+                return (await client.read_deployment_by_name(STEERING)).id
+        return None
+
+    page = url_for("deployment", found) if (found := await best_effort("the alert has no links", find())) else None
+    given = {name: flow_run.parameters.get(name) for name in ("rollout", "workspace_block")}
+    filled = {name: value for name, value in given.items() if value}
+    return {
+        order.value: f"{page}/run?{urlencode({'parameters': json.dumps({**filled, 'order': order.value, **_ANSWER})})}"
+        for order in (Order.PROMOTE, Order.ABORT)
+        if page
+    }
 
 
 async def order_to_this_run() -> Command | None:

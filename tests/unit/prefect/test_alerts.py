@@ -163,6 +163,14 @@ def test_a_held_rollout_asks_a_person_with_the_numbers_and_the_commands() -> Non
     ]
 
 
+def test_a_held_rollout_can_be_answered_by_links() -> None:
+    links = {"promote": "https://prefect.example/p", "abort": "https://prefect.example/a"}
+
+    _, body = rendered("diabetes held", "Running", None, {}, endpoint="e", workspace="w", why="a gate", **links)
+
+    assert body.splitlines()[2:4] == ["Promote: https://prefect.example/p", "Abort: https://prefect.example/a"]
+
+
 def test_a_cancelled_run_is_checked_because_one_that_waits_runs_no_hook() -> None:
     found = automation("abort cancelled runs")
 

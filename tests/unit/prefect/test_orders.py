@@ -1,11 +1,15 @@
 """Orders to runs that are working, as far as Prefect answers."""
 
 import asyncio
+import json
 from types import SimpleNamespace
 from typing import Any, Self
-from uuid import uuid4
+from urllib.parse import parse_qs
+from uuid import UUID, uuid4
 
 import pytest
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_UI_URL, temporary_settings
 
 from rollway.prefect import orders
 from rollway.prefect.labels import ORDER
@@ -21,6 +25,12 @@ class Server:
         self.runs = [SimpleNamespace(id=uuid4(), state_name="Running") for _ in range(2)]
         self.labels: list[tuple[Any, dict[str, Any]]] = []
         self.asked: list[Any] = []
+        self.forms = {"steer-rollout/steer": UUID(int=7)}
+
+    async def read_deployment_by_name(self, name: str) -> Any:
+        if name not in self.forms:
+            raise ObjectNotFound(Exception(name))
+        return SimpleNamespace(id=self.forms[name])
 
     async def __aenter__(self) -> Self:
         return self
@@ -41,6 +51,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     server = Server()
     monkeypatch.setattr(orders, "get_client", lambda: server)
     monkeypatch.setattr(orders, "PREFECT_API_URL", SimpleNamespace(value=lambda: "http://prefect/api"))
+    monkeypatch.setattr(orders, "flow_run", SimpleNamespace(parameters={"rollout": "diabetes", "model_version": "8"}))
     return server
 
 
@@ -67,6 +78,34 @@ def test_a_run_that_waits_is_told_and_woken(server: Server, monkeypatch: pytest.
 
     assert asyncio.run(orders.tell_runs("ws", "diabetes", HOLD)) == 1
     assert (woken, server.labels) == (server.runs, [(server.runs[0].id, {ORDER: str(HOLD)})])
+
+
+def test_links_lead_to_forms_that_are_filled_in(server: Server) -> None:
+    with temporary_settings({PREFECT_UI_URL: "https://prefect.example"}):
+        links = asyncio.run(orders.answer_links())
+
+    assert list(links) == ["promote", "abort"]
+    for order, link in links.items():
+        page, _, query = link.partition("?")
+        assert page == f"https://prefect.example/deployments/deployment/{UUID(int=7)}/run"
+        filled = {"rollout": "diabetes", "order": order, "reason": "answer to the alert"}
+        assert {name: json.loads(*values) for name, values in parse_qs(query).items()} == {"parameters": filled}
+
+
+def test_a_link_names_the_block_of_the_workspace(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"rollout": "diabetes", "workspace_block": "production"}
+    monkeypatch.setattr(orders, "flow_run", SimpleNamespace(parameters=given))
+
+    with temporary_settings({PREFECT_UI_URL: "https://prefect.example"}):
+        links = asyncio.run(orders.answer_links())
+
+    assert "%22workspace_block%22%3A+%22production%22" in links["abort"]
+
+
+def test_without_the_form_there_are_no_links(server: Server) -> None:
+    server.forms.clear()
+
+    assert asyncio.run(orders.answer_links()) == {}
 
 
 def test_without_a_server_no_run_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
