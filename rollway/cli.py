@@ -204,17 +204,22 @@ def resume(endpoint: Endpoint, *, reason: Reason = "", as_json: AsJson = False) 
 @app.command
 def status(
     *endpoints: Annotated[str, Parameter(help="Names of endpoints; default: all of the workspace.")],
+    watch: Annotated[bool, Parameter(negative="", help="Again and again, with the evidence, until Ctrl-C.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the status of the endpoints; exit with 4 if a person must look at one."""
-    from rollway.azure.status import read_workspace_status
+    from rollway.azure.status import read_workspace_status, watch_workspace_status
     from rollway.reports import status as status_report
 
-    found = asyncio.run(read_workspace_status(endpoints, _workspace_of_block()))
+    where = _workspace_of_block()
+    if watch:
+        with status_report.Watch(Console(), as_json=as_json) as screen:
+            asyncio.run(watch_workspace_status(endpoints, where, screen.show))
+    found = asyncio.run(read_workspace_status(endpoints, where))
     if as_json:
         _answer(found.model_dump_json(indent=2))
     elif sys.stdout.isatty():
-        status_report.show(found, Console())
+        Console().print(status_report.table(found))
     else:
         _answer(status_report.plain(found))
     if not found.is_healthy:

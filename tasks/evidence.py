@@ -2,35 +2,38 @@
 
 import math
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from prefect.logging import get_run_logger
 
-from rollway.azure import metrics, replay
+from rollway.azure import replay
+from rollway.azure.evidence import judge_read, read_rollout_minutes
 from rollway.azure.request_files import read_requests
 from rollway.azure.scoring import Scorer
 from rollway.azure.session import Session
 from rollway.azure.threads import in_thread
 from rollway.azure.waiting import SYSTEM_CLOCK
-from rollway.errors import AccessDenied, AzureUnavailable, PrefectUnavailable
+from rollway.errors import PrefectUnavailable
 from rollway.prefect.artifacts import publish_markdown
 from rollway.prefect.events import emit_held
 from rollway.prefect.logs import log_changes
-from rollway.prefect.orders import order_to_this_run
+from rollway.prefect.orders import answer_links, order_to_this_run
 from rollway.prefect.progress import show_progress
 from rollway.prefect.run import current_run, is_news
 from rollway.prefect.task import task
 from rollway.prefect.waiting import IN_PROCESS_SECONDS, can_wake, wake_in
+from rollway.reports import evidence as evidence_report
 from rollway.reports import predictions as predictions_report
 from rollway.reports import progress as progress_report
 from rollway.rollout import traffic
 from rollway.rollout.entries import Underway
-from rollway.rollout.evidence import Minute, could_not_measure, judge
+from rollway.rollout.evidence import Minute
 from rollway.rollout.facts import Look
 from rollway.rollout.moves import Kind, Move
 from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.predictions import compare, spread
 from rollway.rollout.probes import minutes_of
+from rollway.rollout.progress import compared_with
 from rollway.rollout.smoke import answer_timeout_seconds
 from rollway.rollout.state import EndpointState
 from rollway.spec import Progression, probes_of
@@ -78,15 +81,13 @@ async def look(rollout: PlannedRollout, move: Move) -> None:  # noqa: ARG001 (al
     """Read the evidence of the whole rollout and judge the running step; the report is an artifact."""
     spec, endpoint, session = rollout.spec, seen(), await open_session(rollout.workspace)
     found, progression = _underway(endpoint)
-    minutes: Sequence[Minute] = ()
-    try:
-        minutes = await _gather(session, rollout, endpoint, found, progression)
-        judged = judge(minutes, _start(found), progression.judge, looks=_looks(progression))
-    except (AccessDenied, AzureUnavailable) as error:
-        judged = could_not_measure(f"{error.what}: {error.why or 'Azure is unavailable'}")
+    evidence = await judge_read(found, progression, _gather(session, rollout, endpoint, found, progression))
+    judged = evidence.judgement
     get_run_logger().info("Step %d of %d: %s", found.number, len(progression.steps), judged.sentence)
+    if not can_wake():  # its log is what a person sees on a laptop
+        get_run_logger().info("Evidence:\n%s", evidence_report.text(evidence))
     current_run().looked(Look(number=found.number, at=session.now(), judgement=judged))
-    markdown = progress_report.markdown(spec.name, endpoint, found, progression, minutes, judged)
+    markdown = progress_report.markdown(spec.name, endpoint, evidence)
     await publish_markdown("progress", spec.name, markdown, f"Progress of {spec.name}")
 
 
@@ -136,7 +137,8 @@ async def _tell(rollout: PlannedRollout, move: Move) -> None:
     endpoint = seen()
     found, _ = _underway(endpoint)
     if await is_news(f"{found.number} {move.why.partition(':')[0]}"):
-        emit_held(rollout.spec.name, endpoint.name, str(rollout.workspace), move.why)
+        links = await answer_links()
+        emit_held(rollout.spec.name, endpoint.name, str(rollout.workspace), move.why, links)
 
 
 async def _wait(rollout: PlannedRollout, move: Move) -> None:
@@ -162,26 +164,16 @@ async def _wait(rollout: PlannedRollout, move: Move) -> None:
 async def _gather(
     session: Session, rollout: PlannedRollout, endpoint: EndpointState, found: Underway, progression: Progression
 ) -> Sequence[Minute]:
-    stable = traffic.served_by(endpoint.record.stable_traffic or endpoint.stable_traffic)
-    limits = progression.judge
+    limits, stable = progression.judge, compared_with(endpoint)
     minutes: Sequence[Minute] = ()
     if limits.source != "probes":
-        mirrors = sum(step.mirror is not None for step in progression.steps)
-        minutes = await metrics.read_minutes(
-            session,
-            endpoint.name,
-            found.canary,
-            stable,
-            limits.latency.percentile,
-            start=datetime.fromisoformat(found.since[0]),
-            end=session.now() - timedelta(seconds=limits.lag_seconds),
-            live_since=datetime.fromisoformat(found.since[mirrors]) if found.number > mirrors else None,
-        )
+        minutes = await read_rollout_minutes(session, endpoint, found, progression)
     if limits.source == "metrics":
         return minutes
     count = probes_of(limits)
     if limits.source == "both":  # Azure Monitor counts them, too, so they are the next look's
-        missing = limits.minimum_requests - sum(one.canary.requests for one in minutes if one.at >= _start(found))
+        start = datetime.fromisoformat(found.since[-1])
+        missing = limits.minimum_requests - sum(one.canary.requests for one in minutes if one.at >= start)
         count = max(0, min(missing, math.ceil(TOP_UP_SECONDS * limits.probes.requests_per_second)))
     probed = await _probe(session, rollout, endpoint, found.canary, stable[0] if stable else None, progression, count)
     return probed if limits.source == "probes" else minutes
@@ -219,12 +211,3 @@ def _underway(endpoint: EndpointState) -> tuple[Underway, Progression]:
     if found is None or progression is None:
         raise AssertionError("a step has begun")
     return found, progression
-
-
-def _start(found: Underway) -> datetime:
-    return datetime.fromisoformat(found.since[-1])
-
-
-def _looks(progression: Progression) -> int:
-    """Return how many sets of evidence are judged at most: each step has its own probes, and more in an extension."""
-    return 2 * len(progression.steps) if progression.judge.source == "probes" else 1

@@ -1,17 +1,55 @@
-"""The preflight of a progressive rollout: may its metrics be read, and are there enough requests for a verdict."""
+"""The evidence of a progressive rollout in Azure Monitor, and its preflight: may it be read, and will it be enough."""
 
 import math
+from collections.abc import Awaitable, Sequence
+from datetime import datetime, timedelta
 
 from rollway.azure.errors.known import READ_METRICS
-from rollway.azure.metrics import requests_of_last_hour
+from rollway.azure.metrics import read_minutes, requests_of_last_hour
 from rollway.azure.session import Session
 from rollway.errors import AccessDenied, AzureUnavailable
-from rollway.rollout.evidence import hours_needed
+from rollway.rollout.entries import Underway
+from rollway.rollout.evidence import Minute, could_not_measure, hours_needed
 from rollway.rollout.preflight import Finding, Severity
+from rollway.rollout.progress import Evidence, compared_with, evidence_of
 from rollway.rollout.state import EndpointState
-from rollway.spec import RolloutSpec
+from rollway.spec import Progression, RolloutSpec
 
 SOURCE = "rollout.yml: judge.source"
+
+
+async def read_rollout_minutes(
+    session: Session, endpoint: EndpointState, found: Underway, progression: Progression
+) -> Sequence[Minute]:
+    """Return the minutes of a rollout that has begun, from Azure Monitor; raises AccessDenied and AzureUnavailable."""
+    limits, mirrors = progression.judge, sum(step.mirror is not None for step in progression.steps)
+    return await read_minutes(
+        session,
+        endpoint.name,
+        found.canary,
+        compared_with(endpoint),
+        limits.latency.percentile,
+        start=datetime.fromisoformat(found.since[0]),
+        end=session.now() - timedelta(seconds=limits.lag_seconds),
+        live_since=datetime.fromisoformat(found.since[mirrors]) if found.number > mirrors else None,
+    )
+
+
+async def judge_read(found: Underway, progression: Progression, reading: Awaitable[Sequence[Minute]]) -> Evidence:
+    """Return the evidence that a reading gives, or the verdict that it could not be read."""
+    try:
+        return evidence_of(found, progression, await reading)
+    except (AccessDenied, AzureUnavailable) as error:
+        judged = could_not_measure(f"{error.what}: {error.why or 'Azure is unavailable'}")
+        return Evidence(found=found, progression=progression, judgement=judged)
+
+
+async def read_evidence(session: Session, endpoint: EndpointState) -> Evidence | None:
+    """Return the evidence of the rollout that is under way; None if there is none, or none in Azure Monitor."""
+    found, progression = endpoint.record.underway, endpoint.record.progression
+    if found is None or not found.since or progression is None or progression.judge.source == "probes":
+        return None
+    return await judge_read(found, progression, read_rollout_minutes(session, endpoint, found, progression))
 
 
 async def check_evidence(session: Session, spec: RolloutSpec, today: EndpointState) -> tuple[Finding, ...]:

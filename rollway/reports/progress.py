@@ -1,6 +1,5 @@
 """The progress of a progressive rollout, as an artifact that grows with every look."""
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from rollway.reports.charts import (
@@ -17,20 +16,15 @@ from rollway.reports.layout import cell
 from rollway.rollout import traffic
 from rollway.rollout.entries import Underway
 from rollway.rollout.evidence import Counts, Judgement, Minute, compare_error_rates, wilson
-from rollway.rollout.progress import describe
+from rollway.rollout.progress import Evidence, describe
 from rollway.rollout.state import EndpointState
 from rollway.spec import Progression
 
 
-def markdown(
-    rollout: str,
-    endpoint: EndpointState,
-    found: Underway,
-    progression: Progression,
-    minutes: Sequence[Minute],
-    judged: Judgement,
-) -> str:
+def markdown(rollout: str, endpoint: EndpointState, evidence: Evidence) -> str:
     """Return the artifact: the verdict first, then the pictures, then the steps."""
+    found, progression = evidence.found, evidence.progression
+    minutes, judged = evidence.minutes, evidence.judgement
     points, marks = [_point(one) for one in minutes], _marks(found, progression, judged)
     percentile = progression.judge.latency.percentile
     difference = compare_error_rates(minutes)

@@ -1,11 +1,16 @@
 """Status of the endpoints of a workspace: text for pipes and logs, a table for terminals."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.markup import escape
+from rich.rule import Rule
 from rich.table import Table
+from rich.text import Text
 
+from rollway.reports import evidence as evidence_report
 from rollway.rollout.status import EndpointStatus, OnlineDeploymentStatus, Role, WorkspaceStatus
 
 COLUMNS = ("endpoint", "traffic", "model", "since", "last rollout", "without traffic")
@@ -21,18 +26,54 @@ def plain(status: WorkspaceStatus) -> str:
     return "\n".join([*lines, *_problems(status)])
 
 
-def show(status: WorkspaceStatus, console: Console) -> None:
-    """Print the status as a table with colours."""
+def table(status: WorkspaceStatus) -> Group:
+    """Return the status as a table with colours, then a line per problem, then the evidence of progressive rollouts."""
     if not status.endpoints:
-        console.print(plain(status), markup=False)
-        return
-    table = Table(*COLUMNS, title=escape(status.workspace))
+        return Group(Text(plain(status)))
+    rows = Table(*COLUMNS, title=escape(status.workspace))
     for one in status.endpoints:
         colour = "red" if one.problems else "green" if one.of_role(Role.LIVE) else ""
-        table.add_row(*map(escape, _row(one)), style=colour)
-    console.print(table)
-    for line in _problems(status):
-        console.print(line, markup=False, highlight=False)
+        rows.add_row(*map(escape, _row(one)), style=colour)
+    return Group(rows, *map(Text, _problems(status)), *(part for one in status.endpoints for part in _evidence(one)))
+
+
+class Watch:
+    """A status that is shown again and again: in place on a terminal; after each change in a pipe, or as JSON lines."""
+
+    def __init__(self, console: Console, *, as_json: bool = False) -> None:
+        self._console, self._as_json, self._last = console, as_json, ""
+        self._live = Live(console=console, auto_refresh=False, vertical_overflow="visible")
+
+    def __enter__(self) -> "Watch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def show(self, status: WorkspaceStatus, problem: str) -> None:
+        """Show the newest status, and why it could not be read again."""
+        now = f"{datetime.now().astimezone():%H:%M:%S}"
+        if self._console.is_terminal and not self._as_json:
+            footer = f"{now}  could not read it again: {problem}" if problem else f"{now}  Ctrl-C ends"
+            self._live.start()
+            self._live.update(Group(table(status), Text(footer, "red" if problem else "dim")), refresh=True)
+            return
+        words = status.model_dump_json() if self._as_json else _with_evidence(status)
+        if problem and not self._as_json:
+            words += f"\n! {problem}"
+        if words != self._last:
+            self._console.out(words if self._as_json else f"{now}\n{words}", highlight=False)
+            self._last = words
+
+
+def _with_evidence(status: WorkspaceStatus) -> str:
+    return "\n".join([plain(status), *(evidence_report.text(one.evidence) for one in status.endpoints if one.evidence)])
+
+
+def _evidence(one: EndpointStatus) -> Iterator[RenderableType]:
+    if one.evidence is not None:
+        yield Rule(Text(one.name), align="left")
+        yield evidence_report.table(one.evidence)
 
 
 def _problems(status: WorkspaceStatus) -> list[str]:

@@ -266,6 +266,13 @@ def wilson(counts: Counts) -> tuple[float, float]:
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
 
 
+def evidence_in_words(evidence: float) -> str:
+    """Return the evidence, rounded down, so that a comparison is right after rounding, too."""
+    if evidence > _MOST_IN_WORDS:
+        return f"over {_MOST_IN_WORDS:,}"
+    return f"{math.floor(10 * evidence) / 10:g}" if evidence < 10 else f"{math.floor(evidence):,}"
+
+
 def _count_requests(step: Counts, needed: int) -> Measure:
     if not step.requests:
         verdict, words = Verdict.NO_DATA, "no request of the canary in this step"
@@ -338,11 +345,7 @@ def _limit_latency(minutes: Sequence[Minute], limits: Judge, enough: float) -> M
 def _measure(name: str, words: str, trials: list[tuple[int, int, float]], enough: float) -> Measure:
     evidence = weigh(trials)
     is_failed = evidence >= enough
-    # Rounded down, so that the comparison is right after rounding, too.
-    shown = f"{math.floor(10 * evidence) / 10:g}" if evidence < 10 else f"{math.floor(min(evidence, _MOST_IN_WORDS)):,}"
-    if evidence > _MOST_IN_WORDS:
-        shown = f"over {shown}"
-    words += f", evidence {shown} {'≥' if is_failed else '<'} {enough:,.0f}"
+    words += f", evidence {evidence_in_words(evidence)} {'≥' if is_failed else '<'} {enough:,.0f}"
     verdict = Verdict.FAILED if is_failed else Verdict.SUCCESSFUL
     return Measure(name=name, verdict=verdict, sentence=words, evidence=evidence, limit=enough)
 

@@ -4,11 +4,12 @@ The endpoint's record knows how far a rollout is, so that any run can go on with
 """
 
 import math
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from rollway.rollout import traffic
 from rollway.rollout.entries import Order, Underway, time_text
-from rollway.rollout.evidence import Verdict
+from rollway.rollout.evidence import Judgement, Minute, Verdict, judge
 from rollway.rollout.facts import Facts, Look
 from rollway.rollout.moves import Kind, Move, Outcome, end
 from rollway.rollout.predictions import Verdict as Agreement
@@ -21,11 +22,20 @@ from rollway.rollout.switch import (
     untested,
 )
 from rollway.rollout.wanted import Candidate, Wanted
-from rollway.spec import Progression, RolloutSpec, Step, probes_of
+from rollway.spec import Frozen, Progression, RolloutSpec, Step, probes_of
 
 MINUTE_SECONDS = 60  # of a metric: its requests count when it is over
 GRACE = timedelta(minutes=15)  # after which a rollout that has not advanced has lost its run
 ANSWER, GATE = "rollway promote, abort or hold", "gate"
+
+
+class Evidence(Frozen):
+    """The evidence of a rollout that has begun; `minutes` are those of the whole rollout, or the probes of a step."""
+
+    found: Underway
+    progression: Progression
+    minutes: tuple[Minute, ...] = ()
+    judgement: Judgement
 
 
 def progress(spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, candidate: Candidate, facts: Facts) -> Move:
@@ -61,6 +71,19 @@ def until_of(progression: Progression, number: int, at: datetime) -> datetime:
 def late_seconds(progression: Progression) -> float:
     """Return how long after a minute its evidence is complete, in seconds."""
     return 0.0 if progression.judge.source == "probes" else progression.judge.lag_seconds + MINUTE_SECONDS
+
+
+def evidence_of(found: Underway, progression: Progression, minutes: Sequence[Minute]) -> Evidence:
+    """Return the evidence with the verdict about the running step."""
+    # Each step has its own probes, and more in an extension.
+    looks = 2 * len(progression.steps) if progression.judge.source == "probes" else 1
+    judged = judge(minutes, datetime.fromisoformat(found.since[-1]), progression.judge, looks=looks)
+    return Evidence(found=found, progression=progression, minutes=tuple(minutes), judgement=judged)
+
+
+def compared_with(endpoint: EndpointState) -> tuple[str, ...]:
+    """Return the online deployments that the canary is compared with, heaviest first."""
+    return traffic.served_by(endpoint.record.stable_traffic or endpoint.stable_traffic)
 
 
 def is_lost(found: Underway, now: datetime) -> bool:

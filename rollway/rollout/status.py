@@ -6,7 +6,7 @@ from enum import StrEnum
 from rollway.rollout import traffic
 from rollway.rollout.costs import CostClass, cost_class
 from rollway.rollout.entries import Failures, Lease
-from rollway.rollout.progress import describe
+from rollway.rollout.progress import Evidence, describe
 from rollway.rollout.record import has_record
 from rollway.rollout.removal import replaced_stays_until
 from rollway.rollout.restraint import MOST_FAILURES
@@ -84,6 +84,7 @@ class EndpointStatus(Frozen):
         pause_reason: Why automation leaves it alone; empty if it is not paused.
         failures: The temporary failures of the last rollouts.
         problems: Problems that a person must look at.
+        evidence: The evidence of its progressive rollout; None if it was not asked for, or is not in Azure Monitor.
     """
 
     name: str
@@ -99,6 +100,7 @@ class EndpointStatus(Frozen):
     failures: Failures | None = None
     rejected: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    evidence: Evidence | None = None
 
     def of_role(self, *roles: Role) -> tuple[OnlineDeploymentStatus, ...]:
         """Return its online deployments in those roles, heaviest first."""
@@ -128,6 +130,7 @@ def status_of(
     newest: Mapping[str, str | None],
     lease_age_seconds: float | None = None,
     rollout: RolloutFile | None = None,
+    evidence: Evidence | None = None,
 ) -> EndpointStatus:
     """Return the status of an endpoint.
 
@@ -135,6 +138,7 @@ def status_of(
         newest: The newest version of each of `models_of`, by name.
         lease_age_seconds: Time since the lease was renewed; None if unknown.
         rollout: Its rollout.yml; None if unknown.
+        evidence: The evidence of its progressive rollout; None if unknown.
     """
     live, record = traffic.served_by(endpoint.traffic), endpoint.record
     main = endpoint.online_deployment(live[0]) if live else None
@@ -153,6 +157,7 @@ def status_of(
         failures=record.failures,
         rejected=record.rejected,
         problems=tuple(_problems(endpoint, last)),
+        evidence=evidence,
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -64,6 +65,26 @@ def test_status_of_an_unknown_endpoint_ends_with_2(
 
     assert code_of("status", "x") == 2
     assert capsys.readouterr().err == "error: there is no endpoint 'x'\n"
+
+
+def test_status_can_be_watched_until_it_is_interrupted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def watch_workspace_status(
+        names: tuple[str, ...], _: None, show: Callable[[WorkspaceStatus, str], None]
+    ) -> None:
+        for problems in ((), ("the endpoint is Failed",)):
+            show(
+                WorkspaceStatus(workspace=names[0], endpoints=(HEALTHY.model_copy(update={"problems": problems}),)), ""
+            )
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(status, "watch_workspace_status", watch_workspace_status)
+
+    assert code_of("status", "diabetes", "--watch") == 130
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if line.startswith("diabetes ")]) == 2
+    assert lines[-1] == "! diabetes: the endpoint is Failed"
 
 
 @pytest.mark.parametrize(("arguments", "to"), [((), None), (("--to", "2"), "2")])

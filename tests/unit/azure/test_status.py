@@ -2,19 +2,26 @@
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Literal, NoReturn, cast
 
 import pytest
 from azure.ai.ml.entities import ManagedOnlineDeployment, ManagedOnlineEndpoint
 from azure.ai.ml.exceptions import ValidationException
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
+from rollway.azure import evidence, status
 from rollway.azure.session import Session
 from rollway.azure.status import read_status
-from rollway.errors import NotFound, RollwayError
-from rollway.rollout.record import LEASE, MODEL
-from rollway.rollout.status import LastOutcome
+from rollway.errors import AccessDenied, NotFound, RollwayError
+from rollway.rollout.entries import Underway
+from rollway.rollout.evidence import Counts, Minute
+from rollway.rollout.record import LEASE, MODEL, EndpointRecord, with_record
+from rollway.rollout.status import LastOutcome, WorkspaceStatus
+from rollway.spec import Judge, Progression, Step
+from tests.support.builders import Clock
 from tests.support.fake_azure import run
+
+BEGAN = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 
 
 class Workspace:
@@ -33,7 +40,7 @@ class Workspace:
             online_deployments=SimpleNamespace(list=self._list_behind),
             models=SimpleNamespace(get=self._newest),
         )
-        return cast(Session, SimpleNamespace(ml=ml, workspace="rg/ws"))
+        return cast(Session, SimpleNamespace(ml=ml, workspace="rg/ws", now=lambda: BEGAN))
 
     def _list(self) -> list[ManagedOnlineEndpoint]:
         self.calls.append("endpoints")
@@ -122,6 +129,91 @@ def test_a_model_without_versions_has_no_newest_one(workspace: Workspace, troubl
     workspace.models["diabetes"] = trouble
 
     assert run(read_status(workspace.session, ["a"])).endpoints[0].online_deployments[0].newest is None
+
+
+def begun(source: Literal["metrics", "probes"]) -> dict[str, str]:
+    """Return the tags of an endpoint whose progressive rollout is in its first step."""
+    underway = Underway(run="run", canary="green", until="2026-01-02T05:00:00+00:00", since=(BEGAN.isoformat(),))
+    progression = Progression(steps=(Step(weight=5), Step(weight=100)), judge=Judge(source=source))
+    return with_record({}, EndpointRecord().going_on(underway, progression))
+
+
+def test_the_evidence_is_read_only_if_it_is_asked_for_and_in_azure_monitor(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.endpoints = {"a": begun("metrics"), "b": begun("probes"), "c": {}}
+    read: list[str] = []
+
+    async def minutes_of(_: Session, name: str, *__: Any, **___: Any) -> tuple[Minute, ...]:
+        read.append(name)
+        return (Minute(at=BEGAN, canary=Counts(requests=9), stable=Counts(requests=90)),)
+
+    monkeypatch.setattr(evidence, "read_minutes", minutes_of)
+    without = run(read_status(workspace.session))
+    asked = run(read_status(workspace.session, with_evidence=True))
+
+    assert [one.evidence for one in without.endpoints] == [None, None, None]
+    assert read == ["a"]
+    found = [one.evidence for one in asked.endpoints]
+    assert found[1:] == [None, None]
+    assert found[0] is not None
+    assert found[0].judgement.sentence.startswith("inconclusive: 9 of 300 requests")
+
+
+def test_evidence_that_may_not_be_read_is_a_verdict_and_no_error(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.endpoints = {"a": begun("metrics")}
+
+    async def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise AccessDenied("cannot read the metrics of 'a'", why="a role is missing")
+
+    monkeypatch.setattr(evidence, "read_minutes", refuse)
+    (found,) = run(read_status(workspace.session, with_evidence=True)).endpoints
+
+    assert found.evidence is not None
+    assert found.evidence.judgement.sentence == "could not measure: cannot read the metrics of 'a': a role is missing"
+
+
+class Stopped(Exception):
+    """The person has pressed Ctrl-C."""
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, workspace: Workspace, looks: int) -> tuple[list[tuple[int, str]], Clock]:
+    """Watch the status for some looks; return how many endpoints and which problem each of them showed."""
+    shown: list[tuple[int, str]] = []
+
+    async def connected(_: object) -> Session:
+        return workspace.session
+
+    def show(found: WorkspaceStatus, problem: str) -> None:
+        shown.append((len(found.endpoints), problem))
+        if len(shown) == looks:
+            raise Stopped
+        workspace.trouble = {"b": HttpResponseError("busy")} if len(shown) == 1 else {}
+
+    monkeypatch.setattr(status, "_connected", connected)
+    clock = Clock()
+    with pytest.raises(Stopped):
+        run(status.watch_workspace_status((), None, show, clock))
+    return shown, clock
+
+
+def test_a_watched_status_shows_what_it_read_last_while_azure_does_not_answer(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown, clock = watched(monkeypatch, workspace, looks=3)
+
+    assert shown == [(3, ""), (3, "cannot read the endpoint 'b': busy"), (3, "")]
+    assert clock.now() == 2 * status.WATCH_SECONDS
+
+
+def test_many_endpoints_are_read_more_rarely(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace.endpoints = {f"e{number}": {} for number in range(200)}
+
+    _, clock = watched(monkeypatch, workspace, looks=2)
+
+    assert clock.now() == 200
 
 
 @pytest.mark.parametrize(("minutes", "outcome"), [(1, LastOutcome.RUNNING), (11, LastOutcome.INTERRUPTED)])

@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 
 from rollway.reports.progress import markdown
 from rollway.rollout.entries import Underway
-from rollway.rollout.evidence import Counts, Minute, judge
+from rollway.rollout.evidence import Counts, Minute
+from rollway.rollout.progress import evidence_of
 from rollway.spec import Judge, Progression, Step
 from tests.unit.rollout.examples import endpoint, hand_made
 
@@ -31,9 +32,7 @@ def minutes(errors: int) -> list[Minute]:
 
 def report(errors: int) -> str:
     state = endpoint(hand_made("blue"), hand_made("green"), traffic={"blue": 75, "green": 25})
-    found = minutes(errors)
-    judged = judge(found, BEGAN + timedelta(minutes=30), PROGRESSION.judge)
-    return markdown("diabetes", state, FOUND, PROGRESSION, found, judged)
+    return markdown("diabetes", state, evidence_of(FOUND, PROGRESSION, minutes(errors)))
 
 
 def test_the_verdict_comes_first_with_its_numbers() -> None:
@@ -62,6 +61,6 @@ def test_steps_and_measures_are_tables() -> None:
 def test_a_rollout_without_any_minute_has_its_report_too() -> None:
     state = endpoint(hand_made("blue"))
 
-    text = markdown("diabetes", state, FOUND, PROGRESSION, [], judge([], BEGAN, PROGRESSION.judge))
+    text = markdown("diabetes", state, evidence_of(FOUND, PROGRESSION, []))
 
     assert "**No data: no request of the canary in this step**" in text

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from rollway.reports.status import plain, show
+from rollway.reports.status import Watch, plain, table
 from rollway.rollout.costs import CostClass
 from rollway.rollout.entries import Failures
+from rollway.rollout.evidence import Verdict
+from rollway.rollout.progress import evidence_of
 from rollway.rollout.status import (
     EndpointStatus,
     LastOutcome,
@@ -17,6 +19,7 @@ from rollway.rollout.status import (
     Role,
     WorkspaceStatus,
 )
+from tests.unit.reports.test_progress import FOUND, PROGRESSION, minutes
 
 AT, LATER = "2026-01-02T03:04:05+00:00", "2026-01-02T04:04:05+00:00"
 
@@ -133,7 +136,7 @@ def test_the_columns_of_a_pipe_are_aligned() -> None:
 def test_a_terminal_gets_a_table_with_everything_in_it() -> None:
     screen = io.StringIO()
 
-    show(EVERYTHING, Console(file=screen, width=220, force_terminal=True, color_system=None))
+    Console(file=screen, width=220, force_terminal=True, color_system=None).print(table(EVERYTHING))
 
     text = screen.getvalue()
     assert "rg/[ws]" in text
@@ -146,10 +149,56 @@ def test_an_empty_workspace_says_so() -> None:
     screen = io.StringIO()
     empty = WorkspaceStatus(workspace="rg/[ws]")
 
-    show(empty, Console(file=screen, width=100))
+    Console(file=screen, width=100).print(table(empty))
 
     assert plain(empty) == "no endpoints in rg/[ws]"
     assert screen.getvalue() == "no endpoints in rg/[ws]\n"
+
+
+def status_with(canary_errors: int) -> WorkspaceStatus:
+    shown = endpoint(
+        "diabetes", one("green", Role.LIVE, 25), evidence=evidence_of(FOUND, PROGRESSION, minutes(canary_errors))
+    )
+    return WorkspaceStatus(workspace="rg/ws", endpoints=(shown,))
+
+
+def watched(*shown: tuple[WorkspaceStatus, str], is_terminal: bool = False, as_json: bool = False) -> str:
+    """Return the output for a person or a pipe, of a status that is shown again and again."""
+    screen = io.StringIO()
+    console = Console(file=screen, width=100, force_terminal=is_terminal, color_system=None)
+    with Watch(console, as_json=as_json) as watch:
+        for status, problem in shown:
+            watch.show(status, problem)
+    return screen.getvalue()
+
+
+def test_a_pipe_that_watches_gets_the_evidence_after_each_change() -> None:
+    good, bad = status_with(0), status_with(3)
+
+    text = watched((good, ""), (good, ""), (bad, ""), (bad, "Azure is away"))
+
+    assert text.count("diabetes  green 25 %") == 3, "once for each change"
+    assert text.count("errors       ▁▁▁▁▁▁▁▁▁▁▁▁▁ 0.0 %") == 1
+    assert text.count("errors       █████████████ 15.0 %") == 2
+    assert text.endswith("\n! Azure is away\n")
+
+
+def test_a_terminal_that_watches_shows_the_newest_status_in_place() -> None:
+    text = watched((status_with(0), ""), (status_with(3), "Azure is away"), is_terminal=True)
+
+    assert "✓ 5 % (gate)   ▶ 25 %   · 100 %" in text
+    assert "Ctrl-C ends" in text
+    assert "could not read it again: Azure is away" in text
+    assert "\x1b[2K" in text, "the earlier status is erased"
+
+
+def test_a_script_that_watches_gets_a_document_in_a_line() -> None:
+    lines = watched(
+        (status_with(0), ""), (status_with(3), ""), (status_with(3), "Azure is away"), as_json=True
+    ).splitlines()
+
+    found = [WorkspaceStatus.model_validate_json(line).endpoints[0].evidence for line in lines]
+    assert [one.judgement.verdict for one in found if one] == [Verdict.SUCCESSFUL, Verdict.FAILED]
 
 
 def collapsed(text: str) -> list[str]:
