@@ -28,9 +28,7 @@ def markdown(rollout: str, endpoint: EndpointState, evidence: Evidence) -> str:
     points, marks = [_point(one) for one in minutes], _marks(found, progression, judged)
     percentile = progression.judge.latency.percentile
     difference = compare_error_rates(minutes)
-    bars = [
-        Bar(name=one.name, evidence=one.evidence, limit=one.limit) for one in judged.measures if one.name != "requests"
-    ]
+    bars = [Bar(name=one.name, evidence=one.evidence, limit=one.limit) for one in judged.measures if one.limit]
     lines = [
         f"## {rollout}: {describe(found, progression)}",
         "",

@@ -43,25 +43,54 @@ def calls(lab: Lab) -> list[Call]:
 def test_every_call_with(
     trouble: str, lab: Lab, calls: list[Call], record_property: Callable[[str, object], None]
 ) -> None:
+    try_cells(trouble, lab, calls, lab.start_afresh, record_property)
+
+
+@pytest.fixture(scope="session")
+def steps_and_looks(lab: Lab, calls: list[Call]) -> list[Call]:
+    """The calls of a progressive rollout that no other rollout makes."""
+    lab.start_progressive()
+    lab.change()
+    found = [one for one in calls_of(lab.requests_of(lab.roll_out)) if one not in calls]
+    assert any(one.is_write for one in found)
+    assert any(one.is_look for one in found)
+    return found
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_every_step_and_look_with(
+    trouble: str, lab: Lab, steps_and_looks: list[Call], record_property: Callable[[str, object], None]
+) -> None:
+    try_cells(trouble, lab, steps_and_looks, lab.start_progressive, record_property)
+
+
+def try_cells(
+    trouble: str,
+    lab: Lab,
+    calls: list[Call],
+    begin: Callable[[], None],
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Try a trouble with the calls that are chosen, on an endpoint that serves; on another one after a problem."""
+    begin()
     chosen = [call for number, call in enumerate(calls) if is_chosen(number, call, trouble)]
     problems, ends = [], Counter[str]()
-    lab.start_afresh()
     for call in chosen:
         found, end = try_cell(lab, call, TROUBLES[trouble])
         ends[end] += 1
         lab.note(f"{call} {trouble}: {end} {found}")
         if found:
             problems.append(f"{call} {trouble}: {found}")
-            lab.start_afresh()
+            begin()
     record_property("cells", f"{trouble}: {len(chosen)} of {len(calls)} calls, {dict(ends)}")
 
     assert problems == []
 
 
 def is_chosen(number: int, call: Call, trouble: str) -> bool:
-    """Return True if a cell is tried: all of them, or a part, with more of the writes than of the reads."""
+    """Return True if a cell is tried: all of them, or a part, with more of the writes and looks than of the reads."""
     lasts = TROUBLES[trouble].get("count", 1) is None
-    every = 1 if IS_FULL else (2 if lasts else 5) if call.is_write else 15
+    every = 1 if IS_FULL else (2 if lasts else 5) if call.is_write else 5 if call.is_look else 15
     return (number + list(TROUBLES).index(trouble)) % every == 0
 
 

@@ -116,40 +116,44 @@ def test_a_canary_with_other_predictions_is_held_before_any_client_sees_it(lab: 
 
 
 @pytest.fixture(scope="session")
-def writes(lab: Lab) -> list[Call]:
-    """The writes of a progressive rollout that nobody disturbs."""
-    begin(lab)
+def writes_and_looks(lab: Lab) -> list[Call]:
+    """The writes and looks of a progressive rollout that nobody disturbs."""
+    lab.start_progressive()
     lab.change()
-    found = [one for one in calls_of(lab.requests_of(lab.roll_out)) if one.is_write]
-    assert found
+    found = [one for one in calls_of(lab.requests_of(lab.roll_out)) if one.is_write or one.is_look]
+    assert any(one.is_look for one in found)
     return found
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_progressive_rollout_that_is_killed_is_finished_by_the_next_run(
-    moment: str, lab: Lab, writes: list[Call], record_property: Callable[[str, object], None]
+    moment: str, lab: Lab, writes_and_looks: list[Call], record_property: Callable[[str, object], None]
 ) -> None:
     problems = []
-    chosen = [one for number, one in enumerate(writes) if IS_FULL or number % 2 == (moment == "after")]
-    begin(lab)
+    chosen = [
+        one
+        for number, one in enumerate(writes_and_looks)
+        if IS_FULL or number % (2 if one.is_write else 6) == (moment == "after")
+    ]
+    lab.start_progressive()
     client = Client(lab.rest, lab.rollout.name, pause_seconds=0.1)
     client.start()
     try:
-        for write in chosen:
+        for call in chosen:
             before = lab.look()
             lab.change()
-            kill = {"method": write.method, "path": write.path[1:], "occurrence": write.occurrence, "moment": moment}
+            kill = {"method": call.method, "path": call.path[1:], "occurrence": call.occurrence, "moment": moment}
             killed = lab.roll_out(kill=kill)
             lab.bury(killed)
             following = lab.roll_out()
             after = lab.look()
             is_new = after.traffic.keys() != before.traffic.keys() and not after.tags.get("rollway:rollout")
             if killed.exit_code != KILLED or following.exit_code or len(after.traffic) != 1 or not is_new:
-                problems.append(f"killed {moment} {write}: {killed.exit_code}, {following.error[:800]}, {after}")
-            lab.note(f"progressive, killed {moment} {write}: {problems[-1:] or 'finished'}")
+                problems.append(f"killed {moment} {call}: {killed.exit_code}, {following.error[:800]}, {after}")
+            lab.note(f"progressive, killed {moment} {call}: {problems[-1:] or 'finished'}")
     finally:
         client.stop()
-    record_property("cells", f"progressive rollout killed {moment}: {len(chosen)} of {len(writes)} writes")
+    record_property("cells", f"progressive rollout killed {moment}: {len(chosen)} of {len(writes_and_looks)} calls")
 
     assert problems == []
     assert set(client.statuses) == {200}

@@ -41,6 +41,11 @@ class Call:
         """True if the call writes to Azure."""
         return self.method not in ("GET", "HEAD") and not self.path.rstrip("$").endswith(READING_POSTS)
 
+    @property
+    def is_look(self) -> bool:
+        """True if the call reads the evidence of a progressive rollout."""
+        return self.path.lower().endswith("/metrics$")
+
     def __str__(self) -> str:
         short = self.path.strip("^$").replace("\\", "").replace(ANY, "*")
         short = re.sub(r"^/subscriptions/\*(/resourceGroups/\*)?/providers/[^/]+(/workspaces/\*)?", "…", short)
@@ -48,14 +53,14 @@ class Call:
 
 
 def calls_of(requests: Iterable[Mapping[str, Any]]) -> list[Call]:
-    """The calls among noted requests, in the order of the first of each: of reads the first, of writes every one."""
+    """The calls among noted requests, in the order of the first of each: all writes and looks, the first of reads."""
     seen: Counter[tuple[str, str]] = Counter()
     calls = []
     for one in requests:
         key = (str(one["method"]), pattern_of(str(one["path"])))
         seen[key] += 1
         call = Call(*key, seen[key])
-        if seen[key] == 1 or call.is_write:
+        if seen[key] == 1 or call.is_write or call.is_look:
             calls.append(call)
     return calls
 

@@ -28,6 +28,7 @@ SCRIPT = (QUICK / "score.py").read_text()
 RUN_SECONDS = 600
 IS_FULL = os.environ.get("ROLLWAY_MATRIX") == "full"  # whether the matrices try all of their cells
 LEASE_SECONDS = 3000  # of the rollouts' fast time: none is renewed, so that every rollout makes the same writes
+SHORT_BAKE_SECONDS, METRICS_LAG_SECONDS = 120, 90
 LEASE, PROVEN, WRITTEN = "rollway:lease", "rollway:proven-traffic", "rollway:traffic"
 
 
@@ -81,9 +82,11 @@ class Lab:
     prefect: httpx.Client
     rollout: Rollout = field(init=False)
     changes: int = 0
+    moves_clock: bool = False  # whether Azure's clock goes on by what a rollout waits
 
     def use_new_endpoint(self) -> None:
         """From now on rollouts are of another endpoint, the next one is its first."""
+        self.moves_clock = False
         name = f"lab-{uuid.uuid4().hex[:12]}"
         code = self.folder / name / "code" / QUICK.name
         shutil.copytree(QUICK, code, ignore=shutil.ignore_patterns("__pycache__"))
@@ -119,6 +122,28 @@ class Lab:
         first = self.roll_out()
         assert first.exit_code == 0, first.log
 
+    def start_progressive(self, source: str = "both", bake_seconds: int = SHORT_BAKE_SECONDS) -> None:
+        """A new endpoint that serves, with room for clients and probes at once; the next rollouts have two steps.
+
+        `source` is that of the evidence. Metrics arrive later than rollout.yml says.
+        """
+        self.use_new_endpoint()
+        self.rollout.online_deployment["request_settings"] = {"max_concurrent_requests_per_instance": 20}
+        first = self.roll_out()
+        assert first.exit_code == 0, first.log
+        self.moves_clock = True
+        self.rollout.rollout |= {
+            "strategy": "progressive",
+            "steps": [{"weight": weight, "bake_seconds": bake_seconds} for weight in (25, 100)],
+            "judge": {
+                "source": source,
+                "minimum_requests": 20,
+                "lag_seconds": METRICS_LAG_SECONDS - 30,
+                "probes": {"requests_per_second": 2},
+            },
+            "deadline_seconds": 1200 + 2 * bake_seconds,
+        }
+
     def change(self) -> None:
         """Makes everything different that an online deployment is made of."""
         self.changes += 1
@@ -147,6 +172,7 @@ class Lab:
             "rollout": self.rollout.write(),
             "kill": kill,
             "away": away,
+            "clock": f"{self.emulator.url}/_emulator/clock" if self.moves_clock else None,
             "answers": str(remember_answers) if remember_answers else None,
             "parameters": parameters,
         }
@@ -217,7 +243,8 @@ class Lab:
 def lab(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The lab of this test process; the Prefect server is the one that all share."""
     folder = tmp_path_factory.mktemp("lab")
-    with running_emulator(folder / "emulator") as emulator:
+    (folder / "seed.yaml").write_text(f"scoring: {{metrics_lag_seconds: {METRICS_LAG_SECONDS}}}")
+    with running_emulator(folder / "emulator", "--seed", str(folder / "seed.yaml")) as emulator:
         variables = stack.environment() | emulator.environment
         # Only the emulator's own root: reading a hundred and fifty for each connection is half of a rollout's work.
         authority = str(folder / "emulator" / "tls" / "ca.pem")

@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from rollway.reports.evidence import table, text
-from rollway.rollout.evidence import Minute
-from rollway.rollout.progress import evidence_of
+from rollway.rollout.evidence import Minute, could_not_measure
+from rollway.rollout.progress import Evidence, evidence_of
 from tests.unit.reports.test_progress import FOUND, PROGRESSION, minutes
 
 
@@ -34,6 +34,14 @@ def test_without_requests_it_draws_nothing() -> None:
 
     assert "errors       -             -" in shown
     assert shown.endswith("no data: no request of the canary in this step")
+
+
+def test_evidence_that_could_not_be_read_says_so() -> None:
+    nothing = Evidence(found=FOUND, progression=PROGRESSION, judgement=could_not_measure("Azure Monitor is away"))
+
+    lines = text(nothing).splitlines()
+
+    assert lines[-2:] == ["evidence  error  Azure Monitor is away", "could not measure: Azure Monitor is away"]
 
 
 def test_a_gap_of_one_side_is_a_gap_in_its_line() -> None:

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 
 from rollway.reports.progress import markdown
 from rollway.rollout.entries import Underway
-from rollway.rollout.evidence import Counts, Minute
-from rollway.rollout.progress import evidence_of
+from rollway.rollout.evidence import Counts, Minute, could_not_measure
+from rollway.rollout.progress import Evidence, evidence_of
 from rollway.spec import Judge, Progression, Step
 from tests.unit.rollout.examples import endpoint, hand_made
 
@@ -64,3 +64,13 @@ def test_a_rollout_without_any_minute_has_its_report_too() -> None:
     text = markdown("diabetes", state, evidence_of(FOUND, PROGRESSION, []))
 
     assert "**No data: no request of the canary in this step**" in text
+
+
+def test_evidence_that_could_not_be_read_makes_a_report_that_says_so() -> None:
+    state = endpoint(hand_made("blue"))
+    nothing = Evidence(found=FOUND, progression=PROGRESSION, judgement=could_not_measure("Azure Monitor is away"))
+
+    text = markdown("diabetes", state, nothing)
+
+    assert "**Could not measure: Azure Monitor is away**" in text
+    assert "| evidence | error | Azure Monitor is away |" in text

@@ -37,6 +37,14 @@ def test_models_and_code_in_storage_are_different_calls() -> None:
     assert not re.search(pattern_of(code), model)
 
 
+def test_each_look_at_the_evidence_is_a_call() -> None:
+    metrics = noted("GET", f"{WORKSPACE}/onlineEndpoints/churn/providers/Microsoft.Insights/metrics")
+
+    found = calls_of([metrics, metrics])
+
+    assert [(one.is_look, one.occurrence) for one in found] == [(True, 1), (True, 2)]
+
+
 def test_of_reads_the_first_and_of_writes_every_one_is_a_call() -> None:
     endpoint = f"{WORKSPACE}/onlineEndpoints/churn"
     requests = [
