@@ -31,7 +31,7 @@ test: .venv/ready ## all checks and all tests
 	@echo "the unit tests cover $$($(BIN)/coverage report --format=total) % of rollway, tasks and flows (emulator and local stack aside)"
 
 matrix: .venv/ready ## every call of a rollout with every fault, every write with a kill; `make test` tries a part
-	ROLLWAY_MATRIX=full $(BIN)/pytest -n 2 tests/e2e/test_fault_matrix.py tests/e2e/test_kill_matrix.py
+	ROLLWAY_MATRIX=full $(BIN)/pytest -n 2 -o timeout=3600 tests/e2e/test_fault_matrix.py tests/e2e/test_kill_matrix.py tests/e2e/test_progressive.py
 
 check: .venv/ready ## format, lint, types, import rules, unit tests
 	@$(MAKE) --no-print-directory -j 3 $(if $(filter output-sync,$(.FEATURES)),--output-sync=line) lint imports types unit

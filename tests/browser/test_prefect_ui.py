@@ -1,20 +1,24 @@
 """The Prefect UI after a rollout of the shipped example."""
 
+import asyncio
 import contextlib
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 
 from rollway.local.example import MODEL, ROLLOUT, train
 from rollway.local.stack import WORK_POOL, Stack
+from rollway.prefect import orders
 from tests.support.prefect_api import PrefectApi
 from tests.support.rest import Rest
 from tests.support.world import World
@@ -64,6 +68,14 @@ def deployed(stack: Stack, variables: dict[str, str]) -> dict[str, Any]:
     answer = httpx.get(f"{stack.ui_url}/api/deployments/name/deploy-endpoint/{MODEL}")
     deployment: dict[str, Any] = answer.raise_for_status().json()
     return deployment
+
+
+@pytest.fixture
+def links(stack: Stack, deployed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The links in the alert of a rollout of diabetes that waits."""
+    monkeypatch.setattr(orders, "flow_run", SimpleNamespace(parameters={"rollout": MODEL}))
+    with temporary_settings({PREFECT_API_URL: f"{stack.ui_url}/api", PREFECT_UI_URL: stack.ui_url}):
+        return asyncio.run(orders.answer_links())
 
 
 @pytest.fixture
@@ -133,6 +145,19 @@ def test_the_plan_is_an_artifact(page: Page, stack: Stack, run: dict[str, Any]) 
     page.goto(f"{stack.ui_url}/v2/artifacts/artifact/{run['artifacts']['plan-diabetes']}")
 
     expect(page.get_by_role("cell", name="none serves traffic")).to_be_visible()
+
+
+@pytest.mark.parametrize("version", ["", "/v2"])
+def test_a_link_of_an_alert_opens_a_form_that_is_filled_in(
+    links: dict[str, str], page: Page, stack: Stack, version: str
+) -> None:
+    page.goto(links["abort"].replace(stack.ui_url, f"{stack.ui_url}{version}"))
+
+    expect(page.get_by_text("Why; shown in the status and in reports.")).to_be_visible()
+    has_reason = "[...document.querySelectorAll('input, textarea')].some(one => one.value === 'answer to the alert')"
+    page.wait_for_function(has_reason)
+    for text in (MODEL, "abort"):
+        expect(page.get_by_text(text, exact=True).first).to_be_visible()
 
 
 def test_the_form_of_a_rollout_offers_the_folders_and_explains_its_fields(
