@@ -1,6 +1,10 @@
-"""A long bake of a progressive rollout holds no process: the run sets its own wake-up, and any worker goes on."""
+"""Progressive rollouts by workers, in front of Microsoft's inference servers.
 
-from collections.abc import Iterator
+A long bake holds no process: the run sets its own wake-up, and any worker goes on.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,9 +14,24 @@ import pytest
 from rollway.local.stack import Stack
 from rollway.rollout.record import EndpointRecord, with_record
 from tests.support.prefect_api import PrefectApi
-from tests.support.world import Rollout, World
+from tests.support.rest import Client
+from tests.support.world import FIXTURES, Rollout, World
 
 DAY = 86_400
+GOOD = "\n# another version\n"
+BAD = '''
+
+_answer, _count = run, 0
+
+
+def run(raw_data):
+    """Fail one request in four."""
+    global _count
+    _count += 1
+    if _count % 4 == 0:
+        raise RuntimeError("a bad version")
+    return _answer(raw_data)
+'''
 PROGRESSIVE = {
     "strategy": "progressive",
     "steps": [{"weight": 50, "bake_seconds": DAY}, {"weight": 100, "bake_seconds": 2}],
@@ -143,3 +162,40 @@ def test_promote_reaches_a_run_that_waits(world: World, api: PrefectApi, waiting
     assert api.wait(run, attempt=2)["name"] == "Completed", api.logs(run)
     assert list(serving(world, rollout).values()) == [100]
     assert stable not in serving(world, rollout)
+
+
+def test_workers_promote_a_good_canary_and_catch_a_bad_one_while_a_client_scores(
+    world: World, api: PrefectApi, record_property: Callable[[str, object], None]
+) -> None:
+    rollout = world.make_rollout(request_settings={"max_concurrent_requests_per_instance": 10})
+    assert world.deploy(rollout).returncode == 0
+    rollout.rollout |= {
+        "strategy": "progressive",
+        "steps": [{"weight": 50, "bake_seconds": 8}, {"weight": 100, "bake_seconds": 8}],
+        "judge": {"source": "probes", "minimum_requests": 80, "probes": {"requests_per_second": 20}},
+    }
+    code = world.tmp_path / "code"
+    shutil.copytree(FIXTURES / "good", code)
+    rollout.online_deployment["code_configuration"]["code"] = str(code)
+    client = Client(world.rest, rollout.name, pause_seconds=0.05)
+    client.start()
+    try:
+        (code / "score.py").write_text((code / "score.py").read_text() + GOOD)
+        good = api.run("deploy-endpoint/diabetes", rollout=rollout.write())
+        promoted = api.wait(good)["name"]
+        good_statuses, serves = set(client.statuses), serving(world, rollout)
+        (code / "score.py").write_text((code / "score.py").read_text() + BAD)
+        bad = api.run("deploy-endpoint/diabetes", rollout=rollout.write())
+        caught = api.wait(bad)
+    finally:
+        client.stop()
+    failed = [status for status in client.statuses if status != 200]
+    record_property("cells", f"a worker's bad canary: {len(failed)} of {len(client.statuses)} requests failed")
+
+    assert promoted == "Completed", api.logs(good)
+    assert (good_statuses, list(serves.values())) == ({200}, [100])
+    assert (caught["name"], serving(world, rollout)) == ("Failed", serves), api.logs(bad)
+    assert "is worse than stable" in caught["message"]
+    assert set(failed) <= {424}, "the canary answered, badly"
+    # A quarter of half of the requests, while the bad one has traffic.
+    assert len(failed) < len(client.statuses) / 8
