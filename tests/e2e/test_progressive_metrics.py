@@ -3,11 +3,15 @@
 Metrics arrive later than `lag_seconds` says.
 """
 
+import itertools
+import signal
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.support.emulator_process import REPOSITORY
 from tests.support.lab import Lab, RunResult, Seen
 from tests.support.rest import Client
 
@@ -57,6 +61,23 @@ def test_a_good_canary_is_promoted_by_the_requests_of_clients(served: Lab, clien
     assert "Step 2 of 2: successful: " in result.log
     client.stop()
     assert set(client.statuses) == {200}
+
+
+def test_a_person_who_watches_sees_the_evidence_of_a_rollout_under_way(served: Lab, client: Client) -> None:
+    served.change()
+    died = served.roll_out(kill={"method": "GET", "path": METRICS, "occurrence": 6, "moment": "before"})
+    served.bury(died)
+    command = [served.python, "-m", "rollway", "status", served.rollout.name, "--watch"]
+
+    with subprocess.Popen(command, env=served.variables, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as watch:
+        assert watch.stdout is not None
+        shown = list(itertools.takewhile(lambda line: not line.startswith("maximum errors"), watch.stdout))
+        watch.send_signal(signal.SIGINT)
+        assert watch.wait() == 130
+
+    assert any(line.startswith("▶ 25 %   · 100 %") for line in shown), shown
+    (requests,) = (line for line in shown if line.startswith("requests     ") and "needed" not in line)
+    assert int(requests.split()[-1].replace(",", "")) > 0, "stable has answered"
 
 
 def test_a_canary_that_fails_often_is_aborted_by_the_requests_of_clients(served: Lab, client: Client) -> None:
