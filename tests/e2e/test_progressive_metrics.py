@@ -16,6 +16,7 @@ from tests.support.lab import Lab, RunResult, Seen
 from tests.support.rest import Client
 
 BAKE_SECONDS = 600  # in which clients send enough requests
+SHORT_DEADLINE_SECONDS = 1400  # soon after the first step has been extended
 METRICS = "/microsoft.insights/metrics$"
 
 
@@ -101,6 +102,8 @@ def test_a_quiet_endpoint_gets_a_verdict_by_probes_that_azure_monitor_counts(ser
 
 
 def test_without_a_request_it_is_held_and_goes_back_at_its_deadline(served: Lab) -> None:
+    served.rollout.rollout["deadline_seconds"] = SHORT_DEADLINE_SECONDS
+
     before, result, after = deploy(served)
 
     assert result.exit_code == 5, result.error
@@ -109,6 +112,8 @@ def test_without_a_request_it_is_held_and_goes_back_at_its_deadline(served: Lab)
 
 
 def test_when_azure_monitor_is_away_it_is_held_and_goes_back_at_its_deadline(served: Lab, client: Client) -> None:
+    served.rollout.rollout["deadline_seconds"] = SHORT_DEADLINE_SECONDS
+
     # The preflight reads them first.
     before, result, after = deploy(served, {"path": METRICS, "after": 1, "status": 500, "count": None})
 
