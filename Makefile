@@ -67,7 +67,7 @@ schema: .venv/ready ## generate deployments/schema/rollout.schema.json
 	$(BIN)/rollway schema > deployments/schema/rollout.schema.json
 
 screenshot: .venv/ready ## the pictures in docs/, from a real run in the Prefect UI
-	ROLLWAY_SCREENSHOTS=docs $(BIN)/pytest tests/browser
+	ROLLWAY_SCREENSHOTS=docs $(BIN)/pytest tests/browser tests/e2e/test_progressive_metrics.py
 
 clean: ## remove the virtual environment and all local state
 	rm -rf .venv .rollway

@@ -3,10 +3,14 @@
 Metrics arrive later than `lag_seconds` says.
 """
 
+import base64
 import itertools
+import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,6 +53,15 @@ def deploy(lab: Lab, fault: dict[str, Any] | None = None, **environment_variable
     return before, result, lab.look()
 
 
+def keep_pictures(lab: Lab, result: RunResult, **files: int) -> None:
+    """Write pictures of the report where `make screenshot` wants them; `files` are their numbers by name."""
+    folder = os.environ.get("ROLLWAY_SCREENSHOTS")
+    if folder:
+        images = re.findall(r"data:image/svg\+xml;base64,([^)]+)", lab.artifact(result, "progress-") or "")
+        for name, number in files.items():
+            (Path(folder) / f"progress-{name}.svg").write_bytes(base64.b64decode(images[number]))
+
+
 def is_promoted(before: Seen, after: Seen) -> bool:
     """Return True if one new online deployment has all traffic and nothing of the rollout is left."""
     return list(after.traffic.values()) == [100] and after.traffic.keys() != before.traffic.keys() and after.is_free
@@ -60,6 +73,7 @@ def test_a_good_canary_is_promoted_by_the_requests_of_clients(served: Lab, clien
     assert result.exit_code == 0, result.error
     assert is_promoted(before, after)
     assert "Step 2 of 2: successful: " in result.log
+    keep_pictures(served, result, traffic=0)
     client.stop()
     assert set(client.statuses) == {200}
 
@@ -86,6 +100,7 @@ def test_a_canary_that_fails_often_is_aborted_by_the_requests_of_clients(served:
 
     assert result.exit_code == 3, result.error
     assert "failed: errors " in result.error
+    keep_pictures(served, result, evidence=3)
     assert after.traffic == before.traffic
     client.stop()
     assert set(client.statuses) <= {200, 424}

@@ -223,9 +223,13 @@ class Lab:
 
     def dossier(self, outcome: RunResult) -> str | None:
         """Return the dossier in the run's artifacts."""
-        of_run = {"flow_runs": {"id": {"any_": [outcome.flow_run]}}}
-        found = self.prefect.post("/artifacts/filter", json=of_run).raise_for_status().json()
-        return next((one["data"] for one in found if (one["key"] or "").startswith("failure-")), None)
+        return self.artifact(outcome, "failure-")
+
+    def artifact(self, outcome: RunResult, prefix: str) -> str | None:
+        """Return the newest artifact of a run whose key begins so."""
+        wanted = {"sort": "CREATED_DESC", "flow_runs": {"id": {"any_": [outcome.flow_run]}}}
+        found = self.prefect.post("/artifacts/filter", json=wanted).raise_for_status().json()
+        return next((one["data"] for one in found if (one["key"] or "").startswith(prefix)), None)
 
     def bury(self, killed: RunResult) -> None:
         """Report the death of a run to Prefect like a worker, and free its slot like an impatient operator."""
