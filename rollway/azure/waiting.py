@@ -18,7 +18,7 @@ SHORTEST_INTERVAL_SECONDS = 0.5
 # How late the end of an operation is seen at most: a share of its duration, and seconds.
 LATE_SHARE, LATE_SECONDS = 0.05, 7.5
 # The same while an operation of its kind has hardly ever ended.
-EARLY_LATE_SHARE, EARLY_LATE_SECONDS = 1.0, 30.0
+EARLY_LATE_SHARE, EARLY_LATE_SECONDS = 1.0, 40.0
 MOST_FAILED_WRITES = 3  # the SDK has already retried each of them
 OPERATION_TIMEOUT_SECONDS = 1800  # x-ms-async-operation-timeout of the service is PT30M
 
@@ -52,7 +52,7 @@ def next_look(waited: float, rarely_before_seconds: float = 0.0) -> float:
     """Return when to look next, in seconds since the start of the wait.
 
     The end of an operation is seen at most 5 % and 7.5 s late, or half a second if it is short. One that ends in
-    less than `rarely_before_seconds` is seen at most as late as it took, and 30 s.
+    less than `rarely_before_seconds` is seen at most as late as it took, and 40 s.
     """
     if waited < rarely_before_seconds:
         return min(waited + _between(waited * EARLY_LATE_SHARE, EARLY_LATE_SECONDS), rarely_before_seconds)
