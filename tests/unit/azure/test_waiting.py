@@ -66,7 +66,7 @@ def test_the_end_is_seen_at_most_a_twentieth_and_seven_and_a_half_seconds_late(d
 
 
 @pytest.mark.parametrize("duration", [0.01, 0.6, 3.0, 9.9, 20.0, 75.0, 359.0])
-def test_an_end_before_its_usual_time_is_seen_at_most_as_late_as_it_took_and_half_a_minute(
+def test_an_end_before_its_usual_time_is_seen_at_most_as_late_as_it_took_and_forty_seconds(
     duration: float,
 ) -> None:
     late = looks(duration, 360.0)[-1] - duration
