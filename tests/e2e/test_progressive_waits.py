@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from rollway.local.stack import Stack
+from rollway.rollout.facts import LOOK_SECONDS
 from rollway.rollout.record import EndpointRecord, with_record
 from tests.support.prefect_api import PrefectApi
 from tests.support.rest import Client
@@ -190,12 +191,16 @@ def test_workers_promote_a_good_canary_and_catch_a_bad_one_while_a_client_scores
     finally:
         client.stop()
     failed = [status for status in client.statuses if status != 200]
-    record_property("cells", f"a worker's bad canary: {len(failed)} of {len(client.statuses)} requests failed")
+    judged, restored = map(datetime.fromisoformat, api.span(bad, "look at", "abort"))
+    after = (restored - judged).total_seconds()
+    counted = f"{len(failed)} of {len(client.statuses)} requests failed"
+    record_property("cells", f"a worker's bad canary: {counted}; {after:.1f} s from the verdict to 100 % for stable")
 
     assert promoted == "Completed", api.logs(good)
     assert (good_statuses, list(serves.values())) == ({200}, [100])
     assert (caught["name"], serving(world, rollout)) == ("Failed", serves), api.logs(bad)
     assert "is worse than stable" in caught["message"]
     assert set(failed) <= {424}, "the canary answered, badly"
+    assert after < LOOK_SECONDS
     # A quarter of half of the requests, while the bad one has traffic.
     assert len(failed) < len(client.statuses) / 8
