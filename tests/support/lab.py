@@ -87,6 +87,7 @@ class Lab:
     def use_new_endpoint(self) -> None:
         """From now on rollouts are of another endpoint, the next one is its first."""
         self.moves_clock = False
+        self.rest.sign_in()  # earlier rollouts may have moved the clock
         name = f"lab-{uuid.uuid4().hex[:12]}"
         code = self.folder / name / "code" / QUICK.name
         shutil.copytree(QUICK, code, ignore=shutil.ignore_patterns("__pycache__"))
@@ -191,6 +192,8 @@ class Lab:
         text = log.read_text()
         if away:
             self.free_slot()  # the run could not give it back
+        if self.moves_clock:
+            self.rest.sign_in()
         return RunResult(done.returncode, text.partition("ENDED WITH ")[2], text)
 
     def look(self) -> Seen:

@@ -21,9 +21,10 @@ class Rest:
         self._base = variables["ARM_CLOUD_METADATA_URL"].partition("/metadata")[0]
         metadata = self.http.get(variables["ARM_CLOUD_METADATA_URL"]).json()
         self._arm = (metadata[0] if isinstance(metadata, list) else metadata)["resourceManager"].rstrip("/")
-        self._sign_in()
+        self.sign_in()
 
-    def _sign_in(self) -> None:
+    def sign_in(self) -> None:
+        """Get a token, which replaces one that has expired."""
         variables = self._variables
         authority = variables["AZURE_AUTHORITY_HOST"]
         authority = authority if authority.startswith("https://") else f"https://{authority}"
@@ -39,19 +40,14 @@ class Rest:
         self._headers = {"Authorization": f"Bearer {answer.raise_for_status().json()['access_token']}"}
 
     def workspace(self, path: str, *, method: str = "GET", body: Any = None) -> httpx.Response:
-        """One ARM request below the workspace; a token that has expired is renewed."""
+        """One ARM request below the workspace."""
         root = (
             f"{self._arm}/subscriptions/{self._variables['AZURE_SUBSCRIPTION_ID']}"
             f"/resourceGroups/{self._variables['AZURE_RESOURCE_GROUP']}/providers"
             f"/Microsoft.MachineLearningServices/workspaces/{self._variables['AZUREML_WORKSPACE']}"
         )
         url = f"{root}/{path}"
-        sent = {"params": {"api-version": API_VERSION}, "json": body}
-        answer = self.http.request(method, url, headers=self._headers, **sent)
-        if answer.status_code == 401:
-            self._sign_in()
-            answer = self.http.request(method, url, headers=self._headers, **sent)
-        return answer
+        return self.http.request(method, url, params={"api-version": API_VERSION}, headers=self._headers, json=body)
 
     def traffic(self, endpoint: str) -> dict[str, int] | None:
         """The endpoint's traffic map, or None when there is no such endpoint."""
