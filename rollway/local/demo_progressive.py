@@ -1,8 +1,6 @@
 """The demo of progressive rollouts: a good version passes all steps, a bad one is caught at its first."""
 
-import base64
 import json
-import re
 import shutil
 import subprocess
 import time
@@ -14,6 +12,7 @@ import yaml
 from rollway.errors import CanaryFailed, RollwayError
 from rollway.local.example import ROLLOUT, deploy, deploy_command, register, running_example
 from rollway.local.stack import Say
+from rollway.reports.svg import svgs_in
 
 STEPS = [{"weight": 10, "bake_seconds": 9}, {"weight": 50, "bake_seconds": 9}, {"weight": 100, "bake_seconds": 9}]
 JUDGE = {"source": "probes", "minimum_requests": 150, "probes": {"requests_per_second": 20}}
@@ -70,9 +69,9 @@ def _save_pictures(ui_url: str, folder: Path) -> list[Path]:
     with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
         (artifact,) = json.load(response)
     files = []
-    for number, image in enumerate(re.findall(r"data:image/svg\+xml;base64,([^)]+)", artifact["data"]), start=1):
+    for number, picture in enumerate(svgs_in(artifact["data"]), start=1):
         file = folder / f"progress-{number}.svg"
-        file.write_bytes(base64.b64decode(image))
+        file.write_text(picture, encoding="utf-8")
         files.append(file)
     return files
 

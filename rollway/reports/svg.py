@@ -55,6 +55,12 @@ def as_image(svg: str, alt: str) -> str:
     return f"![{name}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
 
 
+def svgs_in(markdown: str) -> list[str]:
+    """Return the pictures that `as_image` put into Markdown, in their order."""
+    found = re.findall(r"data:image/svg\+xml;base64,([^)]+)", markdown)
+    return [base64.b64decode(one).decode() for one in found]
+
+
 def document(title: str, description: str, height: float, parts: Iterable[str]) -> str:
     """Return an SVG document with a background, and a title and a description for screen readers."""
     style = f"{_RULES}{_colours(_LIGHT)}@media(prefers-color-scheme:dark){{{_colours(_DARK)}}}"

@@ -3,10 +3,8 @@
 Metrics arrive later than `lag_seconds` says.
 """
 
-import base64
 import itertools
 import os
-import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from rollway.reports.svg import svgs_in
 from tests.support.emulator_process import REPOSITORY
 from tests.support.lab import Lab, RunResult, Seen
 from tests.support.rest import Client
@@ -57,9 +56,9 @@ def keep_pictures(lab: Lab, result: RunResult, **files: int) -> None:
     """Write pictures of the report where `make screenshot` wants them; `files` are their numbers by name."""
     folder = os.environ.get("ROLLWAY_SCREENSHOTS")
     if folder:
-        images = re.findall(r"data:image/svg\+xml;base64,([^)]+)", lab.artifact(result, "progress-") or "")
+        pictures = svgs_in(lab.artifact(result, "progress-") or "")
         for name, number in files.items():
-            (Path(folder) / f"progress-{name}.svg").write_bytes(base64.b64decode(images[number]))
+            (Path(folder) / f"progress-{name}.svg").write_text(pictures[number], encoding="utf-8")
 
 
 def is_promoted(before: Seen, after: Seen) -> bool:

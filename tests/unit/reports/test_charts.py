@@ -21,6 +21,7 @@ from rollway.reports.charts import (
     latency_chart,
     traffic_chart,
 )
+from rollway.reports.svg import svgs_in
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TEXT, LINES = ("ink", "axis", "good", "bad", "unsure", "none"), ("canary", "stable", "ink")
@@ -228,6 +229,7 @@ def test_the_image_is_one_line_of_markdown_with_the_picture_in_it() -> None:
     match = re.fullmatch(r"!\[a \\\[b\\\] c\]\(data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)\)", image)
     assert match
     assert base64.b64decode(match[1]).decode() == "<svg>✓</svg>"
+    assert svgs_in(f"before {image} and {image}") == ["<svg>✓</svg>"] * 2
 
 
 def test_two_days_are_at_most_60_kb() -> None:
