@@ -96,13 +96,15 @@ async def wait_until_ready(rollout: PlannedRollout, move: Move) -> None:
             await show(state, waited)
             require_no_abort(await order_to_this_run())
 
-        await online_deployments.wait_until_ready(
+        ready = await online_deployments.wait_until_ready(
             await open_session(rollout.workspace),
             rollout.endpoint,
             move.target,
             timeout_seconds=allowed,
+            like_seconds=move.seconds,
             on_progress=on_progress,
         )
+    current_run().has_seen_ready(ready)
 
 
 @task("smoke test", run_name="smoke test {move.target} (pinned)", timeout_seconds=1200, retries=2)

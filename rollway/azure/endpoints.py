@@ -13,8 +13,8 @@ from rollway.azure.errors.translate import azure_errors, operation_failed
 from rollway.azure.folder import load_endpoint_entity
 from rollway.azure.session import Session
 from rollway.azure.state import (
-    CHANGE_ENDPOINT_SECONDS,
-    CREATE_ENDPOINT_SECONDS,
+    CHANGE_ENDPOINT,
+    CREATE_ENDPOINT,
     read_bare_endpoint,
     read_reason,
     state_of,
@@ -25,6 +25,7 @@ from rollway.azure.waiting import (
     SHORTEST_INTERVAL_SECONDS,
     SYSTEM_CLOCK,
     Clock,
+    Usual,
     now,
     wait_for,
     write_when_free,
@@ -56,7 +57,7 @@ async def create_endpoint(session: Session, spec: RolloutSpec, attempt: str, clo
 
     await write_when_free(put, what=f"endpoint {name}", clock=clock)
     absent = EndpointState(name=name, exists=False)
-    await _wait_until(session, absent, lambda state: state.exists, CREATE_ENDPOINT_SECONDS, clock)
+    await _wait_until(session, absent, lambda state: state.exists, CREATE_ENDPOINT, clock)
 
 
 async def change_endpoint(
@@ -74,7 +75,7 @@ async def change_endpoint(
             entity.description = spec.endpoint.description
 
     if await _write(session, before, is_as_described, functools.partial(_put, session, change), clock):
-        await _wait_until(session, before, is_as_described, CHANGE_ENDPOINT_SECONDS, clock)
+        await _wait_until(session, before, is_as_described, CHANGE_ENDPOINT, clock)
 
 
 async def write_endpoint(session: Session, before: EndpointState, move: Move, clock: Clock = SYSTEM_CLOCK) -> bool:
@@ -106,7 +107,7 @@ async def write_endpoint(session: Session, before: EndpointState, move: Move, cl
     write = patch if move.traffic is None else functools.partial(_put, session, change)
     if not await _write(session, before, is_made, write, clock):
         return False
-    after = await _wait_until(session, before, lambda state: state.record == record, CHANGE_ENDPOINT_SECONDS, clock)
+    after = await _wait_until(session, before, lambda state: state.record == record, CHANGE_ENDPOINT, clock)
     if move.traffic is None or traffic.is_same(after.traffic, wanted):
         return True
     if after.record not in (before.record, record):
@@ -196,7 +197,7 @@ async def _wait_until(
     session: Session,
     before: EndpointState,
     is_visible: Callable[[EndpointState], bool],
-    usual_seconds: float,
+    usual: Usual,
     clock: Clock,
 ) -> EndpointState:
     """Wait until the operation on the endpoint has ended and the write is visible, or reads have lagged too long."""
@@ -223,7 +224,7 @@ async def _wait_until(
         what=f"the operation on the endpoint {name}",
         timeout_seconds=OPERATION_TIMEOUT_SECONDS,
         describe=lambda state: state.provisioning_state,
-        rarely_before_seconds=usual_seconds,
+        usual=usual,
         clock=clock,
     )
     return await _require_succeeded(session, state)

@@ -14,14 +14,14 @@ from rollway.azure.errors.translate import azure_errors, operation_failed
 from rollway.azure.folder import load_unchanged
 from rollway.azure.session import Session
 from rollway.azure.state import (
-    CREATE_ONLINE_DEPLOYMENT_SECONDS,
+    CREATE_ONLINE_DEPLOYMENT,
     list_online_deployments,
     online_deployment_state_of,
     read_online_deployment,
     read_reason,
 )
 from rollway.azure.threads import in_thread, write_in_thread
-from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, now, wait_for, write_when_free
+from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, Usual, now, wait_for, write_when_free
 from rollway.errors import DeadlineExceeded, ForeignChange, ProvisioningFailed
 from rollway.masking import mask
 from rollway.rollout.moves import Move
@@ -100,12 +100,17 @@ async def wait_until_ready(
     name: str,
     *,
     timeout_seconds: float,
+    like_seconds: float = 0.0,
     on_progress: OnProgress | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> OnlineDeploymentState:
     """Wait until Azure reports the online deployment as ready.
 
     Raises ProvisioningFailed with Azure's reason and the containers' logs, or DeadlineExceeded.
+
+    Args:
+        timeout_seconds: The deadline.
+        like_seconds: How long the last one of this endpoint took; 0 if that is unknown.
     """
 
     async def read() -> OnlineDeployment:
@@ -119,7 +124,7 @@ async def wait_until_ready(
         timeout_seconds=timeout_seconds,
         describe=lambda entity: text_of(entity.provisioning_state),
         hint="allow more time (ready_timeout_seconds in rollout.yml), or find out in Azure what delays it",
-        rarely_before_seconds=CREATE_ONLINE_DEPLOYMENT_SECONDS,
+        usual=Usual.like(like_seconds, CREATE_ONLINE_DEPLOYMENT),
         on_progress=on_progress,
         clock=clock,
     )
@@ -165,6 +170,6 @@ async def delete_online_deployment(session: Session, endpoint: str, name: str, *
         what=f"deleting {name}",
         timeout_seconds=DELETE_TIMEOUT_SECONDS,
         describe=lambda state: state.provisioning_state if state else "gone",
-        rarely_before_seconds=DELETE_TIMEOUT_SECONDS,  # nobody waits for it: the new version serves
+        usual=Usual(least=DELETE_TIMEOUT_SECONDS),  # nobody waits for it: the new version serves
         clock=clock,
     )

@@ -10,12 +10,12 @@ from rollway.azure.entities import identities_of, kind_of, tags_of, text_of
 from rollway.azure.errors.translate import azure_errors
 from rollway.azure.session import Session
 from rollway.azure.threads import in_thread
-from rollway.azure.waiting import SYSTEM_CLOCK, Clock, wait_for
+from rollway.azure.waiting import SYSTEM_CLOCK, Clock, Usual, wait_for
 from rollway.errors import AzureUnavailable
 from rollway.rollout.state import EndpointState, OnlineDeploymentState
 
-# Time that these operations nearly always need: the shortest in Microsoft's recordings of real Azure, rounded down.
-CREATE_ENDPOINT_SECONDS, CHANGE_ENDPOINT_SECONDS, CREATE_ONLINE_DEPLOYMENT_SECONDS = 60.0, 15.0, 360.0
+# The shortest in Microsoft's recordings of real Azure, rounded down.
+CREATE_ENDPOINT, CHANGE_ENDPOINT, CREATE_ONLINE_DEPLOYMENT = Usual(60.0), Usual(15.0), Usual(360.0)
 ABSENT = "Absent"
 UNAVAILABLE_SECONDS, MOST_UNAVAILABLE = 600, 12  # each of them after the retries of the SDK
 

@@ -6,8 +6,9 @@ Unlike the SDK's pollers this survives a lost process: the next process reads th
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from rollway.errors import AzureUnavailable, Busy, Cause, DeadlineExceeded
 
@@ -19,6 +20,8 @@ SHORTEST_INTERVAL_SECONDS = 0.5
 LATE_SHARE, LATE_SECONDS = 0.05, 7.5
 # The same while an operation of its kind has hardly ever ended.
 EARLY_LATE_SHARE, EARLY_LATE_SECONDS = 1.0, 40.0
+# One that is known from the last time is looked at more closely between 0.95 and 1 / 0.95 of that time.
+USUAL_SHARE, USUAL_LATE_SECONDS = 0.95, 2.5
 MOST_FAILED_WRITES = 3  # the SDK has already retried each of them
 OPERATION_TIMEOUT_SECONDS = 1800  # x-ms-async-operation-timeout of the service is PT30M
 
@@ -48,15 +51,34 @@ def now(timespec: str = "seconds") -> str:
     return datetime.now(UTC).isoformat(timespec=timespec)
 
 
-def next_look(waited: float, rarely_before_seconds: float = 0.0) -> float:
+@dataclass(frozen=True)
+class Usual:
+    """How long an operation usually takes, in seconds: nearly always at least `least`, and probably at most `most`.
+
+    `most` is 0 if nobody knows.
+    """
+
+    least: float = 0.0
+    most: float = 0.0
+
+    @classmethod
+    def like(cls, seconds: float, otherwise: Self) -> Self:
+        """Return about as long as the last time; `otherwise` if that is 0, which means unknown."""
+        return cls(seconds * USUAL_SHARE, seconds / USUAL_SHARE) if seconds else otherwise
+
+
+UNKNOWN = Usual()
+
+
+def next_look(waited: float, usual: Usual = UNKNOWN) -> float:
     """Return when to look next, in seconds since the start of the wait.
 
-    The end of an operation is seen at most 5 % and 7.5 s late, or half a second if it is short. One that ends in
-    less than `rarely_before_seconds` is seen at most as late as it took, and 40 s.
+    The end of an operation is seen at most 5 % and 7.5 s late, or half a second if it is short. One that ends earlier
+    than usual is seen at most as late as it took, and 40 s; one that ends when it usually does, at most 2.5 s.
     """
-    if waited < rarely_before_seconds:
-        return min(waited + _between(waited * EARLY_LATE_SHARE, EARLY_LATE_SECONDS), rarely_before_seconds)
-    return waited + _between(waited * LATE_SHARE, LATE_SECONDS)
+    if waited < usual.least:
+        return min(waited + _between(waited * EARLY_LATE_SHARE, EARLY_LATE_SECONDS), usual.least)
+    return waited + _between(waited * LATE_SHARE, USUAL_LATE_SECONDS if waited < usual.most else LATE_SECONDS)
 
 
 def _between(interval: float, longest: float) -> float:
@@ -73,7 +95,7 @@ async def wait_for(
     hint: str = "find out in Azure what delays it, and run it again",
     cause: Cause = Cause.TRANSIENT,
     most_unavailable: int | None = None,
-    rarely_before_seconds: float = 0.0,
+    usual: Usual = UNKNOWN,
     on_progress: OnProgress | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> T:
@@ -88,7 +110,7 @@ async def wait_for(
         hint: Next action, for the error.
         cause: Cause of the error.
         most_unavailable: If given, AzureUnavailable ends the wait at this number of occurrences.
-        rarely_before_seconds: Time that such an operation nearly always needs; until then readings are rarer.
+        usual: How long such an operation usually takes; before that, readings are rarer.
         on_progress: Called with the state and the seconds so far after each reading.
     """
     start, unavailable = clock.now(), 0
@@ -114,7 +136,7 @@ async def wait_for(
                 hint=hint,
                 cause=cause,
             )
-        await clock.sleep(min(next_look(waited, rarely_before_seconds), timeout_seconds) - waited)
+        await clock.sleep(min(next_look(waited, usual), timeout_seconds) - waited)
 
 
 async def write_when_free(write: Callable[[], Awaitable[None]], *, what: str, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -142,6 +164,6 @@ async def write_when_free(write: Callable[[], Awaitable[None]], *, what: str, cl
         describe=lambda is_written: "ended" if is_written else "still running",
         cause=Cause.BUSY,
         most_unavailable=MOST_FAILED_WRITES,
-        rarely_before_seconds=OPERATION_TIMEOUT_SECONDS,  # a try is more than one request, and nobody knows what it is
+        usual=Usual(least=OPERATION_TIMEOUT_SECONDS),  # a try is more than one request, and nobody knows what it is
         clock=clock,
     )

@@ -24,7 +24,7 @@ from rollway.rollout.plan import facts_after
 from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.predictions import Comparison
 from rollway.rollout.smoke import SmokeTestResult
-from rollway.rollout.state import EndpointState, ResolvedAsset
+from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
 from rollway.rollout.wanted import RequestedBy
 from rollway.settings import Workspace, lease_seconds, rollout_name
 from rollway.spec import RolloutSpec
@@ -133,6 +133,11 @@ class Run:
     def has_disproved(self, traffic: Mapping[str, int]) -> None:
         """Remember that the live smoke test failed under this traffic, which another rollout moved."""
         self._know(disproved=dict(traffic))
+
+    def has_seen_ready(self, made: OnlineDeploymentState) -> None:
+        """Remember how long Azure needed for an online deployment that this flow run created."""
+        seconds = made.record.seconds_since_creation(datetime.now(UTC), self.attempt_id)
+        self._know(provisioning_seconds=seconds)
 
     def plans(self, rollout: PlannedRollout) -> None:
         """Take in the plan."""

@@ -39,6 +39,8 @@ class Facts(Frozen):
         proven: The traffic under which the live smoke test passed.
         disproved: The traffic under which the live smoke test of an earlier rollout failed.
         changed: Names of the online deployments that this run created or changed.
+        provisioning_seconds: How long Azure needed for the online deployment that this run created; None if the run has
+            not seen it become ready.
         ended: Attempts that are known to have ended.
         lease_age_seconds: How long this run has seen the same lease while no operation was running.
         autoscale: The autoscale settings of the endpoint's online deployments.
@@ -58,6 +60,7 @@ class Facts(Frozen):
     proven: dict[str, int] | None = None
     disproved: dict[str, int] | None = None
     changed: frozenset[str] = frozenset()
+    provisioning_seconds: int | None = None
     ended: frozenset[str] = frozenset()
     lease_age_seconds: float = 0.0
     autoscale: tuple[AutoscaleSetting, ...] = ()

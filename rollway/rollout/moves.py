@@ -133,7 +133,8 @@ class Move(Frozen):
         made: The record of the online deployment after the move, if it changes.
         instances: The instance count of the online deployment that is created or changed.
         settings: Names of the autoscale settings that are copied or deleted.
-        seconds: How long to wait, for a move that waits for a time.
+        seconds: How long to wait, for a move that waits for a time; how long Azure needed for the last online
+            deployment of this endpoint, for one that waits until it is ready (0 if nobody knows).
         until: The time until which a progressive rollout waits.
         outcome: The outcome of the run, if the move is its end.
     """

@@ -334,6 +334,7 @@ def _step(
         until=time_text(until_of(progression, index + 1, facts.now)),
         since=begun,
     )
+    record = endpoint.record.provisioned(facts.provisioning_seconds)
     return Move(
         kind=Kind.MOVE_TRAFFIC,
         target=name,
@@ -341,7 +342,7 @@ def _step(
         changes=traffic_change(endpoint.traffic, after),
         traffic=after,
         mirror={**others, name: step.mirror} if step.mirror else others,
-        record=endpoint.record.moved(facts.attempt, after, stable).going_on(underway, progression),
+        record=record.moved(facts.attempt, after, stable).going_on(underway, progression),
     )
 
 

@@ -34,7 +34,9 @@ def provision(
             return end(Outcome.BLOCKED, name, f"{why}; delete it, or roll out a version")
         return Move(kind=Kind.DELETE, target=name, why=why)
     if not existing.is_settled:
-        return Move(kind=Kind.WAIT_UNTIL_READY, target=name, why=f"it is {existing.provisioning_state}")
+        seconds = endpoint.record.provisioning_seconds or 0
+        why = f"it is {existing.provisioning_state}"
+        return Move(kind=Kind.WAIT_UNTIL_READY, target=name, why=why, seconds=seconds)
     wants_tags = (
         spec.online_deployment.model_copy(update={"tags": {}}) if wanted.goes_back_to else spec.online_deployment
     )

@@ -5,18 +5,19 @@ Azure is the only memory of a rollout, and only this module knows the text of a 
 
 import functools
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Self
 
 from pydantic import field_validator
 
 from rollway.errors import ConfigurationError
 from rollway.rollout import traffic
-from rollway.rollout.entries import Command, End, Ended, Failures, Lease, Order, Served, Underway
-from rollway.rollout.tags import is_ours, on_one_line, parse_traffic, split, traffic_text, value_of
+from rollway.rollout.entries import Command, End, Ended, Failures, Lease, Order, Served, Underway, age
+from rollway.rollout.tags import is_ours, on_one_line, parse_count, parse_traffic, split, traffic_text, value_of
 from rollway.spec import Frozen, Progression
 
 FORMAT = 1
-MOST_TAGS = 36  # of a record, with the longest names that Azure allows
+MOST_TAGS = 37  # of a record, with the longest names that Azure allows
 MOST_REJECTED, MOST_REJECTED_CHARACTERS = 5, 1024
 
 VERSION = "rollway:record"  # the format of all other tags
@@ -39,6 +40,7 @@ PAUSED = "rollway:paused"
 COMMAND = "rollway:command"
 UNDERWAY = "rollway:rollout"
 PROGRESSION = "rollway:progression"
+PROVISIONING = "rollway:provisioning"
 # Of online deployments
 FINGERPRINT = "rollway:fingerprint"
 MODEL = "rollway:model"
@@ -68,6 +70,7 @@ class EndpointRecord(Frozen):
         command: The last order of a person that is not carried out yet, or that still holds.
         underway: The progressive rollout that has begun and not ended.
         progression: Its steps, and how they are judged. A changed rollout.yml counts for the next rollout.
+        provisioning_seconds: How long Azure needed for the last online deployment that got traffic.
     """
 
     lease: Lease | None = None
@@ -87,6 +90,7 @@ class EndpointRecord(Frozen):
     command: Command | None = None
     underway: Underway | None = None
     progression: Progression | None = None
+    provisioning_seconds: int | None = None
 
     @field_validator("pause_reason")
     @classmethod
@@ -129,6 +133,7 @@ class EndpointRecord(Frozen):
             command=Command.parse(value_of(tags, COMMAND)),
             underway=Underway.parse(value_of(tags, UNDERWAY)),
             progression=Progression.parse(value_of(tags, PROGRESSION)),
+            provisioning_seconds=parse_count(value_of(tags, PROVISIONING)),
         )
 
     def tags(self) -> dict[str, str]:
@@ -152,6 +157,7 @@ class EndpointRecord(Frozen):
                 COMMAND: self.command,
                 UNDERWAY: self.underway,
                 PROGRESSION: self.progression,
+                PROVISIONING: self.provisioning_seconds,
             }
         )
 
@@ -166,6 +172,10 @@ class EndpointRecord(Frozen):
     def released(self) -> Self:
         """The holder gave the lease back."""
         return self.model_copy(update={"lease": None})
+
+    def provisioned(self, seconds: int | None) -> Self:
+        """Azure needed so long for an online deployment; None if nobody has seen it."""
+        return self if seconds is None else self.model_copy(update={"provisioning_seconds": seconds})
 
     def moved(self, attempt: str, written: Mapping[str, int], stable: Mapping[str, int]) -> Self:
         """An attempt moved traffic; `stable` is the traffic to return to if it fails."""
@@ -293,12 +303,11 @@ class OnlineDeploymentRecord(Frozen):
     def of(cls, tags: Mapping[str, str]) -> Self:
         """Return the record in the tags of an online deployment; raises ConfigurationError if it is too new."""
         _check_format(tags)
-        instances = value_of(tags, INSTANCES) or ""
         return cls(
             fingerprint=value_of(tags, FINGERPRINT) or "",
             model=value_of(tags, MODEL),
             code=value_of(tags, CODE),
-            instances=int(instances) if instances.isascii() and instances.isdecimal() else None,
+            instances=parse_count(value_of(tags, INSTANCES)),
             written_by=value_of(tags, RUN),
             created_by=value_of(tags, CREATED_BY),
             created_at=value_of(tags, CREATED_AT),
@@ -321,6 +330,14 @@ class OnlineDeploymentRecord(Frozen):
     def created(self, attempt: str, at: str) -> Self:
         """An attempt created the online deployment."""
         return self.model_copy(update={"written_by": attempt, "created_by": attempt, "created_at": at})
+
+    def seconds_since_creation(self, now: datetime, attempt: str) -> int | None:
+        """Return its age; None unless the flow run of the attempt created it and has not changed it since then."""
+        makers = {self.created_by or "", self.written_by or ""}
+        since_then = age(self.created_at or "", now)
+        if since_then is None or not all(is_same_run(maker, attempt) for maker in makers):
+            return None
+        return max(0, round(since_then.total_seconds()))
 
     def changed(self, content: Self, attempt: str) -> Self:
         """An attempt changed it in place; it has the content of the record `content` now."""

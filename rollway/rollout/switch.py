@@ -23,14 +23,14 @@ def advance(
         return move
     if move := autoscale_to_copy(endpoint, name, facts):
         return move
-    stable = stable_of(endpoint, facts)
+    moved = record.provisioned(facts.provisioning_seconds).moved(facts.attempt, after, stable_of(endpoint, facts))
     return Move(
         kind=Kind.MOVE_TRAFFIC,
         target=name,
         why="it is ready and answers",
         changes=traffic_change(endpoint.traffic, after),
         traffic=after,
-        record=record.moved(facts.attempt, after, stable).claimed(_claim(facts)),
+        record=moved.claimed(_claim(facts)),
     )
 
 

@@ -36,6 +36,11 @@ def on_one_line(text: str) -> str:
     return " ".join(text.split())[:MOST_CHARACTERS].rstrip()
 
 
+def parse_count(text: str | None) -> int | None:
+    """Return the whole number of a text, or None if it is none."""
+    return int(text) if text and text.isascii() and text.isdecimal() else None
+
+
 def traffic_text(traffic: Mapping[str, int] | None) -> str | None:
     """Return a traffic map as text, such as `blue=90,green=10`; None for None."""
     if traffic is None:

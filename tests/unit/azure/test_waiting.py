@@ -5,7 +5,15 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from rollway.azure.waiting import MOST_FAILED_WRITES, SHORTEST_INTERVAL_SECONDS, next_look, wait_for, write_when_free
+from rollway.azure.waiting import (
+    MOST_FAILED_WRITES,
+    SHORTEST_INTERVAL_SECONDS,
+    UNKNOWN,
+    Usual,
+    next_look,
+    wait_for,
+    write_when_free,
+)
 from rollway.errors import AzureUnavailable, Busy, Cause, DeadlineExceeded, NotFound
 from tests.support.builders import Clock
 
@@ -40,11 +48,11 @@ def test_an_operation_that_is_done_is_not_waited_for() -> None:
     assert clock.naps == []
 
 
-def looks(duration: float, rarely_before_seconds: float = 0.0) -> list[float]:
+def looks(duration: float, usual: Usual = UNKNOWN) -> list[float]:
     """Return the times of the looks at an operation of that duration; the last one sees its end."""
     times = [0.0]
     while times[-1] < duration:
-        times.append(next_look(times[-1], rarely_before_seconds))
+        times.append(next_look(times[-1], usual))
     return times
 
 
@@ -69,20 +77,36 @@ def test_the_end_is_seen_at_most_a_twentieth_and_seven_and_a_half_seconds_late(d
 def test_an_end_before_its_usual_time_is_seen_at_most_as_late_as_it_took_and_forty_seconds(
     duration: float,
 ) -> None:
-    late = looks(duration, 360.0)[-1] - duration
+    late = looks(duration, Usual(360.0))[-1] - duration
 
     assert 0 <= late <= min(max(0.5, duration), 40.0)
 
 
 @pytest.mark.parametrize("duration", [360.0, 390.0, 540.0, 1361.0])
 def test_from_its_usual_time_on_the_end_is_seen_at_most_seven_and_a_half_seconds_late(duration: float) -> None:
-    late = looks(duration, 360.0)[-1] - duration
+    late = looks(duration, Usual(360.0))[-1] - duration
 
     assert 0 <= late <= 7.5
 
 
 def test_a_known_usual_time_saves_more_than_half_of_the_looks() -> None:
-    assert len(looks(540.0, 360.0)) < len(looks(540.0)) / 2
+    assert len(looks(540.0, Usual(360.0))) < len(looks(540.0)) / 2
+
+
+@pytest.mark.parametrize("last_time", [75.0, 390.0, 540.0, 1361.0])
+@pytest.mark.parametrize("share", [0.951, 1.0, 1.05])
+def test_an_operation_that_takes_as_long_as_the_last_time_is_seen_at_most_two_and_a_half_seconds_late(
+    last_time: float, share: float
+) -> None:
+    assert 0 <= looks(last_time * share, Usual.like(last_time, UNKNOWN))[-1] - last_time * share <= 2.5
+
+
+def test_to_know_the_last_time_of_a_long_operation_saves_looks() -> None:
+    assert len(looks(540.0, Usual.like(540.0, UNKNOWN))) < len(looks(540.0, Usual(360.0)))
+
+
+def test_without_a_last_time_what_is_usual_for_all_counts() -> None:
+    assert Usual.like(0, Usual(360.0)) == Usual(360.0)
 
 
 def test_a_wait_looks_at_the_usual_time_even_if_the_interval_would_pass_it() -> None:
@@ -94,7 +118,7 @@ def test_a_wait_looks_at_the_usual_time_even_if_the_interval_would_pass_it() -> 
             lambda one: one == "done",
             what="it",
             timeout_seconds=60,
-            rarely_before_seconds=1.2,
+            usual=Usual(1.2),
             clock=clock,
         )
     )

@@ -195,6 +195,15 @@ def test_a_candidate_that_has_autoscale_rules_gets_no_others() -> None:
     assert Kind.COPY_AUTOSCALE not in run(SPEC, wanted("2"), rolled_out("1"), facts(autoscale=rules)).kinds
 
 
+def test_the_time_that_azure_needed_is_recorded_with_the_traffic_and_expected_the_next_time() -> None:
+    first = run(SPEC, wanted("2"), rolled_out("1"), facts(provisioning_seconds=540)).endpoint
+    second = run(SPEC, wanted("3"), first, facts(attempt="next/1"))
+
+    assert first.record.provisioning_seconds == 540
+    assert second.the(Kind.WAIT_UNTIL_READY).seconds == 540
+    assert second.endpoint.record.provisioning_seconds == 540, "the second run has not seen how long it took"
+
+
 def test_work_of_a_run_that_died_is_continued_and_not_repeated() -> None:
     left = run_until(SPEC, wanted("2"), rolled_out("1"), Kind.CREATE).endpoint
 

@@ -1,6 +1,7 @@
 """The record: what is remembered survives the way through Azure's tags, whatever the names are."""
 
 import re
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -85,6 +86,7 @@ RECORDS = st.builds(
     command=st.none() | COMMANDS,
     underway=st.none() | UNDERWAY,
     progression=st.none() | PROGRESSIONS,
+    provisioning_seconds=st.none() | st.integers(0, 10**5),
 )
 
 
@@ -148,7 +150,7 @@ def test_the_longest_names_that_azure_allows_fit() -> None:
     record = record.moved(attempt, weights, weights).tested(weights).aborted(attempt, AT).failed("0123abcd", AT)
     for number in range(9):
         record = record.rejecting(f"{model[:-1]}{number}/0123abcd")
-    record = record.going_on(
+    record = record.provisioned(10**5).going_on(
         Underway(run="f" * 36, canary="d" * 32, until=AT, since=(AT,) * MOST_STEPS, asked=AT, held="why " * 100),
         Progression(
             steps=(Step(weight=99, bake_seconds=2_591_999, gate=True),) * MOST_STEPS,
@@ -383,3 +385,27 @@ def test_only_an_attempt_before_of_the_same_flow_run_is_an_earlier_one(
 def test_attempts_of_one_flow_run_are_the_same_run() -> None:
     assert is_same_run("run/1", "run/2")
     assert not is_same_run("run/1", "run2/1")
+
+
+@pytest.mark.parametrize(
+    ("made", "seconds"),
+    [
+        (OnlineDeploymentRecord().created("run/1", AT), 540),
+        (OnlineDeploymentRecord().created("run/2", AT), 540),  # an earlier attempt of the same flow run
+        (OnlineDeploymentRecord().created("other/1", AT), None),
+        (OnlineDeploymentRecord().created("run/1", AT).changed(OnlineDeploymentRecord(), "other/1"), None),
+        (OnlineDeploymentRecord().created("run/1", "yesterday"), None),
+        (OnlineDeploymentRecord(created_at=AT), None),
+        (OnlineDeploymentRecord(), None),
+    ],
+)
+def test_a_run_knows_how_long_its_own_online_deployment_needed(
+    made: OnlineDeploymentRecord, seconds: int | None
+) -> None:
+    now = datetime.fromisoformat(AT) + timedelta(seconds=540.4)
+
+    assert made.seconds_since_creation(now, "run/3") == seconds
+
+
+def test_a_rollout_that_has_not_seen_it_keeps_the_time_that_the_last_one_needed() -> None:
+    assert EndpointRecord().provisioned(540).provisioned(None).provisioning_seconds == 540
