@@ -14,7 +14,7 @@ from rollway.azure.session import Session
 from rollway.azure.threads import in_thread
 from rollway.errors import ConfigurationError, NotFound, RequestRefused
 from rollway.rollout.state import ResolvedAsset
-from rollway.spec import RolloutSpec, did_you_mean
+from rollway.spec import ROUTE_KINDS, RolloutSpec, did_you_mean
 
 # /subscriptions/…/models/<name>/versions/<version> and azureml://registries/<registry>/models/<name>/versions/<version>
 _FULL_ID = re.compile(r"^(?P<head>.*/(models|environments)/[^/]+/)versions/(?P<version>[^/]+)$")
@@ -187,14 +187,23 @@ def _is_same_model(known: Any, wanted: Model) -> bool:
 
 
 def _is_same_environment(known: Any, wanted: Environment) -> bool:
+    if _routes(known) != _routes(wanted):
+        return False
     if wanted.build is not None and wanted.build.path is not None:
         known_path = (known.build.path if known.build else None) or ""
-        return f"/LocalUpload/{_upload_hash(wanted.build.path)}/" in f"{known_path}/"
-    return (known.image, known.conda_file or None, known.inference_config or None) == (
-        wanted.image,
-        wanted.conda_file or None,
-        wanted.inference_config or None,
-    )
+        is_same_file = _dockerfile(known.build) == _dockerfile(wanted.build)
+        return is_same_file and f"/LocalUpload/{_upload_hash(wanted.build.path)}/" in f"{known_path}/"
+    return (known.image, known.conda_file or None) == (wanted.image, wanted.conda_file or None)
+
+
+def _routes(environment: Any) -> dict[str, tuple[str, int]]:
+    """Return path and port of each route in an environment's `inference_config`."""
+    found = {kind: getattr(environment.inference_config, f"{kind}_route", None) for kind in ROUTE_KINDS}
+    return {kind: (str(route.path), int(route.port)) for kind, route in found.items() if route is not None}
+
+
+def _dockerfile(build: Any) -> str:
+    return str((build and build.dockerfile_path) or "Dockerfile")  # Azure's default
 
 
 def _upload_hash(path: Any) -> str:

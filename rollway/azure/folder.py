@@ -35,6 +35,7 @@ from rollway.rollout.record import MOST_TAGS
 from rollway.rollout.tags import MOST_CHARACTERS, PREFIX, is_ours
 from rollway.settings import ROLLOUT_FILE, deployments_folder, known_rollouts
 from rollway.spec import (
+    ROUTE_KINDS,
     EndpointSpec,
     OnlineDeploymentSpec,
     Problem,
@@ -61,6 +62,11 @@ _SHAPES: Mapping[str, type] = {
     "environment": Environment,
     "environment.build": BuildContext,
     "model": Model,
+}
+# Keys that those constructors take without naming them.
+_MORE_KEYS: Mapping[str, tuple[str, ...]] = {
+    "environment": ("inference_config", "os_type"),
+    "environment.inference_config": tuple(f"{kind}_route" for kind in ROUTE_KINDS),
 }
 
 
@@ -280,6 +286,11 @@ def _missing_files(path: Path, raw: Mapping[str, Any]) -> Iterator[Problem]:
         except yaml.YAMLError as error:
             message = f"{path.parent / conda_file} {_yaml_fault(error)}"
             yield Problem(file=str(path), field="environment.conda_file", message=message)
+    build, dockerfile = _nested(raw, "environment.build.path"), _nested(raw, "environment.build.dockerfile_path")
+    if isinstance(build, str) and not is_remote(build) and (path.parent / build).is_dir():
+        wanted = path.parent / build / (dockerfile if isinstance(dockerfile, str) else "Dockerfile")
+        if not wanted.is_file():
+            yield Problem(file=str(path), field="environment.build.dockerfile_path", message=f"there is no {wanted}")
     if isinstance(code, str) and isinstance(script, str):
         root = path.parent / code
         if root.is_dir() and not (root / script).is_file():
@@ -346,6 +357,7 @@ def _unknown(field: str, shapes: Mapping[str, type]) -> str:
     parent, _, key = field.rpartition(".")
     shape = shapes.get(parent)
     known = [name for name in inspect.signature(shape).parameters if name != "kwargs"] if shape else []
+    known += _MORE_KEYS.get(parent, ())
     return "unknown key" + did_you_mean(key, known)
 
 

@@ -43,7 +43,7 @@ def up(
     seed
         A YAML file with the tenant, principals, workspaces, models and limits to start with.
     images
-        A YAML file that maps more container images to Python packages.
+        A YAML file that maps more container images to Python packages, to commands or to build contexts.
     host
         The IPv4 address to listen on. Other than loopback needs --public-name, and a secret in ROLLWAY_EMULATOR_SECRET.
     public_name

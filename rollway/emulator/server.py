@@ -21,6 +21,7 @@ from rollway.emulator.certificates import Certificates, provide_certificates
 from rollway.emulator.core.clock import Profile
 from rollway.emulator.core.seed import Seed, load_seed
 from rollway.emulator.core.store import Store
+from rollway.emulator.runtime.mapping import read_mapping
 from rollway.emulator.state import create_emulator
 
 log = logging.getLogger("rollway.emulator")
@@ -73,6 +74,7 @@ def run(
         NotSafe: The host needs a public name or a secret.
         StateInUse: Another emulator runs on `folder`.
         SeedError: The seed file is invalid.
+        MappingError: The mapping file is invalid.
         OSError: The port cannot be used.
     """
     secret = os.environ.pop(SECRET_VARIABLE, "")  # removed, so that containers do not inherit it
@@ -80,6 +82,8 @@ def run(
     roots = next((os.environ[name] for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE") if os.environ.get(name)), None)
     for name in [name for name in os.environ if name.startswith(CLIENT_PREFIXES)]:
         del os.environ[name]
+    if images is not None:
+        read_mapping(images)  # it is read again for each build
     folder = folder.resolve()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _hold_lock(folder), closing(Store(folder / DATABASE)) as store:

@@ -13,6 +13,7 @@ from rollway.spec.values import Frozen, HiddenText, Problem
 NAME_RULE = re.compile(r"[a-zA-Z][-a-zA-Z0-9]{1,30}[a-zA-Z0-9]")
 MAX_INSTANCES = 50
 MAX_REQUEST_TIMEOUT_MS = 180_000
+ROUTE_KINDS = ("liveness", "readiness", "scoring")  # of a custom container: <kind>_route in its inference_config
 
 
 class EndpointSpec(Frozen):
@@ -111,6 +112,25 @@ def check_online_deployment(raw: Mapping[str, Any], endpoint_name: object, file:
     yield from check_range(raw, "instance_count", 1, MAX_INSTANCES, file)
     yield from check_range(raw, "request_settings.request_timeout_ms", 1, MAX_REQUEST_TIMEOUT_MS, file)
     yield from check_range(raw, "request_settings.max_concurrent_requests_per_instance", 1, 10_000, file)
+    yield from _route_problems(environment, file)
+    mount_path = raw.get("model_mount_path")
+    if isinstance(mount_path, str) and not mount_path.startswith("/"):
+        message = f"{mount_path!r} is not an absolute path in the container"
+        yield Problem(file=file, field="model_mount_path", message=message)
     for probe in ("liveness_probe", "readiness_probe"):
         for field in ("period", "timeout", "success_threshold", "failure_threshold"):
             yield from check_range(raw, f"{probe}.{field}", 1, 3600, file)
+
+
+def _route_problems(environment: object, file: str) -> Iterator[Problem]:
+    """Yield problems of the routes of a custom container."""
+    config = environment.get("inference_config") if isinstance(environment, Mapping) else None
+    for kind in ROUTE_KINDS:
+        route = config.get(f"{kind}_route") if isinstance(config, Mapping) else None
+        if isinstance(route, Mapping):
+            field = f"environment.inference_config.{kind}_route"
+            if isinstance(route.get("path"), str) and not route["path"].startswith("/"):
+                message = f"{route['path']!r} must begin with '/'"
+                yield Problem(file=file, field=f"{field}.path", message=message)
+            for problem in check_range(route, "port", 1, 65535, file):
+                yield problem.model_copy(update={"field": f"{field}.port"})

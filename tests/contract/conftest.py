@@ -61,7 +61,9 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProce
     folder = tmp_path_factory.mktemp("emulator")
     (folder / "seed.yaml").write_text(SEED)
     with (
-        running_emulator(folder / "state", "--seed", str(folder / "seed.yaml")) as running,
+        running_emulator(
+            folder / "state", "--seed", str(folder / "seed.yaml"), "--images", str(FIXTURES / "images.yml")
+        ) as running,
         pytest.MonkeyPatch.context() as patch,
     ):
         for name, value in running.environment.items():

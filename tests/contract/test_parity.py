@@ -33,7 +33,7 @@ def find_tests(folder: Path) -> set[str]:
     found = set()
     for path in folder.rglob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
                 marks = {ast.unparse(one).partition("(")[0] for one in node.decorator_list}
                 if not marks & {"pytest.mark.skip", "pytest.mark.xfail"}:
                     found.add(node.name)

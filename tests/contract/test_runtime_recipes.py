@@ -116,6 +116,41 @@ def test_a_build_context_with_a_conda_file_is_that_conda_file(tmp_path: Path) ->
     assert requirements == Requirements("3.11", ("numpy",))
 
 
+def test_a_conda_file_that_updates_the_images_environment_is_added_to_it(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/conda.yaml").write_text("dependencies: [python=3.11, numpy=1.26, {pip: [flask]}]")
+    (tmp_path / "server.dockerfile").write_text(
+        "FROM registry.example.com/base\nARG MODEL\nCOPY $MODEL/conda.yaml /tmp/\n"
+        "RUN conda env update -n amlenv --file /tmp/conda.yaml && pip install Flask==3.0.0 rich\n"
+    )
+    mapping = tmp_path / "images.yml"
+    mapping.write_text(
+        "- {image: 'registry.example.com/base:*', python: '3.10', pip: [numpy, azureml-inference-server-http]}"
+    )
+
+    requirements = resolve(ImageRecipe(None, None, tmp_path, "server.dockerfile", {"MODEL": "model"}), mapping)
+
+    assert requirements == Requirements(
+        "3.11", ("azureml-inference-server-http", "numpy==1.26.*", "Flask==3.0.0", "rich")
+    )
+
+
+def test_a_build_context_whose_conda_file_is_missing_fails_the_build(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM python:3.11\nRUN conda env create -f /tmp/conda.yaml\n")
+
+    with pytest.raises(RecipeError, match=r"no file 'conda\.yaml'"):
+        resolve(ImageRecipe(None, None, tmp_path))
+
+
+@pytest.mark.parametrize("dockerfile", ["../Dockerfile", "/etc/passwd"])
+def test_a_dockerfile_outside_of_its_build_context_is_not_read(tmp_path: Path, dockerfile: str) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM python:3.11\n")
+    (tmp_path / "context").mkdir()
+
+    with pytest.raises(RecipeError, match="the build context has no file"):
+        resolve(ImageRecipe(None, None, tmp_path / "context", dockerfile))
+
+
 def test_a_build_context_that_names_no_file_of_its_own_is_its_image(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM python:3.11-slim\nRUN apt-get update\n")
 

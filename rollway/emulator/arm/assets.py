@@ -13,6 +13,7 @@ from rollway.emulator.blob.blobs import ACCOUNT
 from rollway.emulator.core import errors
 from rollway.emulator.core.errors import Document
 from rollway.emulator.core.store import Resource
+from rollway.emulator.runtime.routes import problems_of
 
 UPLOAD_SECONDS = 24 * 3600
 REGISTRIES = "azureml://registries"  # prefix of the ids of assets in registries
@@ -86,6 +87,8 @@ FIELD_TYPES: dict[str, type] = {
     "properties.condaFile": str,
     "properties.build": dict,
     "properties.build.contextUri": str,
+    "properties.build.dockerfilePath": str,
+    "properties.inferenceConfig": dict,
     "properties.isAnonymous": bool,
     "properties.isArchived": bool,
 }
@@ -97,6 +100,8 @@ def _put(kind: AssetKind, call: Call) -> Response:
     given = call.body.get("properties") or {}
     if not any(given.get(name) for name in kind.needs):
         raise errors.invalid_asset(" or ".join(kind.needs), "is required.")
+    if problems := problems_of(given.get("inferenceConfig") or {}):
+        raise errors.invalid_asset("inferenceConfig", " ".join(problems))
     given = {name: value for name, value in given.items() if value is not None}
     for bag in ("tags", "properties"):
         given[bag] = {key: str(value) for key, value in (given.get(bag) or {}).items()}

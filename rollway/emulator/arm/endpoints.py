@@ -29,6 +29,7 @@ from rollway.emulator.core.errors import Document
 from rollway.emulator.core.lags import LaggingView, profile_lags
 from rollway.emulator.core.operations import Operation, new_operation_id
 from rollway.emulator.core.store import Resource, Store
+from rollway.emulator.runtime.routes import Routes
 from rollway.emulator.state import Emulator
 
 ENDPOINT_TYPE = f"{PROVIDER}/workspaces/onlineEndpoints"
@@ -107,8 +108,17 @@ def endpoint_document(emulator: Emulator, endpoint: Resource) -> Document:
     uris: Document = {"scoringUri": None, "swaggerUri": None}
     if endpoint.private["is_created"]:
         base = emulator.url + scoring_path(endpoint)
-        uris = {"scoringUri": f"{base}/score", "swaggerUri": f"{base}/swagger.json"}
+        uris = {"scoringUri": base + _scoring_route(emulator, endpoint), "swaggerUri": f"{base}/swagger.json"}
     return {**endpoint.document, "properties": {**endpoint.properties, **uris}}
+
+
+def _scoring_route(emulator: Emulator, endpoint: Resource) -> str:
+    """Return the scoring route of the online deployment that was created last, of those that can serve.
+
+    An endpoint with a custom container was seen with its scoring route. Which of several it has is our choice.
+    """
+    routes = [one.private.get("scoring_route") for one in find_deployments(emulator, endpoint.id)]
+    return next((str(route) for route in reversed(routes) if route), Routes().scoring.path)
 
 
 FIELD_TYPES: dict[str, type] = {

@@ -34,6 +34,7 @@ from rollway.emulator.core import errors
 from rollway.emulator.core.errors import Document
 from rollway.emulator.core.lags import LaggingView
 from rollway.emulator.core.store import Resource, Store
+from rollway.emulator.runtime.routes import Routes
 
 DEPLOYMENT_PATH = ENDPOINT_PATH + "/deployments/{deployment}"
 # Defaults that Azure fills in on success (how-to-troubleshoot-online-endpoints, and recorded responses).
@@ -54,6 +55,8 @@ CONTAINER_SETTINGS = (
     "requestSettings",
     "livenessProbe",
     "readinessProbe",
+    "startupProbe",
+    "modelMountPath",
 )
 
 
@@ -82,6 +85,8 @@ FIELD_TYPES: dict[str, type] = {
     "properties.requestSettings": dict,
     "properties.livenessProbe": dict,
     "properties.readinessProbe": dict,
+    "properties.startupProbe": dict,
+    "properties.modelMountPath": str,
     "properties.scaleSettings": dict,
     "properties.scaleSettings.scaleType": str,
     "properties.containerResourceRequirements": dict,
@@ -160,14 +165,28 @@ def _check_assets(call: Call, properties: Document) -> Problems:
         "EnvironmentId": properties.get("environmentId"),
         "CodeConfiguration.CodeId": (properties.get("codeConfiguration") or {}).get("codeId"),
     }
+    required = {"EnvironmentId"}
+    if properties.get("codeConfiguration"):
+        required.add("CodeConfiguration.CodeId")
     problems: Problems = {}
     for field, reference in wanted.items():
         if not reference:
-            if field != "Model":
-                problems[field] = ["is required."]
+            if field in required:
+                problems[field] = [f"is required{_why_required(call, properties)}."]
         elif find_asset(call.emulator, reference) is None:
             problems[field] = [f"{reference} was not found."]
     return problems
+
+
+def _why_required(call: Call, properties: Document) -> str:
+    """Return why a Triton model needs an environment here, unlike in Azure; empty for other models."""
+    model = find_asset(call.emulator, properties["model"]) if properties.get("model") else None
+    if model is None or str(model.properties.get("modelType")).lower() != "triton_model":
+        return ""
+    return (
+        ": Triton is not emulated. Name an environment whose image is mapped to a command of your own, and start the "
+        "emulator with --images FILE"
+    )
 
 
 def _build_documents(
@@ -203,6 +222,8 @@ def _build_documents(
         "livenessProbe": {**DEFAULT_PROBE, **(given.get("livenessProbe") or {})},
         "readinessProbe": {**DEFAULT_PROBE, **(given.get("readinessProbe") or {})},
     }
+    if given.get("startupProbe"):
+        filled["startupProbe"] = {**DEFAULT_PROBE, **given["startupProbe"]}
     return shown, {**shown, "properties": filled}
 
 
@@ -213,7 +234,10 @@ def _start_operation(call: Call, method: str, before: Resource | None, shown: Re
     status_url = operation_url(emulator, operation, call, "mfeOperationsStatus")
     wanted["properties"]["properties"]["AzureAsyncOperationUri"] = status_url
     operation.result = wanted
-    operation.private = {"is_update": before is not None, "on_success": {"serving": wanted}}
+    environment = find_asset(emulator, wanted["properties"]["environmentId"])
+    routes = Routes.from_document(environment.properties.get("inferenceConfig") if environment else None)
+    on_success = {"serving": wanted, "scoring_route": routes.scoring.path}
+    operation.private = {"is_update": before is not None, "on_success": on_success}
     if before is None:
         shown = with_state(shown, "Creating")
     else:

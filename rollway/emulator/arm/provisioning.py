@@ -15,6 +15,9 @@ from rollway.emulator.runtime.container import ContainerSpec
 from rollway.emulator.runtime.fleet import ContainerFailed, Revision
 from rollway.emulator.runtime.images import ImageBuildFailed, ImageRecipe, build_image
 from rollway.emulator.runtime.probes import ProbeSettings
+from rollway.emulator.runtime.programs import Program, find_program
+from rollway.emulator.runtime.recipes import RecipeError, expand
+from rollway.emulator.runtime.routes import Routes
 from rollway.emulator.state import Emulator, environment_cache
 
 log = logging.getLogger("rollway.emulator.arm.provisioning")
@@ -101,7 +104,8 @@ async def _start_revision(emulator: Emulator, deployment: Document) -> Revision:
     """Build, download and start the containers of an online deployment's document. Return the ready revision."""
     properties = deployment["properties"]
     folder = emulator.fleet.new_folder(deployment["id"])
-    python = await _build(emulator, properties["environmentId"], folder)
+    environment = _require_asset(emulator, properties["environmentId"])
+    python, program = await _build(emulator, environment, folder)
     code, model, model_name, model_version = await _download(emulator, properties, folder)
     settings = properties["requestSettings"]
     names = deployment["id"].split("/")
@@ -111,32 +115,41 @@ async def _start_revision(emulator: Emulator, deployment: Document) -> Revision:
             python=python,
             app_root=folder / "instances" / str(number),
             code=code,
-            entry_script=properties["codeConfiguration"]["scoringScript"],
+            entry_script=(properties.get("codeConfiguration") or {}).get("scoringScript"),
             model=model,
             model_name=model_name,
             model_version=model_version,
             environment_variables=properties.get("environmentVariables") or {},
             request_timeout_seconds=parse_duration(settings["requestTimeout"]) or 5.0,
+            routes=Routes.from_document(environment.properties.get("inferenceConfig")),
+            has_startup_probe=bool(properties.get("startupProbe")),
+            program=program,
+            model_mount_path=properties.get("modelMountPath") or None,
         )
         for number in range(deployment["sku"]["capacity"])
     ]
     liveness, readiness = (
         ProbeSettings.from_document(properties[name]) for name in ("livenessProbe", "readinessProbe")
     )
+    given = properties.get("startupProbe")
+    startup = ProbeSettings.from_document(given) if given else None
     concurrency = settings["maxConcurrentRequestsPerInstance"]
-    revision = Revision.from_specs(folder, specs, concurrency, liveness, readiness)
+    revision = Revision.from_specs(folder, specs, concurrency, liveness, readiness, startup)
     await emulator.fleet.start(revision)
     return revision
 
 
-async def _build(emulator: Emulator, environment_id: str, folder: Path) -> Path:
-    """Build the environment and return its interpreter. The build log is written to the revision's folder."""
-    environment = _require_asset(emulator, environment_id)
+async def _build(emulator: Emulator, environment: Resource, folder: Path) -> tuple[Path, Program]:
+    """Build the environment. Return its interpreter and how its container starts.
+
+    The build log is written to the revision's folder.
+    """
     properties = environment.properties
     context = None
     if build := properties.get("build"):
         context = await _download_url(emulator, build["contextUri"], folder / "context")
-    recipe = ImageRecipe(properties.get("image"), properties.get("condaFile"), context)
+    dockerfile = (build or {}).get("dockerfilePath") or "Dockerfile"
+    recipe = ImageRecipe(properties.get("image"), properties.get("condaFile"), context, dockerfile)
     cache = environment_cache()
     cache.mkdir(parents=True, exist_ok=True)
     with (folder / BUILD_LOG).open("w") as file:
@@ -145,19 +158,31 @@ async def _build(emulator: Emulator, environment_id: str, folder: Path) -> Path:
             file.write(line.rstrip("\n") + "\n")
             file.flush()
 
-        return await build_image(recipe, cache, write, emulator.images) / "bin" / "python"
+        try:
+            program = find_program(recipe, emulator.images)
+            recipe = expand(recipe, emulator.images)
+        except RecipeError as exc:
+            write(f"error: {exc}")
+            raise ImageBuildFailed(str(exc), str(exc), exc.code) from exc
+        for instruction in program.not_run:
+            write(f"warning: not run without Docker: {instruction}")
+        return await build_image(recipe, cache, write, emulator.images) / "bin" / "python", program
 
 
-async def _download(emulator: Emulator, properties: Document, folder: Path) -> tuple[Path, Path | None, str, str]:
+async def _download(
+    emulator: Emulator, properties: Document, folder: Path
+) -> tuple[Path | None, Path | None, str, str]:
     """Download code and model, like Azure's storage initializer. Return both paths and the model's name and version."""
     with (folder / STORAGE_LOG).open("w") as file:
 
         def write_log(text: str) -> None:
             file.write(f"{format_iso(emulator.clock.now())} {text}\n")
 
-        code_id = properties["codeConfiguration"]["codeId"]
-        code = await _download_url(emulator, _require_asset(emulator, code_id).properties["codeUri"], folder / "code")
-        write_log(f"Downloaded the code to {code.name}")
+        code = None
+        if configuration := properties.get("codeConfiguration"):
+            uri = _require_asset(emulator, configuration["codeId"]).properties["codeUri"]
+            code = await _download_url(emulator, uri, folder / "code")
+            write_log(f"Downloaded the code to {code.name}")
         if not (reference := properties.get("model")):
             write_log("There is no model to download")
             return code, None, "none", "0"

@@ -137,9 +137,9 @@ def check_deployment(properties: Document, sku: Document) -> Problems:
     script = PurePosixPath((properties.get("codeConfiguration") or {}).get("scoringScript") or "")
     if script.is_absolute() or {"..", "\0"} & {*script.parts, *str(script)}:
         problems["CodeConfiguration.ScoringScript"] = ["must be a path inside the code folder."]
-    if not script.name:
-        text = "is required: the local Azure ML runs scoring scripts only, no MLflow or custom-container models."
-        problems["CodeConfiguration"] = [text]
+    mount_path = properties.get("modelMountPath")
+    if mount_path and (not mount_path.startswith("/") or {"..", "\0"} & {*mount_path.split("/"), *mount_path}):
+        problems["ModelMountPath"] = ["must be an absolute path."]
     settings = properties.get("requestSettings") or {}
     concurrent = settings.get("maxConcurrentRequestsPerInstance", 1)
     if not isinstance(concurrent, int) or concurrent < 1:
@@ -161,7 +161,7 @@ def check_capacity(sku: Document) -> Problems:
 
 def _check_probes(properties: Document) -> Problems:
     problems: Problems = {}
-    for probe in ("livenessProbe", "readinessProbe"):
+    for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
         settings = properties.get(probe) or {}
         for name in ("initialDelay", "period", "timeout"):
             if parse_duration(settings.get(name, "PT1S")) is None:

@@ -71,9 +71,11 @@ class Blobs:
     def parse_url(self, url: str) -> tuple[str, str]:
         """Return the container and blob name (or prefix) of a URL of this account. Raise ValueError for other URLs."""
         path = unquote(urlsplit(url).path)
-        if not path.startswith(f"{ROOT}/"):
+        # azure-ai-ml names a build context with `urljoin`, which drops the account that is the last part of our URL.
+        root = ROOT if path.startswith(f"{ROOT}/") else ROOT.rpartition("/")[0]
+        if not path.startswith(f"{root}/"):
             raise ValueError(f"{url.partition('?')[0]} is not in the emulator's storage account")
-        container, _, name = path.removeprefix(f"{ROOT}/").partition("/")
+        container, _, name = path.removeprefix(f"{root}/").partition("/")
         return container, name.strip("/")
 
     # Contents

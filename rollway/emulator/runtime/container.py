@@ -1,4 +1,4 @@
-"""One instance of an online deployment: Microsoft's inference server as a process, with a container's file layout."""
+"""One instance of an online deployment: Microsoft's inference server, or another program, with a container's files."""
 
 import asyncio
 import os
@@ -6,14 +6,21 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from rollway.emulator.runtime.layout import Layout
+from rollway.emulator.runtime.own_ports import choose_ports
+from rollway.emulator.runtime.programs import Program, with_values
+from rollway.emulator.runtime.routes import SERVER_PORT, Route, Routes
 from rollway.emulator.runtime.upstream import BrokenResponse, send_request
 
+_DIE_WITH_PARENT = str(Path(__file__).with_name("die_with_parent.py"))
+_LOOPBACK = Path(__file__).with_name("loopback")  # its sitecustomize.py
 _PROBE_TIMEOUT_SECONDS = 2.0
 _STOP_GRACE_SECONDS = 5.0
 # The gateway times out first (408). The server's own limit is later, and frees the worker.
@@ -43,11 +50,20 @@ class ContainerSpec:
     model_version: str
     environment_variables: Mapping[str, str]
     request_timeout_seconds: float
+    routes: Routes = field(default_factory=Routes)
+    has_startup_probe: bool = False
+    program: Program = field(default_factory=Program)
+    model_mount_path: str | None = None
+
+    @property
+    def layout(self) -> Layout:
+        """Places of the container's paths."""
+        return Layout(self.app_root, self.model_mount_path)
 
     @property
     def model_dir(self) -> Path:
         """The container's AZUREML_MODEL_DIR. It contains the model's file or folder under its own name."""
-        return self.app_root / "azureml-models" / self.model_name / self.model_version
+        return self.layout.model_dir(self.model_name, self.model_version)
 
 
 class Container:
@@ -59,7 +75,8 @@ class Container:
     def __init__(self, spec: ContainerSpec) -> None:
         self.spec = spec
         self._process: subprocess.Popen[bytes] | None = None
-        self._port: int | None = None
+        self._ports: dict[int, int] = {}  # this machine's port for each port in the container
+        self._has_started = False
         self._state = ContainerState.STOPPED
 
     @property
@@ -68,9 +85,14 @@ class Container:
         return self._state
 
     @property
-    def port(self) -> int | None:
-        """Port on loopback. None before the first start."""
-        return self._port
+    def port(self) -> int:
+        """Port on loopback to which scoring requests go. 0 if nothing listens there, as before the first start."""
+        return self._ports.get(self.spec.routes.scoring.port, 0)
+
+    @property
+    def has_started(self) -> bool:
+        """True if it needs no startup probe, or has passed it since its last start."""
+        return self._has_started or not self.spec.has_startup_probe
 
     @property
     def pid(self) -> int | None:
@@ -87,7 +109,11 @@ class Container:
         if self._process is not None and self._process.poll() is None:
             raise RuntimeError(f"container {self.spec.name} is already running")
         await asyncio.to_thread(_copy_files, self.spec)
-        self._spawn()
+        self._has_started = False
+        if self.spec.program.command is None:
+            self._spawn()
+        else:
+            self._spawn_program(self.spec.program.command)
         self._state = ContainerState.STARTING
 
     def _spawn(self) -> None:
@@ -99,9 +125,10 @@ class Container:
         # Bound here and passed on, so that the port is known at once and no other process can take it.
         with socket.socket() as listener, _log_file(spec).open("ab") as log:
             listener.bind(("127.0.0.1", 0))
-            self._port = listener.getsockname()[1]
+            port = listener.getsockname()[1]
+            self._ports = {SERVER_PORT: port}
             self._process = subprocess.Popen(
-                [*command, "--port", str(self._port)],
+                [*command, "--port", str(port)],
                 cwd=spec.app_root,
                 env=_environment(spec) | {"ROLLWAY_SOCKET": str(listener.fileno())},
                 stdin=subprocess.PIPE,  # its end kills the server, see bootstrap.py
@@ -111,14 +138,42 @@ class Container:
                 start_new_session=True,
             )
 
+    def _spawn_program(self, command: tuple[str, ...]) -> None:
+        spec, program = self.spec, self.spec.program
+        numbers = spec.routes.ports
+        ports = self._ports = dict(zip(numbers, choose_ports(len(numbers)), strict=True))
+
+        def own(text: str) -> str:
+            text = spec.layout.with_places(text)
+            return with_values(text, ports, spec.routes.scoring.port, spec.model_dir, program.here)
+
+        environment = _environment(spec)
+        environment |= {name: own(value) for name, value in program.mapped_variables.items()}
+        environment |= _program_environment(spec, ports, environment.get("PYTHONPATH"))
+        folder = spec.app_root if program.context is None else spec.layout.place(program.folder)
+        words = [spec.layout.executable(own(command[0])), *map(own, command[1:])]
+        with _log_file(spec).open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-IS", _DIE_WITH_PARENT, *words],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.PIPE,  # its end kills the command, see die_with_parent.py
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
     async def refresh(self) -> ContainerState:
-        """Check the process and return its state. While it is STARTING, also request `GET /`. Takes at most about 2 s.
+        """Check the process and return its state. While it is STARTING, also request the readiness route, after the
+        startup route if there is a startup probe. Takes at most about 4 s.
 
         A READY container stays READY while its process runs, because a worker that is busy scoring does not respond
         to probes either. The caller probes with `is_healthy`, and can `kill` a container that fails too often.
         """
         if self._state is ContainerState.STARTING:
-            is_healthy = await self.is_healthy()
+            if not self.has_started:
+                self._has_started = await self.is_healthy(self.spec.routes.startup)
+            is_healthy = self.has_started and await self.is_healthy()
             if is_healthy and self._state is ContainerState.STARTING:  # stop() may have been called in the meantime
                 self._state = ContainerState.READY
         is_running = self._state in {ContainerState.STARTING, ContainerState.READY}
@@ -127,13 +182,15 @@ class Container:
             self._state = ContainerState.CRASHED
         return self._state
 
-    async def is_healthy(self, timeout_seconds: float = _PROBE_TIMEOUT_SECONDS) -> bool:
-        """Return True if the health route responds with 200 in time."""
-        if self._port is None:
+    async def is_healthy(self, route: Route | None = None, timeout_seconds: float = _PROBE_TIMEOUT_SECONDS) -> bool:
+        """Return True if a route, by default the readiness route, responds with a status from 200 to 399 in time."""
+        route = route or self.spec.routes.readiness
+        if route.port not in self._ports:
             return False
+        request = send_request(self._ports[route.port], "GET", route.path.encode(), (), b"")
         try:
-            async with asyncio.timeout(timeout_seconds), send_request(self._port, "GET", b"/", (), b"") as response:
-                return response.status == 200
+            async with asyncio.timeout(timeout_seconds), request as response:
+                return 200 <= response.status < 400  # like Kubernetes
         except (OSError, BrokenResponse):  # TimeoutError is an OSError
             return False
 
@@ -181,6 +238,8 @@ def _copy_files(spec: ContainerSpec) -> None:
 
     Models are hard links, because they can be large and are read-only in Azure.
     """
+    if spec.program.context is not None:
+        spec.layout.copy_image_files(spec.program.context, spec.program.copied, spec.program.folder)
     spec.model_dir.mkdir(parents=True, exist_ok=True)
     if spec.model is not None:
         _replace_copy(spec.model, spec.model_dir / spec.model.name, _link_or_copy)
@@ -208,7 +267,7 @@ def _link_or_copy(source: str, destination: str) -> None:
 
 
 def _environment(spec: ContainerSpec) -> dict[str, str]:
-    """Return the container's environment variables: the inherited ones, Azure's, and the user's."""
+    """Return the container's environment variables: the inherited ones, Azure's, the image's, and the user's."""
     environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     environment |= {
         "PATH": os.pathsep.join([str(spec.python.parent), os.environ.get("PATH", os.defpath)]),
@@ -216,8 +275,24 @@ def _environment(spec: ContainerSpec) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "SCORING_TIMEOUT_MS": str(round((spec.request_timeout_seconds + _SCORING_TIMEOUT_MARGIN_SECONDS) * 1000)),
     }
-    environment |= spec.environment_variables
+    given = {**spec.program.variables, **spec.environment_variables}
+    environment |= {name: spec.layout.with_places(value) for name, value in given.items()}
     environment |= {"AML_APP_ROOT": str(spec.app_root), "AZUREML_MODEL_DIR": str(spec.model_dir)}
     if spec.code is not None:
         environment["AZUREML_SOURCE_DIRECTORY"] = spec.code.name  # the server puts it on sys.path
+    return environment
+
+
+def _program_environment(spec: ContainerSpec, ports: Mapping[int, int], python_path: str | None) -> dict[str, str]:
+    """Return the variables of a command that is not Microsoft's inference server."""
+    environment = {
+        "ROLLWAY_PORTS": ",".join(f"{number}={port}" for number, port in ports.items()),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(_LOOPBACK), python_path))),
+    }
+    if spec.code is not None and spec.entry_script is not None:
+        # Azure's own paths: a recorded deployment has AML_APP_ROOT=/var/azureml-app/onlinescoring.
+        environment |= {
+            "AML_APP_ROOT": str(spec.app_root / spec.code.name),
+            "AZUREML_ENTRY_SCRIPT": spec.entry_script,
+        }
     return environment

@@ -18,8 +18,14 @@ def _kill_group_at_eof() -> None:
 
 def main() -> None:
     threading.Thread(target=_kill_group_at_eof, daemon=True).start()
+    # The whole group gets SIGTERM. The command decides what to do about it; this script waits for its end.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     # The command inherits the descriptors that the parent passed, such as a lock.
-    sys.exit(subprocess.call(sys.argv[1:], stdin=subprocess.DEVNULL, close_fds=False))
+    try:
+        code = subprocess.call(sys.argv[1:], stdin=subprocess.DEVNULL, close_fds=False)
+    except OSError as error:
+        sys.exit(f"{sys.argv[1]} cannot be started: {error.strerror}")
+    sys.exit(code if code >= 0 else 128 - code)  # like a shell for a command that a signal has ended
 
 
 if __name__ == "__main__":

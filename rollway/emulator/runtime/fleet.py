@@ -35,6 +35,8 @@ class Instance:
     started_at: float = 0.0
     liveness: Probe = field(default_factory=lambda: Probe(ProbeSettings()))
     readiness: Probe = field(default_factory=lambda: Probe(ProbeSettings()))
+    startup: ProbeSettings | None = None
+    is_probed: bool = False  # the two probes have begun: Kubernetes runs them after the startup probe
 
     @property
     def is_ready(self) -> bool:
@@ -44,17 +46,29 @@ class Instance:
     async def start(self) -> None:
         """Start the container and reset its probes."""
         await self.container.start()
-        self.started_at = time.monotonic()
-        for probe in (self.liveness, self.readiness):
-            probe.has_passed = True
-            probe.begin(self.started_at)
+        self.started_at, self.is_probed = time.monotonic(), False
+        self._begin_probes()
+
+    def _begin_probes(self) -> None:
+        if self.container.has_started and not self.is_probed:
+            self.is_probed = True
+            for probe in (self.liveness, self.readiness):
+                probe.has_passed = True
+                probe.begin(time.monotonic())
 
     async def probe(self) -> None:
-        """Run the probes that are due. Kill the container if its liveness probe has failed."""
-        due = [probe for probe in (self.liveness, self.readiness) if probe.is_due(time.monotonic())]
-        for probe in due:
-            is_healthy = await self.container.is_healthy(probe.settings.timeout)
-            probe.record_result(is_healthy, time.monotonic())
+        """Run the probes that are due. Kill the container if its liveness or startup probe has failed."""
+        self._begin_probes()
+        if self.startup is not None and not self.container.has_started:
+            if time.monotonic() - self.started_at > self.startup.startup_seconds:
+                log.warning("%s: startup probe failed, the container is killed", self.container.spec.name)
+                self.container.kill()
+            return
+        routes = self.container.spec.routes
+        for probe, route in ((self.liveness, routes.liveness), (self.readiness, routes.readiness)):
+            if probe.is_due(time.monotonic()):
+                is_healthy = await self.container.is_healthy(route, probe.settings.timeout)
+                probe.record_result(is_healthy, time.monotonic())
         is_running = self.container.state in (ContainerState.STARTING, ContainerState.READY)
         if is_running and not self.liveness.has_passed:
             log.warning("%s: liveness probe failed, the container is killed", self.container.spec.name)
@@ -80,6 +94,7 @@ class Revision:
         max_concurrent: int,
         liveness: ProbeSettings,
         readiness: ProbeSettings,
+        startup: ProbeSettings | None = None,
     ) -> "Revision":
         """Return a revision with one instance per spec. It is not started."""
         instances = [
@@ -88,6 +103,7 @@ class Revision:
                 asyncio.Semaphore(max_concurrent),
                 liveness=Probe(liveness),
                 readiness=Probe(readiness),
+                startup=startup,
             )
             for spec in specs
         ]
@@ -116,7 +132,9 @@ class Revision:
         await asyncio.gather(*(instance.start() for instance in self.instances))
         probes = {name: getattr(self.instances[0], name).settings.startup_seconds for name in ("readiness", "liveness")}
         first = min(probes, key=probes.__getitem__)
-        deadline = time.monotonic() + probes[first]
+        startup = self.instances[0].startup
+        allowed = probes[first] + (0.0 if startup is None else startup.startup_seconds)
+        deadline = time.monotonic() + allowed
         waiting = list(self.instances)
         while waiting:
             states = await asyncio.gather(*(instance.container.refresh() for instance in waiting))
@@ -126,7 +144,8 @@ class Revision:
                     raise ContainerFailed(f"User container has crashed or terminated: exit code {code}.")
             waiting = [one for one, state in zip(waiting, states, strict=True) if state is not ContainerState.READY]
             if waiting and time.monotonic() > deadline:
-                text = f"{first.capitalize()} probe failed: the container was not ready after {probes[first]:.0f} s."
+                failed = first if all(one.container.has_started for one in waiting) else "startup"
+                text = f"{failed.capitalize()} probe failed: the container was not ready after {allowed:.0f} s."
                 raise ContainerFailed(f"User container has crashed or terminated: {text}")
             if waiting:
                 await asyncio.sleep(READY_POLL_SECONDS)

@@ -4,13 +4,17 @@ It reads the build context and the mapping files, and nothing else. Errors are R
 log.
 """
 
+import posixpath
 import re
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import yaml
+
+from rollway.emulator.runtime.dockerfile import Dockerfile, parse_dockerfile
+from rollway.emulator.runtime.mapping import BuildEntry, MappedImage, MappingError, find_mapped
 
 ImageErrorCode: TypeAlias = Literal["ImageBuildFailure", "BadArgument"]
 
@@ -23,12 +27,26 @@ class ImageRecipe:
         conda_file: YAML text.
         build_context: Folder of an unpacked Docker build context.
         dockerfile: Path of the Dockerfile in the build context.
+        arguments: Values of the Dockerfile's ARG.
     """
 
     image: str | None
     conda_file: str | None
     build_context: Path | None = None
     dockerfile: str = "Dockerfile"
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+    def with_build(self, build: BuildEntry) -> "ImageRecipe":
+        """Return the recipe of a build context that stands for this image."""
+        return ImageRecipe(None, None, build.path, build.dockerfile, build.arguments)
+
+    def read_dockerfile(self) -> str:
+        """Return the text of the Dockerfile. Raises RecipeError if there is none in the build context."""
+        context = (self.build_context or Path()).resolve()
+        path = (context / self.dockerfile).resolve()
+        if not path.is_file() or context not in path.parents:
+            raise RecipeError(f"the build context has no file '{self.dockerfile}'")
+        return path.read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -52,13 +70,14 @@ def resolve(recipe: ImageRecipe, images: Path | None = None) -> Requirements:
     """Return the requirements of `recipe`.
 
     With a conda file, only the conda file counts; the image reference must be well-formed. An image alone is looked up
-    in the mapping files. For a build context see `_from_build_context`.
+    in the mapping files; one that is mapped to a build context must be replaced with `expand` first. For a build
+    context see `_from_build_context`.
 
     Args:
         images: Mapping file that is searched before the built-in one.
     """
     if recipe.build_context is not None:
-        return _from_build_context(recipe.build_context, recipe.dockerfile, images)
+        return _from_build_context(recipe, recipe.build_context, images)
     if recipe.image is not None:
         repository_and_tag(recipe.image)
     if recipe.conda_file is not None:
@@ -89,22 +108,48 @@ def repository_and_tag(reference: str) -> str:
     return f"{match['repository']}:{match['tag'] or 'latest'}"
 
 
-def _from_image(reference: str, images: Path | None) -> Requirements:
+def find_image(reference: str, images: Path | None) -> MappedImage:
+    """Return the entry of the mapping files for an image. Raises RecipeError with code BadArgument."""
     name = repository_and_tag(reference)
-    for entry in _mapping(images) + _mapping(Path(__file__).with_name("images.yml")):
-        if fnmatchcase(name, entry["image"]):
-            return Requirements(entry.get("python"), tuple(entry.get("pip", ())))
-    raise RecipeError(
-        f"image '{reference}' cannot be pulled: it is not in the emulator's mapping of images to Python packages",
-        "BadArgument",
-    )
+    try:
+        found = find_mapped(name, images)
+    except MappingError as exc:
+        raise RecipeError(str(exc), "BadArgument") from exc
+    if found is None:
+        server = next((server for part, server in _OTHER_SERVERS.items() if part in name), None)
+        why, what = "it is not in the emulator's mapping of images to Python packages", "it"
+        if server is not None:
+            why, what = f"{server} is not emulated", "a command of your own for it"
+        raise RecipeError(
+            f"image '{reference}' cannot be pulled: {why}. "
+            f"Write {what} into a mapping file, and start the emulator with --images FILE",
+            "BadArgument",
+        )
+    return found
 
 
-def _mapping(path: Path | None) -> list[dict[str, Any]]:
-    if path is None:
-        return []
-    entries: list[dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8")) or []
-    return entries
+def expand(recipe: ImageRecipe, images: Path | None) -> ImageRecipe:
+    """Return the recipe of the build context that a mapping file gives for an image; any other recipe unchanged."""
+    if recipe.image is None or recipe.conda_file is not None or recipe.build_context is not None:
+        return recipe
+    build = find_image(recipe.image, images).build
+    return recipe if build is None else recipe.with_build(build)
+
+
+# Servers that are not Python packages, by a part of the names of their images.
+_OTHER_SERVERS = {
+    "tensorflow/serving": "TensorFlow Serving",
+    "torchserve": "TorchServe",
+    "tritonserver": "Triton",
+    "rstudio/plumber": "plumber",
+}
+
+
+def _from_image(reference: str, images: Path | None) -> Requirements:
+    entry = find_image(reference, images)
+    if entry.build is not None:
+        raise RecipeError(f"image '{reference}' is mapped to a build context, so it cannot be the base of another one")
+    return Requirements(entry.python, entry.pip)
 
 
 # -- conda files --------------------------------------------------------------------------------------------------
@@ -184,34 +229,47 @@ def _python_version(version: str) -> str | None:
 
 # -- build contexts -----------------------------------------------------------------------------------------------
 
-_FROM = re.compile(r"^\s*FROM\s+(?:--platform=\S+\s+)?(\S+)", re.IGNORECASE | re.MULTILINE)
-_FILE_WORD = re.compile(r"[\w./-]+\.(?:txt|in|ya?ml)\b")
+_NAME = re.compile(r"\s*([A-Za-z0-9][\w.-]*)")
 
 
-def _from_build_context(context: Path, dockerfile: str, images: Path | None) -> Requirements:
+def _from_build_context(recipe: ImageRecipe, context: Path, images: Path | None) -> Requirements:
     """Return the requirements of a Docker build context, as far as they are known without Docker.
 
-    They are those of the last FROM image. Of the context's files that the Dockerfile names, a conda file (`.yml` or
-    `.yaml` with `dependencies`) replaces them, and each `requirements*.txt` is added to them. Other instructions, such
-    as ENV and RUN, have no effect.
+    They are those of the last stage's base image, of the conda file that `conda env update` adds to them or `conda env
+    create` puts in their place, and of `pip install`. Other RUN instructions have no effect.
     """
-    path = context / dockerfile
-    if not path.is_file():
-        raise RecipeError(f"the build context has no file '{dockerfile}'")
-    text = path.read_text(encoding="utf-8")
-    bases = _FROM.findall(text)
-    if not bases:
-        raise RecipeError(f"'{dockerfile}' has no FROM instruction")
-    named = [found for word in _FILE_WORD.findall(text) if (found := _find_in(context, word)) is not None]
-    for file in named:
-        if file.suffix in {".yml", ".yaml"} and "dependencies:" in (conda := file.read_text(encoding="utf-8")):
-            return parse_conda(conda)
-    base = _from_image(bases[-1], images)
-    requirement_files = (file for file in dict.fromkeys(named) if file.name.startswith("requirements"))
-    return Requirements(base.python, base.lines, tuple(requirement_files))
+    parsed = parse_dockerfile(recipe.read_dockerfile(), recipe.arguments)
+    if parsed is None:
+        raise RecipeError(f"'{recipe.dockerfile}' has no FROM instruction")
+    base = _from_image(parsed.base, images)
+    found = [_find_in(context, parsed, path) for path in parsed.requirement_files]
+    files = tuple(dict.fromkeys(file for file in found if file is not None))
+    conda = Requirements(None, ())
+    if parsed.conda_file is not None:
+        file = _find_in(context, parsed, parsed.conda_file)
+        if file is None:
+            raise RecipeError(f"the build context has no file '{posixpath.basename(parsed.conda_file)}'")
+        conda = parse_conda(file.read_text(encoding="utf-8"))
+        if parsed.is_new_environment:
+            base = Requirements(conda.python, ())
+    lines = _with_later(_with_later(base.lines, conda.lines), parsed.packages)
+    return Requirements(conda.python or base.python, lines, files)
 
 
-def _find_in(context: Path, word: str) -> Path | None:
-    """Return the context's file that a word of the Dockerfile names, even if COPY moved it before, or None."""
-    candidates = [context / word.lstrip("/"), context / Path(word).name]
-    return next((file for file in candidates if file.is_file() and context in file.resolve().parents), None)
+def _with_later(earlier: tuple[str, ...], later: tuple[str, ...]) -> tuple[str, ...]:
+    """Return both lists; a package that the later one names too is as it says, like in an environment."""
+    names = {_package(line) for line in later}
+    return (*(line for line in earlier if _package(line) not in names), *later)
+
+
+def _package(line: str) -> str:
+    match = _NAME.match(line)
+    return re.sub(r"[-_.]+", "-", match[1]).lower() if match else line
+
+
+def _find_in(context: Path, parsed: Dockerfile, path: str) -> Path | None:
+    """Return the context's file that is at an absolute path in the image, or None."""
+    root = context.resolve()
+    names = (*parsed.sources_of(path), path.lstrip("/"), posixpath.basename(path))
+    candidates = (root / name for name in names)
+    return next((file for file in candidates if file.is_file() and root in file.resolve().parents), None)

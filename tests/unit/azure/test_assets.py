@@ -59,6 +59,29 @@ def test_every_reading_of_an_environment_gives_what_its_id_says(
     assert azure.writes == 1
 
 
+ROUTES = {f"{kind}_route": {"port": 8501, "path": "/"} for kind in ("liveness", "readiness", "scoring")}
+
+
+def test_a_custom_container_is_registered_once_and_again_with_other_routes(
+    azure: FakeEnvironments, register: Callable[..., ResolvedAsset]
+) -> None:
+    custom = {"name": "custom", "image": "my.azurecr.io/x:1", "inference_config": ROUTES}
+    first, again = register(custom), register(custom)
+    other = register({**custom, "inference_config": {**ROUTES, "scoring_route": {"port": 8501, "path": "/predict"}}})
+
+    assert (first.is_new, again.is_new, other.is_new) == (True, False, True)
+    assert first.id == again.id != other.id
+    assert azure.writes == 2
+
+
+def test_a_custom_container_with_a_version_and_other_routes_is_refused(register: Callable[..., ResolvedAsset]) -> None:
+    custom = {"name": "custom", "version": "1", "image": "my.azurecr.io/x:1"}
+    register({**custom, "inference_config": ROUTES})
+
+    with pytest.raises(RequestRefused, match="the environment custom:1 exists with other content"):
+        register(custom)
+
+
 def test_the_sdk_itself_names_an_anonymous_environment_otherwise_when_it_reads_it(
     azure: FakeEnvironments, register: Callable[..., ResolvedAsset]
 ) -> None:

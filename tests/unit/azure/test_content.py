@@ -196,6 +196,7 @@ INLINE: dict[str, Any] = {"name": "inference", "image": "mcr.microsoft.com/base"
     ids=["image", "conda file", "version", "build context", "no name"],
 )
 def test_the_definition_of_the_environment_decides_the_folder_digest(folder: RolloutFolder, environment: Any) -> None:
+    folder.write("code/Dockerfile", "FROM a\n")
     before = folder_digest(load(folder))
     folder.change(DEPLOYMENT, environment=environment)
 

@@ -12,6 +12,7 @@ from tests.support.builders import WORKSPACE_ID, RolloutFolder
 
 ENDPOINT, DEPLOYMENT, ROLLOUT = "endpoint.yml", "deployment.yml", "rollout.yml"
 FILES = (ENDPOINT, DEPLOYMENT, ROLLOUT)
+ROUTES = {f"{kind}_route": {"path": "/", "port": 8501} for kind in ("liveness", "readiness", "scoring")}
 MODEL_ID = f"{WORKSPACE_ID}/models/diabetes/versions/3"
 
 
@@ -184,6 +185,32 @@ def test_a_fault_in_endpoint_yml_is_named_with_its_field(
             "environment.conda_file: there is no nope.yaml",
         ),
         ({"environment": {"name": "a", "build": {"path": "nope"}}}, "environment.build.path: there is no nope"),
+        (
+            {"environment": {"name": "a", "build": {"path": "code"}}},
+            "environment.build.dockerfile_path: there is no code/Dockerfile",
+        ),
+        (
+            {"environment": {"name": "a", "build": {"path": "code", "dockerfile_path": "x"}}},
+            "environment.build.dockerfile_path: there is no code/x",
+        ),
+        (
+            {"environment": {"image": "x", "inference_confg": {}}},
+            "environment.inference_confg: unknown key, did you mean 'inference_config'?",
+        ),
+        (
+            {
+                "environment": {
+                    "image": "x",
+                    "inference_config": {**ROUTES, "scoring_route": {"path": "score", "port": 1}},
+                }
+            },
+            "environment.inference_config.scoring_route.path: 'score' must begin with '/'",
+        ),
+        (
+            {"environment": {"image": "x", "inference_config": {**ROUTES, "scoring_route": {"path": "/", "port": 0}}}},
+            "environment.inference_config.scoring_route.port: 0 is out of range, allowed is 1 to 65535",
+        ),
+        ({"model_mount_path": "models"}, "model_mount_path: 'models' is not an absolute path in the container"),
         (
             {"environment": {}},
             "environment: has neither image nor build; a conda_file is installed on top of an image",

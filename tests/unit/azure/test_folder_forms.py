@@ -85,7 +85,28 @@ INFERENCE_CONFIG = {
     ids=["version", "latest", "registry", "image and conda file", "inline conda", "image only", "build context"],
 )
 def test_an_environment_may_be_given_in_every_form(folder: RolloutFolder, environment: Any, text: str) -> None:
+    folder.write("code/Dockerfile", "FROM python:3.11\n")
     assert str(changed(folder, environment=environment).online_deployment.environment) == text
+
+
+def test_a_custom_container_needs_no_code(folder: RolloutFolder) -> None:
+    environment = {"image": "my.azurecr.io/x:1", "inference_config": INFERENCE_CONFIG}
+    spec = changed(folder, environment=environment, code_configuration=None, model_mount_path="/models")
+
+    assert spec.online_deployment.code_sha256 is None
+    assert spec.online_deployment.settings["model_mount_path"] == "/models"
+
+
+def test_other_routes_are_another_environment(folder: RolloutFolder) -> None:
+    definition: dict[str, Any] = {"name": "a", "image": "x", "inference_config": INFERENCE_CONFIG}
+    before = changed(folder, environment=definition).online_deployment.environment
+    definition["inference_config"] = {**INFERENCE_CONFIG, "scoring_route": {"port": 8080, "path": "/v2"}}
+
+    after = changed(folder, environment=definition).online_deployment.environment
+
+    assert before is not None
+    assert after is not None
+    assert before.sha256 != after.sha256
 
 
 def test_a_kubernetes_online_deployment_is_read(folder: RolloutFolder) -> None:
