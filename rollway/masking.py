@@ -1,8 +1,10 @@
-"""Masking of secrets in foreign texts: container logs and Azure's errors."""
+"""Foreign texts, such as container logs and the errors of Azure's SDK, without secrets and colours."""
 
 import re
 
 MASK = "***"
+# ECMA-48: control sequences, such as colours, and operating system commands, such as links and window titles.
+_CONTROLS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])")
 _NAMED = (
     r"account_?key|shared_?access_?(?:key|signature)|(?:primary|secondary|api|access|storage|subscription|registry)[_-]?key"
     r"|client_?secret|secret|password|passwd|pwd|(?:access|refresh|id|auth|sas|bearer)[_-]?token|token"
@@ -25,7 +27,11 @@ _SECRETS = (
 
 
 def mask(text: str) -> str:
-    """Return the text with everything that looks like a key, token, password or signature replaced by `***`."""
+    """Return the text with everything that looks like a key, token, password or signature replaced by `***`.
+
+    Control sequences of terminals go first: one inside a secret would hide it.
+    """
+    text = _CONTROLS.sub("", text)
     for secret in _SECRETS:
         text = secret.sub(rf"\g<kept>{MASK}", text)
     return text

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from prefect.logging import get_run_logger
+from pydantic import JsonValue
 
 from rollway.azure import replay
 from rollway.azure.evidence import judge_read, read_rollout_minutes
@@ -36,7 +37,7 @@ from rollway.rollout.probes import minutes_of
 from rollway.rollout.progress import compared_with
 from rollway.rollout.smoke import answer_timeout_seconds
 from rollway.rollout.state import EndpointState
-from rollway.spec import Progression, probes_of
+from rollway.spec import Progression, ScoringRequest, probes_of
 from tasks.connect import open_session
 from tasks.plan import next_move, seen
 
@@ -190,9 +191,9 @@ async def _probe(
 ) -> Sequence[Minute]:
     """Send probes to both; return their counts in batches, each of them as one minute of the running step."""
     spec, limits = rollout.spec, progression.judge
-    requests = [spec.smoke_request]
+    requests: Sequence[JsonValue | ScoringRequest] = spec.probe_requests
     if limits.probes.requests is not None:
-        requests = list(await in_thread(read_requests, spec.folder, limits.probes.requests))
+        requests = await in_thread(read_requests, spec.folder, limits.probes.requests)
     async with Scorer(session, endpoint, timeout_seconds=answer_timeout_seconds(spec)) as scorer:
         of_stable, of_canary = await replay.probe(
             scorer,

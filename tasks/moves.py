@@ -8,6 +8,7 @@ from prefect.logging import get_run_logger
 
 from rollway.azure import autoscale, endpoints, online_deployments
 from rollway.azure.scoring import Scorer
+from rollway.azure.session import Session
 from rollway.azure.waiting import OPERATION_TIMEOUT_SECONDS, SYSTEM_CLOCK
 from rollway.errors import AnotherRollout, SmokeTestFailed
 from rollway.prefect.logs import log_changes
@@ -18,8 +19,9 @@ from rollway.prefect.task import task
 from rollway.rollout import traffic
 from rollway.rollout.moves import Kind, Move, require_no_abort
 from rollway.rollout.planned import PlannedRollout
-from rollway.rollout.smoke import REQUEST_ID, answer_timeout_seconds, excerpt
+from rollway.rollout.smoke import REQUEST_ID, SmokeTestResult, answer_timeout_seconds, excerpt, title
 from rollway.rollout.state import EndpointState
+from rollway.spec import RolloutSpec
 from tasks.connect import open_session
 from tasks.evidence import bake, compare_predictions, hold, look, wait_for_confirmation
 from tasks.plan import next_move, seen
@@ -109,7 +111,7 @@ async def wait_until_ready(rollout: PlannedRollout, move: Move) -> None:
 
 @task("smoke test", run_name="smoke test {move.target} (pinned)", timeout_seconds=1200, retries=2)
 async def smoke_test(rollout: PlannedRollout, move: Move) -> None:
-    """Send one real request, pinned to the online deployment; raises SmokeTestFailed with the container's log."""
+    """Send the real requests, pinned to the online deployment; raises SmokeTestFailed with the container's log."""
     await _smoke_test(rollout, seen(), move.target, is_pinned=True)
     current_run().made(move)
 
@@ -137,7 +139,7 @@ async def move_traffic(rollout: PlannedRollout, move: Move) -> None:
 
 @task("smoke test live", run_name="smoke test {move.target} (by traffic)", timeout_seconds=1200, retries=2)
 async def test_live(rollout: PlannedRollout, move: Move) -> None:
-    """Send one real request by traffic, as clients do; raises SmokeTestFailed if the answer is wrong."""
+    """Send the real requests by traffic, as clients do; raises SmokeTestFailed if the answer is wrong."""
     endpoint = seen()
     await _smoke_test(rollout, endpoint, _candidate_of(endpoint), is_pinned=False)
     current_run().made(move)
@@ -239,28 +241,44 @@ async def _write(rollout: PlannedRollout, move: Move) -> bool:
 async def _smoke_test(rollout: PlannedRollout, endpoint: EndpointState, name: str, *, is_pinned: bool) -> None:
     """Send real requests; raises SmokeTestFailed if the model is at fault, and CouldNotMeasure if nothing is known."""
     session, spec = await open_session(rollout.workspace), rollout.spec
+    test, started = spec.rollout.smoke_test, SYSTEM_CLOCK.now()
+    if isinstance(test, str):
+        raise AssertionError("there is no such move without a smoke test")
+    results: list[SmokeTestResult] = []
     async with Scorer(session, endpoint, timeout_seconds=answer_timeout_seconds(spec)) as scorer:
-        result = await scorer.smoke_test(
-            spec.smoke_request,
-            spec.rollout.smoke_test,
-            name,
-            is_pinned=is_pinned,
-            others_may_answer=not is_pinned and len(endpoint.serving) > 1,
-        )
-    measurement = result.measurement
-    if not result.has_passed:
-        details = f"answer: {excerpt(measurement.body)}"
-        if measurement.status != HTTPStatus.OK:
-            details += f"\n\n{await online_deployments.read_logs(session, endpoint.name, name)}"
-        raise SmokeTestFailed(
-            f"the smoke test of {name!r} failed: {'; '.join(result.problems)}",
-            where=f"{spec.folder}/rollout.yml: smoke_test, endpoint {endpoint.name}",
-            hint=result.hint,
-            request_id=measurement.headers.get(REQUEST_ID),
-            details=details,
-        )
-    get_run_logger().info("%s answered in %.2f s", name, measurement.latency_seconds)
-    current_run().smoke_tests.append(result)
+        for request in spec.smoke_requests:
+            results.append(
+                await scorer.smoke_test(
+                    request,
+                    name,
+                    warm_up_seconds=max(0.0, test.warm_up_seconds - (SYSTEM_CLOCK.now() - started)),
+                    is_pinned=is_pinned,
+                    others_may_answer=not is_pinned and len(endpoint.serving) > 1,
+                )
+            )
+            if not results[-1].has_passed:
+                raise await _smoke_test_failed(session, spec, endpoint, results[-1])
+            seconds = results[-1].measurement.latency_seconds
+            get_run_logger().info(
+                "%s answered %sin %.2f s", name, f"{request.name!r} " if request.name else "", seconds
+            )
+    current_run().smoke_tests += results
+
+
+async def _smoke_test_failed(
+    session: Session, spec: RolloutSpec, endpoint: EndpointState, result: SmokeTestResult
+) -> SmokeTestFailed:
+    measurement, name = result.measurement, result.online_deployment
+    details = f"answer: {excerpt(measurement.body)}"
+    if measurement.status != HTTPStatus.OK:
+        details += f"\n\n{await online_deployments.read_logs(session, endpoint.name, name)}"
+    return SmokeTestFailed(
+        f"{title(name, result.request)} failed: {'; '.join(result.problems)}",
+        where=f"{spec.folder}/rollout.yml: smoke_test, endpoint {endpoint.name}",
+        hint=result.hint,
+        request_id=measurement.headers.get(REQUEST_ID),
+        details=details,
+    )
 
 
 def _candidate_of(endpoint: EndpointState) -> str:

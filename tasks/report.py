@@ -20,6 +20,7 @@ async def write_report(rollout: PlannedRollout) -> RolloutReport:
         scoring_uri=run.endpoint.scoring_uri if run.endpoint else rollout.scoring_uri,
         traffic_after=run.endpoint.serving if run.endpoint else plan.traffic_before,
         smoke_tests=tuple(run.smoke_tests),
+        has_smoke_test=rollout.spec.is_smoke_tested,
         deleted=tuple(move.target for move in run.moves if move.deletes_online_deployment),
         end=(run.last_move or plan.end).why,
         timeline=run.timeline,

@@ -18,6 +18,7 @@ try:
     # Importing the SDK reads the metadata of a private cloud, azure/ai/ml/_azure_environments.py, and fails if it
     # cannot be reached. Fail here, once, for every module of this package.
     import azure.ai.ml  # noqa: F401
+    from azure.ai.ml._artifacts import _blob_storage_helper, _gen2_storage_helper
 except AzureError as error:
     raise AzureUnavailable(
         "the cloud that the environment names cannot be reached",
@@ -26,6 +27,11 @@ except AzureError as error:
         hint="is the local Azure ML running? Start it with `rollway emulator up` and load its variables again; "
         "for public Azure unset ARM_CLOUD_METADATA_URL and AZUREML_CURRENT_CLOUD",
     ) from error
+
+if not sys.stderr.isatty():
+    # After each upload the SDK ends the line and the colour of its progress bar, although there is none.
+    for module in (_blob_storage_helper, _gen2_storage_helper):
+        vars(module)["print"] = lambda *_, **__: None
 
 # The SDK writes its progress to stderr, azure/ai/ml/_utils/_logger_utils.py; the log of the tasks says more.
 logging.getLogger("azure.ai.ml").setLevel(logging.WARNING)

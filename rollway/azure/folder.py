@@ -25,11 +25,12 @@ from azure.ai.ml.entities import (
 )
 from azure.ai.ml.exceptions import MlException
 from marshmallow import ValidationError
-from pydantic import JsonValue
 
 from rollway.azure.content import is_remote, spec_of, variables_of
 from rollway.azure.entities import identities_of, kind_of, tags_of
-from rollway.azure.request_files import check_requests, parse_json
+from rollway.azure.errors.translate import first_line
+from rollway.azure.request_files import check_requests, read_smoke_requests
+from rollway.azure.scripts import check_script, possibly_missing
 from rollway.errors import ConfigurationError, InvalidRollout
 from rollway.rollout.record import MOST_TAGS
 from rollway.rollout.tags import MOST_CHARACTERS, PREFIX, is_ours
@@ -41,6 +42,7 @@ from rollway.spec import (
     Problem,
     RolloutFile,
     RolloutSpec,
+    ScoringRequest,
     check_name,
     check_online_deployment,
     check_strategy,
@@ -49,7 +51,11 @@ from rollway.spec import (
 )
 
 ENDPOINT_FILE, ONLINE_DEPLOYMENT_FILE = "endpoint.yml", "deployment.yml"
-_YAML_NAMES = {"code_sha256": "code", "variables_digest": "environment_variables"}  # of fields of the spec
+_YAML_NAMES = {  # of fields of the spec
+    "code_sha256": "code",
+    "missing_functions": "code",
+    "variables_digest": "environment_variables",
+}
 MOST_OWN_TAGS = 50 - MOST_TAGS  # 50 per resource: "Use tags to organize your Azure resources"
 
 # The SDK's class of each part of deployment.yml. The parameters of its constructor are the known keys.
@@ -87,7 +93,7 @@ def load_folder(folder: str) -> RolloutSpec:
         root / ONLINE_DEPLOYMENT_FILE, raw[ONLINE_DEPLOYMENT_FILE], endpoint_name, problems
     )
     kind = endpoint.kind if endpoint is not None else "managed"
-    rollout, request = _rollout(root / ROLLOUT_FILE, raw[ROLLOUT_FILE], kind, problems)
+    rollout, requests = _rollout(root / ROLLOUT_FILE, raw[ROLLOUT_FILE], kind, problems)
     if rollout is not None and rollout.follow is not None and not _has_model_by_reference(deployment):
         message = "needs a model that deployment.yml names by reference, such as azureml:<name>@latest"
         problems.append(Problem(file=str(root / ROLLOUT_FILE), field="follow", message=message))
@@ -95,7 +101,7 @@ def load_folder(folder: str) -> RolloutSpec:
         count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
         raise InvalidRollout(f"{folder} does not describe a rollout: {count}", problems)
     return RolloutSpec(
-        folder=folder, endpoint=endpoint, online_deployment=deployment, rollout=rollout, smoke_request=request
+        folder=folder, endpoint=endpoint, online_deployment=deployment, rollout=rollout, smoke_requests=requests
     )
 
 
@@ -211,28 +217,25 @@ def _online_deployment(
     problems += found
     if entity is None or found:
         return None, None
-    spec = spec_of(entity, document, path.parent)
+    spec = spec_of(entity, document, path.parent).model_copy(
+        update={"missing_functions": possibly_missing(path.parent, document)}
+    )
     entity.environment_variables = variables_of(entity)  # Azure keeps text, whatever the YAML says
     return entity, spec
 
 
-def _rollout(path: Path, raw: object, kind: str, problems: list[Problem]) -> tuple[RolloutFile | None, JsonValue]:
+def _rollout(
+    path: Path, raw: object, kind: str, problems: list[Problem]
+) -> tuple[RolloutFile | None, tuple[ScoringRequest, ...]]:
     if raw is None and problems and problems[-1].file == str(path):  # unreadable, which is already reported
-        return None, None
+        return None, ()
     parsed = parse_rollout_file(raw, str(path))
     if isinstance(parsed, list):
         problems += parsed
-        return None, None
-    problems += [*check_strategy(parsed, kind, str(path)), *check_requests(parsed, path.parent)]
-    request_path = path.parent / parsed.smoke_test.request_file
-    try:
-        return parsed, parse_json(request_path.read_text(encoding="utf-8"))
-    except OSError:
-        message = f"there is no file {request_path}"
-    except ValueError as error:
-        message = f"{request_path} is not JSON: {error}"
-    problems.append(Problem(file=str(path), field="smoke_test.request_file", message=message))
-    return None, None
+        return None, ()
+    requests, faults = read_smoke_requests(parsed, path.parent)
+    problems += [*check_strategy(parsed, kind, str(path)), *check_requests(parsed, path.parent), *faults]
+    return (None if faults else parsed), requests
 
 
 def _has_model_by_reference(deployment: OnlineDeploymentSpec | None) -> bool:
@@ -269,8 +272,6 @@ def _tag_problems(raw: Mapping[str, Any], file: str) -> Iterator[Problem]:
 
 def _missing_files(path: Path, raw: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield problems of local files that deployment.yml names; paths are relative to the file, as for the CLI."""
-    code = _nested(raw, "code_configuration.code")
-    script = _nested(raw, "code_configuration.scoring_script")
     candidates = [
         (field, _nested(raw, field)) for field in ("model.path", "environment.build.path", "code_configuration.code")
     ]
@@ -291,12 +292,7 @@ def _missing_files(path: Path, raw: Mapping[str, Any]) -> Iterator[Problem]:
         wanted = path.parent / build / (dockerfile if isinstance(dockerfile, str) else "Dockerfile")
         if not wanted.is_file():
             yield Problem(file=str(path), field="environment.build.dockerfile_path", message=f"there is no {wanted}")
-    if isinstance(code, str) and isinstance(script, str):
-        root = path.parent / code
-        if root.is_dir() and not (root / script).is_file():
-            scripts = [str(found.relative_to(root)) for found in root.rglob("*.py")]
-            message = f"there is no {script} in {root}{did_you_mean(script, scripts)}"
-            yield Problem(file=str(path), field="code_configuration.scoring_script", message=message)
+    yield from check_script(path, raw)
 
 
 def _load(loader: Any, path: Path, raw: object, found: list[Problem], shapes: Mapping[str, type]) -> Any:
@@ -311,10 +307,10 @@ def _load(loader: Any, path: Path, raw: object, found: list[Problem], shapes: Ma
             if not field or not any(one.startswith(f"{field}.") for one in checked):
                 found.append(Problem(file=str(path), field=field, message=message))
         if not found:
-            found.append(Problem(file=str(path), message=str(error).strip().splitlines()[0]))
+            found.append(Problem(file=str(path), message=first_line(str(error))))
     except MlException as error:
         if not found:
-            found.append(Problem(file=str(path), message=str(error.message)))
+            found.append(Problem(file=str(path), message=first_line(str(error.message))))
     return None
 
 

@@ -10,7 +10,7 @@ from azure.core.exceptions import AzureError
 
 from rollway.azure.endpoints import LAG_SECONDS
 from rollway.azure.entities import text_of
-from rollway.azure.errors.translate import azure_errors, operation_failed
+from rollway.azure.errors.translate import azure_errors, first_line, operation_failed
 from rollway.azure.folder import load_unchanged
 from rollway.azure.session import Session
 from rollway.azure.state import (
@@ -55,7 +55,8 @@ async def create_online_deployment(
             made = move.made or OnlineDeploymentRecord()
             entity.tags = with_record(spec.online_deployment.tags, made.created(attempt, now("milliseconds")))
             if await read_online_deployment(session, endpoint, name) is None:
-                await write_in_thread(session.ml.online_deployments.begin_create_or_update, entity)
+                create = session.ml.online_deployments.begin_create_or_update
+                await write_in_thread(create, entity, skip_script_validation=True)  # see rollway.azure.scripts
 
     await write_when_free(put, what=f"endpoint {endpoint}", clock=clock)
     await _wait_until_listed(session, endpoint, name, clock)
@@ -150,7 +151,7 @@ async def read_logs(session: Session, endpoint: str, name: str, lines: int = LOG
                 session.ml.online_deployments.get_logs, name, endpoint, lines, container_type=container
             )
         except AzureError as error:
-            text = f"(no log: {str(error).splitlines()[0]})"
+            text = f"(no log: {first_line(str(error))})"
         parts.append(f"--- log of the {title} container, last {lines} lines ---\n{mask(text.strip()) or '(empty)'}")
     return "\n".join(parts)
 

@@ -2,9 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
-
-from pydantic import JsonValue
+from typing import Protocol, TypeVar
 
 from rollway.azure.waiting import Clock, OnProgress
 from rollway.rollout.predictions import Trio
@@ -13,17 +11,19 @@ from rollway.rollout.smoke import Measurement, NoAnswer
 MOST_IN_FLIGHT = 4  # probes of one online deployment: an instance answers one request at a time by default
 
 Answer = Measurement | NoAnswer
+R = TypeVar("R")  # a request in any form
+R_contra = TypeVar("R_contra", contravariant=True)
 
 
-class Scores(Protocol):
+class Scores(Protocol[R_contra]):
     """A client that sends a request to one online deployment: a `Scorer`."""
 
-    async def score(self, request: JsonValue, *, online_deployment: str | None = None) -> Answer: ...
+    async def score(self, request: R_contra, *, online_deployment: str | None = None) -> Answer: ...
 
 
 async def replay(
-    scorer: Scores,
-    requests: Sequence[JsonValue],
+    scorer: Scores[R],
+    requests: Sequence[R],
     stable: str,
     canary: str,
     *,
@@ -41,7 +41,7 @@ async def replay(
     """
     start, due = clock.now(), dict.fromkeys((stable, canary), clock.now())
 
-    async def ask(request: JsonValue, name: str) -> Answer:
+    async def ask(request: R, name: str) -> Answer:
         await _sleep_until(due[name], clock)
         due[name] = clock.now() + 1 / requests_per_second
         return await scorer.score(request, online_deployment=name)
@@ -56,8 +56,8 @@ async def replay(
 
 
 async def probe(
-    scorer: Scores,
-    requests: Sequence[JsonValue],
+    scorer: Scores[R],
+    requests: Sequence[R],
     stable: str | None,
     canary: str,
     *,

@@ -1,7 +1,9 @@
-"""Files with recorded requests: one JSON document a line."""
+"""Files with requests: those of the smoke test, and recorded ones with one JSON document a line."""
 
 import json
+import mimetypes
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -9,7 +11,15 @@ from pydantic import JsonValue
 from rollway.errors import InvalidRollout
 from rollway.rollout.bodies import parse_pattern
 from rollway.settings import ROLLOUT_FILE
-from rollway.spec import Predictions, Problem, RolloutFile
+from rollway.spec import (
+    Predictions,
+    Problem,
+    RolloutFile,
+    ScoringRequest,
+    check_smoke_test,
+    is_json,
+    with_boundary,
+)
 
 PREDICTIONS, PROBES = "judge.predictions", "judge.probes"
 MOST_PROBLEMS = 5  # of one file
@@ -28,11 +38,55 @@ def read_requests(folder: str, file: str) -> tuple[JsonValue, ...]:
     return requests
 
 
+def read_smoke_requests(rollout: RolloutFile, folder: Path) -> tuple[tuple[ScoringRequest, ...], list[Problem]]:
+    """Return the requests of the smoke test with their bodies, and the problems of their files."""
+    file, problems, requests = str(folder / ROLLOUT_FILE), list[Problem](), list[ScoringRequest]()
+    if isinstance(rollout.smoke_test, str):
+        return (), problems
+    for field, message in check_smoke_test(rollout.smoke_test):
+        problems.append(Problem(file=file, field=field, message=message))
+    for field, name, wanted in rollout.smoke_test.all:
+        path = folder / wanted.request_file
+        request = ScoringRequest(
+            name=name,
+            content_type=wanted.content_type,
+            headers=wanted.headers,
+            route=wanted.route,
+            expect=wanted.expect,
+        )
+        try:
+            requests.append(request.model_copy(update=_body(path, wanted.content_type)))
+        except FileNotFoundError:
+            problems.append(Problem(file=file, field=f"{field}.request_file", message=f"there is no file {path}"))
+        except (OSError, ValueError) as error:
+            message = f"{path} {error}" if isinstance(error, ValueError) else f"{path} cannot be read: {error}"
+            problems.append(Problem(file=file, field=f"{field}.request_file", message=message))
+    return tuple(requests), problems
+
+
+def _body(path: Path, content_type: str) -> dict[str, object]:
+    """Return the fields of a request that its file decides; raises ValueError if the file is something else."""
+    content = path.read_bytes()
+    if not is_json(content_type):
+        return {"content": content, "content_type": with_boundary(content_type, content)}
+    try:
+        return {"document": parse_json(content.decode())}
+    except ValueError as error:
+        guess = mimetypes.guess_type(path.name)[0]
+        other = guess if guess and not is_json(guess) else "text/plain"
+        raise ValueError(
+            f"is not JSON: {error}; if it is no JSON, say what it is, as in content_type: {other}"
+        ) from error
+
+
 def check_requests(rollout: RolloutFile, folder: Path) -> Iterator[Problem]:
     """Yield the problems of the request files that a progressive rollout.yml names, and of how they are used."""
     if rollout.progression is None:
         return
     file, judge = str(folder / ROLLOUT_FILE), rollout.judge
+    if judge.source != "metrics" and judge.probes.requests is None and not _has_probes(rollout):
+        message = "is missing: the smoke test has no request that probes could send"
+        yield Problem(file=file, field=f"{PROBES}.requests", message=message)
     if judge.predictions is not None:
         path = folder / judge.predictions.requests
         requests, faults = _read(path)
@@ -44,6 +98,11 @@ def check_requests(rollout: RolloutFile, folder: Path) -> Iterator[Problem]:
         path = folder / judge.probes.requests
         for fault in _read(path)[1]:
             yield Problem(file=file, field=f"{PROBES}.requests", message=f"{path}: {fault}")
+
+
+def _has_probes(rollout: RolloutFile) -> bool:
+    test = rollout.smoke_test
+    return not isinstance(test, str) and any(one.expect.status == HTTPStatus.OK for _, _, one in test.all)
 
 
 def parse_json(text: str) -> JsonValue:

@@ -24,12 +24,15 @@ from rollway.rollout.smoke import (
     NoAnswer,
     Outcome,
     SmokeTestResult,
+    address,
     conclude,
     excerpt,
     judge,
+    title,
+    without,
 )
 from rollway.rollout.state import EndpointState
-from rollway.spec import SmokeTest
+from rollway.spec import ScoringRequest
 
 ROUTING_HEADER = "azureml-model-deployment"
 CONNECT_SECONDS = 10.0
@@ -65,12 +68,17 @@ class Scorer:
     ) -> None:
         await self._client.aclose()
 
-    async def score(self, request: JsonValue, *, online_deployment: str | None = None) -> Measurement | NoAnswer:
-        """POST one JSON request, and return the answer or its absence. Never retries, except once after a 401.
+    async def score(
+        self, request: JsonValue | ScoringRequest, *, online_deployment: str | None = None
+    ) -> Measurement | NoAnswer:
+        """POST one request, and return the answer or its absence. Never retries, except once after a 401.
 
         Args:
+            request: A JSON document, or a request of any content.
             online_deployment: If given, the request is pinned to it regardless of its weight.
         """
+        if not isinstance(request, ScoringRequest):
+            request = ScoringRequest(document=request)
         answer = await self._post(request, online_deployment)
         if isinstance(answer, Measurement) and answer.status == 401:
             self._token = None
@@ -79,16 +87,16 @@ class Scorer:
 
     async def smoke_test(
         self,
-        request: JsonValue,
-        test: SmokeTest,
+        request: ScoringRequest,
         online_deployment: str,
         *,
+        warm_up_seconds: float,
         is_pinned: bool,
         others_may_answer: bool = False,
     ) -> SmokeTestResult:
         """Send a request to warm up and then the measured one; return the answer that decides.
 
-        Answers that mean "not yet" are retried for `test.warm_up_seconds`. Raises CouldNotMeasure if nothing is known
+        Answers that mean "not yet" are retried for `warm_up_seconds`. Raises CouldNotMeasure if nothing is known
         about the model.
 
         Args:
@@ -102,7 +110,7 @@ class Scorer:
         async def ask(*, is_warm_up: bool) -> bool:
             answer = await self.score(request, online_deployment=online_deployment if is_pinned else None)
             judgement = judge(
-                answer, test.expect, online_deployment, others_may_answer=others_may_answer, is_warm_up=is_warm_up
+                answer, request.expect, online_deployment, others_may_answer=others_may_answer, is_warm_up=is_warm_up
             )
             answers.append(answer)
             judgements.append(judgement)
@@ -114,8 +122,8 @@ class Scorer:
         try:
             async for attempt in stamina.retry_context(
                 on=_NotYet,
-                attempts=None if test.warm_up_seconds else 1,
-                timeout=test.warm_up_seconds or None,
+                attempts=None if warm_up_seconds else 1,
+                timeout=warm_up_seconds or None,
                 wait_initial=0.2,
                 wait_max=3.0,
             ):
@@ -126,9 +134,13 @@ class Scorer:
         except _NotYet:
             pass  # the time is over: `conclude` says what that means
         last, concluded = answers[-1], conclude(judgements)
+        if isinstance(last, Measurement):  # a model may repeat what it was sent
+            last = without(last, [value.get_secret_value() for value in request.headers.values()])
         if concluded.outcome is Outcome.COULD_NOT_MEASURE or isinstance(last, NoAnswer):
-            raise self._could_not_measure(concluded, last, len(answers), online_deployment, is_pinned)
+            what = title(online_deployment, request.name)
+            raise self._could_not_measure(concluded, last, len(answers), what, is_pinned)
         return SmokeTestResult(
+            request=request.name,
             online_deployment=online_deployment,
             is_pinned=is_pinned,
             measurement=last,
@@ -141,12 +153,12 @@ class Scorer:
         judgement: Judgement,
         last: Measurement | NoAnswer,
         count: int,
-        online_deployment: str,
+        what: str,
         is_pinned: bool,
     ) -> CouldNotMeasure:
         answered = last if isinstance(last, Measurement) else None
         return CouldNotMeasure(
-            f"the smoke test of {online_deployment!r} could not be measured: {'; '.join(judgement.problems)}",
+            f"{what} could not be measured: {'; '.join(judgement.problems)}",
             where=f"{self._endpoint.scoring_uri} ({'pinned' if is_pinned else 'by traffic'})",
             why=f"the last of {count} requests tells nothing about the model",
             hint=judgement.hint,
@@ -155,25 +167,37 @@ class Scorer:
             details=f"answer: {excerpt(answered.body)}" if answered else None,
         )
 
-    async def _post(self, request: JsonValue, online_deployment: str | None) -> Measurement | NoAnswer:
+    async def _post(self, request: ScoringRequest, online_deployment: str | None) -> Measurement | NoAnswer:
         if self._token is None:
             self._token = await self._fetch_token()
         routing = {ROUTING_HEADER: online_deployment} if online_deployment else {}
+        own = {name: value.get_secret_value() for name, value in request.headers.items()}
+        body: Any = {"json": request.document} if request.content is None else {"content": request.content}
         start = self._clock.now()
         try:
             response = await self._client.post(
-                str(self._endpoint.scoring_uri),
-                json=request,
-                headers={**routing, "Authorization": f"Bearer {self._token}"},
+                address(str(self._endpoint.scoring_uri), request.route),
+                headers={
+                    **own,
+                    "Content-Type": request.content_type,
+                    **routing,
+                    "Authorization": f"Bearer {self._token}",
+                },
+                **body,
             )
         except httpx.ReadTimeout:
             return NoAnswer(why=f"no answer within {self._timeout_seconds:g} s", is_timeout=True)
         except httpx.RequestError as error:
             return NoAnswer(why=f"no connection: {str(error) or type(error).__name__}")
+        seconds = self._clock.now() - start
+        text = _text(response)
         return Measurement(
             status=response.status_code,
-            latency_seconds=self._clock.now() - start,
-            body=_body(response),
+            latency_seconds=seconds,
+            body=_body(response, text),
+            text=text or "",
+            content_type=response.headers.get("Content-Type", ""),
+            size=len(response.content),
             served_by=response.headers.get(ROUTING_HEADER),
             headers={name: response.headers[name] for name in EXPLAINING_HEADERS if name in response.headers},
         )
@@ -188,9 +212,20 @@ class Scorer:
         return str(keys.primary_key if self._endpoint.auth_mode == "key" else keys.access_token)
 
 
-def _body(response: httpx.Response) -> JsonValue:
+def _text(response: httpx.Response) -> str | None:
+    """Return the body as text, None if it is none."""
     try:
-        body: JsonValue = response.json()
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        return response.text
+        text = response.content.decode(response.charset_encoding or "utf-8")
+    except (UnicodeDecodeError, LookupError):
+        return None
+    return None if "\0" in text else text
+
+
+def _body(response: httpx.Response, text: str | None) -> JsonValue:
+    if text is None:
+        return f"({len(response.content)} bytes)"
+    try:
+        body: JsonValue = json.loads(text)
+    except json.JSONDecodeError:
+        return text
     return body

@@ -67,7 +67,7 @@ class Load:
             while not self._is_stopping.is_set():
                 self.requests += 1
                 try:
-                    answer = await scorer.score(spec.smoke_request)
+                    answer = await scorer.score(spec.smoke_requests[0])
                 except RollwayError as error:
                     self.errors.append(str(error))
                     continue

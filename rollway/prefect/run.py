@@ -23,7 +23,7 @@ from rollway.rollout.moves import Kind, Move
 from rollway.rollout.plan import facts_after
 from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.predictions import Comparison
-from rollway.rollout.smoke import SmokeTestResult
+from rollway.rollout.smoke import SmokeTestResult, work_seconds
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
 from rollway.rollout.wanted import RequestedBy
 from rollway.settings import Workspace, lease_seconds, rollout_name
@@ -97,10 +97,9 @@ class Run:
 
     def start(self, spec: RolloutSpec, now: datetime, *, is_woken: bool = False) -> Facts:
         """Return what the run knows at its start; `is_woken` is True if it works on a rollout that has begun."""
-        test = spec.rollout.smoke_test
         # Long enough for the work between two writes: nothing renews a lease.
-        work_seconds = 2 * (test.warm_up_seconds + test.expect.max_latency_seconds)
-        self._know(owned=is_woken, started=now, now=now, lease_seconds=lease_seconds() + math.ceil(work_seconds))
+        seconds = lease_seconds() + math.ceil(2 * work_seconds(spec))
+        self._know(owned=is_woken, started=now, now=now, lease_seconds=seconds)
         return self.facts
 
     def look(self, endpoint: EndpointState, now: datetime, ended: frozenset[str]) -> None:

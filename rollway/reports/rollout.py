@@ -33,10 +33,14 @@ class RolloutOutcome(StrEnum):
 NO_NEWS = frozenset({RolloutOutcome.PLANNED, RolloutOutcome.NO_OP, RolloutOutcome.SUPERSEDED, RolloutOutcome.HELD})
 
 
+UNTESTED_NEWS = "none, as rollout.yml says: Azure calls it ready, and no answer was looked at"
+
+
 class RolloutReport(Frozen):
     """Result of a run; traffic is in percent by online deployment.
 
     Attributes:
+        has_smoke_test: False if rollout.yml says `smoke_test: none`.
         deleted: The online deployments that the run deleted.
         end: Why the run ended here.
     """
@@ -47,6 +51,7 @@ class RolloutReport(Frozen):
     scoring_uri: str | None
     traffic_after: dict[str, int]
     smoke_tests: tuple[SmokeTestResult, ...] = ()
+    has_smoke_test: bool = True
     deleted: tuple[str, ...] = ()
     end: str = ""
     timeline: tuple[TaskTime, ...] = ()
@@ -89,10 +94,13 @@ def markdown(report: RolloutReport) -> str:
     """Return the report as an artifact, with the timeline as a picture."""
     lines = [f"## {report.rollout}: {report.outcome.value}", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {cell(value)} |" for name, value in _facts(report)]
+    if not report.has_smoke_test and report.is_news:
+        lines += ["", f"> **Warning:** {UNTESTED_NEWS}."]
     if report.smoke_tests:
         lines += ["", "### Smoke tests", "", "| online deployment | route | latency | answer |", "|---|---|---|---|"]
         for test in report.smoke_tests:
             route = "pinned, before traffic" if test.is_pinned else "by traffic"
+            route += f": {test.request}" if test.request else ""
             answer = cell(excerpt(test.measurement.body))
             lines.append(f"| {test.online_deployment} | {route} | {_milliseconds(test)} | `{answer}` |")
     if report.timeline:
@@ -117,7 +125,10 @@ def _facts(report: RolloutReport) -> list[tuple[str, str]]:
     ]
     for test in report.smoke_tests:
         route = "pinned" if test.is_pinned else "by traffic"
-        facts.append((f"smoke test {route}", f"passed in {_milliseconds(test)}"))
+        name = f": {test.request}" if test.request else ""
+        facts.append((f"smoke test {route}{name}", f"passed in {_milliseconds(test)}"))
+    if not report.has_smoke_test and report.is_news:
+        facts.append(("smoke test", UNTESTED_NEWS))
     if report.deleted:
         facts.append(("deleted", ", ".join(report.deleted)))
     if report.end and report.outcome in NO_NEWS:

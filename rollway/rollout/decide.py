@@ -69,8 +69,8 @@ def _due(spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, facts: Fact
             return Move(kind=Kind.CHANGE_ENDPOINT, target=endpoint.name, why=why, changes=changes)
     if wanted.stays_because:
         return (
-            _abandoned(endpoint, facts)
-            or promotion(wanted, endpoint, facts)
+            _abandoned(spec, endpoint, facts)
+            or promotion(spec, wanted, endpoint, facts)
             or tidy(spec, wanted, endpoint, None, facts)
             or end(Outcome.DONE, endpoint.name, wanted.stays_because)
         )
@@ -78,12 +78,12 @@ def _due(spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, facts: Fact
     after = traffic.shift(stable_of(endpoint, facts), candidate.name, wanted.weight)
     is_there = traffic.is_same(endpoint.traffic, after)
     return (
-        (None if is_there or wanted.goes_back_to else _abandoned(endpoint, facts))
+        (None if is_there or wanted.goes_back_to else _abandoned(spec, endpoint, facts))
         or (None if is_there else _overtaken(wanted, endpoint, facts))
         or provision(spec, wanted, endpoint, candidate, facts)
         or (None if is_there or not wanted.is_progressive else progress(spec, wanted, endpoint, candidate, facts))
-        or advance(wanted, endpoint, candidate, after, facts)
-        or promotion(wanted, endpoint, facts)
+        or advance(spec, wanted, endpoint, candidate, after, facts)
+        or promotion(spec, wanted, endpoint, facts)
         or tidy(spec, wanted, endpoint, candidate.name, facts)
         or end(Outcome.DONE, endpoint.name, "Azure is as the folder describes it")
     )
@@ -116,14 +116,19 @@ def _ordered_back(wanted: Wanted, endpoint: EndpointState, facts: Facts) -> Move
     return back.model_copy(update={"record": (back.record or record).told(None).paused(command.sentence)})
 
 
-def _abandoned(endpoint: EndpointState, facts: Facts) -> Move | None:
-    """Traffic that an earlier rollout moved and never tested: test it, and go back if it fails."""
+def _abandoned(spec: RolloutSpec, endpoint: EndpointState, facts: Facts) -> Move | None:
+    """Traffic that an earlier rollout moved and never tested: test it, and go back if it fails.
+
+    Without a smoke test it is as good as what this run would move.
+    """
     if not endpoint.is_unproven or facts.has_proven(endpoint.traffic):
         return None
     if is_same_run(endpoint.record.moved_by or "", facts.attempt):
         return None
     is_disproved = facts.disproved is not None and traffic.is_same(facts.disproved, endpoint.traffic)
     if endpoint.serving and not is_disproved:
+        if not spec.is_smoke_tested:
+            return None
         why = "a rollout moved traffic here and ended before the smoke test"
         return Move(kind=Kind.TEST_ABANDONED, target=endpoint.name, why=why)
     why = "the traffic that an earlier rollout moved fails its smoke test" if is_disproved else "nothing serves"

@@ -85,6 +85,8 @@ def preflight(
         *_immutable(spec, endpoint, network),
         *_limits(spec, kept, candidate),
         *_clients(spec, endpoint),
+        *_smoke_test(spec),
+        *_script(spec),
     ]
     if not is_kubernetes:
         removed = tuple(one for one in endpoint.online_deployments if one.name.lower() in gone)
@@ -141,6 +143,25 @@ def _immutable(spec: RolloutSpec, endpoint: EndpointState, network: NetworkFacts
     if is_kept and wanted.identities and endpoint.identities and wanted.identities != endpoint.identities:
         today, then = ", ".join(endpoint.identities), ", ".join(wanted.identities)
         yield _blocker("endpoint.yml: identity", f"is {today} and cannot become {then}", another)
+
+
+def _smoke_test(spec: RolloutSpec) -> Iterator[Finding]:
+    if not spec.is_smoke_tested:
+        yield _warning(
+            "rollout.yml: smoke_test",
+            "is none: traffic moves to what Azure calls ready, and nobody looks at an answer, before or after",
+            "name a request that the model must answer, and what it must answer",
+        )
+
+
+def _script(spec: RolloutSpec) -> Iterator[Finding]:
+    if missing := spec.online_deployment.missing_functions:
+        functions = " and no ".join(f"{name}()" for name in missing)
+        yield _warning(
+            "deployment.yml: code_configuration.scoring_script",
+            f"has no {functions}: the container will not start, unless its image has another server than Microsoft's",
+            "define what is missing, if Microsoft's inference server runs the script",
+        )
 
 
 def _limits(

@@ -51,7 +51,7 @@ def progress(spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, candida
     if found is None:
         if facts.owned:
             return end(Outcome.SUPERSEDED, candidate.name, "somebody else ended its rollout")
-        return _begin(wanted, endpoint, candidate, progression, facts)
+        return _begin(spec, wanted, endpoint, candidate, progression, facts)
     if move := _owned_by_another(endpoint, found, progression, facts):
         return move
     return _Course(wanted, endpoint, candidate, progression, found, facts).due()
@@ -103,11 +103,16 @@ def describe(found: Underway, progression: Progression | None) -> str:
 
 
 def _begin(
-    wanted: Wanted, endpoint: EndpointState, candidate: Candidate, progression: Progression, facts: Facts
+    spec: RolloutSpec,
+    wanted: Wanted,
+    endpoint: EndpointState,
+    candidate: Candidate,
+    progression: Progression,
+    facts: Facts,
 ) -> Move:
     """Return the move that is due before the first step."""
     name = candidate.name
-    if move := untested(wanted, endpoint, candidate, facts):
+    if move := untested(spec, wanted, endpoint, candidate, facts):
         return move
     comparison, demanded = facts.comparison, progression.judge.predictions
     if demanded is not None and comparison is None:

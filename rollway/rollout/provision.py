@@ -45,7 +45,7 @@ def provision(
         why = "its last change failed" if existing.is_failed else "these fields can change in place"
         made = existing.record.changed(candidate.record, facts.attempt)
         return Move(kind=Kind.CHANGE, target=name, why=why, changes=changes, made=made, instances=instances)
-    if name in facts.changed and facts.test_of(name) is None:
+    if spec.is_smoke_tested and name in facts.changed and facts.test_of(name) is None:
         return Move(kind=Kind.SMOKE_TEST, target=name, why="this run changed it")
     return None
 

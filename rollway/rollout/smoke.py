@@ -6,17 +6,20 @@ tells nothing about the model. The table is in docs/how-it-works.md, "Whose faul
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Any
 
 from jsonschema.validators import validator_for
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from rollway.errors import Cause
-from rollway.spec import MAX_REQUEST_TIMEOUT_MS, Expectation, Frozen, RolloutSpec
+from rollway.masking import MASK
+from rollway.spec import MAX_REQUEST_TIMEOUT_MS, Expectation, Frozen, RolloutSpec, media_type_of
 
 EXCERPT_LENGTH = 500
 MOST_PROBLEMS = 5  # of one answer
 _PROBLEM_LENGTH = 200
+_MIN_SECRET_LENGTH = 6  # shorter ones are words, and would be masked anywhere
 
 # Headers that explain an answer. Azure's gateway sets the first three, the inference server the last one.
 REASON = "ms-azureml-model-error-reason"
@@ -62,11 +65,21 @@ _BUSY_REASONS = ("model_not_ready", "too_many_pending_request")
 
 
 class Measurement(Frozen):
-    """One answer of the endpoint; `latency_seconds` is the round trip measured by the client."""
+    """One answer of the endpoint.
+
+    Attributes:
+        latency_seconds: The round trip measured by the client.
+        body: Parsed if it is JSON, else the text; in words if it is neither.
+        text: The body as text, empty if it is none; stored nowhere.
+        size: Of the body, in bytes.
+    """
 
     status: int
     latency_seconds: float
-    body: JsonValue  # parsed if it is JSON, else the text
+    body: JsonValue
+    text: str = Field(default="", exclude=True, repr=False)
+    content_type: str = ""
+    size: int = 0
     served_by: str | None  # the online deployment that answered, from the gateway's header
     headers: dict[str, str] = {}  # those that explain a failure, with names in lower case
 
@@ -98,8 +111,13 @@ class Judgement(Frozen):
 
 
 class SmokeTestResult(Frozen):
-    """The answer of an online deployment and its problems; none if it passed."""
+    """The answer of an online deployment and its problems; none if it passed.
 
+    Attributes:
+        request: Name of the request; empty if it is the only one.
+    """
+
+    request: str = ""
     online_deployment: str
     is_pinned: bool
     measurement: Measurement
@@ -130,7 +148,7 @@ def judge(
     if isinstance(answer, NoAnswer):
         return _judge_silence(answer)
     if answer.status in _REFUSED:
-        return _could_not_measure(answer, *_REFUSED[answer.status])
+        return _could_not_measure(answer, expectation, *_REFUSED[answer.status])
     is_its_own = answer.served_by is not None and answer.served_by.lower() == online_deployment.lower()
     if not others_may_answer:
         if answer.served_by is not None and not is_its_own:
@@ -138,7 +156,10 @@ def judge(
             problem = f"answered by {answer.served_by!r} instead of {online_deployment!r}"
             return Judgement(outcome=Outcome.NOT_YET, problems=(problem,), hint=_AGAIN)
         is_its_own = True
-    judged = _judge_status(answer) if answer.status != 200 else _judge_content(answer, expectation, is_warm_up)
+    if _is_as_expected(answer, expectation.status):
+        judged = _judge_content(answer, expectation, is_warm_up)
+    else:
+        judged = _judge_status(answer, expectation)
     if is_its_own or not (judged.outcome is Outcome.MODELS_FAULT or judged.is_run_too_slow):
         return judged
     who = f"answered by {answer.served_by!r}" if answer.served_by else "no header says who answered"
@@ -167,9 +188,52 @@ def answer_timeout_seconds(spec: RolloutSpec) -> float:
     settings = spec.online_deployment.settings.get("request_settings")
     timeout_ms = settings.get("request_timeout_ms") if isinstance(settings, dict) else None
     gateway_seconds = (timeout_ms if isinstance(timeout_ms, int) else _AZURES_TIMEOUT_MS) / 1000
-    allowed_seconds = 2 * spec.rollout.smoke_test.expect.max_latency_seconds
+    allowed_seconds = 2 * max((one.expect.max_latency_seconds for one in spec.smoke_requests), default=0)
     longest_seconds = MAX_REQUEST_TIMEOUT_MS / 1000
     return min(max(gateway_seconds, allowed_seconds), longest_seconds) + _NETWORK_SECONDS
+
+
+def work_seconds(spec: RolloutSpec) -> float:
+    """Return how long a smoke test may keep a rollout between two writes, in seconds."""
+    test = spec.rollout.smoke_test
+    warm_up_seconds = 0.0 if isinstance(test, str) else test.warm_up_seconds
+    return warm_up_seconds + sum(one.expect.max_latency_seconds for one in spec.smoke_requests)
+
+
+def address(scoring_uri: str, route: str | None) -> str:
+    """Return the address of a request: the scoring URI, or another path of the endpoint.
+
+    Args:
+        scoring_uri: The endpoint's, which ends with `/score`.
+        route: Path below the endpoint.
+    """
+    return scoring_uri if route is None else f"{scoring_uri.rpartition('/')[0]}{route}"
+
+
+def title(online_deployment: str, request: str) -> str:
+    """Return the subject of a sentence about a smoke test.
+
+    Args:
+        request: Name of the request; empty if it is the only one.
+    """
+    return f"the smoke test of {online_deployment!r}" + (f" with {request!r}" if request else "")
+
+
+def without(answer: Measurement, secrets: Sequence[str]) -> Measurement:
+    """Return an answer in whose body the texts are masked."""
+    known = [secret for secret in secrets if len(secret) >= _MIN_SECRET_LENGTH]
+    return answer.model_copy(update={"body": _masked(answer.body, known)}) if known else answer
+
+
+def _masked(value: JsonValue, secrets: Sequence[str]) -> JsonValue:
+    if isinstance(value, dict):
+        return {str(_masked(key, secrets)): _masked(one, secrets) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_masked(one, secrets) for one in value]
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, MASK)
+    return value
 
 
 def excerpt(body: JsonValue) -> str:
@@ -184,18 +248,32 @@ def _judge_silence(answer: NoAnswer) -> Judgement:
     return Judgement(outcome=Outcome.NOT_YET, problems=(_shortened(answer.why),), hint=hint)
 
 
-def _judge_status(answer: Measurement) -> Judgement:
-    if _is_models_error(answer):
-        return Judgement(outcome=Outcome.MODELS_FAULT, problems=(_status(answer),), hint=_FIX, cause=Cause.PERMANENT)
+def _is_as_expected(answer: Measurement, status: int) -> bool:
+    """Return True if the model answered with a status.
+
+    Azure's gateway answers 424 for all but 200 and names the model's status in a header. Without that header, a status
+    of 400 and above may be the gateway's own.
+    """
+    if status == HTTPStatus.OK:
+        return answer.status == HTTPStatus.OK
+    if MODEL_STATUS in answer.headers:
+        return answer.headers[MODEL_STATUS] == str(status)
+    return answer.status == status < HTTPStatus.MULTIPLE_CHOICES
+
+
+def _judge_status(answer: Measurement, expectation: Expectation) -> Judgement:
+    status = _status(answer, expectation)
+    if answer.status == HTTPStatus.OK or _is_models_error(answer):
+        return Judgement(outcome=Outcome.MODELS_FAULT, problems=(status,), hint=_FIX, cause=Cause.PERMANENT)
     if answer.status in _NOT_YET or answer.status >= 500:
         meaning, hint = _NOT_YET.get(answer.status, ("an error of Azure, not of the model", _AGAIN))
         return Judgement(
             outcome=Outcome.NOT_YET,
-            problems=(f"{_status(answer)}: {meaning}",),
+            problems=(f"{status}: {meaning}",),
             hint=hint,
             is_run_too_slow=answer.status == 408,
         )
-    return _could_not_measure(answer, *_REJECTED_REQUEST)
+    return _could_not_measure(answer, expectation, *_REJECTED_REQUEST)
 
 
 def _is_models_error(answer: Measurement) -> bool:
@@ -209,7 +287,7 @@ def _is_models_error(answer: Measurement) -> bool:
 
 
 def _judge_content(answer: Measurement, expectation: Expectation, is_warm_up: bool) -> Judgement:
-    problems = [] if expectation.body is None else list(_content_problems(answer.body, expectation.body))
+    problems = list(_content_problems(answer, expectation))
     if answer.latency_seconds > expectation.max_latency_seconds and not is_warm_up:
         problems.append(f"took {answer.latency_seconds:.2f} s, allowed are {expectation.max_latency_seconds:g} s")
     if not problems:
@@ -217,21 +295,36 @@ def _judge_content(answer: Measurement, expectation: Expectation, is_warm_up: bo
     return Judgement(outcome=Outcome.MODELS_FAULT, problems=tuple(problems), hint=_FIX, cause=Cause.PERMANENT)
 
 
-def _could_not_measure(answer: Measurement, meaning: str, hint: str) -> Judgement:
+def _could_not_measure(answer: Measurement, expectation: Expectation, meaning: str, hint: str) -> Judgement:
     return Judgement(
         outcome=Outcome.COULD_NOT_MEASURE,
-        problems=(f"{_status(answer)}: {meaning}",),
+        problems=(f"{_status(answer, expectation)}: {meaning}",),
         hint=hint,
         cause=Cause.PERMANENT,
     )
 
 
-def _status(answer: Measurement) -> str:
+def _status(answer: Measurement, expectation: Expectation) -> str:
     named = [(name, answer.headers[name]) for name in (REASON, MODEL_STATUS) if name in answer.headers]
-    return f"status {answer.status} instead of 200" + "".join(f", {name}: {_shortened(value)}" for name, value in named)
+    is_other = answer.status != expectation.status
+    whose = f" instead of {expectation.status}" if is_other else " of the gateway itself"
+    return f"status {answer.status}{whose}" + "".join(f", {name}: {_shortened(value)}" for name, value in named)
 
 
-def _content_problems(body: JsonValue, schema: dict[str, JsonValue]) -> Iterator[str]:
+def _content_problems(answer: Measurement, expectation: Expectation) -> Iterator[str]:
+    found, wanted = media_type_of(answer.content_type), expectation.content_type
+    if wanted is not None and found != wanted.lower():
+        yield f"content type {_shortened(found) or '(none)'} instead of {wanted}"
+    if answer.size < expectation.minimum_bytes:
+        yield f"body: {answer.size} bytes, demanded are {expectation.minimum_bytes}"
+    for text in expectation.text_contains:
+        if text not in answer.text:
+            yield f"body: does not contain {_shortened(text)!r}"
+    if expectation.body is not None:
+        yield from _schema_problems(answer.body, expectation.body)
+
+
+def _schema_problems(body: JsonValue, schema: dict[str, JsonValue]) -> Iterator[str]:
     errors = sorted(validator_for(schema)(schema).iter_errors(body), key=lambda error: list(map(str, error.path)))
     for error in errors[:MOST_PROBLEMS]:
         yield f"body: {_shortened(_place(error) + _fault(error))}"

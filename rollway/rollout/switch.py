@@ -10,16 +10,24 @@ from rollway.rollout.moves import Change, Kind, Move, Outcome, end
 from rollway.rollout.record import EndpointRecord, is_same_run
 from rollway.rollout.state import EndpointState, model_of
 from rollway.rollout.wanted import Candidate, Wanted
+from rollway.spec import RolloutSpec
+
+UNTESTED = "Azure says that it is ready, and rollout.yml has no smoke test"
 
 
 def advance(
-    wanted: Wanted, endpoint: EndpointState, candidate: Candidate, after: dict[str, int], facts: Facts
+    spec: RolloutSpec,
+    wanted: Wanted,
+    endpoint: EndpointState,
+    candidate: Candidate,
+    after: dict[str, int],
+    facts: Facts,
 ) -> Move | None:
     """Test the candidate and give it its traffic."""
     name, record = candidate.name, endpoint.record
     if candidate.existing is None or traffic.is_same(endpoint.traffic, after):
         return None
-    if move := untested(wanted, endpoint, candidate, facts):
+    if move := untested(spec, wanted, endpoint, candidate, facts):
         return move
     if move := autoscale_to_copy(endpoint, name, facts):
         return move
@@ -27,18 +35,22 @@ def advance(
     return Move(
         kind=Kind.MOVE_TRAFFIC,
         target=name,
-        why="it is ready and answers",
+        why="it is ready and answers" if spec.is_smoke_tested else UNTESTED,
         changes=traffic_change(endpoint.traffic, after),
         traffic=after,
         record=moved.claimed(_claim(facts)),
     )
 
 
-def untested(wanted: Wanted, endpoint: EndpointState, candidate: Candidate, facts: Facts) -> Move | None:
-    """Return the move that is due until the candidate has passed its pinned smoke test; None if it has."""
+def untested(
+    spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, candidate: Candidate, facts: Facts
+) -> Move | None:
+    """Return the move that is due until the candidate has passed its pinned smoke test; None if it has, or has none."""
     name, existing, command = candidate.name, candidate.existing, endpoint.record.command
     if command is not None and is_told(Order.HOLD, endpoint, wanted, facts):
         return end(Outcome.HELD, name, command.sentence)
+    if not spec.is_smoke_tested:
+        return None
     seen = facts.test_of(name)
     if seen is None or existing is None:
         return Move(kind=Kind.SMOKE_TEST, target=name, why="it must answer before it gets traffic")
@@ -49,19 +61,19 @@ def untested(wanted: Wanted, endpoint: EndpointState, candidate: Candidate, fact
     return None
 
 
-def promotion(wanted: Wanted, endpoint: EndpointState, facts: Facts) -> Move | None:
+def promotion(spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, facts: Facts) -> Move | None:
     """Test the traffic that moved, and write down that it is stable now."""
     lease = endpoint.record.lease
     has_moved = lease is not None and lease.holder == facts.attempt
     if not endpoint.serving or not (endpoint.is_unproven or has_moved):
         return None
-    if not facts.has_proven(endpoint.traffic):
+    if spec.is_smoke_tested and not facts.has_proven(endpoint.traffic):
         why = "traffic has moved, and must be answered as before"
         return Move(kind=Kind.TEST_LIVE, target=endpoint.name, why=why)
     return Move(
         kind=Kind.PROMOTE,
         target=traffic.served_by(endpoint.traffic)[0],
-        why="its live smoke test passed",
+        why="its live smoke test passed" if spec.is_smoke_tested else UNTESTED,
         record=promoted_record(wanted, endpoint, facts),
     )
 

@@ -33,13 +33,23 @@ from rollway.spec.progressive import (
 from rollway.spec.rollout_file import (
     Alerts,
     Day,
-    Expectation,
     Follow,
     FreezeWindow,
     RolloutFile,
-    SmokeTest,
     check_strategy,
     parse_rollout_file,
+)
+from rollway.spec.scoring_script import missing_functions
+from rollway.spec.smoke_test import (
+    Expectation,
+    NamedRequest,
+    ScoringRequest,
+    SmokeTest,
+    SmokeTests,
+    check_smoke_test,
+    is_json,
+    media_type_of,
+    with_boundary,
 )
 from rollway.spec.values import Frozen, HiddenText, Problem, did_you_mean
 
@@ -61,6 +71,7 @@ __all__ = [
     "HiddenText",
     "Judge",
     "LatencyLimits",
+    "NamedRequest",
     "OnlineDeploymentSpec",
     "Predictions",
     "Probes",
@@ -68,14 +79,21 @@ __all__ = [
     "Progression",
     "RolloutFile",
     "RolloutSpec",
+    "ScoringRequest",
     "SmokeTest",
+    "SmokeTests",
     "Step",
     "Tolerance",
     "check_name",
     "check_online_deployment",
     "check_range",
+    "check_smoke_test",
     "check_strategy",
     "did_you_mean",
+    "is_json",
+    "media_type_of",
+    "missing_functions",
     "parse_rollout_file",
     "probes_of",
+    "with_boundary",
 ]

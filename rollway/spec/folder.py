@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any, Literal
 
 from pydantic import JsonValue
 
 from rollway.spec.rollout_file import RolloutFile
+from rollway.spec.smoke_test import ScoringRequest
 from rollway.spec.values import Frozen, HiddenText, Problem
 
 # Limits of managed online endpoints: learn.microsoft.com, "Manage and increase quotas", section online endpoints.
@@ -50,6 +52,7 @@ class OnlineDeploymentSpec(Frozen):
             of Azure's YAML.
         environment_variables: Their values are hidden, but can be compared with Azure's.
         variables_digest: Hash of all environment variables together; None if there are none.
+        missing_functions: Functions that the scoring script lacks, if its environment may or may not need them.
     """
 
     name: str
@@ -61,21 +64,32 @@ class OnlineDeploymentSpec(Frozen):
     settings: dict[str, JsonValue]
     environment_variables: dict[str, HiddenText] = {}
     variables_digest: str | None = None
+    missing_functions: tuple[str, ...] = ()
 
 
 class RolloutSpec(Frozen):
-    """A rollout folder, read and checked."""
+    """A rollout folder, read and checked; without `smoke_requests` there is no smoke test."""
 
     folder: str
     endpoint: EndpointSpec
     online_deployment: OnlineDeploymentSpec
     rollout: RolloutFile
-    smoke_request: JsonValue
+    smoke_requests: tuple[ScoringRequest, ...]
 
     @property
     def name(self) -> str:
         """Name of the folder, which is also the name of the rollout."""
         return self.folder.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def is_smoke_tested(self) -> bool:
+        """True if the candidate must answer before it gets traffic; otherwise Azure's readiness is enough."""
+        return bool(self.smoke_requests)
+
+    @property
+    def probe_requests(self) -> tuple[ScoringRequest, ...]:
+        """The requests of the smoke test that a healthy model answers with 200."""
+        return tuple(one for one in self.smoke_requests if one.expect.status == HTTPStatus.OK)
 
 
 def check_name(value: object, file: str, field: str) -> Iterator[Problem]:

@@ -5,9 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from jsonschema import SchemaError
-from jsonschema.validators import validator_for
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from rollway.spec.progressive import (
     DAY,
@@ -19,41 +17,17 @@ from rollway.spec.progressive import (
     default_steps,
     shapes,
 )
+from rollway.spec.smoke_test import (
+    AnySmokeTest,
+    Expectation,
+    NamedRequest,
+    SmokeTest,
+    SmokeTests,
+    is_several,
+    repeated_names,
+    without_tags,
+)
 from rollway.spec.values import Frozen, Problem, did_you_mean
-
-
-class Expectation(Frozen):
-    """The expected answer of a smoke test; its HTTP status must be 200."""
-
-    max_latency_seconds: float = Field(
-        default=5.0, gt=0, le=300, description="Maximum latency of the answer, in seconds."
-    )
-    body: dict[str, JsonValue] | None = Field(
-        default=None, description="JSON Schema that the body of the answer must satisfy."
-    )
-
-    @field_validator("body")
-    @classmethod
-    def _is_json_schema(cls, body: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
-        if body is not None:
-            try:
-                validator_for(body).check_schema(body)
-            except SchemaError as error:
-                raise ValueError(f"not a valid JSON Schema: {error.message}") from error
-        return body
-
-
-class SmokeTest(Frozen):
-    """A real request that the online deployment must answer before and after it gets traffic."""
-
-    request_file: str = Field(min_length=1, description="JSON file to POST, relative to this folder.")
-    expect: Expectation = Expectation()
-    warm_up_seconds: float = Field(
-        default=120.0,
-        ge=0,
-        le=600,
-        description="Time for retries while an answer tells nothing about the model, in seconds.",
-    )
 
 
 class Alerts(Frozen):
@@ -149,7 +123,10 @@ class RolloutFile(Frozen):
         default="wait",
         description="What a newer model version or a changed folder does to a progressive rollout that is under way.",
     )
-    smoke_test: SmokeTest
+    smoke_test: AnySmokeTest = Field(
+        description="What the online deployment must answer before and after it gets traffic: one request, or several "
+        "with `requests`. none: no request is sent, and Azure's readiness is the only proof."
+    )
     keep_replaced_seconds: int = Field(
         default=3600,
         ge=0,
@@ -204,14 +181,17 @@ def parse_rollout_file(raw: object, file: str) -> RolloutFile | list[Problem]:
     if not isinstance(raw, dict):
         fault = "is empty" if raw is None else "is not a YAML mapping"
         return [Problem(file=file, message=f"{fault}; it must hold at least smoke_test.request_file")]
+    problems = [Problem(file=file, field=field, message=message) for field, message in repeated_names(raw)]
     try:
-        return RolloutFile.model_validate({key: value for key, value in raw.items() if key != "$schema"})
+        rollout = RolloutFile.model_validate({key: value for key, value in raw.items() if key != "$schema"})
     except ValidationError as error:
-        return [_problem_of(details, file) for details in error.errors()]
+        problems = [_problem_of(details, file) for details in error.errors()] + problems
+    return problems or rollout
 
 
 _SHAPES: Mapping[str, type[BaseModel]] = {
     "smoke_test": SmokeTest,
+    "requests": NamedRequest,
     "expect": Expectation,
     "alerts": Alerts,
     "follow": Follow,
@@ -221,10 +201,16 @@ _SHAPES: Mapping[str, type[BaseModel]] = {
 
 
 def _problem_of(details: Any, file: str) -> Problem:
-    path = [str(part) for part in details["loc"]]
+    where = [str(part) for part in details["loc"]]
+    path = without_tags(where)
     message = details["msg"].removeprefix("Value error, ")
+    if path == ["smoke_test"] and details["type"] == "literal_error":
+        message = "is neither a request nor none"
     if details["type"] == "extra_forbidden":
         parent = next((one for one in reversed(path[:-1]) if not one.isdecimal()), "")  # list items are numbered
-        fields = _SHAPES.get(parent, RolloutFile).model_fields
+        shape = SmokeTests if parent == "smoke_test" and is_several(where) else _SHAPES.get(parent, RolloutFile)
+        fields = shape.model_fields
         message = "unknown key" + did_you_mean(path[-1], [field.alias or name for name, field in fields.items()])
+        if shape is SmokeTests and path[-1] in NamedRequest.model_fields:
+            message = "belongs to each of the requests, not beside them"
     return Problem(file=file, field=".".join(path), message=message)

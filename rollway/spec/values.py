@@ -5,9 +5,17 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, SerializationInfo, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PlainSerializer,
+    SecretStr,
+    SerializationInfo,
+    model_serializer,
+    model_validator,
+)
 
 
 class Frozen(BaseModel):
@@ -61,6 +69,14 @@ class HiddenText(Frozen):
         return self.HIDDEN
 
     __str__ = __repr__
+
+
+def _secret(value: SecretStr, info: SerializationInfo) -> str:
+    return value.get_secret_value() if info.context == HiddenText.KEEP_MARKS else HiddenText.HIDDEN
+
+
+# A text that is sent, and that nothing shows. Like a hidden text, only a copy inside the process keeps it.
+SecretText = Annotated[SecretStr, PlainSerializer(_secret, when_used="json")]
 
 
 class Problem(Frozen):

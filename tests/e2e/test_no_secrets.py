@@ -20,6 +20,7 @@ def secrets(lab: Lab) -> dict[str, str]:
     """The secrets in use while three rollouts were made: one promoted, one that failed, one whose traffic went back."""
     used = lab.folder / "secrets.json"
     lab.use_new_endpoint()
+    lab.rollout.rollout["smoke_test"]["headers"] = {"X-Tenant": "header-4711-of-the-smoke-test"}
     promoted = lab.roll_out(remember_answers=used)
     lab.change()
     lab.rollout.online_deployment["environment_variables"]["ANSWERS_WITH"] = "500"
@@ -36,8 +37,9 @@ def secrets(lab: Lab) -> dict[str, str]:
         for line in used.read_text().splitlines()
         for number, (name, secret) in enumerate(secrets_in(json.loads(line)))
     }
+    header = {"header value": lab.rollout.rollout["smoke_test"]["headers"]["X-Tenant"]}
     keys = lab.rest.workspace(f"onlineEndpoints/{lab.rollout.name}/listKeys", method="POST").json()
-    return {**found, **dict(secrets_in(keys)), "client secret": lab.variables["AZURE_CLIENT_SECRET"]}
+    return {**found, **dict(secrets_in(keys)), "client secret": lab.variables["AZURE_CLIENT_SECRET"], **header}
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,7 @@ def test_no_secret_is_stored_logged_or_shown(left_behind: Path, secrets: dict[st
         "sasToken",
         "sasUri",
         "client",
+        "header",
     }
     assert find(secrets, texts_of_folder(left_behind)) == []
 

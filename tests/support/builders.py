@@ -23,6 +23,7 @@ from rollway.spec import (
     OnlineDeploymentSpec,
     RolloutFile,
     RolloutSpec,
+    ScoringRequest,
     SmokeTest,
 )
 
@@ -121,7 +122,7 @@ def rollout_spec(endpoint: Mapping[str, Any] | None = None, **online_deployment:
         endpoint=EndpointSpec(**{"name": "diabetes", **(endpoint or {})}),
         online_deployment=online_deployment_spec(**online_deployment),
         rollout=RolloutFile(smoke_test=SmokeTest(request_file="request.json")),
-        smoke_request={"data": [[1.0]]},
+        smoke_requests=(ScoringRequest(document={"data": [[1.0]]}),),
     )
 
 

@@ -246,7 +246,7 @@ class FakeAzure:
         self._unlisted = {name: lists - 1 for name, lists in self._unlisted.items() if lists > 1}
         return found
 
-    def _put(self, entity: ManagedOnlineDeployment) -> None:
+    def _put(self, entity: ManagedOnlineDeployment, **_: bool) -> None:
         def make() -> None:
             name = str(entity.name)
             self.writes.append(f"put {name}")

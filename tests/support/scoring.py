@@ -19,16 +19,21 @@ from rollway.rollout.state import EndpointState
 class Gateway:
     """A scoring gateway that sends its answers in turn, repeats the last one, and records the requests."""
 
-    answers: list[tuple[int, dict[str, str], str]] = field(default_factory=lambda: [(200, {}, "{}")])
+    answers: list[tuple[int, dict[str, str], bytes]] = field(default_factory=lambda: [(200, {}, b"{}")])
+    paths: list[str] = field(default_factory=list)
     requests: list[tuple[dict[str, str], Any]] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)  # until set, slow answers are held back
     url: str = ""
 
     def will_answer(self, *answers: tuple[int, dict[str, str], Any]) -> None:
-        """Set the answers; a body that is not text is sent as JSON."""
-        self.answers = [
-            (status, headers, body if isinstance(body, str) else json.dumps(body)) for status, headers, body in answers
-        ]
+        """Set the answers; a body that is neither text nor bytes is sent as JSON."""
+        self.answers = [(status, headers, _encoded(body)) for status, headers, body in answers]
+
+
+def _encoded(body: Any) -> bytes:
+    if isinstance(body, bytes):
+        return body
+    return (body if isinstance(body, str) else json.dumps(body)).encode()
 
 
 @contextmanager
@@ -40,15 +45,17 @@ def serving_gateway() -> Iterator[Gateway]:
         def do_POST(self) -> None:
             length = int(self.headers["Content-Length"])
             headers = {name.lower(): value for name, value in self.headers.items()}
-            gateway.requests.append((headers, json.loads(self.rfile.read(length))))
-            status, extra, body = gateway.answers.pop(0) if len(gateway.answers) > 1 else gateway.answers[0]
+            body: Any = self.rfile.read(length)
+            gateway.paths.append(self.path)
+            gateway.requests.append((headers, json.loads(body) if "json" in headers["content-type"] else body))
+            status, extra, answer = gateway.answers.pop(0) if len(gateway.answers) > 1 else gateway.answers[0]
             if "slow" in extra:
                 gateway.release.wait(10)
             self.send_response(status)
             for name, value in extra.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body.encode())
+            self.wfile.write(answer)
 
         def log_message(self, format: str, *args: object) -> None:
             pass

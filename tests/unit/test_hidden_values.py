@@ -221,3 +221,20 @@ def test_the_state_says_which_variables_there_are(azure: FakeAzure) -> None:
     assert state is not None
     assert state.environment_variables == {"A": HiddenText.of("1")}
     assert "environment_variables" not in state.settings
+
+
+def test_headers_of_the_smoke_test_are_hidden_and_a_detached_plan_can_still_send_them(
+    folder: RolloutFolder, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder.change("rollout.yml", smoke_test={"request_file": "request.json", "headers": {"X-Key": SECRET}})
+    spec = load_folder(str(folder.path))
+
+    detached = planned_rollout(spec).detached()
+
+    assert [one.headers["X-Key"].get_secret_value() for one in detached.spec.smoke_requests] == [SECRET]
+    assert detached.spec == spec
+    forms = [spec, spec.rollout, detached, copy.deepcopy(spec)]
+    assert find(SECRETS, [(type(one).__name__, everything_of(one)) for one in forms]) == []
+    with contextlib.suppress(SystemExit):
+        main(["validate", "--json", str(folder.path)])
+    assert find(SECRETS, [("stdout", capfd.readouterr().out.encode())]) == []

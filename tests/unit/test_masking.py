@@ -71,3 +71,18 @@ def test_a_text_without_secrets_stays_as_it_is(text: str) -> None:
 )
 def test_masking_twice_is_masking_once(text: str) -> None:
     assert mask(mask(text)) == mask(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("\x1b[31m(x) wrong\x1b[39m\x1b[0m", "(x) wrong"),
+        ("\x1b[38;5;196mred\x1b[K", "red"),
+        ("\x1b]8;;https://example\x1b\\link\x1b]8;;\x07", "link"),
+        ("a\x1bcb\x1b[", "ab"),
+        ("password=\x1b[1mhunter22\x1b[0m", "password=***"),
+        ("[39m is text, and so is (x)", "[39m is text, and so is (x)"),
+    ],
+)
+def test_control_sequences_of_terminals_go(text: str, plain: str) -> None:
+    assert mask(text) == plain

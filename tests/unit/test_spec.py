@@ -11,6 +11,7 @@ from rollway.spec import (
     Expectation,
     Problem,
     RolloutFile,
+    SmokeTest,
     check_name,
     check_online_deployment,
     check_range,
@@ -118,6 +119,7 @@ def test_the_smallest_rollout_file_has_safe_defaults() -> None:
     assert isinstance(parsed, RolloutFile)
     assert (parsed.strategy, parsed.keep_replaced_seconds, parsed.ready_timeout_seconds) == ("blue_green", 3600, 1800)
     assert (parsed.failed, parsed.adopt) == ("delete", False)
+    assert isinstance(parsed.smoke_test, SmokeTest)
     assert (parsed.smoke_test.expect.max_latency_seconds, parsed.smoke_test.expect.body) == (5.0, None)
 
 

@@ -32,6 +32,8 @@ from rollway.masking import mask
 
 E = TypeVar("E", bound=RollwayError)
 
+_MARK = "(x)"  # azure/ai/ml/_exception_helper.py writes it in front of each reason
+
 # azure-identity has one exception for refused, unreachable and throttled; only its words tell them apart.
 _NO_ANSWER = ("Failed to establish a new connection", "Failed to resolve", "timed out", "Connection aborted")
 _NO_GOOD_ANSWER = re.compile(
@@ -156,8 +158,18 @@ def _as_document(error: Any) -> dict[str, Any]:
 
 
 def first_line(text: str) -> str:
-    """Return the first meaningful line, without the SDK's decoration."""
-    return next((line.strip() for line in text.splitlines() if line.strip(" .\t")), text)
+    """Return the meaningful part of a text in one line, without the SDK's decoration, colours and secrets.
+
+    That is the first line; or, of the SDK's long reports, each paragraph that begins with `(x)`.
+    """
+    lines = [line.strip() for line in mask(text).splitlines()]
+    found: list[str] = []
+    is_inside = False
+    for line in lines:
+        is_inside = bool(line) and (is_inside or line.startswith(_MARK))
+        if is_inside:
+            found.append(f"; {line.removeprefix(_MARK).strip()}" if line.startswith(_MARK) else f" {line.lstrip('- ')}")
+    return "".join(found).strip("; ") or next((line for line in lines if line.strip(" .\t")), mask(text))
 
 
 def _request_id(error: HttpResponseError) -> str | None:

@@ -24,7 +24,7 @@ class SlowCall:
         self._act = act
         self.has_begun, self.may_end, self.has_ended = threading.Event(), threading.Event(), False
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: Any, **_: Any) -> Any:
         self.has_begun.set()
         assert self.may_end.wait(30)
         result = self._act(*arguments)

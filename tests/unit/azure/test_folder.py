@@ -34,7 +34,7 @@ def test_a_valid_folder_is_read(folder: RolloutFolder) -> None:
     assert (spec.name, spec.endpoint.name, spec.endpoint.auth_mode) == ("diabetes", "diabetes", "key")
     assert (spec.online_deployment.name, str(spec.online_deployment.model)) == ("main", "diabetes:1")
     assert spec.online_deployment.settings["instance_type"] == "Standard_DS3_v2"
-    assert spec.smoke_request == {"data": [[1.0]]}
+    assert [one.document for one in spec.smoke_requests] == [{"data": [[1.0]]}]
 
 
 def test_a_missing_folder_is_an_error_that_names_the_others(folder: RolloutFolder) -> None:

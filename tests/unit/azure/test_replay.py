@@ -216,11 +216,14 @@ def test_a_cancelled_probe_leaves_no_request_behind() -> None:
 
 
 def test_the_scorer_pins_what_is_replayed(gateway: Gateway) -> None:
+    first: list[JsonValue] = [{"data": 1}]
+    second: list[JsonValue] = [{"data": 2}]
+
     async def call() -> None:
         clock = Clock()
         async with scorer(gateway.url) as client:
-            await replay(client, [{"data": 1}], STABLE, CANARY, requests_per_second=1, clock=clock)
-            await probe(client, [{"data": 2}], STABLE, CANARY, count=1, requests_per_second=1, clock=clock)
+            await replay(client, first, STABLE, CANARY, requests_per_second=1, clock=clock)
+            await probe(client, second, STABLE, CANARY, count=1, requests_per_second=1, clock=clock)
 
     asyncio.run(call())
 

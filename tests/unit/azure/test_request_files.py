@@ -135,3 +135,70 @@ def test_the_strategy_is_checked_for_the_kind_of_the_endpoint(folder: RolloutFol
     assert problems_of(folder) == [
         "rollout.yml: judge.source: Azure Monitor has no metrics of Kubernetes online endpoints; use probes"
     ]
+
+
+FORM = b'--abc\r\nContent-Disposition: form-data; name="x"\r\n\r\n1\r\n--abc--\r\n'
+
+
+def test_the_requests_of_a_smoke_test_are_read_with_their_bodies(folder: RolloutFolder) -> None:
+    (folder.path / "cat.png").write_bytes(b"\x89PNG\x00")
+    (folder.path / "form.bin").write_bytes(FORM)
+    requests = [
+        {"name": "json", "request_file": "request.json"},
+        {"name": "cat", "request_file": "cat.png", "content_type": "image/png", "headers": {"X-A": "b"}, "route": "/a"},
+        {"name": "form", "request_file": "form.bin", "content_type": "multipart/form-data", "expect": {"status": 400}},
+    ]
+    folder.change(ROLLOUT, smoke_test={"requests": requests})
+
+    spec = load_folder(str(folder.path))
+
+    json, cat, form = spec.smoke_requests
+    assert (json.name, json.document, json.content) == ("json", {"data": [[1.0]]}, None)
+    assert (cat.content, cat.content_type, cat.route) == (b"\x89PNG\x00", "image/png", "/a")
+    assert {name: value.get_secret_value() for name, value in cat.headers.items()} == {"X-A": "b"}
+    assert (form.content, form.content_type) == (FORM, 'multipart/form-data; boundary="abc"')
+    assert (spec.is_smoke_tested, spec.probe_requests) == (True, (json, cat))
+
+
+def test_without_a_smoke_test_there_are_no_requests(folder: RolloutFolder) -> None:
+    folder.change(ROLLOUT, smoke_test="none")
+
+    spec = load_folder(str(folder.path))
+
+    assert (spec.smoke_requests, spec.is_smoke_tested) == ((), False)
+
+
+def test_all_problems_of_all_requests_come_at_once(folder: RolloutFolder) -> None:
+    (folder.path / "cat.png").write_bytes(b"\x89PNG\x00")
+    requests = [
+        {"name": "a", "request_file": "nope.bin", "content_type": "image/png"},
+        {"name": "b", "request_file": "cat.png"},
+        {"name": "c", "request_file": "cat.png", "content_type": "multipart/form-data"},
+        {"name": "d", "request_file": "code", "content_type": "text/plain"},
+        {"name": "e", "request_file": "cat.png", "content_type": "image/png", "expect": {"max_latency_seconds": 300}},
+        {"name": "f", "request_file": "cat.png", "content_type": "image/png", "expect": {"max_latency_seconds": 300}},
+    ]
+    folder.change(ROLLOUT, smoke_test={"requests": requests})
+
+    assert [problem.removeprefix("rollout.yml: smoke_test") for problem in problems_of(folder)] == [
+        ": may take 1360 s, each request twice and the warm-up; allowed are 1200 s",
+        ".requests.0.request_file: there is no file nope.bin",
+        ".requests.1.request_file: cat.png is not JSON: 'utf-8' codec can't decode byte 0x89 in position 0: invalid "
+        "start byte; if it is no JSON, say what it is, as in content_type: image/png",
+        ".requests.2.request_file: cat.png does not begin with a boundary, a line such as --boundary",
+        ".requests.3.request_file: code cannot be read: [Errno 21] Is a directory: 'code'",
+    ]
+
+
+@pytest.mark.parametrize("smoke_test", ["none", {"request_file": "request.json", "expect": {"status": 400}}])
+@pytest.mark.parametrize("source", ["probes", "both"])
+def test_probes_need_requests(folder: RolloutFolder, smoke_test: object, source: str) -> None:
+    folder.change(ROLLOUT, smoke_test=smoke_test)
+    judge(folder, source=source, minimum_requests=10)
+
+    assert problems_of(folder) == [
+        "rollout.yml: judge.probes.requests: is missing: the smoke test has no request that probes could send"
+    ]
+    folder.write("r.jsonl", FIFTY)
+    judge(folder, source=source, minimum_requests=10, probes={"requests": "r.jsonl"})
+    load_folder(str(folder.path))

@@ -5,22 +5,29 @@ from typing import Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError, ServiceRequestError
+from pydantic import SecretStr
 
 from rollway.azure.scoring import ROUTING_HEADER
 from rollway.azure.session import Session
 from rollway.errors import AzureUnavailable, RollwayError
 from rollway.rollout.smoke import Measurement, NoAnswer
+from rollway.spec import ScoringRequest
 from tests.support.scoring import Gateway, Latencies, a_session, scorer
 
 NAME = "main-1"
 
 
 def score(
-    url: str, session: Session | None = None, *, online_deployment: str | None = None, **settings: Any
+    url: str,
+    session: Session | None = None,
+    *,
+    request: ScoringRequest | None = None,
+    online_deployment: str | None = None,
+    **settings: Any,
 ) -> Measurement | NoAnswer:
     async def call() -> Measurement | NoAnswer:
         async with scorer(url, session, **settings) as client:
-            return await client.score({"data": [[1.0]]}, online_deployment=online_deployment)
+            return await client.score(request or {"data": [[1.0]]}, online_deployment=online_deployment)
 
     return asyncio.run(call())
 
@@ -110,3 +117,58 @@ def test_keys_that_cannot_be_read_are_a_rollway_error(error: Exception) -> None:
         score("http://127.0.0.1:1/score", a_session(error))
 
     assert isinstance(caught.value, AzureUnavailable) is isinstance(error, ServiceRequestError)
+
+
+PNG = b"\x89PNG\r\n\x1a\n\x00\xff"
+
+
+def test_a_request_of_any_content_is_sent_as_it_is(gateway: Gateway) -> None:
+    headers = {"X-Tenant": SecretStr("blue"), "accept": SecretStr("image/png")}
+    request = ScoringRequest(content=PNG, content_type="image/png", headers=headers)
+
+    score(gateway.url, a_session("secret"), request=request, online_deployment=NAME)
+
+    ((sent, body),) = gateway.requests
+    assert (body, sent["content-type"], sent["content-length"]) == (PNG, "image/png", str(len(PNG)))
+    assert (sent["x-tenant"], sent["accept"], sent["authorization"]) == ("blue", "image/png", "Bearer secret")
+    assert sent[ROUTING_HEADER] == NAME
+
+
+def test_json_of_another_type_says_so(gateway: Gateway) -> None:
+    score(gateway.url, request=ScoringRequest(document={"a": [1]}, content_type="application/vnd.x+json"))
+
+    ((sent, body),) = gateway.requests
+    assert (body, sent["content-type"]) == ({"a": [1]}, "application/vnd.x+json")
+
+
+@pytest.mark.parametrize(("route", "path"), [(None, "/score"), ("/", "/"), ("/v1/models/a:predict?n=1", None)])
+def test_a_route_replaces_the_scoring_route(gateway: Gateway, route: str | None, path: str | None) -> None:
+    score(gateway.url, request=ScoringRequest(document={}, route=route))
+
+    assert gateway.paths == [path or route]
+
+
+@pytest.mark.parametrize(
+    ("content", "body", "text"),
+    [
+        (PNG, f"({len(PNG)} bytes)", ""),
+        (b"a\x00b", "(3 bytes)", ""),
+        ("größer".encode(), "größer", "größer"),
+        (b'{"a": 1}', {"a": 1}, '{"a": 1}'),
+    ],
+    ids=["image", "null byte", "text", "JSON"],
+)
+def test_an_answer_has_its_size_its_type_and_its_text(gateway: Gateway, content: bytes, body: Any, text: str) -> None:
+    gateway.will_answer((200, {"Content-Type": "image/png; q=1"}, content))
+
+    answer = measured(gateway.url)
+
+    assert (answer.body, answer.text) == (body, text)
+    assert (answer.size, answer.content_type) == (len(content), "image/png; q=1")
+    assert "text" not in answer.model_dump()
+
+
+def test_the_charset_of_an_answer_counts(gateway: Gateway) -> None:
+    gateway.will_answer((200, {"Content-Type": "text/plain; charset=latin-1"}, "größer".encode("latin-1")))
+
+    assert measured(gateway.url).body == "größer"

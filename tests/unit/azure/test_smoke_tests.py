@@ -8,12 +8,13 @@ from typing import Any
 import httpx
 import pytest
 import stamina
+from pydantic import SecretStr
 
 from rollway.azure.scoring import ROUTING_HEADER
 from rollway.azure.session import Session
 from rollway.errors import Cause, CouldNotMeasure
 from rollway.rollout.smoke import EXCERPT_LENGTH, SmokeTestResult
-from rollway.spec import Expectation, SmokeTest
+from rollway.spec import Expectation, ScoringRequest
 from tests.support.scoring import Gateway, Latencies, a_session, scorer
 
 ATTEMPTS = 4
@@ -39,17 +40,24 @@ def smoke_test(
     session: Session | None = None,
     *,
     expect: Expectation | None = None,
+    request: ScoringRequest | None = None,
     warm_up_seconds: float = 30,
     is_pinned: bool = True,
     others_may_answer: bool = False,
     **settings: Any,
 ) -> SmokeTestResult:
-    test = SmokeTest(request_file="r", expect=expect or Expectation(), warm_up_seconds=warm_up_seconds)
+    wanted = (request or ScoringRequest(document={"data": [[1.0]]})).model_copy(
+        update={"expect": expect or Expectation()}
+    )
 
     async def call() -> SmokeTestResult:
         async with scorer(url, session, **settings) as client:
             return await client.smoke_test(
-                {"data": [[1.0]]}, test, NAME, is_pinned=is_pinned, others_may_answer=others_may_answer
+                wanted,
+                NAME,
+                warm_up_seconds=warm_up_seconds,
+                is_pinned=is_pinned,
+                others_may_answer=others_may_answer,
             )
 
     return asyncio.run(call())
@@ -255,3 +263,34 @@ def test_no_secret_is_in_the_text_of_an_error() -> None:
         smoke_test("http://127.0.0.1:1/score", a_session("very-secret"))
 
     assert "very-secret" not in f"{caught.value!r} {caught.value} {vars(caught.value)}"
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_a_named_request_is_named_in_the_result_and_in_the_error(gateway: Gateway, status: int) -> None:
+    gateway.will_answer((status, OURS, {}))
+    request = ScoringRequest(name="cat", document={})
+
+    if status == 200:
+        assert smoke_test(gateway.url, request=request).request == "cat"
+        return
+    with pytest.raises(
+        CouldNotMeasure, match="the smoke test of 'main-1' with 'cat' could not be measured: status 503"
+    ):
+        smoke_test(gateway.url, request=request)
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_a_header_that_the_model_repeats_is_shown_nowhere(gateway: Gateway, status: int) -> None:
+    gateway.will_answer((status, OURS, {"seen": ["the key is hunter22-abc", {"hunter22-abc": 1}], "x": "ab"}))
+    request = ScoringRequest(document={}, headers={"X-Key": SecretStr("hunter22-abc"), "X-Short": SecretStr("ab")})
+    masked = {"seen": ["the key is ***", {"***": 1}], "x": "ab"}
+
+    if status == 200:
+        expect = Expectation(text_contains=("hunter22-abc",))
+        result = smoke_test(gateway.url, request=request, expect=expect)
+        assert (result.has_passed, result.measurement.body) == (True, masked), "it is judged as it came"
+        assert "hunter22" not in f"{result!r} {result.model_dump_json()}"
+        return
+    with pytest.raises(CouldNotMeasure) as caught:
+        smoke_test(gateway.url, request=request)
+    assert caught.value.details == f"answer: {masked}"

@@ -166,3 +166,29 @@ def test_a_report_without_smoke_tests_or_tasks_leaves_those_parts_out() -> None:
 
     assert not {"### Smoke tests", "### Timeline"} & set(report.markdown(bare).splitlines())
     assert "took" not in report.text(bare)
+
+
+def test_the_requests_of_a_smoke_test_are_told_apart_by_their_names() -> None:
+    answer = measurement(latency_seconds=0.012)
+    tests = [
+        SmokeTestResult(request=name, online_deployment="new", is_pinned=True, measurement=answer)
+        for name in ("a", "b")
+    ]
+
+    told = a_report().model_copy(update={"smoke_tests": tuple(tests)})
+
+    assert [line.split("  ")[1] for line in report.text(told).splitlines() if "smoke test" in line] == [
+        "smoke test pinned: a",
+        "smoke test pinned: b",
+    ]
+    assert "| new | pinned, before traffic: a | 12 ms |" in report.markdown(told)
+
+
+def test_a_report_says_that_there_is_no_smoke_test() -> None:
+    untested = a_report().model_copy(update={"smoke_tests": (), "has_smoke_test": False})
+    idle = untested.model_copy(update={"outcome": RolloutOutcome.NO_OP})
+    sentence = "none, as rollout.yml says: Azure calls it ready, and no answer was looked at"
+
+    assert f"  smoke test         {sentence}" in report.text(untested).splitlines()
+    assert f"> **Warning:** {sentence}." in report.markdown(untested).splitlines()
+    assert sentence not in report.text(idle) + report.markdown(idle)

@@ -372,3 +372,17 @@ def test_warnings_stop_nothing() -> None:
     assert [str(one.severity) for one in warnings] == ["warning"]
     require_no_blockers(warnings)
     require_no_blockers(())
+
+
+def test_a_rollout_without_a_smoke_test_is_warned_about() -> None:
+    (finding,) = findings(a_spec().model_copy(update={"smoke_requests": ()}))
+
+    assert (finding.severity, finding.field) == (Severity.WARNING, "rollout.yml: smoke_test")
+    assert finding.message.startswith("is none: traffic moves to what Azure calls ready")
+
+
+def test_functions_that_the_environment_may_need_are_warned_about() -> None:
+    (finding,) = findings(a_spec(missing_functions=("init", "run")))
+
+    assert (finding.severity, finding.field) == (Severity.WARNING, "deployment.yml: code_configuration.scoring_script")
+    assert finding.message.startswith("has no init() and no run(): ")

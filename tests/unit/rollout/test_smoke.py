@@ -22,7 +22,7 @@ from rollway.rollout.smoke import (
     excerpt,
     judge,
 )
-from rollway.spec import Expectation
+from rollway.spec import Expectation, ScoringRequest
 from tests.support.builders import measurement, rollout_spec
 
 NAME = "main-01234567"
@@ -338,8 +338,8 @@ def test_an_answer_has_more_time_than_the_gateway_and_the_expectation_give_it(
 ) -> None:
     settings = {} if timeout_ms is None else {"request_settings": {"request_timeout_ms": timeout_ms}}
     spec = rollout_spec(settings=settings)
-    test = spec.rollout.smoke_test.model_copy(update={"expect": Expectation(max_latency_seconds=max_latency)})
-    spec = spec.model_copy(update={"rollout": spec.rollout.model_copy(update={"smoke_test": test})})
+    requests = [ScoringRequest(expect=Expectation(max_latency_seconds=one)) for one in (0.1, max_latency)]
+    spec = spec.model_copy(update={"smoke_requests": tuple(requests)})
 
     assert answer_timeout_seconds(spec) == seconds
 
