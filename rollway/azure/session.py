@@ -23,6 +23,7 @@ from azure.mgmt.core import ARMPipelineClient
 from azure.mgmt.monitor import MonitorManagementClient
 
 from rollway.azure.errors.translate import azure_errors
+from rollway.azure.mount_path import keep_mount_paths
 from rollway.azure.threads import in_thread
 from rollway.azure.unpolled import without_extra_requests
 from rollway.errors import CredentialsRejected
@@ -61,6 +62,7 @@ class Session:
     """The SDK's client and credential for one workspace; `open_session` returns the shared one."""
 
     def __init__(self, workspace: Workspace, identity: Identity) -> None:
+        keep_mount_paths()
         self.workspace = workspace
         self.credential: TokenCredential = _credential(identity)
         self.ml = without_extra_requests(

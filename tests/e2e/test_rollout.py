@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from tests.support.rest import Client
-from tests.support.world import Rollout, World
+from tests.support.world import FIXTURES, Rollout, World
 
 
 @pytest.mark.starts_python
@@ -88,6 +88,32 @@ def test_more_instances_is_a_change_in_place(world: World) -> None:
     assert world.rest.online_deployments(rollout.name) == before
     today = world.rest.workspace(f"onlineEndpoints/{rollout.name}/deployments/{before[0]}").json()
     assert (today["sku"]["capacity"], today["tags"]["team"]) == (2, "risk")
+
+
+def test_a_custom_container_is_rolled_out_scaled_and_left_alone(world: World) -> None:
+    routes = {
+        f"{kind}_route": {"port": 8501, "path": path}
+        for kind, path in (("liveness", "/live"), ("readiness", "/ready"), ("scoring", "/predict"))
+    }
+    context = {"path": str(FIXTURES / "own_server"), "dockerfile_path": "Dockerfile"}
+    environment = {"name": "own-server", "build": context, "inference_config": routes}
+    rollout = world.make_rollout(environment=environment, model_mount_path="/mnt/models")
+    del rollout.online_deployment["code_configuration"]
+    rollout.rollout["smoke_test"]["expect"]["body"] = {"properties": {"model": {"const": ["model.txt"]}}}
+
+    validated = world.rollway("validate", rollout.write())
+    first = world.deploy(rollout)
+    again = world.deploy(rollout, "--json")
+    rollout.online_deployment["instance_count"] = 2
+    scaled = world.deploy(rollout)
+
+    assert validated.returncode == 0, validated.stderr
+    assert first.returncode == 0, first.stderr
+    assert json.loads(again.stdout)["outcome"] == "nothing to do"
+    assert "updated in place" in scaled.stdout
+    name = world.rest.online_deployments(rollout.name)[0]
+    today = world.rest.workspace(f"onlineEndpoints/{rollout.name}/deployments/{name}").json()
+    assert (today["sku"]["capacity"], today["properties"]["modelMountPath"]) == (2, "/mnt/models")
 
 
 def test_what_was_replaced_can_be_deleted_at_once(world: World) -> None:
