@@ -9,14 +9,15 @@ import os
 import re
 import sys
 from collections.abc import Callable, Coroutine, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from uuid import uuid4
 
-from cyclopts import App, Parameter, validators
+from cyclopts import App, CycloptsError, Parameter, validators
 from rich.console import Console
 
-from rollway.errors import PreflightFailed, RollwayError
+from rollway.errors import ConfigurationError, PreflightFailed, RollwayError, unexpected
 from rollway.local.cli import app as local_app
 from rollway.prefect.alerts import DEFAULT_CHANNEL, AlertedRollout
 from rollway.prefect.parameters import MODEL_VERSION_PATTERN, Requester
@@ -27,6 +28,7 @@ from rollway.settings import (
     Identity,
     Workspace,
     block_from_environment,
+    find_folder,
     is_debug,
     require_checkout,
     webhook_secret,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from rollway.rollout.steering import Steered
 
 T = TypeVar("T")
+_answers_json: ContextVar[bool] = ContextVar("answers_json", default=False)
 
 app = App(
     name="rollway",
@@ -54,8 +57,17 @@ app.command(local_app)
 MOST_DETAILS = 20  # lines that are repeated at the end
 NEEDS_A_PERSON = 4  # see rollway.errors
 
+
+def _with_a_name(given: str) -> str:
+    return given if Path(given).name not in ("", "..") else str(Path(given).resolve())  # `.` names no rollout
+
+
 Rollout = Annotated[
-    str, Parameter(help="Folder with endpoint.yml, deployment.yml and rollout.yml, or its name in deployments/.")
+    str,
+    Parameter(
+        help="Folder with endpoint.yml, deployment.yml and rollout.yml, or its name in deployments/.",
+        converter=lambda _, tokens: _with_a_name(tokens[0].value),
+    ),
 ]
 
 
@@ -140,6 +152,7 @@ def deploy(
 ) -> None:
     """Roll a folder out with the Prefect flow, in this process."""
     require_checkout("deploy")
+    find_folder(rollout)
     _configure_prefect()
     from flows.deploy import deploy_endpoint
     from rollway.prefect.ending import run_here
@@ -158,6 +171,7 @@ def rollback(
 ) -> None:
     """Go back to the previous version with the Prefect flow, in this process."""
     require_checkout("rollback")
+    find_folder(rollout)
     _configure_prefect()
     from flows.rollback import rollback_endpoint
     from rollway.prefect.ending import run_here
@@ -283,8 +297,13 @@ def main(arguments: list[str] | None = None) -> None:
     if "--debug" in arguments:
         arguments = [argument for argument in arguments if argument != "--debug"]
         os.environ["ROLLWAY_DEBUG"] = "1"
+    answers_json = "--json" in arguments
+    _answers_json.set(answers_json)
     try:
-        app(arguments)
+        app(arguments, exit_on_error=not answers_json, print_error=not answers_json)
+    except CycloptsError as error:
+        hint = "see `rollway --help`, or `rollway COMMAND --help`"
+        sys.exit(_explain(ConfigurationError(" ".join(str(error).split()), where="command line", hint=hint)))
     except RollwayError as error:
         if is_debug():
             raise
@@ -292,6 +311,10 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        if is_debug():
+            raise
+        sys.exit(_explain(unexpected(error)))
 
 
 def _configure_prefect() -> None:
@@ -345,16 +368,19 @@ def _login_name() -> str:
 def _run(flow: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a flow and return its result; if it fails, print why and end the process."""
     from rollway.prefect.ending import leave
+    from rollway.prefect.server import require_reachable
 
     try:
         with _quiet_stdout():
+            require_reachable()
             return asyncio.run(flow())
-    except RollwayError as error:
-        if error.details and error.details.count("\n") > MOST_DETAILS:
-            error.details = "Its log is above, where the task failed."
+    except Exception as error:
         if is_debug():
             raise
-        leave(_explain(error))
+        known = error if isinstance(error, RollwayError) else unexpected(error)
+        if known.details and known.details.count("\n") > MOST_DETAILS:
+            known.details = "Its log is above, where the task failed."
+        leave(_explain(known))
 
 
 def _report(result: "RolloutReport", as_json: bool) -> None:
@@ -366,8 +392,10 @@ def _report(result: "RolloutReport", as_json: bool) -> None:
 
 
 def _explain(error: RollwayError) -> int:
-    """Print an error; return its exit code."""
+    """Print an error on stderr, and on stdout as the one JSON document if that was asked for; return its exit code."""
     print(f"error: {error}", file=sys.stderr)
+    if _answers_json.get():
+        _answer(json.dumps({"error": error.document()}, indent=2))
     return error.exit_code
 
 

@@ -28,6 +28,7 @@ error has a `cause`: that of its class, or the one that Azure's answer implies::
         └── Busy               exit 1   another operation is running on the resource (retryable)
 """
 
+import errno
 import re
 from collections.abc import Sequence
 from enum import StrEnum
@@ -96,6 +97,18 @@ class RollwayError(Exception):
     def is_models_fault(self) -> bool:
         """True if the model or its code failed, so that another try would fail too."""
         return False
+
+    def document(self) -> dict[str, object]:
+        """Return the error as a JSON object: what, where, why, next, exit_code and, if there are any, further keys."""
+        found = {"request_id": self.request_id, "code": self.code, "details": self.details}
+        return {
+            "what": self.what,
+            "where": self.where,
+            "why": self.why,
+            "next": self.hint,
+            "exit_code": self.exit_code,
+            **{key: value for key, value in found.items() if value},
+        }
 
     def __str__(self) -> str:
         labelled = [
@@ -239,3 +252,30 @@ class Busy(AzureUnavailable):
     """Another operation is running on the resource; the same call works when it has ended."""
 
     cause = Cause.BUSY
+
+
+def unexpected(error: BaseException) -> RollwayError:
+    """Return the error for an exception that nobody expected: of the operating system, of a library, or a bug."""
+    if isinstance(error, OSError) and error.strerror:
+        hint = _HINTS_OF_THE_SYSTEM.get(error.errno or 0, "see why the operating system refuses it")
+        what = "the operating system refused something"
+        return RollwayError(what, where=_file_of(error), why=error.strerror, hint=hint)
+    return RollwayError(
+        "something went wrong that Rollway does not know",
+        why=f"{type(error).__name__}: {error}".rstrip(": "),
+        hint="run it again with --debug to see the traceback; if it stays, report it with that",
+    )
+
+
+_HINTS_OF_THE_SYSTEM = {
+    errno.ENOSPC: "the disk is full: free some space, then run it again",
+    errno.EDQUOT: "your disk quota is used up: free some space, then run it again",
+    errno.EACCES: "check who may read and write it",
+    errno.EROFS: "the file system is read-only: run it where it can write",
+    errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
+    errno.ECONNREFUSED: "nothing listens there: start it, or correct its address",
+}
+
+
+def _file_of(error: OSError) -> str | None:
+    return None if error.filename is None else str(error.filename)

@@ -11,8 +11,9 @@ from pathlib import Path
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from rollway.errors import ConfigurationError
+from rollway.errors import ConfigurationError, InvalidRollout
 from rollway.spec import Frozen
+from rollway.spec.values import did_you_mean
 
 DEPLOYMENTS = "deployments"
 ROLLOUT_FILE = "rollout.yml"
@@ -88,6 +89,25 @@ def deployments_folder() -> str:
 def known_rollouts(root: Path | None = None) -> list[str]:
     """Return the names of the folders below `root` that hold a rollout.yml, sorted; default: `deployments_folder()`."""
     return sorted(path.parent.name for path in (root or Path(deployments_folder())).glob(f"*/{ROLLOUT_FILE}"))
+
+
+def find_folder(given: str) -> str:
+    """Return the path of a rollout folder that is given by its path or by its name in `deployments_folder()`.
+
+    Raises InvalidRollout if there is none.
+    """
+    folder = (given if "/" in given else f"{deployments_folder()}/{given}").rstrip("/")
+    root = Path(folder)
+    if not root.is_dir():
+        known = known_rollouts(root.parent)
+        if Path(given).is_dir():
+            hint = f"there is a folder here: write ./{given}"
+        elif known:
+            hint = f"{root.parent} has {', '.join(known)}{did_you_mean(root.name, known)}"
+        else:
+            hint = f"create one with endpoint.yml, deployment.yml and {ROLLOUT_FILE}, or name another"
+        raise InvalidRollout(f"there is no folder {folder!r}", hint=hint)
+    return folder
 
 
 def rollout_name(folder: str) -> str:

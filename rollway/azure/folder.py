@@ -34,7 +34,7 @@ from rollway.azure.scripts import check_script, possibly_missing
 from rollway.errors import ConfigurationError, InvalidRollout
 from rollway.rollout.record import MOST_TAGS
 from rollway.rollout.tags import MOST_CHARACTERS, PREFIX, is_ours
-from rollway.settings import ROLLOUT_FILE, deployments_folder, known_rollouts
+from rollway.settings import ROLLOUT_FILE, find_folder, known_rollouts
 from rollway.spec import (
     ROUTE_KINDS,
     EndpointSpec,
@@ -81,10 +81,8 @@ def load_folder(folder: str) -> RolloutSpec:
 
     Raises InvalidRollout with every problem of every file.
     """
-    folder = (folder if "/" in folder else f"{deployments_folder()}/{folder}").rstrip("/")
+    folder = find_folder(folder)
     root = Path(folder)
-    if not root.is_dir():
-        raise InvalidRollout(f"there is no folder {folder!r}", hint=_other_folders(root))
     problems: list[Problem] = []
     raw = {name: _read_yaml(root / name, problems) for name in (ENDPOINT_FILE, ONLINE_DEPLOYMENT_FILE, ROLLOUT_FILE)}
     endpoint = _endpoint(root / ENDPOINT_FILE, raw[ENDPOINT_FILE], problems)
@@ -143,13 +141,6 @@ def _changed(path: Path, why: str) -> ConfigurationError:
 def _load_online_deployment(endpoint_name: object, path: Path) -> OnlineDeployment:
     # With the CLI the endpoint is often given on the command line, `az ml online-deployment create --endpoint-name`.
     return load_online_deployment(path, params_override=[{"endpoint_name": endpoint_name}])
-
-
-def _other_folders(root: Path) -> str:
-    known = known_rollouts(root.parent)
-    if not known:
-        return f"create one with {ENDPOINT_FILE}, {ONLINE_DEPLOYMENT_FILE} and {ROLLOUT_FILE}, or name another"
-    return f"{root.parent} has {', '.join(known)}{did_you_mean(root.name, known)}"
 
 
 def _read_yaml(path: Path, problems: list[Problem]) -> object:
