@@ -53,8 +53,8 @@ format: .venv/ready ## format, and fix what can be fixed automatically
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-up: .venv/ready ## local Azure ML, Prefect server and a worker, to explore in the browser
-	@$(BIN)/rollway local up
+up: .venv/ready ## local Azure ML, Prefect server and a worker, to explore in the browser; PORT=4201 for another port
+	@$(BIN)/rollway local up $(if $(PORT),--port $(PORT))
 
 down: .venv/ready ## stop what `make up` started
 	@$(BIN)/rollway local down

@@ -27,6 +27,7 @@ from rollway.settings import (
     PREFECT_PATIENCE,
     Identity,
     Workspace,
+    as_called,
     block_from_environment,
     find_folder,
     is_debug,
@@ -393,7 +394,7 @@ def _report(result: "RolloutReport", as_json: bool) -> None:
 
 def _explain(error: RollwayError) -> int:
     """Print an error on stderr, and on stdout as the one JSON document if that was asked for; return its exit code."""
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {as_called(str(error))}", file=sys.stderr)
     if _answers_json.get():
         _answer(json.dumps({"error": error.document()}, indent=2))
     return error.exit_code

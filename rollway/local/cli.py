@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from rollway.settings import require_checkout
+from rollway.settings import program, require_checkout
 
 app = App(name="local", help="Rollway on this machine, without an Azure subscription.")
 
@@ -39,9 +39,10 @@ def up(*, port: int = 4200) -> None:
     """Start the local Azure ML with two models, a Prefect server (UI on PORT) and a worker in the background."""
     require_checkout("local up")
     from rollway.local.example import register, train
-    from rollway.local.stack import Stack, stop_saved
+    from rollway.local.stack import Stack, require_free, stop_saved
 
     stop_saved(FOLDER / "up", _say)
+    require_free(port)
     stack = Stack(FOLDER / "up", _say)
     try:
         _say("starting the local Azure ML and the Prefect server")
@@ -59,8 +60,15 @@ def up(*, port: int = 4200) -> None:
         stack.stop()
         raise
     stack.save()
-    print(f"Prefect UI: {stack.ui_url}/deployments (run deploy-endpoint > diabetes)")
-    print(f'point any Azure client here: eval "$(rollway emulator env --state {FOLDER}/up/emulator)"')
+    rollway = program()
+    print(f"Prefect UI:     {stack.ui_url}/deployments (run deploy-endpoint > diabetes)")
+    print(f"local Azure ML: {stack.emulator_url} (a page with its endpoints; its certificate is its own)")
+    print()
+    print("for commands in this shell:")
+    print(f'  eval "$({rollway} emulator env --state {FOLDER}/up/emulator)"')
+    print(f"  export PREFECT_API_URL={stack.ui_url}/api")
+    print(f"  {rollway} status")
+    print()
     print("stop it all: make down")
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rollway.errors import RollwayError
+from rollway.errors import ConfigurationError, RollwayError
 
 WORK_POOL = "rollway"
 START_TIMEOUT_SECONDS = 180
@@ -111,12 +111,15 @@ class Stack:
         """Address of the Prefect UI."""
         return f"http://127.0.0.1:{self._prefect_port}"
 
+    @property
+    def emulator_url(self) -> str:
+        """Address of the local Azure ML, whose page shows its endpoints."""
+        return self.environment()["ARM_CLOUD_METADATA_URL"].partition("/metadata")[0]
+
     def azure_requests(self) -> list[dict[str, Any]]:
         """Return the requests to the local Azure ML so far, oldest first."""
-        variables = self.environment()
-        url = variables["ARM_CLOUD_METADATA_URL"].partition("/metadata")[0] + "/_emulator/requests"
-        trust = ssl.create_default_context(cafile=variables["SSL_CERT_FILE"])
-        with urllib.request.urlopen(url, context=trust, timeout=30) as response:  # noqa: S310
+        trust = ssl.create_default_context(cafile=self.environment()["SSL_CERT_FILE"])
+        with urllib.request.urlopen(f"{self.emulator_url}/_emulator/requests", context=trust, timeout=30) as response:  # noqa: S310
             requests: list[dict[str, Any]] = json.load(response)
         return requests
 
@@ -270,6 +273,21 @@ def _exists(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def require_free(port: int) -> None:
+    """Raise ConfigurationError if something listens on a port of loopback."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that has just ended does not count
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ConfigurationError(
+                f"port {port} cannot be used for the Prefect server",
+                where=f"127.0.0.1:{port}",
+                why=error.strerror,
+                hint=f"stop what listens there, or choose another one: make up PORT={port + 1}",
+            ) from error
 
 
 def _free_port() -> int:
