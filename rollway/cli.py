@@ -1,15 +1,12 @@
 """The command line: every command is one call. Answers go to stdout, everything else to stderr."""
 
 import asyncio
-import contextlib
-import getpass
 import json
 import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Coroutine, Iterator
-from contextvars import ContextVar
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from uuid import uuid4
@@ -27,7 +24,6 @@ from rollway.settings import (
     PREFECT_PATIENCE,
     Identity,
     Workspace,
-    as_called,
     block_from_environment,
     find_folder,
     is_debug,
@@ -35,13 +31,13 @@ from rollway.settings import (
     webhook_secret,
     workspace_from_environment,
 )
+from rollway.terminal import answer, answers_json, explain, login_name, quiet_stdout
 
 if TYPE_CHECKING:
     from rollway.reports.rollout import RolloutReport
     from rollway.rollout.steering import Steered
 
 T = TypeVar("T")
-_answers_json: ContextVar[bool] = ContextVar("answers_json", default=False)
 
 app = App(
     name="rollway",
@@ -107,7 +103,7 @@ def validate(rollout: Rollout, *, as_json: AsJson = False) -> None:
     from rollway.azure.folder import load_folder
 
     spec = load_folder(rollout)
-    _answer(spec.model_dump_json(indent=2) if as_json else f"{spec.folder} is valid")
+    answer(spec.model_dump_json(indent=2) if as_json else f"{spec.folder} is valid")
 
 
 @app.command
@@ -118,6 +114,7 @@ def plan(
     requested_by: RequestedByOption = "person",
     force: Force = False,
     weight: Weight = 100,
+    markdown: Annotated[bool, Parameter(negative="", help="Print it as Markdown, for a pull request.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print what `deploy` would do, field by field, and what would stop it; write nothing."""
@@ -135,7 +132,10 @@ def plan(
         requested_by=RequestedBy(requested_by),
     )
     made = asyncio.run(plan_rollout(request, _workspace_of_block()))
-    _answer(made.model_dump_json(indent=2) if as_json else plan_report.text(made))
+    if as_json:
+        answer(made.model_dump_json(indent=2))
+    else:
+        answer(plan_report.markdown(made) if markdown else plan_report.text(made))
     if any(finding.severity is Severity.BLOCKER for finding in made.findings):
         sys.exit(PreflightFailed.exit_code)
 
@@ -193,7 +193,7 @@ def promote(endpoint: Endpoint, *, reason: Reason = "", as_json: AsJson = False)
 
     found = find_endpoint(endpoint)
     folder = require_folder(found)
-    done = _run(lambda: run_here(steer_rollout, folder, "promote", reason, _login_name()))
+    done = _run(lambda: run_here(steer_rollout, folder, "promote", reason, login_name()))
     _tell(promoted(found.endpoint, done), as_json)
     leave(NEEDS_A_PERSON if done and done.outcome is RolloutOutcome.HELD else 0)
 
@@ -232,11 +232,11 @@ def status(
             asyncio.run(watch_workspace_status(endpoints, where, screen.show))
     found = asyncio.run(read_workspace_status(endpoints, where))
     if as_json:
-        _answer(found.model_dump_json(indent=2))
+        answer(found.model_dump_json(indent=2))
     elif sys.stdout.isatty():
         Console().print(status_report.table(found))
     else:
-        _answer(status_report.plain(found))
+        answer(status_report.plain(found))
     if not found.is_healthy:
         sys.exit(NEEDS_A_PERSON)
 
@@ -280,7 +280,7 @@ def alerts(
 
     rollouts = [AlertedRollout.of(spec, channel) for spec in load_all_folders()]
     changes = asyncio.run(change_alerts(rollouts, channel=channel, timing=timing, is_dry_run=not apply))
-    _answer(changes.model_dump_json(indent=2) if as_json else str(changes))
+    answer(changes.model_dump_json(indent=2) if as_json else str(changes))
 
 
 @app.command
@@ -289,7 +289,7 @@ def schema() -> None:
     from rollway.spec import RolloutFile
 
     document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **RolloutFile.model_json_schema()}
-    _answer(json.dumps(document, indent=2))
+    answer(json.dumps(document, indent=2))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -298,24 +298,24 @@ def main(arguments: list[str] | None = None) -> None:
     if "--debug" in arguments:
         arguments = [argument for argument in arguments if argument != "--debug"]
         os.environ["ROLLWAY_DEBUG"] = "1"
-    answers_json = "--json" in arguments
-    _answers_json.set(answers_json)
+    is_json = "--json" in arguments
+    answers_json.set(is_json)
     try:
-        app(arguments, exit_on_error=not answers_json, print_error=not answers_json)
+        app(arguments, exit_on_error=not is_json, print_error=not is_json)
     except CycloptsError as error:
         hint = "see `rollway --help`, or `rollway COMMAND --help`"
-        sys.exit(_explain(ConfigurationError(" ".join(str(error).split()), where="command line", hint=hint)))
+        sys.exit(explain(ConfigurationError(" ".join(str(error).split()), where="command line", hint=hint)))
     except RollwayError as error:
         if is_debug():
             raise
-        sys.exit(_explain(error))
+        sys.exit(explain(error))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         if is_debug():
             raise
-        sys.exit(_explain(unexpected(error)))
+        sys.exit(explain(unexpected(error)))
 
 
 def _configure_prefect() -> None:
@@ -336,7 +336,7 @@ def _steer(order: Order, endpoint: str, reason: str, as_json: bool) -> None:
 
     found, where = find_endpoint(endpoint), _workspace_of_block()
     workspace = where[0] if where else workspace_from_environment()
-    command = Command(order=order, by=_login_name(), at=now("milliseconds"), reason=reason)
+    command = Command(order=order, by=login_name(), at=now("milliseconds"), reason=reason)
 
     async def give() -> "Steered":
         # Side by side: a Prefect server that is away must not delay an abort.
@@ -345,7 +345,7 @@ def _steer(order: Order, endpoint: str, reason: str, as_json: bool) -> None:
         await telling
         return steered
 
-    with _quiet_stdout():
+    with quiet_stdout():
         steered = asyncio.run(give())
     _tell(steered, as_json)
 
@@ -355,15 +355,7 @@ def _tell(steered: "Steered", as_json: bool) -> None:
 
     for remark in steered.remarks:
         print(remark, file=sys.stderr)
-    _answer(steered.model_dump_json(indent=2) if as_json else steering_report.text(steered))
-
-
-def _login_name() -> str:
-    """Return the user's login name as one word."""
-    try:
-        return "-".join(getpass.getuser().split()) or "unknown"
-    except (KeyError, OSError):  # a container whose user has no name
-        return "unknown"
+    answer(steered.model_dump_json(indent=2) if as_json else steering_report.text(steered))
 
 
 def _run(flow: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -372,7 +364,7 @@ def _run(flow: Callable[[], Coroutine[Any, Any, T]]) -> T:
     from rollway.prefect.server import require_reachable
 
     try:
-        with _quiet_stdout():
+        with quiet_stdout():
             require_reachable()
             return asyncio.run(flow())
     except Exception as error:
@@ -381,23 +373,15 @@ def _run(flow: Callable[[], Coroutine[Any, Any, T]]) -> T:
         known = error if isinstance(error, RollwayError) else unexpected(error)
         if known.details and known.details.count("\n") > MOST_DETAILS:
             known.details = "Its log is above, where the task failed."
-        leave(_explain(known))
+        leave(explain(known))
 
 
 def _report(result: "RolloutReport", as_json: bool) -> None:
     from rollway.prefect.ending import leave
     from rollway.reports import rollout as rollout_report
 
-    _answer(result.model_dump_json(indent=2) if as_json else rollout_report.text(result))
+    answer(result.model_dump_json(indent=2) if as_json else rollout_report.text(result))
     leave(NEEDS_A_PERSON if result.outcome is rollout_report.RolloutOutcome.HELD else 0)
-
-
-def _explain(error: RollwayError) -> int:
-    """Print an error on stderr, and on stdout as the one JSON document if that was asked for; return its exit code."""
-    print(f"error: {as_called(str(error))}", file=sys.stderr)
-    if _answers_json.get():
-        _answer(json.dumps({"error": error.document()}, indent=2))
-    return error.exit_code
 
 
 def _workspace_of_block() -> tuple[Workspace, Identity] | None:
@@ -407,14 +391,3 @@ def _workspace_of_block() -> tuple[Workspace, Identity] | None:
     from rollway.prefect.blocks import find_workspace
 
     return asyncio.run(find_workspace())
-
-
-@contextlib.contextmanager
-def _quiet_stdout() -> Iterator[None]:
-    # The SDK prints a dot per poll, azure/ai/ml/_utils/_azureml_polling.py; tasks log what they wait for.
-    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
-        yield
-
-
-def _answer(text: str) -> None:
-    print(text)

@@ -6,9 +6,6 @@ Without a Prefect block all of it comes from the environment, and the identity i
 
 import importlib.util
 import os
-import re
-import shutil
-import sys
 from pathlib import Path
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
@@ -21,7 +18,6 @@ from rollway.spec.values import did_you_mean
 DEPLOYMENTS = "deployments"
 ROLLOUT_FILE = "rollout.yml"
 MIN_SECRET_LENGTH = 16
-_COMMAND = re.compile(r"(?<=[`(])rollway (?=[a-z])")  # as the first word of a command in a text
 # How long a run waits for a Prefect server that is away. A flow that has ended proposes its state twice, and by default
 # each proposal takes a minute, or six if the server is reachable and silent. With these it takes 45 s at most.
 PREFECT_PATIENCE = {"PREFECT_CLIENT_MAX_RETRIES": "3", "PREFECT_API_REQUEST_TIMEOUT": "8"}
@@ -175,20 +171,6 @@ def require_checkout(command: str) -> None:
             why="the flows and tasks that it runs are files of a checkout and not part of the installed package",
             hint="clone the repository and run the command there",
         )
-
-
-def program() -> str:
-    """Return how a person calls `rollway` here: by its name if the shell finds it, else by the path of the command."""
-    own = Path(sys.executable).with_name("rollway")
-    found = shutil.which("rollway")
-    if found is not None and Path(found).resolve() == own.resolve():
-        return "rollway"
-    return os.path.relpath(own) if own.is_relative_to(Path.cwd()) else str(own)
-
-
-def as_called(text: str) -> str:
-    """Return a text in which the commands of `rollway` are written as a person calls them here."""
-    return _COMMAND.sub(lambda _: f"{program()} ", text)
 
 
 def is_debug() -> bool:

@@ -53,7 +53,7 @@ def now(timespec: str = "seconds") -> str:
 
 @dataclass(frozen=True)
 class Usual:
-    """How long an operation usually takes, in seconds: nearly always at least `least`, and probably at most `most`.
+    """The usual duration of an operation, in seconds: nearly always at least `least`, and probably at most `most`.
 
     `most` is 0 if nobody knows.
     """

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from cyclopts import App
 
-from rollway.settings import program, require_checkout
+from rollway.settings import require_checkout
+from rollway.terminal import program
 
 app = App(name="local", help="Rollway on this machine, without an Azure subscription.")
 

@@ -18,6 +18,7 @@ from rollway.errors import (
     SmokeTestFailed,
     TrafficNotRestored,
 )
+from rollway.reports import plan as plan_report
 from rollway.reports.rollout import RolloutOutcome, RolloutReport
 from rollway.rollout.plan import Plan
 from rollway.rollout.preflight import Finding, Severity
@@ -154,6 +155,15 @@ def test_a_plan_is_printed_for_people(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert code_of("plan", "deployments/diabetes/", "--model-version", "2") == 0
     assert calls == [Request(folder="deployments/diabetes/", version="2")]
     assert capsys.readouterr().out.startswith("plan: create endpoint, create online deployment, wait until ready, ")
+
+
+def test_a_plan_as_markdown_is_for_a_pull_request(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan_gives(monkeypatch, made := a_plan())
+
+    assert code_of("plan", "diabetes", "--markdown") == 0
+    assert capsys.readouterr().out == f"{plan_report.markdown(made)}\n"
 
 
 def test_a_plan_as_json_is_one_document(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""What the command line says if something is wrong: on stderr for people, with --json on stdout for programs."""
+"""Errors of the command line: on stderr for people, with --json on stdout for programs."""
 
 import errno
 import json

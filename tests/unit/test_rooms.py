@@ -18,7 +18,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 OURS = ("rollway", "flows", "tasks")
-LOOSE = {"__init__", "__main__", "cli", "errors", "masking", "settings"}
+LOOSE = {"__init__", "__main__", "cli", "errors", "masking", "settings", "terminal"}
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 

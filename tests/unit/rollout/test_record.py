@@ -1,7 +1,6 @@
 """The record: what is remembered survives the way through Azure's tags, whatever the names are."""
 
 import re
-from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -385,27 +384,3 @@ def test_only_an_attempt_before_of_the_same_flow_run_is_an_earlier_one(
 def test_attempts_of_one_flow_run_are_the_same_run() -> None:
     assert is_same_run("run/1", "run/2")
     assert not is_same_run("run/1", "run2/1")
-
-
-@pytest.mark.parametrize(
-    ("made", "seconds"),
-    [
-        (OnlineDeploymentRecord().created("run/1", AT), 540),
-        (OnlineDeploymentRecord().created("run/2", AT), 540),  # an earlier attempt of the same flow run
-        (OnlineDeploymentRecord().created("other/1", AT), None),
-        (OnlineDeploymentRecord().created("run/1", AT).changed(OnlineDeploymentRecord(), "other/1"), None),
-        (OnlineDeploymentRecord().created("run/1", "yesterday"), None),
-        (OnlineDeploymentRecord(created_at=AT), None),
-        (OnlineDeploymentRecord(), None),
-    ],
-)
-def test_a_run_knows_how_long_its_own_online_deployment_needed(
-    made: OnlineDeploymentRecord, seconds: int | None
-) -> None:
-    now = datetime.fromisoformat(AT) + timedelta(seconds=540.4)
-
-    assert made.seconds_since_creation(now, "run/3") == seconds
-
-
-def test_a_rollout_that_has_not_seen_it_keeps_the_time_that_the_last_one_needed() -> None:
-    assert EndpointRecord().provisioned(540).provisioned(None).provisioning_seconds == 540

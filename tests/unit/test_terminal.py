@@ -1,11 +1,11 @@
-"""How a person calls `rollway` here."""
+"""Commands as a person calls them."""
 
 import sys
 from pathlib import Path
 
 import pytest
 
-from rollway.settings import as_called, program
+from rollway.terminal import as_called, program
 
 
 @pytest.fixture
