@@ -75,7 +75,8 @@ async def delete_endpoint(rollout: PlannedRollout, move: Move) -> None:
 async def create_online_deployment(rollout: PlannedRollout, move: Move) -> None:
     """Start creating the online deployment at weight 0."""
     session, attempt = await open_session(rollout.workspace), current_run().attempt_id
-    await online_deployments.create_online_deployment(session, rollout.spec, rollout.wanted, move, attempt)
+    operation = await online_deployments.create_online_deployment(session, rollout.spec, rollout.wanted, move, attempt)
+    current_run().started(move.target, operation)
     current_run().made(move)
 
 
@@ -84,7 +85,8 @@ async def change_online_deployment(rollout: PlannedRollout, move: Move) -> None:
     """Start changing instance count and tags of the online deployment."""
     tags = {} if rollout.wanted.goes_back_to else rollout.spec.online_deployment.tags
     session = await open_session(rollout.workspace)
-    await online_deployments.change_online_deployment(session, rollout.endpoint, tags, move)
+    operation = await online_deployments.change_online_deployment(session, rollout.endpoint, tags, move)
+    current_run().started(move.target, operation)
     current_run().made(move)
 
 
@@ -104,6 +106,7 @@ async def wait_until_ready(rollout: PlannedRollout, move: Move) -> None:
             move.target,
             timeout_seconds=allowed,
             like_seconds=move.seconds,
+            operation=current_run().operation_on(move.target),
             on_progress=on_progress,
         )
     current_run().has_seen_ready(ready)

@@ -4,21 +4,23 @@ Every function reads before it writes, so it is safe to repeat.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from azure.ai.ml.entities import OnlineDeployment
 from azure.core.exceptions import AzureError
 
 from rollway.azure.endpoints import LAG_SECONDS
 from rollway.azure.entities import text_of
-from rollway.azure.errors.translate import azure_errors, first_line, operation_failed
+from rollway.azure.errors.translate import NO_REASON, azure_errors, first_line, operation_failed
 from rollway.azure.folder import load_unchanged
 from rollway.azure.session import Session
 from rollway.azure.state import (
     CREATE_ONLINE_DEPLOYMENT,
+    OPERATION_ADDRESS,
     list_online_deployments,
     online_deployment_state_of,
     read_online_deployment,
-    read_reason,
+    read_operation,
 )
 from rollway.azure.threads import in_thread, write_in_thread
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, Usual, now, wait_for, write_when_free
@@ -32,18 +34,22 @@ from rollway.spec import RolloutSpec
 
 DELETE_TIMEOUT_SECONDS = 1800
 LOG_LINES = 100
+UNKNOWN_REASON = "Azure gives the reason only in the operation that failed, and this run did not start that"
 
 
 async def create_online_deployment(
     session: Session, spec: RolloutSpec, wanted: Wanted, move: Move, attempt: str, *, clock: Clock = SYSTEM_CLOCK
-) -> None:
+) -> str | None:
     """Start creating the online deployment of a move at weight 0; do not wait until it is ready.
 
-    Nothing is written if it exists: an earlier try succeeded, or another rollout of the same content was faster.
+    Return the address of the operation. None if nothing is written because it exists: an earlier try succeeded, or
+    another rollout of the same content was faster.
     """
     endpoint, name = spec.endpoint.name, move.target
+    operation: str | None = None
 
     async def put() -> None:
+        nonlocal operation
         where = f"endpoint {endpoint}, {spec.folder}/deployment.yml"
         with azure_errors(f"cannot create the online deployment {name!r}", where=where):
             entity = await in_thread(load_unchanged, spec)
@@ -55,27 +61,39 @@ async def create_online_deployment(
             made = move.made or OnlineDeploymentRecord()
             entity.tags = with_record(spec.online_deployment.tags, made.created(attempt, now("milliseconds")))
             if await read_online_deployment(session, endpoint, name) is None:
-                create = session.ml.online_deployments.begin_create_or_update
-                await write_in_thread(create, entity, skip_script_validation=True)  # see rollway.azure.scripts
+                # See rollway.azure.scripts.
+                operation = await _put(session, entity, skip_script_validation=True)
 
     await write_when_free(put, what=f"endpoint {endpoint}", clock=clock)
     await _wait_until_listed(session, endpoint, name, clock)
+    return operation
 
 
 async def change_online_deployment(
     session: Session, endpoint: str, tags: Mapping[str, str], move: Move, *, clock: Clock = SYSTEM_CLOCK
-) -> None:
-    """Start changing instance count and tags of an online deployment in place, but not what runs in it."""
+) -> str | None:
+    """Start changing instance count and tags of an online deployment in place, but not what runs in it.
+
+    Return the address of the operation.
+    """
+    operation: str | None = None
 
     async def put() -> None:
+        nonlocal operation
         with azure_errors(f"cannot change {move.target!r}", where=f"endpoint {endpoint}"):
             entity = await in_thread(session.ml.online_deployments.get, move.target, endpoint)
             entity.instance_count = move.instances
             record = move.made or OnlineDeploymentRecord.of(entity.tags or {})
             entity.tags = with_record({**(entity.tags or {}), **tags}, record)
-            await write_in_thread(session.ml.online_deployments.begin_create_or_update, entity)
+            operation = await _put(session, entity)
 
     await write_when_free(put, what=f"endpoint {endpoint}", clock=clock)
+    return operation
+
+
+async def _put(session: Session, entity: OnlineDeployment) -> str | None:
+    accepted: Any = await write_in_thread(session.ml.online_deployments.begin_create_or_update, entity)
+    return accepted.operation  # Accepted: the session's client does not poll
 
 
 async def _wait_until_listed(session: Session, endpoint: str, name: str, clock: Clock) -> None:
@@ -102,6 +120,7 @@ async def wait_until_ready(
     *,
     timeout_seconds: float,
     like_seconds: float = 0.0,
+    operation: str | None = None,
     on_progress: OnProgress | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> OnlineDeploymentState:
@@ -112,15 +131,13 @@ async def wait_until_ready(
     Args:
         timeout_seconds: The deadline.
         like_seconds: How long the last one of this endpoint took; 0 if that is unknown.
+        operation: Address of the operation that this run started last on it. A failure that a read shows while it
+            runs, or just after it succeeded, is an earlier one: reads lag.
     """
-
-    async def read() -> OnlineDeployment:
-        with azure_errors(f"cannot read the online deployment {name!r}", where=f"endpoint {endpoint}"):
-            return await in_thread(session.ml.online_deployments.get, name, endpoint)
-
+    reads = _Reads(session, endpoint, name, operation, clock)
     entity = await wait_for(
-        read,
-        lambda entity: is_settled(text_of(entity.provisioning_state)),
+        reads.read,
+        lambda _: reads.is_over,
         what=f"the provisioning of {name}",
         timeout_seconds=timeout_seconds,
         describe=lambda entity: text_of(entity.provisioning_state),
@@ -132,14 +149,66 @@ async def wait_until_ready(
     state = online_deployment_state_of(entity)
     if state.is_succeeded:
         return state
+    error, unknown = await _reason(session, entity, reads.operation)
     raise operation_failed(
         ProvisioningFailed,
         f"the online deployment {name!r} did not become ready",
         f"endpoint {endpoint}",
         state=state.provisioning_state,
-        error=await read_reason(session, entity),
+        error=error,
+        unknown=unknown,
         details=await read_logs(session, endpoint, name),
     )
+
+
+class _Reads:
+    """Readings of an online deployment, and of the operation that this run started on it once it seems to fail."""
+
+    def __init__(self, session: Session, endpoint: str, name: str, address: str | None, clock: Clock) -> None:
+        self._session, self._endpoint, self._name, self._address = session, endpoint, name, address
+        self._clock = clock
+        self._succeeded_since: float | None = None
+        self.operation: dict[str, Any] = {}
+        self.is_over = False
+
+    async def read(self) -> OnlineDeployment:
+        """Read it, and find out whether the wait is over."""
+        with azure_errors(f"cannot read the online deployment {self._name!r}", where=f"endpoint {self._endpoint}"):
+            entity: OnlineDeployment = await in_thread(
+                self._session.ml.online_deployments.get, self._name, self._endpoint
+            )
+        state = text_of(entity.provisioning_state)
+        self.is_over = is_settled(state) and (state.lower() == "succeeded" or await self._is_final())
+        return entity
+
+    async def _is_final(self) -> bool:
+        """Return True unless the failure that was read is older than the operation."""
+        self.operation = await read_operation(self._session, self._address)
+        status = str(self.operation.get("status") or "Failed")
+        if status.lower() != "succeeded":
+            return is_settled(status)
+        if self._succeeded_since is None:
+            self._succeeded_since = self._clock.now()
+        return self._clock.now() - self._succeeded_since >= LAG_SECONDS
+
+
+async def _reason(
+    session: Session, entity: OnlineDeployment, operation: Mapping[str, Any]
+) -> tuple[Mapping[str, Any] | None, str]:
+    """Return the error body of the operation that failed, or None and why there is none.
+
+    Args:
+        operation: Status of the operation that this run started last; empty if it started none, or not this attempt.
+    """
+    if not _has_failed(operation):
+        # The resource names the operation that created it, even after an update. If the creation failed there was no
+        # update: Azure refuses to change what has failed at first.
+        operation = await read_operation(session, (entity.properties or {}).get(OPERATION_ADDRESS))
+    return (operation.get("error"), NO_REASON) if _has_failed(operation) else (None, UNKNOWN_REASON)
+
+
+def _has_failed(operation: Mapping[str, Any]) -> bool:
+    return str(operation.get("status")).lower() in ("failed", "canceled")
 
 
 async def read_logs(session: Session, endpoint: str, name: str, lines: int = LOG_LINES) -> str:

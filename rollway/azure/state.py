@@ -17,6 +17,7 @@ from rollway.rollout.state import EndpointState, OnlineDeploymentState
 # The shortest in Microsoft's recordings of real Azure, rounded down.
 CREATE_ENDPOINT, CHANGE_ENDPOINT, CREATE_ONLINE_DEPLOYMENT = Usual(60.0), Usual(15.0), Usual(360.0)
 ABSENT = "Absent"
+OPERATION_ADDRESS = "AzureAsyncOperationUri"  # a property
 UNAVAILABLE_SECONDS, MOST_UNAVAILABLE = 600, 12  # each of them after the retries of the SDK
 
 
@@ -94,14 +95,20 @@ async def read_online_deployment(session: Session, endpoint: str, name: str) -> 
 
 
 async def read_reason(session: Session, entity: OnlineEndpoint | OnlineDeployment) -> dict[str, Any] | None:
-    """Return the error body of the last operation on a resource, or None."""
-    # The resource only says "Failed". Its operation knows why, and its address is among the properties.
-    url = (entity.properties or {}).get("AzureAsyncOperationUri")
-    try:
-        operation: dict[str, Any] = await in_thread(session.read_arm, str(url)) if url else {}
-    except AzureError:
-        return None
+    """Return the error body of the operation whose address is among the resource's properties, or None.
+
+    For an endpoint that is its last operation. For an online deployment it is its creation, and stays that.
+    """
+    operation = await read_operation(session, (entity.properties or {}).get(OPERATION_ADDRESS))
     return operation.get("error")
+
+
+async def read_operation(session: Session, address: str | None) -> dict[str, Any]:
+    """Return the status document of an operation, empty if there is no address or it cannot be read."""
+    try:
+        return await in_thread(session.read_arm, str(address)) if address else {}
+    except AzureError:
+        return {}
 
 
 def state_of(entity: OnlineEndpoint) -> EndpointState:

@@ -8,9 +8,33 @@ replaces attributes of azure-ai-ml 1.35.2: operations/_online_endpoint_operation
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from azure.ai.ml import MLClient
+from azure.core.polling import NoPolling
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A write that Azure has accepted.
+
+    Attributes:
+        operation: Address of the operation that it started. Nothing else tells why an update of an online deployment
+            failed. The address is signed, so it belongs into no log.
+    """
+
+    operation: str | None = None
+
+
+class _Accepting(NoPolling[Any]):
+    """A polling method that only keeps the address of the operation."""
+
+    accepted = Accepted()
+
+    def initialize(self, _: Any, initial_response: Any, deserialization_callback: Callable[[Any], Any]) -> None:
+        super().initialize(_, initial_response, deserialization_callback)
+        self.accepted = Accepted(initial_response.http_response.headers.get("Azure-AsyncOperation"))
 
 
 class Unpolled:
@@ -25,8 +49,10 @@ class Unpolled:
             return found
 
         @functools.wraps(found)
-        def begin(*args: Any, **kwargs: Any) -> Any:
-            return found(*args, **{**kwargs, "polling": False})
+        def begin(*args: Any, **kwargs: Any) -> Accepted:
+            polling = _Accepting()
+            found(*args, **{**kwargs, "polling": polling})
+            return polling.accepted
 
         return begin
 

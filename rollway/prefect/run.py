@@ -55,6 +55,7 @@ class Run:
         self.has_moved_traffic = False  # or has tried to
         self.last_move: Move | None = None
         self.smoke_tests: list[SmokeTestResult] = []
+        self._operations: dict[str, str] = {}
         self._lease_since = 0.0
 
     @property
@@ -120,6 +121,15 @@ class Run:
         self.moves.append(move)
         if self.endpoint is not None:
             self.facts = facts_after(self.facts, move, self.endpoint)
+
+    def started(self, online_deployment: str, operation: str | None) -> None:
+        """Remember the address of the last operation on an online deployment, in this process only: it is signed."""
+        if operation is not None:
+            self._operations[online_deployment.lower()] = operation
+
+    def operation_on(self, online_deployment: str) -> str | None:
+        """Return the address of the operation that this attempt started last on an online deployment, or None."""
+        return self._operations.get(online_deployment.lower())
 
     def looked(self, look: Look) -> None:
         """Take in a look at the evidence."""

@@ -28,6 +28,9 @@ def provision(
         return Move(kind=Kind.CREATE, target=name, why=why, changes=reasons, made=made, instances=instances)
     if existing.is_being_deleted:
         return wait(name, "it is being deleted")
+    if existing.is_failed and name in facts.changed:
+        # The wait finds out whether that is this run's own change, and raises Azure's reason.
+        return Move(kind=Kind.WAIT_UNTIL_READY, target=name, why=f"it is {existing.provisioning_state} after a change")
     if existing.is_failed and not has_served(endpoint, name):
         why = f"it is {existing.provisioning_state}, and Azure cannot repair a failed first provisioning"
         if wanted.goes_back_to or not (existing.is_ours or spec.rollout.adopt):

@@ -9,6 +9,9 @@ from rollway.rollout import traffic
 from rollway.rollout.record import EndpointRecord, OnlineDeploymentRecord
 from rollway.spec import Frozen, HiddenText
 
+# Azure adds them to an online deployment when it is ready, whatever its file says.
+SERVICE_VARIABLES = frozenset({"AZUREML_MODEL_DIR", "AZUREML_ENTRY_SCRIPT", "AML_APP_ROOT"})
+
 
 def is_settled(provisioning_state: str) -> bool:
     """Return True if no operation is running on a resource in that state."""
@@ -43,7 +46,8 @@ class OnlineDeploymentState(Frozen):
     @property
     def content(self) -> tuple[object, ...]:
         """Everything that decides what it is, to recognise a change; not how many instances it has."""
-        variables = tuple(sorted(self.environment_variables.items()))
+        own = ((name, value) for name, value in self.environment_variables.items() if name not in SERVICE_VARIABLES)
+        variables = tuple(sorted(own))
         return self.name, self.model, self.environment, self.code, self.settings, variables, self.record.fingerprint
 
     @property

@@ -64,10 +64,11 @@ def test_an_online_deployment_scales_out_under_load_and_in_without(
     set_traffic(client, name, blue=100)
     served = serving(client, emulator, name)
     target = f"{arm.root}/onlineEndpoints/{name}/deployments/blue"
+    measured = client.online_endpoints.get(name).properties["azureml.onlineendpointid"]  # in lower case
 
     for _ in range(10):
         assert served.score({}).status_code == 200
-    scale_out = setting(target, 1, 2, rule("Increase", "GreaterThan", 4, target))
+    scale_out = setting(target, 1, 2, rule("Increase", "GreaterThan", 4, measured))
     monitor("autoscale_settings.create_or_update", "rollway", f"{name}-out", scale_out)
     wait_for_capacity(client, name, 2)
     monitor("autoscale_settings.delete", "rollway", f"{name}-out")

@@ -42,6 +42,18 @@ def test_an_operation_ends_when_the_clock_has_moved_past_its_time(own: EmulatorP
     assert (before, meanwhile, rest.state("/onlineEndpoints/patient")) == ("Creating", "Creating", "Succeeded")
 
 
+def test_deleting_an_endpoint_without_online_deployments_takes_eight_seconds(own: EmulatorProcess) -> None:
+    rest = PlainRest(own)
+    rest.send("PUT", "/onlineEndpoints/patient", ENDPOINT).raise_for_status()
+    advance(own, 120)
+    rest.send("DELETE", "/onlineEndpoints/patient").raise_for_status()
+
+    before = rest.state("/onlineEndpoints/patient")
+    advance(own, 9)
+
+    assert (before, rest.send("GET", "/onlineEndpoints/patient").status_code) == ("Deleting", 404)
+
+
 def test_a_slow_operation_takes_its_seconds_longer(own: EmulatorProcess) -> None:
     rest = PlainRest(own)
     own.fail(method="PUT", path="slowly", operation="slow", delay_seconds=1200)

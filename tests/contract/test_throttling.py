@@ -19,6 +19,7 @@ throttling:
   reads: {size: 3, per_second: 0.02}
   writes: {size: 3, per_second: 0.02}
   deletes: {size: 1, per_second: 1}
+  resource_requests: {size: 2, per_second: 0.02}
 """
 
 
@@ -66,9 +67,21 @@ def test_writes_have_a_bucket_of_their_own(rest: PlainRest, name: str) -> None:
     while rest.send("GET", "").status_code == 200:
         pass
 
-    answer = rest.send("PUT", f"/onlineEndpoints/{name}", {"location": "westeurope", "properties": {"authMode": "Key"}})
+    body = {"location": "westeurope", "properties": {"authMode": "Key"}}
+    answer = rest.send("PUT", f"/onlineEndpoints/{name}", body)
 
     assert (answer.status_code, answer.headers["x-ms-ratelimit-remaining-subscription-writes"]) == (201, "2")
+
+
+def test_writes_of_online_deployments_have_another_one(rest: PlainRest, name: str) -> None:
+    path = f"/onlineEndpoints/{name}/deployments/blue"
+    rest.send("PUT", f"/onlineEndpoints/{name}", {"location": "westeurope", "properties": {"authMode": "Key"}})
+
+    answers = [rest.send("PUT", path, {"location": "westeurope"}) for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [400, 400, 429]
+    assert "Number of resource requests for subscription" in answers[-1].json()["error"]["message"]
+    assert answers[-1].headers["x-ms-ratelimit-remaining-subscription-resource-requests"] == "0"
 
 
 def test_another_principal_is_not_throttled(rest: PlainRest, throttled: EmulatorProcess) -> None:
@@ -104,4 +117,4 @@ def test_nothing_is_throttled_unless_the_seed_says_so(arm: Arm) -> None:
     answers = [arm.send("GET", "") for _ in range(260)]
 
     assert {answer.status_code for answer in answers} == {200}
-    assert answers[-1].headers[READS] == "250"
+    assert answers[-1].headers[READS] == "249"

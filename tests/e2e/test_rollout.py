@@ -116,6 +116,27 @@ def test_a_custom_container_is_rolled_out_scaled_and_left_alone(world: World) ->
     assert (today["sku"]["capacity"], today["properties"]["modelMountPath"]) == (2, "/mnt/models")
 
 
+def test_a_change_in_place_that_fails_says_why_and_the_next_rollout_makes_it(world: World) -> None:
+    rollout = world.make_rollout()
+    assert world.deploy(rollout).returncode == 0
+    names = world.rest.online_deployments(rollout.name)
+    rollout.online_deployment["instance_count"] = 2
+    world.rest.fault(
+        method="PUT", path=f"/{rollout.name}/deployments/", operation="failed", code="OutOfQuota", message="No cores."
+    )
+
+    failed = world.deploy(rollout)
+    traffic = world.rest.traffic(rollout.name)
+    again = world.deploy(rollout)
+
+    assert failed.returncode == 3, failed.stderr
+    assert f"the online deployment {names[0]!r} did not become ready" in failed.stderr
+    assert "why: OutOfQuota: No cores." in failed.stderr
+    assert (traffic, again.returncode) == ({names[0]: 100}, 0), again.stderr
+    today = world.rest.workspace(f"onlineEndpoints/{rollout.name}/deployments/{names[0]}").json()
+    assert (today["sku"]["capacity"], world.rest.online_deployments(rollout.name)) == (2, names)
+
+
 def test_what_was_replaced_can_be_deleted_at_once(world: World) -> None:
     rollout = world.make_rollout()
     rollout.rollout["keep_replaced_seconds"] = 0

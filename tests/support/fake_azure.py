@@ -20,7 +20,8 @@ from azure.core.exceptions import (
 )
 
 from rollway.azure.session import Session
-from rollway.azure.state import read_endpoint
+from rollway.azure.state import OPERATION_ADDRESS, read_endpoint
+from rollway.azure.unpolled import Accepted
 from rollway.rollout.entries import Lease
 from rollway.rollout.record import LEASE, VERSION, EndpointRecord, with_record
 from rollway.rollout.state import EndpointState, is_settled
@@ -46,7 +47,9 @@ class FakeAzure:
     """The endpoint `diabetes`, or none; `writes` tells every write that was made, in order, `requests` all requests.
 
     Attributes:
-        operation: What Azure says about the operation of a failed online deployment.
+        operation: What Azure says about operations that `operations` does not have.
+        operations: What it says about others, by address. A write of an online deployment starts the operation
+            `https://arm/operations/<number of the write, from 1>`.
         first_state: The state of a new online deployment.
         lost_answers: So many of the next writes are made, and their answers lost.
         lost_requests: So many of the next writes never arrive.
@@ -63,6 +66,7 @@ class FakeAzure:
         self.requests: list[str] = []
         self.writes: list[str] = []
         self.operation: dict[str, Any] = {}
+        self.operations: dict[str, dict[str, Any]] = {}
         self.first_state = "Succeeded"
         self.lost_answers = self.lost_requests = self.lagging_reads = self.lagging_lists = 0
         self.duration = REQUESTS_UNTIL_DONE
@@ -90,7 +94,7 @@ class FakeAzure:
         )
         values = {"ml": ml, "monitor": self.monitor, "workspace": WORKSPACE, "arm_url": "https://arm"}
         calls = {
-            "read_arm": lambda _: self.operation,
+            "read_arm": lambda address: self.operations.get(address, self.operation),
             "patch_endpoint_tags": self._patch_endpoint_tags,
             "registry": self._registry,
             "now": lambda: datetime.now(UTC),
@@ -246,16 +250,25 @@ class FakeAzure:
         self._unlisted = {name: lists - 1 for name, lists in self._unlisted.items() if lists > 1}
         return found
 
-    def _put(self, entity: ManagedOnlineDeployment, **_: bool) -> None:
+    def _put(self, entity: ManagedOnlineDeployment, **_: bool) -> Accepted:
         def make() -> None:
             name = str(entity.name)
             self.writes.append(f"put {name}")
-            if name not in self.online_deployments:
+            before = self.online_deployments.get(name)
+            if before is None:
                 self._unlisted[name] = self.lagging_lists
+            # Azure keeps the address of the creation.
+            address = self._last_operation if before is None else before.properties.get(OPERATION_ADDRESS)
             self.online_deployments[name] = copy.deepcopy(entity)
+            self.online_deployments[name].properties = {**(entity.properties or {}), OPERATION_ADDRESS: address}
             self.online_deployments[name]._provisioning_state = self.first_state
 
         self._write(f"put {entity.name}", make)
+        return Accepted(self._last_operation)
+
+    @property
+    def _last_operation(self) -> str:
+        return f"https://arm/operations/{len(self.writes)}"
 
     def _delete(self, name: str, _: str) -> None:
         def make() -> None:

@@ -56,6 +56,7 @@ _CLUSTER_NETWORK = (
 _REFUSED = (
     Rule("RetryableErrorDueToAnotherOperation", Cause.BUSY, BUSY),
     Rule("", Cause.BUSY, BUSY, r"already running method", (400, 409)),
+    Rule("", Cause.BUSY, BUSY, r"because it is in (creating|updating|scaling) provisioning state", (400, 409)),
     Rule(
         "",
         Cause.PERMANENT,

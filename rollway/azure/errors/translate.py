@@ -31,6 +31,7 @@ from rollway.errors import (
 from rollway.masking import mask
 
 E = TypeVar("E", bound=RollwayError)
+NO_REASON = "Azure gives no reason"
 
 _MARK = "(x)"  # azure/ai/ml/_exception_helper.py writes it in front of each reason
 
@@ -113,17 +114,26 @@ def _class_for(status: int, cause: Cause) -> type[RollwayError]:
 
 
 def operation_failed(
-    kind: type[E], what: str, where: str, *, state: str, error: Mapping[str, Any] | None, details: str | None = None
+    kind: type[E],
+    what: str,
+    where: str,
+    *,
+    state: str,
+    error: Mapping[str, Any] | None,
+    unknown: str = NO_REASON,
+    details: str | None = None,
 ) -> E:
     """Return an error of class `kind` for a resource that ended in `state`.
 
-    `error` is the error body of its operation, if Azure has one.
+    Args:
+        error: The error body of its operation, if that is known.
+        unknown: Why it is not.
     """
     if error is None and state.lower() == "canceled":
         error = {"code": "OperationCanceled", "message": "Azure canceled the operation."}
     if error is None:
         hint = "read the log below, fix what it reports and run the rollout again"
-        why = f"Azure gives no reason; the state is {state}"
+        why = f"{unknown}; the state is {state}"
         return kind(what, where=where, why=why, hint=hint, details=details)
     body = ErrorBody.parse(error)
     found = classify(None, body.code, body.message, body.inner_codes)

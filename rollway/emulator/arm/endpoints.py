@@ -9,11 +9,13 @@ from starlette.responses import JSONResponse, Response
 from rollway.emulator.arm.kubernetes import KUBERNETES, check_compute
 from rollway.emulator.arm.quota import check_endpoint_count
 from rollway.emulator.arm.resource_manager import (
+    OPERATION_ADDRESS,
     PROVIDER,
     Call,
     accepted_response,
     operation_url,
     paginate,
+    shown_to,
     workspace_route,
 )
 from rollway.emulator.arm.validation import (
@@ -36,7 +38,6 @@ ENDPOINT_TYPE = f"{PROVIDER}/workspaces/onlineEndpoints"
 DEPLOYMENT_TYPE = f"{ENDPOINT_TYPE}/deployments"
 ENDPOINT_PATH = "/onlineEndpoints/{endpoint}"
 TOKEN_HOURS = 12
-OPERATION_RESULTS = "mfeOperationResults"
 
 
 def scoring_path(endpoint: Resource) -> str:
@@ -103,13 +104,14 @@ def with_state(resource: Resource, state: str) -> Resource:
     return Resource(resource.type, {**resource.document, "properties": properties}, resource.private, resource.sequence)
 
 
-def endpoint_document(emulator: Emulator, endpoint: Resource) -> Document:
-    """Return an endpoint as clients see it. It has scoring URIs once it has been created."""
+def endpoint_document(call: Call, endpoint: Resource) -> Document:
+    """Return an endpoint as the caller sees it. It has scoring URIs once it has been created."""
     uris: Document = {"scoringUri": None, "swaggerUri": None}
     if endpoint.private["is_created"]:
-        base = emulator.url + scoring_path(endpoint)
-        uris = {"scoringUri": base + _scoring_route(emulator, endpoint), "swaggerUri": f"{base}/swagger.json"}
-    return {**endpoint.document, "properties": {**endpoint.properties, **uris}}
+        base = call.emulator.url + scoring_path(endpoint)
+        score = base + _scoring_route(call.emulator, endpoint)
+        uris = {"scoringUri": score, "swaggerUri": f"{base}/swagger.json"}
+    return shown_to(call, {**endpoint.document, "properties": {**endpoint.properties, **uris}})
 
 
 def _scoring_route(emulator: Emulator, endpoint: Resource) -> str:
@@ -182,10 +184,10 @@ def _create(call: Call, name: str, properties: Document) -> Response:
         "kind": KUBERNETES if properties.get("compute") else "Managed",
         "tags": call.body.get("tags") or {},
         "identity": {**identity, "principalId": str(uuid4()), "tenantId": emulator.seed.tenant_id},
-        "properties": _stored_properties(properties, {"azureml.onlineendpointid": str(uuid4())}),
-        "systemData": call.system_data(),
+        "properties": _stored_properties(properties, {"azureml.onlineendpointid": call.id(ENDPOINT_PATH).lower()}),
+        "systemData": call.endpoint_system_data(),
     }
-    endpoint = Resource(ENDPOINT_TYPE, document, {"keys": keys, "is_created": False})
+    endpoint = Resource(ENDPOINT_TYPE, document, {"keys": keys, "is_created": False, "guid": str(uuid4())})
     operation = new_operation(call, "oeidp", "PUT", endpoint, "create endpoint")
     operation.result, operation.outcome = document, "Succeeded"
     operation.private = {"on_success": {"is_created": True}}
@@ -201,12 +203,11 @@ def _update(call: Call, before: Resource, properties: Document) -> Response:
         "tags": call.body.get("tags") or {},
         "identity": {**before.document["identity"], **(call.body.get("identity") or {})},
         "properties": _stored_properties({**properties, "compute": before.properties["compute"]}, kept),
-        "systemData": call.system_data(before.document),
+        "systemData": call.endpoint_system_data(before.document),
     }
     operation = new_operation(call, "oeidp", "PUT", before, "update endpoint")
     operation.result, operation.outcome = document, "Succeeded"
-    operation.private = {"is_update": True}
-    return _start_operation(call, operation, with_state(before, "Updating"), 200)
+    return _start_operation(call, operation, with_state(before, "Updating"), 201)
 
 
 def patch_endpoint(call: Call) -> Response:
@@ -222,7 +223,7 @@ def patch_endpoint(call: Call) -> Response:
         "tags": tags,
         "identity": {**before.document["identity"], **(call.body.get("identity") or {})},
         "properties": {**before.properties, "properties": dict(before.properties["properties"])},
-        "systemData": call.system_data(before.document),
+        "systemData": call.endpoint_system_data(before.document),
     }
     operation = new_operation(call, "oeidp", "PATCH", before, "update endpoint")
     operation.result, operation.outcome = document, "Succeeded"
@@ -259,25 +260,20 @@ def _stored_properties(properties: Document, always: Document) -> Document:
 
 
 def _start_operation(call: Call, operation: Operation, shown: Resource, status: int) -> Response:
-    emulator = call.emulator
-    status_url = operation_url(emulator, operation, call, "mfeOperationsStatus")
     for document in (shown.document, operation.result):
         if document is not None:
-            document["properties"]["properties"]["AzureAsyncOperationUri"] = status_url
-    emulator.operations.start(operation, shown)
-    location = emulator.url + shown.id if status != 202 else operation_url(emulator, operation, call, OPERATION_RESULTS)
-    return accepted_response(call, operation, endpoint_document(emulator, shown), status, location)
+            document["properties"]["properties"][OPERATION_ADDRESS] = operation_url(call, operation)
+    call.emulator.operations.start(operation, shown)
+    return accepted_response(call, operation, endpoint_document(call, shown), status)
 
 
 def get_endpoint(call: Call) -> Response:
-    return JSONResponse(
-        endpoint_document(call.emulator, require_endpoint(call, call.emulator.operations.views["reads"]))
-    )
+    return JSONResponse(endpoint_document(call, require_endpoint(call, call.emulator.operations.views["reads"])))
 
 
 def list_endpoints(call: Call) -> Response:
     found = call.emulator.operations.views["lists"].find(ENDPOINT_TYPE, call.workspace.id)
-    return paginate(call, [endpoint_document(call.emulator, one) for one in found])
+    return paginate(call, [endpoint_document(call, one) for one in found])
 
 
 def delete_endpoint(call: Call) -> Response:
@@ -286,11 +282,12 @@ def delete_endpoint(call: Call) -> Response:
     if endpoint is None:
         return Response(status_code=204)
     raise_if_busy(call)
-    operation = new_operation(call, "oeidp", "DELETE", endpoint, "delete endpoint")
+    action = "delete endpoint" if find_deployments(emulator, endpoint.id) else "delete empty endpoint"
+    operation = new_operation(call, "oeidp", "DELETE", endpoint, action)
     emulator.operations.start(operation, with_state(endpoint, "Deleting"))
     if operation.outcome is None:
         emulator.spawn(remove_endpoint(emulator, operation), f"delete {endpoint.id}")
-    return accepted_response(call, operation, None, 202, operation_url(emulator, operation, call, OPERATION_RESULTS))
+    return accepted_response(call, operation, None, 202)
 
 
 async def remove_endpoint(emulator: Emulator, operation: Operation) -> None:
@@ -319,8 +316,7 @@ def regenerate_keys(call: Call) -> Response:
     operation.outcome, operation.result = "Succeeded", endpoint.document
     operation.private = {"on_success": {"keys": keys}}
     call.emulator.operations.start(operation, with_state(endpoint, "Updating"))
-    location = operation_url(call.emulator, operation, call, OPERATION_RESULTS)
-    return accepted_response(call, operation, None, 202, location)
+    return accepted_response(call, operation, None, 202)
 
 
 def get_token(call: Call) -> Response:
@@ -337,7 +333,7 @@ def get_token(call: Call) -> Response:
 
 def token_audience(endpoint: Resource) -> str:
     """Return the audience of an endpoint's `aml_token`. A later endpoint with the same name has another one."""
-    return f"onlineEndpoint:{endpoint.properties['properties']['azureml.onlineendpointid']}"
+    return f"onlineEndpoint:{endpoint.guid}"
 
 
 def without_deployment(endpoint: Resource, name: str) -> Resource:

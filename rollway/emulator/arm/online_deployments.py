@@ -7,7 +7,6 @@ from starlette.responses import JSONResponse, Response
 from rollway.emulator.arm.endpoints import (
     DEPLOYMENT_TYPE,
     ENDPOINT_PATH,
-    OPERATION_RESULTS,
     find_deployments,
     merge_tags,
     new_operation,
@@ -19,7 +18,15 @@ from rollway.emulator.arm.kubernetes import RESOURCES, check_compute_type, compu
 from rollway.emulator.arm.provisioning import BUILD_LOG, SERVER_LOG, STORAGE_LOG, provision, remove_deployment
 from rollway.emulator.arm.quota import check_cores, check_deployment_count
 from rollway.emulator.arm.registry import find_asset
-from rollway.emulator.arm.resource_manager import Call, accepted_response, operation_url, paginate, workspace_route
+from rollway.emulator.arm.resource_manager import (
+    OPERATION_ADDRESS,
+    Call,
+    accepted_response,
+    operation_url,
+    paginate,
+    shown_to,
+    workspace_route,
+)
 from rollway.emulator.arm.validation import (
     Problems,
     check_capacity,
@@ -37,7 +44,8 @@ from rollway.emulator.core.store import Resource, Store
 from rollway.emulator.runtime.routes import Routes
 
 DEPLOYMENT_PATH = ENDPOINT_PATH + "/deployments/{deployment}"
-# Defaults that Azure fills in on success (how-to-troubleshoot-online-endpoints, and recorded responses).
+APP_FOLDER = "/var/azureml-app"  # of a container in Azure
+# Defaults that Azure fills in (how-to-troubleshoot-online-endpoints, and recorded responses).
 DEFAULT_PROBE = {
     "initialDelay": "PT10S",
     "period": "PT10S",
@@ -103,10 +111,10 @@ def put_deployment(call: Call) -> Response:
         raise errors.endpoint_missing_for_deployment()
     if not call.body.get("location"):
         raise errors.location_required()
-    raise_if_busy(call)
+    before = emulator.store.get(call.id(DEPLOYMENT_PATH))
+    _raise_if_busy(call, endpoint, before)
     if endpoint.state != "Succeeded":
         raise errors.endpoint_not_ready(endpoint.name, endpoint.state)
-    before = emulator.store.get(call.id(DEPLOYMENT_PATH))
     if before is not None and not before.private.get("serving"):
         raise errors.deployment_creation_failed(name)
     properties = call.body.get("properties") or {}
@@ -122,10 +130,17 @@ def put_deployment(call: Call) -> Response:
     if before is None:
         raise_problems(check_deployment_count(emulator, endpoint.id, existing))
         _check_network(call)
-    shown, wanted = _build_documents(call, endpoint, before, properties, int(sku["capacity"]))
+    wanted = _build_document(call, endpoint, before, properties, int(sku["capacity"]))
     if compute_type(endpoint) == "Managed":
         raise_problems(check_cores(emulator, existing, wanted))
-    return _start_operation(call, "PUT", before, Resource(DEPLOYMENT_TYPE, shown), wanted)
+    return _start_operation(call, "PUT", before, wanted)
+
+
+def _raise_if_busy(call: Call, endpoint: Resource, before: Resource | None) -> None:
+    running = call.emulator.operations.running_on(endpoint.id)
+    if before is None and running is not None and running.resource.lower() == endpoint.id.lower():
+        raise errors.endpoint_not_provisioned(endpoint.name, endpoint.state)
+    raise_if_busy(call)
 
 
 def patch_deployment(call: Call) -> Response:
@@ -143,12 +158,10 @@ def patch_deployment(call: Call) -> Response:
         **before.document,
         "tags": tags,
         "sku": sku,
-        "properties": {**before.properties, "properties": dict(before.properties["properties"])},
-        "systemData": call.system_data(before.document),
     }
     if compute_type(require_endpoint(call)) == "Managed":
         raise_problems(check_cores(call.emulator, find_deployments(call.emulator, ""), wanted))
-    return _start_operation(call, "PATCH", before, before, wanted)
+    return _start_operation(call, "PATCH", before, wanted)
 
 
 def _check_network(call: Call) -> None:
@@ -189,10 +202,10 @@ def _why_required(call: Call, properties: Document) -> str:
     )
 
 
-def _build_documents(
+def _build_document(
     call: Call, endpoint: Resource, before: Resource | None, properties: Document, capacity: int
-) -> tuple[Document, Document]:
-    """Return the document to show while the operation runs, and the one after it, which has Azure's defaults."""
+) -> Document:
+    """Return the document that a PUT asks for, with Azure's defaults."""
     given = {key: value for key, value in properties.items() if value is not None}
     for field in ("environmentId", "model"):
         if "/labels/" in str(given.get(field)) and (asset := find_asset(call.emulator, given[field])) is not None:
@@ -202,21 +215,13 @@ def _build_documents(
     if given["endpointComputeType"] == "Kubernetes":
         given["containerResourceRequirements"] = given.get("containerResourceRequirements") or RESOURCES
     given["properties"] = {**(before.properties["properties"] if before else {}), **(given.get("properties") or {})}
-    shown: Document = {
-        "id": call.id(DEPLOYMENT_PATH) if before is None else before.id,
-        "name": call.params["deployment"] if before is None else before.name,
-        "type": DEPLOYMENT_TYPE,
-        "location": endpoint.document["location"],
-        "kind": endpoint.document["kind"],
-        "tags": call.body.get("tags") or {},
-        "sku": {"name": "Default", "tier": "Standard", "capacity": capacity},
-        "properties": given,
-        "systemData": call.system_data(before.document if before else None),
-    }
     filled = {
+        "description": None,
         "environmentVariables": {},
+        "modelMountPath": None,
         "appInsightsEnabled": False,
         "egressPublicNetworkAccess": "Enabled",
+        "dataCollector": None,
         **given,
         "requestSettings": {**DEFAULT_REQUEST_SETTINGS, **(given.get("requestSettings") or {})},
         "livenessProbe": {**DEFAULT_PROBE, **(given.get("livenessProbe") or {})},
@@ -224,36 +229,76 @@ def _build_documents(
     }
     if given.get("startupProbe"):
         filled["startupProbe"] = {**DEFAULT_PROBE, **given["startupProbe"]}
-    return shown, {**shown, "properties": filled}
+    return {
+        "id": call.id(DEPLOYMENT_PATH) if before is None else before.id,
+        "name": call.params["deployment"] if before is None else before.name,
+        "type": DEPLOYMENT_TYPE,
+        "location": endpoint.document["location"],
+        "kind": endpoint.document["kind"],
+        "tags": call.body.get("tags") or {},
+        "sku": {"name": "Default", "tier": "Standard", "capacity": capacity},
+        "properties": filled,
+        # An update does not move its times (recorded).
+        "systemData": call.endpoint_system_data() if before is None else before.document["systemData"],
+    }
 
 
-def _start_operation(call: Call, method: str, before: Resource | None, shown: Resource, wanted: Document) -> Response:
+def _with_properties(document: Document, **changes: object) -> Document:
+    return {**document, "properties": {**document["properties"], **changes}}
+
+
+def _with_operation(document: Document, address: object) -> Document:
+    """Return the document with the address of an operation in its property bag."""
+    return _with_properties(document, properties={**document["properties"]["properties"], OPERATION_ADDRESS: address})
+
+
+def _with_service_variables(call: Call, document: Document) -> Document:
+    """Return the document with the environment variables that the service adds once it serves (recorded)."""
+    properties = document["properties"]
+    added: Document = {}
+    if model := find_asset(call.emulator, properties.get("model") or ""):
+        added["AZUREML_MODEL_DIR"] = f"{APP_FOLDER}/azureml-models/{model.id.split('/')[-3]}/{model.name}"
+    settings = properties.get("codeConfiguration") or {}
+    if code := find_asset(call.emulator, settings.get("codeId") or ""):
+        folder = str(code.properties["codeUri"]).rstrip("/").rpartition("/")[2]
+        added |= {"AZUREML_ENTRY_SCRIPT": settings["scoringScript"], "AML_APP_ROOT": f"{APP_FOLDER}/{folder}"}
+    return _with_properties(document, environmentVariables={**(properties["environmentVariables"] or {}), **added})
+
+
+def _start_operation(call: Call, method: str, before: Resource | None, asked: Document) -> Response:
+    """Start the operation that brings an online deployment to the document `asked`, and answer as recorded.
+
+    The address of the creation stays in the property bag. Only the answer to the PUT has that of its own operation.
+    """
     emulator = call.emulator
     action = "create online deployment" if before is None else "update online deployment"
-    operation = new_operation(call, "odidp", method, shown, action)
-    status_url = operation_url(emulator, operation, call, "mfeOperationsStatus")
-    wanted["properties"]["properties"]["AzureAsyncOperationUri"] = status_url
-    operation.result = wanted
-    environment = find_asset(emulator, wanted["properties"]["environmentId"])
-    routes = Routes.from_document(environment.properties.get("inferenceConfig") if environment else None)
-    on_success = {"serving": wanted, "scoring_route": routes.scoring.path}
-    operation.private = {"is_update": before is not None, "on_success": on_success}
+    operation = new_operation(call, "odidp", method, before or Resource(DEPLOYMENT_TYPE, asked), action)
+    answer = _with_operation(_with_properties(asked, provisioningState="Creating"), operation_url(call, operation))
     if before is None:
-        shown = with_state(shown, "Creating")
+        shown = Resource(DEPLOYMENT_TYPE, answer)
+        wanted = _with_service_variables(call, answer)
     else:
+        created_by = before.properties["properties"].get(OPERATION_ADDRESS)
+        wanted = _with_operation(_with_service_variables(call, asked), created_by)
+        operation.failed_result = wanted
         served: Document = before.private["serving"]
         is_scaling = _has_same_containers(served, wanted) and served["sku"] != wanted["sku"]
         shown = with_state(before, "Scaling" if is_scaling else "Updating")
         if _has_same_containers(served, wanted) and not is_scaling and before.state == "Succeeded":
             operation.outcome = "Succeeded"
+        answer = {**_with_properties(answer, instanceType=None), "systemData": _modified_now(call)}
+    environment = find_asset(emulator, wanted["properties"]["environmentId"])
+    routes = Routes.from_document(environment.properties.get("inferenceConfig") if environment else None)
+    operation.result = wanted
+    operation.private = {"on_success": {"serving": wanted, "scoring_route": routes.scoring.path}}
     emulator.operations.start(operation, shown)
     if operation.outcome is None:
-        emulator.spawn(provision(emulator, operation), f"provision {shown.id}")
-    if method == "PATCH":
-        return accepted_response(
-            call, operation, shown.document, 202, operation_url(emulator, operation, call, OPERATION_RESULTS)
-        )
-    return accepted_response(call, operation, shown.document, 201 if before is None else 200, emulator.url + shown.id)
+        emulator.spawn(provision(emulator, operation), f"provision {operation.resource}")
+    return accepted_response(call, operation, answer, 202 if method == "PATCH" else 201)
+
+
+def _modified_now(call: Call) -> Document:
+    return {"lastModifiedAt": call.endpoint_system_data()["lastModifiedAt"]}
 
 
 def _has_same_containers(before: Document, after: Document) -> bool:
@@ -262,13 +307,13 @@ def _has_same_containers(before: Document, after: Document) -> bool:
 
 
 def get_deployment(call: Call) -> Response:
-    return JSONResponse(require_deployment(call, call.emulator.operations.views["reads"]).document)
+    return JSONResponse(shown_to(call, require_deployment(call, call.emulator.operations.views["reads"]).document))
 
 
 def list_deployments(call: Call) -> Response:
     view = call.emulator.operations.views["lists"]
     require_endpoint(call, view)
-    return paginate(call, [one.document for one in view.find(DEPLOYMENT_TYPE, call.id(ENDPOINT_PATH))])
+    return paginate(call, [shown_to(call, one.document) for one in view.find(DEPLOYMENT_TYPE, call.id(ENDPOINT_PATH))])
 
 
 def delete_deployment(call: Call) -> Response:
@@ -285,7 +330,7 @@ def delete_deployment(call: Call) -> Response:
     emulator.operations.start(operation, with_state(deployment, "Deleting"))
     if operation.outcome is None:
         emulator.spawn(remove_deployment(emulator, operation), f"delete {deployment.id}")
-    return accepted_response(call, operation, None, 202, operation_url(emulator, operation, call, OPERATION_RESULTS))
+    return accepted_response(call, operation, None, 202)
 
 
 def get_logs(call: Call) -> Response:

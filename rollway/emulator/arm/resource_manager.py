@@ -4,19 +4,20 @@ import asyncio
 import json
 import logging
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-from uuid import uuid4
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from rollway.emulator.arm.headers import common_headers, service_headers, signed
 from rollway.emulator.core import errors
-from rollway.emulator.core.clock import format_iso
+from rollway.emulator.core.clock import format_iso, format_iso_offset
 from rollway.emulator.core.errors import Document
-from rollway.emulator.core.operations import Operation
+from rollway.emulator.core.operations import RESULTS, STATUS, Operation
 from rollway.emulator.core.roles import is_allowed
 from rollway.emulator.core.store import Resource
 from rollway.emulator.login.identity import AZURE_ML
@@ -29,6 +30,7 @@ WORKSPACE_PATH = (
     f"/subscriptions/{{subscription}}/resourceGroups/{{group}}/providers/{PROVIDER}/workspaces/{{workspace}}"
 )
 MAX_NAME_CHARACTERS = 260
+OPERATION_ADDRESS = "AzureAsyncOperationUri"  # in the property bag of an endpoint or online deployment
 DATA_PLANE = "/mferp/managementfrontend"  # prefix of ARM paths of registries, which Azure ML serves itself
 VERBS = {"GET": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete", "POST": "action"}
 
@@ -69,6 +71,12 @@ class Call:
         if before is not None:
             return {**before["systemData"], **changed}
         return {"createdAt": now, "createdBy": self.client_id, "createdByType": "Application", **changed}
+
+    def endpoint_system_data(self, before: Document | None = None) -> Document:
+        """Return the `systemData` of an endpoint or online deployment, which has fewer fields."""
+        now = format_iso_offset(self.emulator.clock.now())
+        created = {"createdAt": now, "createdBy": self.client_id} if before is None else before["systemData"]
+        return {**created, "lastModifiedAt": now}
 
 
 Handler = Callable[[Call], Response]
@@ -116,13 +124,28 @@ class ResourceManager:
         self._emulator, self._routes = emulator, routes
 
     async def serve(self, request: Request) -> Response:
-        """Check the request and call its operation. Raises ArmError."""
+        """Check the request, call its operation and return the response, which may be an error of ARM."""
+        headers = common_headers()
+        try:
+            response = await self.call(request, headers)
+        except errors.ArmError as exc:
+            response = exc.response()
+        response.headers.update(headers)
+        return response
+
+    async def call(self, request: Request, common: Mapping[str, str]) -> Response:
+        """Check the request and call its operation. Raises ArmError.
+
+        Args:
+            common: The response's common headers. They are not added.
+        """
+        started = time.perf_counter()
         emulator, path = self._emulator, request.url.path.removeprefix(DATA_PLANE).rstrip("/")
         audiences: tuple[str, ...] = emulator.identity.arm_audiences
         if request.url.path.startswith(DATA_PLANE):
             audiences = (*audiences, AZURE_ML)
         client_id = emulator.identity.check_token(request.headers.get("authorization"), audiences)
-        remaining = emulator.throttle.acquire(client_id, request.method)
+        remaining = emulator.throttle.acquire(client_id, request.method, path)
         route, params = self._find(request.method, path)
         _check_names(params)
         self._authorize(client_id, route, path)
@@ -132,10 +155,8 @@ class ResourceManager:
         emulator.operations.end_due()
         response = route.handler(call)
         await asyncio.sleep(0)  # lets tasks that the handler created start
-        request_id = str(uuid4())
-        response.headers["x-ms-request-id"] = request_id
-        response.headers["x-ms-correlation-request-id"] = request_id
-        response.headers["Cache-Control"] = "no-cache"
+        seconds, is_workspace = time.perf_counter() - started, route.path == WORKSPACE_PATH
+        response.headers.update(service_headers(emulator, common, client_id, seconds, is_workspace=is_workspace))
         response.headers.update(remaining)
         return response
 
@@ -207,23 +228,38 @@ def paginate(call: Call, items: list[Document], default_size: int = 50) -> Respo
     return JSONResponse(body)
 
 
-def accepted_response(call: Call, operation: Operation, body: Document | None, status: int, location: str) -> Response:
-    """Return the response that starts a long-running operation."""
-    emulator = call.emulator
+def accepted_response(call: Call, operation: Operation, body: Document | None, status: int) -> Response:
+    """Return the response that starts a long-running operation. A 202 locates its result, a 201 the resource.
+
+    A PATCH has no body (the specification's examples), a DELETE the body `null` (recorded).
+    """
+    if status == 202:
+        location = signed(operation_url(call, operation, RESULTS), call.emulator.clock.now())
+    else:
+        location = f"{call.emulator.url}{operation.resource}?api-version={call.query('api-version')}"
     headers = {
-        "Azure-AsyncOperation": operation_url(emulator, operation, call, "mfeOperationsStatus"),
+        "Azure-AsyncOperation": signed(operation_url(call, operation, STATUS), call.emulator.clock.now()),
         "Location": location,
         "x-ms-async-operation-timeout": "PT30M",
-        **poll_headers(emulator),
+        **poll_headers(call.emulator),
     }
-    return JSONResponse(body, status, headers)
+    return Response(None, status, headers) if operation.method == "PATCH" else JSONResponse(body, status, headers)
 
 
-def operation_url(emulator: Emulator, operation: Operation, call: Call, kind: str) -> str:
-    """Return the URL to poll an operation: its status (`mfeOperationsStatus`) or result (`mfeOperationResults`)."""
-    subscription = emulator.seed.subscription_id
-    path = f"/subscriptions/{subscription}/providers/{PROVIDER}/locations/{operation.region}/{kind}/{operation.id}"
-    return f"{emulator.url}{path}?api-version={call.query('api-version')}"
+def operation_url(call: Call, operation: Operation, kind: str = STATUS) -> str:
+    """Return the address of an operation's status or result, without a signature."""
+    return f"{call.emulator.url}{operation.path(kind)}?api-version={call.query('api-version')}"
+
+
+def shown_to(call: Call, document: Document) -> Document:
+    """Return an endpoint or online deployment in which the address of its operation has the caller's api-version."""
+    properties: Document = document["properties"]
+    address = str(properties["properties"].get(OPERATION_ADDRESS) or "")
+    if not address:
+        return document
+    shown = f"{address.partition('?')[0]}?api-version={call.query('api-version')}"
+    bag = {**properties["properties"], OPERATION_ADDRESS: shown}
+    return {**document, "properties": {**properties, "properties": bag}}
 
 
 def poll_headers(emulator: Emulator) -> dict[str, str]:

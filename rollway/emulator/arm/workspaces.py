@@ -13,6 +13,7 @@ from rollway.emulator.arm.resource_manager import (
     Call,
     paginate,
     poll_headers,
+    shown_to,
     workspace_route,
 )
 from rollway.emulator.blob.blobs import SUFFIX
@@ -147,7 +148,7 @@ def get_operation_result(call: Call) -> Response:
         return Response(status_code=202, headers=poll_headers(call.emulator))
     if operation.method == "PATCH" and (found := call.emulator.store.get(operation.resource)) is not None:
         is_endpoint = found.type == ENDPOINT_TYPE
-        return JSONResponse(endpoint_document(call.emulator, found) if is_endpoint else found.document)
+        return JSONResponse(endpoint_document(call, found) if is_endpoint else shown_to(call, found.document))
     return Response(status_code=204)
 
 

@@ -19,6 +19,8 @@ from rollway.emulator.core.clock import format_iso
 from rollway.emulator.core.faults import Fault
 from rollway.emulator.state import CLOCK_AHEAD, Emulator
 
+SIGNATURES = re.compile(r"((?:^|&)(?:sig|[csh])=)[^&]+", re.IGNORECASE)  # of blobs, and of operations: 3 kB each
+
 
 class ClockAdvance(BaseModel):
     """Amount by which the clock moves forward; at most ten years."""
@@ -47,7 +49,7 @@ class RequestRecorder:
         if guard.is_control_path(scope["path"]):
             await self._app(scope, receive, send)
             return
-        query = re.sub(r"(?i)\bsig=[^&]*", "sig=hidden", scope["query_string"].decode("latin-1"))
+        query = SIGNATURES.sub(r"\1hidden", scope["query_string"].decode("latin-1"))
         number = next(self._emulator.request_numbers)
         entry = {"number": number, "method": scope["method"], "path": scope["path"], "query": query, "status": None}
         self._emulator.requests.append(entry)

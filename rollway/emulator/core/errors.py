@@ -308,6 +308,15 @@ def endpoint_busy(method: str, name: str) -> ArmError:
     return ArmError(409, "Conflict", message, details=[_detail("InferencingClientCallFailed", message)])
 
 
+def endpoint_not_provisioned(name: str, state: str) -> ArmError:
+    """Return the error for a new online deployment while an operation changes the endpoint itself.
+
+    The text is that of Azure/azure-sdk-for-net#36961. Status and code are our choice.
+    """
+    message = f"Cannot create a deployment in endpoint {name} because it is in {state} provisioning state."
+    return ArmError(409, "Conflict", message, details=[_detail("InferencingClientCallFailed", message)])
+
+
 def endpoint_not_ready(name: str, state: str) -> ArmError:
     text = (
         f"The endpoint {name} is in state {state}: it has not been created successfully or is being deleted. "

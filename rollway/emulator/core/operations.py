@@ -9,10 +9,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 from uuid import uuid4
 
-from rollway.emulator.core.clock import Clock, format_iso
+from rollway.emulator.core.clock import Clock, format_iso_offset
 from rollway.emulator.core.errors import Document
 from rollway.emulator.core.lags import READERS, LaggingView, Reader
 from rollway.emulator.core.store import Resource, Store
+
+STATUS, RESULTS = "mfeOperationsStatus", "mfeOperationResults"  # the two resources of an operation
+NOT_ENDED = "0001-01-01T00:00:00+00:00"
 
 Outcome = Literal["Succeeded", "Failed"]
 
@@ -42,6 +45,7 @@ class Operation:
         resource: Id of the resource that it changes.
         not_before: Earliest time at which it ends.
         result: The resource's document after success.
+        failed_result: Its document after a failure. None if it stays as it is while the operation runs.
         private: Internal values, such as the resource's private values after success.
         outcome: None until it is known.
         ended: Time of the end. None while the operation runs.
@@ -55,6 +59,7 @@ class Operation:
     started: float
     not_before: float
     result: Document | None = None
+    failed_result: Document | None = None
     private: Document = field(default_factory=dict)
     outcome: Outcome | None = None
     error: Document | None = None
@@ -71,18 +76,24 @@ class Operation:
     def is_running(self) -> bool:
         return self.ended is None
 
+    def path(self, kind: str) -> str:
+        """Return the path of one of its two resources, STATUS or RESULTS. They are in the subscription."""
+        provider = f"/subscriptions/{self.resource.split('/')[2]}/providers/Microsoft.MachineLearningServices"
+        return f"{provider}/locations/{self.region}/{kind}/{self.id}"
+
     def status(self) -> Document:
-        """Return the body of its `mfeOperationsStatus` resource. The words for a running operation are Azure's."""
-        running = "Updating" if self.method != "PUT" or self.private.get("is_update") else "Creating"
+        """Return the body of its `mfeOperationsStatus` resource, as recorded.
+
+        Whatever the operation does, it is `Updating` while it runs, and `percentComplete` stays 0.
+        """
         status: Document = {
-            "id": self.id,
+            "id": self.path(STATUS),
             "name": self.id,
-            "status": running if self.is_running else self.forced.reported or self.outcome,
-            "startTime": format_iso(self.started),
-            "percentComplete": 0.0 if self.is_running else 100.0,
+            "status": "Updating" if self.is_running else self.forced.reported or self.outcome,
+            "startTime": format_iso_offset(self.started),
+            "endTime": NOT_ENDED if self.ended is None else format_iso_offset(self.ended),
+            "percentComplete": 0.0,
         }
-        if self.ended is not None:
-            status["endTime"] = format_iso(self.ended)
         if self.error is not None and not self.is_running:
             status["error"] = self.error
         return status
@@ -104,7 +115,7 @@ class Operations:
         """
         if operation.forced.ends_as is not None:
             operation.outcome, operation.error = operation.forced.ends_as, operation.forced.error
-            operation.result = None
+            operation.result = operation.failed_result = None
         self._remember(operation, operation.started, "reads", "lists")
         with self._store.transaction():
             self._store.put_operation(operation.id, asdict(operation))
@@ -180,7 +191,8 @@ class Operations:
 
 def _resource_after(operation: Operation, current: Resource) -> Resource:
     """Return the resource after its operation. Private values change only if the operation succeeded."""
-    document: Document = operation.result or current.document
+    changed = operation.result if operation.outcome == "Succeeded" else operation.failed_result
+    document: Document = changed or current.document
     document = {**document, "properties": {**document["properties"], "provisioningState": operation.outcome}}
     private = current.private
     if operation.outcome == "Succeeded":

@@ -77,7 +77,7 @@ class Samples:
         self._minutes.clear()
 
     def _current_minute(self, endpoint: Resource, name: str) -> Minute:
-        minutes = self._minutes.setdefault(_key(endpoint), {})
+        minutes = self._minutes.setdefault(endpoint.guid, {})
         number = int(self._clock.now() // 60)
         if number not in minutes and len(minutes) >= MAX_MINUTES:
             del minutes[min(minutes)]
@@ -85,12 +85,7 @@ class Samples:
 
     def between(self, endpoint: Resource, first: int, last: int) -> Iterator[tuple[int, str, Minute]]:
         """Yield the number, the online deployment ("" for none) and the samples of the minutes `first` to `last`."""
-        for number, minute in self._minutes.get(_key(endpoint), {}).items():
+        for number, minute in self._minutes.get(endpoint.guid, {}).items():
             if first <= number <= last:
                 for name, samples in minute.items():
                     yield number, name, samples
-
-
-def _key(endpoint: Resource) -> str:
-    """Return an id that a later endpoint with the same name does not have."""
-    return str(endpoint.properties["properties"]["azureml.onlineendpointid"])

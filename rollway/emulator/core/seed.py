@@ -143,11 +143,15 @@ class Bucket(Frozen):
 
 
 class Throttling(Frozen):
-    """Limits on requests to ARM, per principal. The defaults are Azure's (request-limits-and-throttling)."""
+    """Limits on requests to ARM, per principal. The defaults are Azure's (request-limits-and-throttling).
+
+    `resource_requests` are the writes of online deployments. Their size was recorded, their rate is our choice.
+    """
 
     reads: Bucket = Bucket(size=250, per_second=25)
     writes: Bucket = Bucket(size=200, per_second=10)
     deletes: Bucket = Bucket(size=200, per_second=10)
+    resource_requests: Bucket = Bucket(size=25, per_second=1)
 
 
 class Seed(Frozen):

@@ -52,6 +52,11 @@ class Resource:
         return properties
 
     @property
+    def guid(self) -> str:
+        """Id that a later resource with the same name does not have."""
+        return str(self.private.get("guid") or self.id)  # an earlier version stored none
+
+    @property
     def state(self) -> str:
         return str(self.properties.get("provisioningState", "Succeeded"))
 

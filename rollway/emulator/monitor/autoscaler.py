@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from rollway.emulator.arm.endpoints import DEPLOYMENT_TYPE, parent_endpoint_id
+from rollway.emulator.arm.headers import common_headers
 from rollway.emulator.arm.resource_manager import ResourceManager
 from rollway.emulator.core.durations import parse_duration
 from rollway.emulator.core.errors import ArmError, Document
@@ -105,7 +106,7 @@ class Autoscaler:
         async def receive() -> Message:
             return {"type": "http.request", "body": body, "more_body": False}
 
-        await self._arm.serve(Request(scope, receive))
+        await self._arm.call(Request(scope, receive), common_headers())
 
 
 def _current_profile(setting: Resource) -> Document:

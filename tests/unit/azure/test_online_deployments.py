@@ -35,17 +35,18 @@ def empty() -> FakeAzure:
     return azure
 
 
-def create(azure: FakeAzure, planned: Planned, move: Move | None = None, clock: Clock | None = None) -> None:
+def create(azure: FakeAzure, planned: Planned, move: Move | None = None, clock: Clock | None = None) -> str | None:
     move, clock = move or planned.create, clock or Clock()
-    run(create_online_deployment(azure.session, planned.spec, planned.wanted, move, OURS, clock=clock))
+    return run(create_online_deployment(azure.session, planned.spec, planned.wanted, move, OURS, clock=clock))
 
 
 def test_an_online_deployment_is_created_with_everything_pinned_and_without_traffic(
     empty: FakeAzure, planned: Planned
 ) -> None:
-    create(empty, planned)
+    operation = create(empty, planned)
 
     entity = empty.online_deployments[planned.name]
+    assert operation == entity.properties["AzureAsyncOperationUri"] == "https://arm/operations/1"
     assert planned.wanted.model is not None
     assert planned.wanted.environment is not None
     assert (entity.endpoint_name, entity.model) == ("diabetes", planned.wanted.model.id)
@@ -75,8 +76,7 @@ def test_the_move_and_not_the_file_says_how_many_instances_it_gets(empty: FakeAz
 def test_one_that_is_there_or_on_its_way_is_not_created_again(empty: FakeAzure, planned: Planned, state: str) -> None:
     empty.have(planned.name, state)
 
-    create(empty, planned)
-
+    assert create(empty, planned) is None
     assert empty.writes == []
 
 
@@ -156,9 +156,11 @@ BEFORE = OnlineDeploymentRecord(fingerprint="1:f", model="diabetes:1", instances
 AFTER = BEFORE.changed(BEFORE.model_copy(update={"instances": 3}), OURS)
 
 
-def change(azure: FakeAzure, tags: dict[str, str] | None = None, made: OnlineDeploymentRecord | None = AFTER) -> None:
+def change(
+    azure: FakeAzure, tags: dict[str, str] | None = None, made: OnlineDeploymentRecord | None = AFTER
+) -> str | None:
     move = Move(kind=Kind.CHANGE, target="green", why="the file says so", made=made, instances=3)
-    run(change_online_deployment(azure.session, "diabetes", tags or {}, move, clock=Clock()))
+    return run(change_online_deployment(azure.session, "diabetes", tags or {}, move, clock=Clock()))
 
 
 @pytest.fixture
@@ -192,6 +194,18 @@ def test_a_change_of_which_the_answer_or_the_request_is_lost_is_made(changeable:
     change(changeable)
 
     assert changeable.online_deployments["green"].instance_count == 3
+
+
+def test_a_change_gives_the_address_of_its_own_operation_which_the_resource_does_not_name(
+    empty: FakeAzure, planned: Planned
+) -> None:
+    created = create(empty, planned)
+    move = Move(kind=Kind.CHANGE, target=planned.name, why="the file says so", instances=3)
+
+    changed = run(change_online_deployment(empty.session, "diabetes", {}, move, clock=Clock()))
+
+    assert (created, changed) == ("https://arm/operations/1", "https://arm/operations/2")
+    assert empty.online_deployments[planned.name].properties["AzureAsyncOperationUri"] == created
 
 
 def test_a_change_waits_until_the_endpoint_is_free(changeable: FakeAzure) -> None:
@@ -234,31 +248,99 @@ def test_each_look_of_a_wait_is_told(azure: FakeAzure) -> None:
     assert told == [("Creating", 0.0), ("Succeeded", 0.5)]
 
 
-def test_one_that_failed_says_why_and_shows_both_logs(azure: FakeAzure) -> None:
-    azure.have("green", "Failed", properties={"AzureAsyncOperationUri": "https://arm.example/operation"})
-    azure.operation = {"error": {"code": None, "message": "ResourceNotReady: User container has crashed."}}
+CREATION, CHANGE = "https://arm/operations/creation", "https://arm/operations/change"
+CRASHED = {"code": None, "message": "ResourceNotReady: User container has crashed."}
+NO_CORES = {"code": None, "message": "OutOfQuota: No cores."}
 
+
+def have_failed(
+    azure: FakeAzure, *, creation: str = "Succeeded", change: str = "Failed", state: str = "Failed"
+) -> None:
+    """`green` failed: its creation and a later change of it ended as given."""
+    azure.have("green", state, properties={"AzureAsyncOperationUri": CREATION})
+    for address, status, error in ((CREATION, creation, CRASHED), (CHANGE, change, NO_CORES)):
+        azure.operations[address] = {"status": status} | ({"error": error} if status == "Failed" else {})
+
+
+def failure(azure: FakeAzure, operation: str | None = None) -> ProvisioningFailed:
     with pytest.raises(ProvisioningFailed) as caught:
-        wait(azure)
+        wait(azure, timeout_seconds=600, operation=operation)
+    return caught.value
 
-    assert str(caught.value).startswith(
+
+def test_one_that_failed_says_why_and_shows_both_logs(azure: FakeAzure) -> None:
+    have_failed(azure, creation="Failed")
+
+    error = failure(azure)
+
+    assert str(error).startswith(
         "the online deployment 'green' did not become ready\n"
         "  where: endpoint diabetes\n"
         "  why: ResourceNotReady: User container has crashed.\n"
     )
-    assert "log of the inference server container, last 100 lines ---\ninference-server of green" in str(caught.value)
-    assert "storage-initializer of green" in str(caught.value)
-    assert (caught.value.exit_code, caught.value.is_models_fault) == (3, True)
+    assert "log of the inference server container, last 100 lines ---\ninference-server of green" in str(error)
+    assert "storage-initializer of green" in str(error)
+    assert (error.exit_code, error.is_models_fault) == (3, True)
 
 
-@pytest.mark.parametrize(("state", "why"), [("Failed", "Azure gives no reason; the state is Failed")])
-def test_one_that_failed_without_a_reason_says_that_and_blames_nobody(azure: FakeAzure, state: str, why: str) -> None:
-    azure.have("green", state)
+def test_the_reason_of_a_failed_change_is_that_of_the_operation_that_was_started(azure: FakeAzure) -> None:
+    have_failed(azure)
 
-    with pytest.raises(ProvisioningFailed) as caught:
-        wait(azure)
+    error = failure(azure, CHANGE)
 
-    assert (caught.value.why, caught.value.is_models_fault) == (why, False)
+    assert (error.why, error.code, error.is_models_fault) == ("OutOfQuota: No cores.", "OutOfQuota", False)
+
+
+@pytest.mark.parametrize("operation", [None, CREATION, "https://arm/operations/gone"])
+def test_the_reason_of_a_change_that_this_attempt_did_not_start_is_not_known_and_never_the_creations(
+    azure: FakeAzure, operation: str | None
+) -> None:
+    have_failed(azure)
+
+    error = failure(azure, operation)
+
+    assert error.why == (
+        "Azure gives the reason only in the operation that failed, and this run did not start that; the state is Failed"
+    )
+    assert "read the log below" in str(error.hint)
+    assert not error.is_models_fault, "nothing is known, so nobody is to blame"
+
+
+@pytest.mark.parametrize("status", ["Failed", "Canceled"])
+def test_an_operation_that_failed_without_a_reason_says_that(azure: FakeAzure, status: str) -> None:
+    have_failed(azure, state=status)
+    azure.operations[CHANGE] = {"status": status}
+
+    why = "Azure gives no reason; the state is Failed"
+    assert failure(azure, CHANGE).why == (
+        why if status == "Failed" else "OperationCanceled: Azure canceled the operation."
+    )
+
+
+def test_a_failure_that_is_older_than_the_running_change_is_waited_for(azure: FakeAzure) -> None:
+    have_failed(azure, change="Updating")
+    looks = []
+
+    async def on_progress(state: str, _: float) -> None:
+        looks.append(state)
+        if len(looks) == 3:
+            azure.have("green", "Succeeded")
+
+    assert wait(azure, operation=CHANGE, on_progress=on_progress) == "Succeeded"
+    assert looks == ["Failed", "Failed", "Failed", "Succeeded"]
+
+
+def test_a_failure_that_is_still_read_long_after_the_change_succeeded_is_somebody_elses(azure: FakeAzure) -> None:
+    have_failed(azure, change="Succeeded")
+    times: list[float] = []
+
+    async def on_progress(_: str, waited: float) -> None:
+        times.append(waited)
+
+    with pytest.raises(ProvisioningFailed, match="this run did not start that"):
+        wait(azure, timeout_seconds=600, operation=CHANGE, on_progress=on_progress)
+    assert times[-1] == pytest.approx(LAG_SECONDS, abs=45)
+    assert times[-1] >= LAG_SECONDS
 
 
 def test_one_that_does_not_get_ready_ends_with_its_state_and_the_setting_to_change(azure: FakeAzure) -> None:

@@ -5,12 +5,14 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from azure.ai.ml.entities import ManagedOnlineDeployment, ManagedOnlineEndpoint
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ResourceNotFoundError
+from azure.core.polling import LROPoller, PollingMethod
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPResponse
@@ -19,7 +21,7 @@ from rollway.azure import session as session_module
 from rollway.azure.endpoints import write_endpoint
 from rollway.azure.session import Session, connect
 from rollway.azure.state import read_bare_endpoint, read_endpoint
-from rollway.azure.unpolled import Unpolled
+from rollway.azure.unpolled import Accepted, Unpolled
 from rollway.rollout.moves import Kind, Move
 from rollway.settings import Workspace
 from tests.support.builders import Clock
@@ -233,15 +235,29 @@ def test_a_missing_document_of_resource_manager_is_not_found(session: Session, a
     assert "no such endpoint" in str(caught.value)
 
 
-def test_only_calls_that_begin_an_operation_are_changed() -> None:
-    class Client:
-        def begin_one(self, *args: str, **kwargs: object) -> object:
-            return args, kwargs
+class Generated:
+    """A generated client, as far as `Unpolled` knows it."""
 
-        def get(self, *args: str, **kwargs: object) -> object:
-            return args, kwargs
+    def begin_one(self, *args: str, polling: PollingMethod[Any], **kwargs: object) -> LROPoller[Any]:
+        """Start an operation."""
+        headers = {} if args == ("nothing",) else {"Azure-AsyncOperation": f"{OPERATION}?t=1&s=signed"}
+        initial = SimpleNamespace(http_response=SimpleNamespace(headers=headers), arguments=(args, kwargs))
+        return LROPoller(None, initial, lambda response: response, polling)
 
-    client = Unpolled(Client())
+    def get(self, *args: str, **kwargs: object) -> object:
+        """Read something."""
+        return args, kwargs
 
-    assert client.begin_one("a", polling="theirs", b=1) == (("a",), {"polling": False, "b": 1})
-    assert client.get("a", b=1) == (("a",), {"b": 1})
+
+def test_a_call_that_begins_an_operation_ends_with_the_operations_address_and_starts_no_thread() -> None:
+    client, threads = Unpolled(Generated()), threading.active_count()
+
+    accepted = client.begin_one("a", polling="theirs", b=1)
+
+    assert accepted == Accepted(f"{OPERATION}?t=1&s=signed")
+    assert threading.active_count() == threads
+    assert client.begin_one("nothing") == Accepted(None)
+
+
+def test_other_calls_are_not_changed() -> None:
+    assert Unpolled(Generated()).get("a", b=1) == (("a",), {"b": 1})

@@ -8,7 +8,7 @@ from rollway.rollout.decide import decide
 from rollway.rollout.entries import Command, Lease, Order, Served
 from rollway.rollout.moves import Kind, Outcome
 from rollway.rollout.record import EndpointRecord
-from rollway.rollout.state import EndpointState
+from rollway.rollout.state import SERVICE_VARIABLES, EndpointState
 from rollway.rollout.wanted import RequestedBy
 from rollway.spec import HiddenText
 from tests.unit.rollout.examples import (
@@ -144,14 +144,17 @@ def test_a_candidate_that_was_changed_after_its_smoke_test_gets_no_traffic(field
     assert move.why == f"it was changed since its smoke test: {field}"
 
 
-def test_variables_that_azure_adds_meanwhile_are_a_change_of_the_candidate_too() -> None:
+@pytest.mark.parametrize(("variable", "is_a_change"), [("A", True), *((name, False) for name in SERVICE_VARIABLES)])
+def test_variables_that_somebody_adds_meanwhile_are_a_change_and_those_of_the_service_are_not(
+    variable: str, is_a_change: bool
+) -> None:
     tested = run_until(SPEC, wanted("2"), rolled_out("1"), Kind.SMOKE_TEST)
     found = tested.endpoint.online_deployment(V2)
     assert found is not None
-    update = {"environment_variables": {"A": HiddenText.of("1")}}
+    update = {"environment_variables": {variable: HiddenText.of("1")}}
     changed = with_changes(tested.endpoint, behind=(found.model_copy(update=update),))
 
-    assert decide(SPEC, wanted("2"), changed, tested.facts).outcome is Outcome.FOREIGN
+    assert (decide(SPEC, wanted("2"), changed, tested.facts).outcome is Outcome.FOREIGN) is is_a_change
 
 
 @pytest.mark.parametrize("state", ["Failed", "Canceled"])
@@ -181,6 +184,19 @@ def test_a_live_one_whose_last_change_failed_is_changed_again_and_never_deleted(
         (Kind.CHANGE, "its last change failed"),
         (Kind.SMOKE_TEST, "this run changed it"),
     ]
+
+
+@pytest.mark.parametrize("has_traffic", [True, False])
+def test_what_failed_after_this_run_wrote_it_is_waited_for_which_tells_why_and_never_written_again(
+    has_traffic: bool,
+) -> None:
+    live = rolled_out("1")
+    failed = live.online_deployments[0].model_copy(update={"provisioning_state": "Failed"})
+    today = with_changes(live, behind=(failed,), **({} if has_traffic else {"traffic": {}}))
+
+    move = decide(SPEC, wanted(), today, facts(changed=frozenset({V1})))
+
+    assert (move.kind, move.target, move.why) == (Kind.WAIT_UNTIL_READY, V1, "it is Failed after a change")
 
 
 FAILED_ENDPOINT = EndpointState(name="diabetes", provisioning_state="Failed")

@@ -117,6 +117,13 @@ REQUESTS = [
     (404, "SubscriptionNotFound", "no", PERMANENT, "check AZURE_SUBSCRIPTION_ID"),
     (404, "ResourceNotFound", "The model was not found", PERMANENT, "check the name"),
     (409, "Conflict", "Already running method PUT on endpoint x", BUSY, "wait until it has ended"),
+    (
+        400,
+        "UserError",
+        "Cannot create a deployment in endpoint x because it is in Updating provisioning state.",
+        BUSY,
+        "wait until it has ended",
+    ),
     (409, "Conflict", "The model x:1 already exists with another path", PERMANENT, "another name or version"),
     (409, "Conflict", "The target has an autoscale setting already: y", PERMANENT, "the existing autoscale setting"),
     (409, "MissingSubscriptionRegistration", "no", PERMANENT, "az provider register"),
