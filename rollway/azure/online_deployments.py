@@ -4,7 +4,7 @@ Every function reads before it writes, so it is safe to repeat.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from azure.ai.ml.entities import OnlineDeployment
 from azure.core.exceptions import AzureError
@@ -23,6 +23,7 @@ from rollway.azure.state import (
     read_operation,
 )
 from rollway.azure.threads import in_thread, write_in_thread
+from rollway.azure.unpolled import Accepted
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, Usual, now, wait_for, write_when_free
 from rollway.errors import DeadlineExceeded, ForeignChange, ProvisioningFailed
 from rollway.masking import mask
@@ -92,8 +93,9 @@ async def change_online_deployment(
 
 
 async def _put(session: Session, entity: OnlineDeployment) -> str | None:
-    accepted: Any = await write_in_thread(session.ml.online_deployments.begin_create_or_update, entity)
-    return accepted.operation  # Accepted: the session's client does not poll
+    # The session's client does not poll.
+    accepted = cast(Accepted, await write_in_thread(session.ml.online_deployments.begin_create_or_update, entity))
+    return accepted.operation
 
 
 async def _wait_until_listed(session: Session, endpoint: str, name: str, clock: Clock) -> None:

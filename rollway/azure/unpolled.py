@@ -30,7 +30,9 @@ class Accepted:
 class _Accepting(NoPolling[Any]):
     """A polling method that only keeps the address of the operation."""
 
-    accepted = Accepted()
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.accepted = Accepted()
 
     def initialize(self, _: Any, initial_response: Any, deserialization_callback: Callable[[Any], Any]) -> None:
         super().initialize(_, initial_response, deserialization_callback)

@@ -55,11 +55,12 @@ def now(timespec: str = "seconds") -> str:
 class Usual:
     """The usual duration of an operation, in seconds: nearly always at least `least`, and probably at most `most`.
 
-    `most` is 0 if nobody knows.
+    `most` is 0 if nobody knows. Its end may be seen late by `late_share` of its duration.
     """
 
     least: float = 0.0
     most: float = 0.0
+    late_share: float = LATE_SHARE
 
     @classmethod
     def like(cls, seconds: float, otherwise: Self) -> Self:
@@ -73,12 +74,13 @@ UNKNOWN = Usual()
 def next_look(waited: float, usual: Usual = UNKNOWN) -> float:
     """Return when to look next, in seconds since the start of the wait.
 
-    The end of an operation is seen at most 5 % and 7.5 s late, or half a second if it is short. One that ends earlier
-    than usual is seen at most as late as it took, and 40 s; one that ends when it usually does, at most 2.5 s.
+    The end of an operation is seen at most 5 % (`late_share`) and 7.5 s late, or half a second if it is short. One that
+    ends earlier than usual is seen at most as late as it took, and 40 s; one that ends when it usually does, at most
+    2.5 s.
     """
     if waited < usual.least:
         return min(waited + _between(waited * EARLY_LATE_SHARE, EARLY_LATE_SECONDS), usual.least)
-    return waited + _between(waited * LATE_SHARE, USUAL_LATE_SECONDS if waited < usual.most else LATE_SECONDS)
+    return waited + _between(waited * usual.late_share, USUAL_LATE_SECONDS if waited < usual.most else LATE_SECONDS)
 
 
 def _between(interval: float, longest: float) -> float:

@@ -1,4 +1,4 @@
-"""Online deployments: created once and with everything pinned, changed in place, waited for, and deleted."""
+"""Online deployments: created once and with everything pinned, changed in place, and deleted."""
 
 from typing import Any
 
@@ -10,14 +10,11 @@ from rollway.azure.online_deployments import (
     create_online_deployment,
     delete_online_deployment,
     read_logs,
-    wait_until_ready,
 )
 from rollway.errors import (
     ConfigurationError,
-    DeadlineExceeded,
     ForeignChange,
     NotFound,
-    ProvisioningFailed,
     RequestRefused,
 )
 from rollway.rollout.moves import Kind, Move
@@ -223,135 +220,6 @@ def test_one_that_is_gone_cannot_be_changed(changeable: FakeAzure) -> None:
         change(changeable)
 
     assert (caught.value.what, changeable.writes) == ("cannot change 'green'", [])
-
-
-def wait(azure: FakeAzure, timeout_seconds: float = 60, **options: Any) -> str:
-    ready = wait_until_ready(
-        azure.session, "diabetes", "green", timeout_seconds=timeout_seconds, clock=Clock(), **options
-    )
-    return run(ready).provisioning_state
-
-
-def test_one_that_is_ready_ends_the_wait(azure: FakeAzure) -> None:
-    assert wait(azure) == "Succeeded"
-
-
-def test_each_look_of_a_wait_is_told(azure: FakeAzure) -> None:
-    azure.have("green", "Creating")
-    told = []
-
-    async def on_progress(state: str, waited: float) -> None:
-        told.append((state, waited))
-        azure.have("green", "Succeeded")
-
-    assert wait(azure, on_progress=on_progress) == "Succeeded"
-    assert told == [("Creating", 0.0), ("Succeeded", 0.5)]
-
-
-CREATION, CHANGE = "https://arm/operations/creation", "https://arm/operations/change"
-CRASHED = {"code": None, "message": "ResourceNotReady: User container has crashed."}
-NO_CORES = {"code": None, "message": "OutOfQuota: No cores."}
-
-
-def have_failed(
-    azure: FakeAzure, *, creation: str = "Succeeded", change: str = "Failed", state: str = "Failed"
-) -> None:
-    """`green` failed: its creation and a later change of it ended as given."""
-    azure.have("green", state, properties={"AzureAsyncOperationUri": CREATION})
-    for address, status, error in ((CREATION, creation, CRASHED), (CHANGE, change, NO_CORES)):
-        azure.operations[address] = {"status": status} | ({"error": error} if status == "Failed" else {})
-
-
-def failure(azure: FakeAzure, operation: str | None = None) -> ProvisioningFailed:
-    with pytest.raises(ProvisioningFailed) as caught:
-        wait(azure, timeout_seconds=600, operation=operation)
-    return caught.value
-
-
-def test_one_that_failed_says_why_and_shows_both_logs(azure: FakeAzure) -> None:
-    have_failed(azure, creation="Failed")
-
-    error = failure(azure)
-
-    assert str(error).startswith(
-        "the online deployment 'green' did not become ready\n"
-        "  where: endpoint diabetes\n"
-        "  why: ResourceNotReady: User container has crashed.\n"
-    )
-    assert "log of the inference server container, last 100 lines ---\ninference-server of green" in str(error)
-    assert "storage-initializer of green" in str(error)
-    assert (error.exit_code, error.is_models_fault) == (3, True)
-
-
-def test_the_reason_of_a_failed_change_is_that_of_the_operation_that_was_started(azure: FakeAzure) -> None:
-    have_failed(azure)
-
-    error = failure(azure, CHANGE)
-
-    assert (error.why, error.code, error.is_models_fault) == ("OutOfQuota: No cores.", "OutOfQuota", False)
-
-
-@pytest.mark.parametrize("operation", [None, CREATION, "https://arm/operations/gone"])
-def test_the_reason_of_a_change_that_this_attempt_did_not_start_is_not_known_and_never_the_creations(
-    azure: FakeAzure, operation: str | None
-) -> None:
-    have_failed(azure)
-
-    error = failure(azure, operation)
-
-    assert error.why == (
-        "Azure gives the reason only in the operation that failed, and this run did not start that; the state is Failed"
-    )
-    assert "read the log below" in str(error.hint)
-    assert not error.is_models_fault, "nothing is known, so nobody is to blame"
-
-
-@pytest.mark.parametrize("status", ["Failed", "Canceled"])
-def test_an_operation_that_failed_without_a_reason_says_that(azure: FakeAzure, status: str) -> None:
-    have_failed(azure, state=status)
-    azure.operations[CHANGE] = {"status": status}
-
-    why = "Azure gives no reason; the state is Failed"
-    assert failure(azure, CHANGE).why == (
-        why if status == "Failed" else "OperationCanceled: Azure canceled the operation."
-    )
-
-
-def test_a_failure_that_is_older_than_the_running_change_is_waited_for(azure: FakeAzure) -> None:
-    have_failed(azure, change="Updating")
-    looks = []
-
-    async def on_progress(state: str, _: float) -> None:
-        looks.append(state)
-        if len(looks) == 3:
-            azure.have("green", "Succeeded")
-
-    assert wait(azure, operation=CHANGE, on_progress=on_progress) == "Succeeded"
-    assert looks == ["Failed", "Failed", "Failed", "Succeeded"]
-
-
-def test_a_failure_that_is_still_read_long_after_the_change_succeeded_is_somebody_elses(azure: FakeAzure) -> None:
-    have_failed(azure, change="Succeeded")
-    times: list[float] = []
-
-    async def on_progress(_: str, waited: float) -> None:
-        times.append(waited)
-
-    with pytest.raises(ProvisioningFailed, match="this run did not start that"):
-        wait(azure, timeout_seconds=600, operation=CHANGE, on_progress=on_progress)
-    assert times[-1] == pytest.approx(LAG_SECONDS, abs=45)
-    assert times[-1] >= LAG_SECONDS
-
-
-def test_one_that_does_not_get_ready_ends_with_its_state_and_the_setting_to_change(azure: FakeAzure) -> None:
-    azure.have("green", "Creating")
-
-    with pytest.raises(DeadlineExceeded) as caught:
-        wait(azure, timeout_seconds=9)
-
-    assert caught.value.what == "the provisioning of green took longer than 9 s"
-    assert (caught.value.why, caught.value.exit_code) == ("it was last seen as: Creating", 5)
-    assert "ready_timeout_seconds" in str(caught.value.hint)
 
 
 def test_a_log_that_azure_does_not_have_is_no_error(azure: FakeAzure) -> None:

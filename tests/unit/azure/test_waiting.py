@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
+from rollway.azure.state import CHANGE_ENDPOINT
 from rollway.azure.waiting import (
     MOST_FAILED_WRITES,
     SHORTEST_INTERVAL_SECONDS,
@@ -80,6 +81,16 @@ def test_an_end_before_its_usual_time_is_seen_at_most_as_late_as_it_took_and_for
     late = looks(duration, Usual(360.0))[-1] - duration
 
     assert 0 <= late <= min(max(0.5, duration), 40.0)
+
+
+@pytest.mark.parametrize(("duration", "most"), [(20.0, 8), (45.0, 11), (70.0, 15)])
+def test_the_end_of_a_change_of_an_endpoint_is_seen_at_most_seven_and_a_half_seconds_late_in_few_looks(
+    duration: float, most: int
+) -> None:
+    found = looks(duration, CHANGE_ENDPOINT)
+
+    assert 0 <= found[-1] - duration <= 7.5
+    assert len(found) <= most
 
 
 @pytest.mark.parametrize("duration", [360.0, 390.0, 540.0, 1361.0])

@@ -192,7 +192,7 @@ def test_what_failed_after_this_run_wrote_it_is_waited_for_which_tells_why_and_n
 ) -> None:
     live = rolled_out("1")
     failed = live.online_deployments[0].model_copy(update={"provisioning_state": "Failed"})
-    today = with_changes(live, behind=(failed,), **({} if has_traffic else {"traffic": {}}))
+    today = with_changes(live, behind=(failed,), traffic=live.traffic if has_traffic else {})
 
     move = decide(SPEC, wanted(), today, facts(changed=frozenset({V1})))
 
