@@ -92,9 +92,10 @@ async def change_online_deployment(
     return operation
 
 
-async def _put(session: Session, entity: OnlineDeployment) -> str | None:
-    # The session's client does not poll.
-    accepted = cast(Accepted, await write_in_thread(session.ml.online_deployments.begin_create_or_update, entity))
+async def _put(session: Session, entity: OnlineDeployment, **options: bool) -> str | None:
+    """Start the write and return the address of its operation."""
+    put = session.ml.online_deployments.begin_create_or_update
+    accepted = cast(Accepted, await write_in_thread(put, entity, **options))  # the session's client does not poll
     return accepted.operation
 
 
