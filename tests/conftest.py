@@ -1,8 +1,12 @@
 """Fixtures for all tests; `tests.support.world` and `tests.support.lab` start servers only for the tests that ask."""
 
+import os
 import signal
 
 import pytest
+
+# A Python that the machine has not is replaced in the environments of the emulator: no test downloads one.
+os.environ["UV_PYTHON_DOWNLOADS"] = "never"
 
 # Who starts the tests in the background may ignore signals, and so would every process that a test starts and signals.
 signal.signal(signal.SIGINT, signal.default_int_handler)

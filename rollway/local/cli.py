@@ -36,8 +36,16 @@ def demo_progressive() -> None:
 
 
 @app.command
-def up(*, port: int = 4200) -> None:
-    """Start the local Azure ML with two models, a Prefect server (UI on PORT) and a worker in the background."""
+def up(*, port: int = 4200, images: Path | None = None) -> None:
+    """Start the local Azure ML with two models, a Prefect server (UI on PORT) and a worker in the background.
+
+    Parameters
+    ----------
+    port
+        The port of the Prefect UI.
+    images
+        A YAML file that maps more container images to Python packages, for the local Azure ML.
+    """
     require_checkout("local up")
     from rollway.local.example import register, train
     from rollway.local.stack import Stack, require_free, stop_saved
@@ -47,7 +55,7 @@ def up(*, port: int = 4200) -> None:
     stack = Stack(FOLDER / "up", _say)
     try:
         _say("starting the local Azure ML and the Prefect server")
-        stack.start_emulator()
+        stack.start_emulator(*(["--images", str(images.resolve())] if images is not None else []))
         stack.start_prefect(port)
         models = {version: train(stack.folder, version, _say) for version in ("1", "2")}
         stack.wait_for_emulator()

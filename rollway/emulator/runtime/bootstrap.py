@@ -1,15 +1,18 @@
 """Script that starts Microsoft's inference server in the container's own interpreter. The emulator never imports it.
 
-It does two things that a container runtime would do:
+It does three things that a container runtime would do:
 
 - It passes the server a listening socket on loopback. The server itself binds 0.0.0.0 (`constants.py`, DEFAULT_HOST, no
   option), so gunicorn gets the socket through the environment variables of systemd's socket activation.
 - It kills the server and all its workers when the emulator ends, even when the emulator is killed. The emulator holds
   the other end of standard input, which then reaches its end.
+- It turns gunicorn's control socket off where its path is too long. gunicorn puts it into the home folder, which is
+  short in a container, and tries to open it again before each worker.
 
 It runs on Python 3.8 and later, because the environment chooses the version, and uses the standard library only.
 """
 
+import importlib
 import os
 import runpy
 import signal
@@ -17,11 +20,22 @@ import sys
 import threading
 
 SD_LISTEN_FDS_START = 3  # sd_listen_fds(3)
+LONGEST_SOCKET_PATH = 103  # bytes, without the zero at the end: unix(7) says 107 for Linux, macOS has 103
 
 
 def _kill_group_at_eof(lifeline: int) -> None:
     os.read(lifeline, 1)
     os.killpg(0, signal.SIGKILL)
+
+
+def _turn_off_long_control_socket() -> None:
+    try:
+        config = importlib.import_module("gunicorn.config")
+    except ModuleNotFoundError:  # the server says so itself
+        return
+    setting = getattr(config, "ControlSocket", None)  # since gunicorn 25.1
+    if setting is not None and len(os.fsencode(setting.default)) > LONGEST_SOCKET_PATH:
+        config.ControlSocketDisable.default = True
 
 
 def main() -> None:
@@ -37,6 +51,7 @@ def main() -> None:
     threading.Thread(target=_kill_group_at_eof, args=(lifeline,), daemon=True).start()
 
     sys.path[0] = os.getcwd()  # like `python -m`: the modules beside this file must not be importable
+    _turn_off_long_control_socket()
     runpy.run_module("azureml_inference_server_http", run_name="__main__", alter_sys=True)
 
 

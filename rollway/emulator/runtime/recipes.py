@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import yaml
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from rollway.emulator.runtime.dockerfile import Dockerfile, parse_dockerfile
+from rollway.emulator.runtime.interpreters import OWN_VERSION
 from rollway.emulator.runtime.mapping import BuildEntry, MappedImage, MappingError, find_mapped
 
 ImageErrorCode: TypeAlias = Literal["ImageBuildFailure", "BadArgument"]
@@ -154,9 +156,12 @@ def _from_image(reference: str, images: Path | None) -> Requirements:
 
 # -- conda files --------------------------------------------------------------------------------------------------
 
+# Without a version they are left to the build, which installs them in every environment.
+_BUILD_TOOLS = {"pip", "setuptools", "wheel"}
+_PYTHON_VERSIONS = [f"3.{minor}" for minor in range(14, 5, -1)]
+
 # Names that differ between conda-forge and PyPI. None: nothing to install from PyPI.
 _PYPI_NAMES: dict[str, str | None] = {
-    "pip": None,
     "nomkl": None,
     "libgomp": None,
     "libgcc": None,
@@ -194,7 +199,7 @@ def parse_conda(text: str) -> Requirements:
                 python = _python_version(version)
             elif (pypi_name := _PYPI_NAMES.get(name, name)) is not None:
                 lines.append(pypi_name + version)
-    return Requirements(python, tuple(lines))
+    return Requirements(python, tuple(line for line in lines if line.strip() not in _BUILD_TOOLS))
 
 
 def _parse_conda_spec(spec: str) -> tuple[str, str]:
@@ -222,9 +227,26 @@ def _parse_conda_spec(spec: str) -> tuple[str, str]:
     return match["name"].lower(), ",".join(clauses)
 
 
-def _python_version(version: str) -> str | None:
-    match = re.search(r"\d+\.\d+", version)
-    return match[0] if match else None
+def _python_version(specifier: str) -> str | None:
+    """Return the `major.minor` version of a conda file's Python. None stands for the emulator's own.
+
+    Of a range, the emulator's own is taken if it is one of them, else the newest.
+    """
+    if exact := re.fullmatch(r"===?(\d+\.\d+)(?:\.[\d*].*)?", specifier):
+        return exact[1]
+    try:
+        allowed = SpecifierSet(specifier)
+    except InvalidSpecifier as exc:
+        raise RecipeError(f"the conda package 'python{specifier}' asks for no version of Python") from exc
+    # `<3.11` leaves out all patch versions of 3.11, `>=3.8.5` only the first ones of 3.8.
+    possible = [version for version in [OWN_VERSION, *_PYTHON_VERSIONS] if _is_allowed(version, allowed)]
+    if not possible:
+        raise RecipeError(f"the conda package 'python{specifier}' asks for a Python that the emulator does not know")
+    return None if possible[0] == OWN_VERSION else possible[0]
+
+
+def _is_allowed(version: str, allowed: SpecifierSet) -> bool:
+    return any(allowed.contains(f"{version}.{patch}") for patch in (0, 99))
 
 
 # -- build contexts -----------------------------------------------------------------------------------------------
