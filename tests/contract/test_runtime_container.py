@@ -221,6 +221,15 @@ async def test_without_the_inference_server_in_its_environment_a_container_crash
     assert "No module named azureml_inference_server_http" in container.logs()
 
 
+async def test_a_folder_whose_path_is_too_long_for_a_socket_leaves_no_error_in_the_logs(
+    make_spec: Callable[..., ContainerSpec], tmp_path: Path
+) -> None:
+    async with running(make_spec("good", app_root=tmp_path / ("long" * 30))) as container:
+        await score(container, {})
+
+    assert "AF_UNIX" not in container.logs()
+
+
 async def test_a_missing_scoring_script_crashes_the_container_and_the_logs_name_it(
     make_spec: Callable[..., ContainerSpec],
 ) -> None:

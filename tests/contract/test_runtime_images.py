@@ -179,16 +179,6 @@ async def test_an_image_that_is_not_in_the_mapping_fails_as_one_that_cannot_be_p
     assert "cannot be pulled" in failure.value.log
 
 
-async def test_a_python_that_is_not_on_the_machine_is_replaced_and_the_log_says_so(tmp_path: Path) -> None:
-    log: list[str] = []
-
-    environment = await build_image(ImageRecipe(None, "dependencies: [python=3.99]"), tmp_path, log.append)
-
-    assert any(line.startswith("warning: Python 3.99 is not on this machine") for line in log)
-    own = f"{sys.version_info.major}.{sys.version_info.minor}"
-    assert run_python(environment, "import sys; print('%d.%d' % sys.version_info[:2])") == own
-
-
 async def test_a_cancelled_build_leaves_nothing_behind(tmp_path: Path) -> None:
     building = asyncio.Event()
     recipe = ImageRecipe(None, "dependencies: [{pip: ['azureml-inference-server-http']}]")

@@ -38,8 +38,38 @@ def test_the_python_of_a_conda_file_is_the_interpreter_and_its_pip_list_is_passe
 
 
 @pytest.mark.parametrize(
+    ("python", "version"),
+    [
+        ("python=3.9", "3.9"),
+        ("python=3.9.18", "3.9"),
+        ("python==3.9", "3.9"),
+        ("python=3.9.*", "3.9"),
+        ("python 3.7.4", "3.7"),
+        ("python~=3.9.0", "3.9"),
+        ("python>=3.8,<3.10", "3.9"),
+        ("python<3.10", "3.9"),
+        ("python<=3.10", "3.10"),
+        ("python>3.7,!=3.9.*,<3.10", "3.8"),
+        ("python>=3.8", None),  # the emulator's own
+        ("python=3", None),
+        ("python", None),
+    ],
+)
+def test_of_a_range_of_pythons_the_emulators_own_is_taken_or_else_the_newest(python: str, version: str | None) -> None:
+    assert parse_conda(f"dependencies: ['{python}']").python == version
+
+
+def test_build_tools_are_left_to_the_build_unless_a_version_is_asked_for() -> None:
+    text = "dependencies: [pip, setuptools, wheel, pip=23.0, {pip: [setuptools, 'setuptools<70']}]"
+
+    assert parse_conda(text).lines == ("pip==23.0.*", "setuptools<70")
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("dependencies: ['python>=4']", "'python>=4' asks for a Python that the emulator does not know"),
+        ("dependencies: ['python>=3.8.x.y']", "'python>=3.8.x.y' asks for no version of Python"),
         ("dependencies: {}", "no list of `dependencies`"),
         ("just text", "no list of `dependencies`"),
         ("dependencies: [", "not YAML"),
@@ -70,6 +100,7 @@ def test_an_image_that_is_not_in_the_mapping_cannot_be_pulled() -> None:
 
     assert failure.value.code == "BadArgument"
     assert "'registry.example.com/team/model:1' cannot be pulled" in str(failure.value)
+    assert str(failure.value).endswith("start the emulator with --images FILE")
 
 
 def test_a_mapping_file_of_the_user_comes_before_the_built_in_one(tmp_path: Path) -> None:
