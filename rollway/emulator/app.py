@@ -18,6 +18,7 @@ from rollway.emulator.arm import (
     online_deployments,
     permissions,
     registry,
+    skus,
     workspaces,
 )
 from rollway.emulator.arm.provisioning import resume_operations
@@ -49,6 +50,7 @@ ARM_ROUTES = [
     *assets.ROUTES,
     *endpoints.ROUTES,
     *online_deployments.ROUTES,
+    *skus.ROUTES,
     *permissions.ROUTES,
     *registry.ROUTES,
     *metrics_api.ROUTES,

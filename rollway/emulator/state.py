@@ -19,6 +19,7 @@ from rollway.emulator.core.samples import Samples
 from rollway.emulator.core.seed import Seed
 from rollway.emulator.core.store import Store
 from rollway.emulator.core.throttling import Throttle
+from rollway.emulator.login.endpoint_tokens import EndpointTokens
 from rollway.emulator.login.identity import Identity
 from rollway.emulator.runtime.fleet import Fleet
 
@@ -40,6 +41,7 @@ class Emulator:
     store: Store
     operations: Operations
     identity: Identity
+    endpoint_tokens: EndpointTokens
     throttle: Throttle
     blobs: Blobs
     fleet: Fleet
@@ -83,6 +85,7 @@ def create_emulator(
         operations=Operations(store, clock),
         throttle=Throttle(seed.throttling, clock),
         identity=Identity(seed, get_or_create_secret(store, "token signing key"), clock, url),
+        endpoint_tokens=EndpointTokens(store, clock, seed.tenant_id),
         blobs=Blobs(store, folder / "blobs", get_or_create_secret(store, "storage account key"), clock, url),
         fleet=Fleet(folder / "online-deployments"),
         samples=Samples(clock),

@@ -33,7 +33,7 @@ def list_usages(call: Call) -> Response:
         used = used_cores(emulator, deployments, family, region)
         usages.append(_usage_document(call, "dedicatedCores", family, used, limits.get(key, NO_LIMIT)))
         usages.append(_usage_document(call, "lowPriorityCores", family, 0, NO_LIMIT))
-    return paginate(call, usages, default_size=len(usages))
+    return paginate(call, usages, default_size=len(usages) or 1)
 
 
 def _usage_document(call: Call, kind: str, family: str, used: int, limit: int) -> Document:

@@ -6,7 +6,9 @@ from uuid import uuid4
 
 from starlette.responses import JSONResponse, Response
 
+from rollway.emulator.arm.identities import kept_identity, new_identity
 from rollway.emulator.arm.kubernetes import KUBERNETES, check_compute
+from rollway.emulator.arm.lists import select_endpoints
 from rollway.emulator.arm.quota import check_endpoint_count
 from rollway.emulator.arm.resource_manager import (
     OPERATION_ADDRESS,
@@ -37,7 +39,6 @@ from rollway.emulator.state import Emulator
 ENDPOINT_TYPE = f"{PROVIDER}/workspaces/onlineEndpoints"
 DEPLOYMENT_TYPE = f"{ENDPOINT_TYPE}/deployments"
 ENDPOINT_PATH = "/onlineEndpoints/{endpoint}"
-TOKEN_HOURS = 12
 
 
 def scoring_path(endpoint: Resource) -> str:
@@ -126,7 +127,6 @@ def _scoring_route(emulator: Emulator, endpoint: Resource) -> str:
 FIELD_TYPES: dict[str, type] = {
     "location": str,
     "tags": dict,
-    "identity": dict,
     "properties": dict,
     "properties.authMode": str,
     "properties.description": str,
@@ -175,7 +175,6 @@ def _create(call: Call, name: str, properties: Document) -> Response:
     raise_problems(check_endpoint_count(emulator, emulator.store.find(ENDPOINT_TYPE), location))
     given = properties.get("keys") or {}
     keys = {which: given.get(f"{which}Key") or token_urlsafe(24) for which in ("primary", "secondary")}
-    identity = call.body.get("identity") or {"type": "SystemAssigned"}
     document: Document = {
         "id": call.id(ENDPOINT_PATH),
         "name": name,
@@ -183,7 +182,7 @@ def _create(call: Call, name: str, properties: Document) -> Response:
         "location": location,
         "kind": KUBERNETES if properties.get("compute") else "Managed",
         "tags": call.body.get("tags") or {},
-        "identity": {**identity, "principalId": str(uuid4()), "tenantId": emulator.seed.tenant_id},
+        "identity": new_identity(call.body, emulator.seed),
         "properties": _stored_properties(properties, {"azureml.onlineendpointid": call.id(ENDPOINT_PATH).lower()}),
         "systemData": call.endpoint_system_data(),
     }
@@ -201,7 +200,7 @@ def _update(call: Call, before: Resource, properties: Document) -> Response:
     document = {
         **before.document,
         "tags": call.body.get("tags") or {},
-        "identity": {**before.document["identity"], **(call.body.get("identity") or {})},
+        "identity": kept_identity(call.body, before.document["identity"]),
         "properties": _stored_properties({**properties, "compute": before.properties["compute"]}, kept),
         "systemData": call.endpoint_system_data(before.document),
     }
@@ -221,7 +220,7 @@ def patch_endpoint(call: Call) -> Response:
     document = {
         **before.document,
         "tags": tags,
-        "identity": {**before.document["identity"], **(call.body.get("identity") or {})},
+        "identity": kept_identity(call.body, before.document["identity"]),
         "properties": {**before.properties, "properties": dict(before.properties["properties"])},
         "systemData": call.endpoint_system_data(before.document),
     }
@@ -272,8 +271,9 @@ def get_endpoint(call: Call) -> Response:
 
 
 def list_endpoints(call: Call) -> Response:
-    found = call.emulator.operations.views["lists"].find(ENDPOINT_TYPE, call.workspace.id)
-    return paginate(call, [endpoint_document(call, one) for one in found])
+    found = select_endpoints(call, call.emulator.operations.views["lists"].find(ENDPOINT_TYPE, call.workspace.id))
+    documents = [endpoint_document(call, one) for one in found]
+    return paginate(call, documents, size="count", continued_by="$skip")
 
 
 def delete_endpoint(call: Call) -> Response:
@@ -320,20 +320,11 @@ def regenerate_keys(call: Call) -> Response:
 
 
 def get_token(call: Call) -> Response:
-    """Issue a token of the endpoint, for auth mode `aml_token`. Times are in seconds since the epoch."""
+    """Issue a token of the endpoint, for auth mode `aml_token`."""
     endpoint = require_endpoint(call)
     if endpoint.properties["authMode"] != "AMLToken":
         raise errors.invalid_request({"AuthMode": ["Tokens are given out only with auth mode AMLToken."]})
-    seconds = TOKEN_HOURS * 3600
-    now = int(call.emulator.clock.now())
-    token = call.emulator.identity.issue_token(token_audience(endpoint), call.client_id, seconds)
-    expiry = {"expiryTimeUtc": now + seconds, "refreshAfterTimeUtc": now + seconds // 2}
-    return JSONResponse({"accessToken": token, "tokenType": "Bearer", **expiry})
-
-
-def token_audience(endpoint: Resource) -> str:
-    """Return the audience of an endpoint's `aml_token`. A later endpoint with the same name has another one."""
-    return f"onlineEndpoint:{endpoint.guid}"
+    return JSONResponse(call.emulator.endpoint_tokens.issue(call.workspace, endpoint, call.client_id))
 
 
 def without_deployment(endpoint: Resource, name: str) -> Resource:

@@ -15,6 +15,7 @@ from rollway.emulator.arm.endpoints import (
     with_state,
 )
 from rollway.emulator.arm.kubernetes import RESOURCES, check_compute_type, compute_type, with_default_capacity
+from rollway.emulator.arm.lists import in_order
 from rollway.emulator.arm.provisioning import BUILD_LOG, SERVER_LOG, STORAGE_LOG, provision, remove_deployment
 from rollway.emulator.arm.quota import check_cores, check_deployment_count
 from rollway.emulator.arm.registry import find_asset
@@ -151,8 +152,8 @@ def patch_deployment(call: Call) -> Response:
     raise_if_busy(call)
     if not before.private.get("serving"):
         raise errors.deployment_creation_failed(before.name)
-    given = {key: value for key, value in (call.body.get("sku") or {}).items() if value is not None}
-    sku = {**before.document["sku"], **given}
+    capacity = (call.body.get("sku") or {}).get("capacity")
+    sku: Document = {**before.document["sku"], **({} if capacity is None else {"capacity": capacity})}
     raise_problems(check_capacity(sku))
     wanted = {
         **before.document,
@@ -313,7 +314,8 @@ def get_deployment(call: Call) -> Response:
 def list_deployments(call: Call) -> Response:
     view = call.emulator.operations.views["lists"]
     require_endpoint(call, view)
-    return paginate(call, [shown_to(call, one.document) for one in view.find(DEPLOYMENT_TYPE, call.id(ENDPOINT_PATH))])
+    found = in_order(view.find(DEPLOYMENT_TYPE, call.id(ENDPOINT_PATH)), call.query("$orderBy"))
+    return paginate(call, [shown_to(call, one.document) for one in found], continued_by="$skip")
 
 
 def delete_deployment(call: Call) -> Response:

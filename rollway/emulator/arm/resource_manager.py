@@ -215,15 +215,25 @@ async def _read_body(request: Request) -> Document:
     return body
 
 
-def paginate(call: Call, items: list[Document], default_size: int = 50) -> Response:
-    """Return one page of a list. `$top` is its size. `nextLink` is the URL of the next page, even for `$top=1`."""
+def paginate(
+    call: Call, items: list[Document], default_size: int = 50, *, size: str = "$top", continued_by: str = "$skipToken"
+) -> Response:
+    """Return one page of a list. `nextLink` is the URL of the next page, even for pages of one.
+
+    Args:
+        size: Name of the parameter with the size of a page.
+        continued_by: Name of the parameter that continues a list. Clients take its value from `nextLink`.
+    """
     try:
-        start, size = int(call.query("$skipToken") or 0), int(call.query("$top") or default_size)
+        start, count = int(call.query(continued_by) or 0), int(call.query(size) or default_size)
     except ValueError as exc:
         raise errors.invalid_content(str(exc)) from exc
-    body: Document = {"value": items[max(start, 0) : start + size]}
-    if start + size < len(items):
-        url = call.request.url.include_query_params(**{"$skipToken": str(start + size)})
+    if start < 0 or count < 1:
+        raise errors.invalid_content(f"{continued_by} must be 0 or more, and {size} 1 or more")
+    body: Document = {"value": items[start : start + count]}
+    if start + count < len(items):
+        sent = next((key for key in call.request.query_params if key.lower() == continued_by.lower()), continued_by)
+        url = call.request.url.include_query_params(**{sent: str(start + count)})
         body["nextLink"] = call.emulator.url + str(url)[str(url).index(url.path) :]
     return JSONResponse(body)
 

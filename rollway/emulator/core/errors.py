@@ -249,6 +249,14 @@ def invalid_request(problems: Mapping[str, Sequence[str]]) -> ArmError:
     return ArmError(400, "BadRequest", "The request is invalid.", details=[detail])
 
 
+def invalid_identity_id(id_: str) -> ArmError:
+    message = (
+        f"Property id '{id_}' at path 'identity.userAssignedIdentities' is invalid. Expect fully qualified resource Id "
+        "that start with '/subscriptions/{subscriptionId}' or '/providers/{resourceProviderNamespace}/'."
+    )
+    return ArmError(400, "LinkedInvalidPropertyId", message, from_service=False)
+
+
 def invalid_asset(field: str, problem: str) -> ArmError:
     return ArmError(400, "UserError", f"The request is invalid. {field}: {problem}", details=[_detail(field, problem)])
 

@@ -30,15 +30,15 @@ class Identity:
         self._seed, self._key, self._clock, self._url = seed, signing_key, clock, url
         self.arm_audiences = (url, f"{url}/")
 
-    def issue_token(self, audience: str, subject: str, seconds: int | None = None) -> str:
-        """Return a bearer token for `audience`, valid for `seconds`. None: for the tenant's token lifetime."""
+    def issue_token(self, audience: str, subject: str) -> str:
+        """Return a bearer token for `audience`, valid for the tenant's token lifetime."""
         now = int(self._clock.now())
         claims = {
             "aud": audience,
             "iss": f"{self._url}/{self._seed.tenant_id}/v2.0",
             "iat": now,
             "nbf": now,
-            "exp": now + (self._seed.token_seconds if seconds is None else seconds),
+            "exp": now + self._seed.token_seconds,
             "appid": subject,
             "oid": subject,
             "sub": subject,

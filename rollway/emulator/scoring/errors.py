@@ -18,9 +18,14 @@ class GatewayError(EmulatedError):
         return Response(self.message, self.status, dict(self.headers), "text/plain")
 
 
-def scoring_unauthorized() -> GatewayError:
-    message = "key_auth_bad_header_bad_key_forbidden: the Authorization header holds no valid key or token."
-    return GatewayError(401, "unauthorized", message, {"WWW-Authenticate": "Bearer"})
+def malformed_authorization() -> GatewayError:
+    """Return the 401 for a request whose Authorization header is missing or malformed. The text is Azure's."""
+    return GatewayError(401, "unauthorized", "key_auth_bad_header_forbidden", {"WWW-Authenticate": "Bearer"})
+
+
+def wrong_credential() -> GatewayError:
+    """Return the 401 for a wrong key, with Azure's text, and for a wrong token, whose text is not known."""
+    return GatewayError(401, "unauthorized", "key_auth_access_denied", {"WWW-Authenticate": "Bearer"})
 
 
 def scoring_forbidden() -> GatewayError:

@@ -12,12 +12,12 @@ from uuid import uuid4
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from rollway.emulator.arm.endpoints import token_audience
 from rollway.emulator.core.errors import ArmError
 from rollway.emulator.core.faults import ContainerFault, apply_to_container, discard_message
 from rollway.emulator.core.rate_limit import RateLimit
 from rollway.emulator.core.roles import is_allowed
 from rollway.emulator.core.store import Resource
+from rollway.emulator.login.endpoint_tokens import SCORE, InvalidEndpointToken
 from rollway.emulator.login.identity import AZURE_ML
 from rollway.emulator.runtime.container import ContainerState
 from rollway.emulator.runtime.fleet import Instance, Revision
@@ -53,7 +53,6 @@ NOT_RETURNED = {
     b"x-ms-client-request-id",
 }
 MAX_CLIENT_ID = 40
-SCORE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action"
 PATH = re.compile(rb"/inference/[^/]+/[^/]+/")
 
 
@@ -121,8 +120,8 @@ class Responder:
     async def forward(self, response: UpstreamResponse, sent_at: float) -> None:
         """Stream a container's response to the client. Any status but 200 becomes a 424 with the status in a header."""
         headers = [pair for pair in response.headers if pair[0] not in NOT_RETURNED]
-        headers.append((b"ms-azureml-model-time", b"%d" % round((time.perf_counter() - sent_at) * 1000)))
         if response.status != 200:
+            headers.append((b"ms-azureml-model-time", b"%d" % round((time.perf_counter() - sent_at) * 1000)))
             headers.append((b"ms-azureml-model-error-statuscode", b"%d" % response.status))
             headers.append((b"ms-azureml-model-error-reason", b"model_error"))
         self.model_status = str(response.status)
@@ -294,17 +293,32 @@ def _authenticate(emulator: Emulator, endpoint: Resource, authorization: str | N
     mode = endpoint.properties["authMode"]
     scheme, _, given = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not given.strip():
-        raise errors.scoring_unauthorized()
+        raise errors.malformed_authorization()
+    credential = given.strip()
     if mode == "Key":
         keys = endpoint.private["keys"].values()
-        if not any(hmac.compare_digest(given.strip().encode(), key.encode()) for key in keys):
-            raise errors.scoring_unauthorized()
-        return
-    audiences = (token_audience(endpoint),) if mode == "AMLToken" else (AZURE_ML, f"{AZURE_ML}/")
+        if not any(hmac.compare_digest(credential.encode(), key.encode()) for key in keys):
+            raise errors.wrong_credential()
+    elif mode == "AMLToken":
+        _check_endpoint_token(emulator, endpoint, credential)
+    else:
+        _check_entra_token(emulator, authorization)
+
+
+def _check_endpoint_token(emulator: Emulator, endpoint: Resource, token: str) -> None:
+    workspace = emulator.store.get(endpoint.id.rsplit("/", 2)[0])
+    assert workspace is not None  # noqa: S101 - workspaces cannot be deleted
     try:
-        client_id = emulator.identity.check_token(authorization, audiences)
+        emulator.endpoint_tokens.check(token, workspace, endpoint)
+    except InvalidEndpointToken as exc:
+        raise errors.wrong_credential() from exc
+
+
+def _check_entra_token(emulator: Emulator, authorization: str | None) -> None:
+    try:
+        client_id = emulator.identity.check_token(authorization, (AZURE_ML, f"{AZURE_ML}/"))
     except ArmError as exc:
-        raise errors.scoring_unauthorized() from exc
+        raise errors.wrong_credential() from exc
     principal = emulator.seed.principal(client_id)
-    if mode == "AADToken" and (principal is None or not is_allowed(principal.role, SCORE)):
+    if principal is None or not is_allowed(principal.role, SCORE):
         raise errors.scoring_forbidden()
