@@ -1,5 +1,6 @@
 """Models and environments: resolve the version of a rollout, and register inline definitions."""
 
+import json
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from azure.ai.ml._utils._asset_utils import get_ignore_file, get_object_hash  # no public names; uploads use them
 from azure.ai.ml.entities import Environment, Model
 from azure.core.exceptions import ResourceNotFoundError
+from pydantic import JsonValue
 
 from rollway.azure.errors.translate import azure_errors
 from rollway.azure.folder import load_online_deployment_entity
@@ -193,7 +195,7 @@ def _is_same_environment(known: Any, wanted: Environment) -> bool:
         known_path = (known.build.path if known.build else None) or ""
         is_same_file = _dockerfile(known.build) == _dockerfile(wanted.build)
         return is_same_file and f"/LocalUpload/{_upload_hash(wanted.build.path)}/" in f"{known_path}/"
-    return (known.image, known.conda_file or None) == (wanted.image, wanted.conda_file or None)
+    return (known.image, _plain(known.conda_file)) == (wanted.image, _plain(wanted.conda_file))
 
 
 def _routes(environment: Any) -> dict[str, tuple[str, int]]:
@@ -204,6 +206,12 @@ def _routes(environment: Any) -> dict[str, tuple[str, int]]:
 
 def _dockerfile(build: Any) -> str:
     return str((build and build.dockerfile_path) or "Dockerfile")  # Azure's default
+
+
+def _plain(conda_file: Any) -> JsonValue:
+    """Return the content of a conda file as JSON has it, because Azure keeps it as JSON: dates become texts."""
+    content: JsonValue = json.loads(json.dumps(conda_file or None, default=str))
+    return content
 
 
 def _upload_hash(path: Any) -> str:

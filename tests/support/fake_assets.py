@@ -1,9 +1,11 @@
 """The models and environments of a workspace or registry in memory, behind the few calls that Rollway makes of them."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
+import yaml
 from azure.ai.ml.entities import Environment, Model
 from azure.ai.ml.entities._system_data import SystemData
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
@@ -79,6 +81,8 @@ class FakeEnvironments:
         self.writes += 1
         version = entity.version or str(len(self._of(entity.name)) + 1)
         resource = entity._to_rest_object()
+        if text := resource.properties.conda_file:  # the service keeps it as JSON
+            resource.properties.conda_file = json.dumps(yaml.safe_load(text), indent=2, default=str)
         # The service adds these; the models of the SDK take them only from an answer.
         resource["id"] = self._id(str(entity.name), version)
         self.kept[resource["id"]] = resource

@@ -2,21 +2,26 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
 from starlette.responses import JSONResponse, Response
 
+from rollway.emulator.arm.conda_files import as_json_text
 from rollway.emulator.arm.resource_manager import PROVIDER, WORKSPACE_PATH, ArmRoute, Call, paginate, workspace_route
+from rollway.emulator.arm.storage_uris import read_flavors, replicate, spell_as_azure
 from rollway.emulator.arm.validation import check_field_types
 from rollway.emulator.blob.blobs import ACCOUNT
 from rollway.emulator.core import errors
 from rollway.emulator.core.errors import Document
 from rollway.emulator.core.store import Resource
 from rollway.emulator.runtime.routes import problems_of
+from rollway.emulator.state import Emulator
 
 UPLOAD_SECONDS = 24 * 3600
 REGISTRIES = "azureml://registries"  # prefix of the ids of assets in registries
+MLFLOW = "mlflow_model"
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class AssetKind:
         content: Properties that cannot change once a version is registered.
         needs: Properties of which one is required.
         defaults: Default properties of a version.
+        status_again: Status of the response to a PUT of a version that exists already.
     """
 
     label: str
@@ -36,6 +42,7 @@ class AssetKind:
     content: tuple[str, ...]
     needs: tuple[str, ...]
     defaults: Mapping[str, Any]
+    status_again: int = 200
     is_in_registry: bool = False
 
     @property
@@ -61,7 +68,8 @@ MODELS = AssetKind(
         "modelType": "custom_model",
         "flavors": {},
         "jobName": None,
-        "stage": "",
+        "stage": "Logged",
+        "intellectualProperty": None,
         "autoDeleteSetting": None,
     },
 )
@@ -71,6 +79,7 @@ ENVIRONMENTS = AssetKind(
     content=("image", "condaFile", "build", "inferenceConfig", "osType"),
     needs=("image", "build"),
     defaults={**COMMON, "environmentType": "UserCreated", "osType": "Linux", "image": None, "condaFile": None},
+    status_again=201,
 )
 CODES = AssetKind("Code", "codes", content=("codeUri",), needs=("codeUri",), defaults=COMMON)
 REGISTRY_MODELS = replace(MODELS, is_in_registry=True)
@@ -105,24 +114,76 @@ def _put(kind: AssetKind, call: Call) -> Response:
     given = {name: value for name, value in given.items() if value is not None}
     for bag in ("tags", "properties"):
         given[bag] = {key: str(value) for key, value in (given.get(bag) or {}).items()}
+    given = _as_answered(kind, given)
     before = call.emulator.store.get(id_)
     if before is None:
-        document: Document = {
-            "id": id_,
-            "name": call.params["version"],
-            "type": kind.type,
-            "properties": {**kind.defaults, **given, "provisioningState": "Succeeded"},
-            "systemData": call.system_data(),
-        }
-        call.emulator.store.put(Resource(kind.type, document))
-        return JSONResponse(document, 201, {} if kind.is_in_registry else {"Location": call.emulator.url + id_})
-    properties = {**before.properties, **given, "provisioningState": "Succeeded"}
+        version = new_version(call.emulator, kind, id_, given, call.system_data())
+    else:
+        version = _changed_version(call, kind, before, given)
+    call.emulator.store.put(version)
+    status = 201 if before is None else kind.status_again
+    return JSONResponse(version.document, status, _creation_headers(call, kind, version) if status == 201 else {})
+
+
+def _as_answered(kind: AssetKind, properties: Document) -> Document:
+    """Return properties as Azure's answers show them, whatever the client sent."""
+    changed: Document = {}
+    if kind.segment == CODES.segment:
+        changed["isAnonymous"] = False  # recorded, though clients send true
+    if kind.segment == ENVIRONMENTS.segment and isinstance(properties.get("condaFile"), str):
+        changed["condaFile"] = as_json_text(properties["condaFile"])
+    if kind.segment == MODELS.segment and isinstance(properties.get("modelUri"), str):
+        changed["modelUri"] = spell_as_azure(properties["modelUri"])
+    return {**properties, **changed}
+
+
+def new_version(emulator: Emulator, kind: AssetKind, id_: str, given: Document, system_data: Document) -> Resource:
+    """Return a new version of an asset, which is not stored yet.
+
+    The service copies an MLflow model to a folder of its own, and reads its flavors.
+    """
+    properties: Document = {**kind.defaults, **given, "provisioningState": "Succeeded"}
+    private: Document = {}
+    if kind.segment == MODELS.segment and str(properties["modelType"]).lower() == MLFLOW:
+        private["modelUri"] = properties["modelUri"]
+        properties["flavors"] = read_flavors(emulator, properties["modelUri"])
+        properties["modelUri"] = replicate(emulator, properties["modelUri"])
+    document: Document = {
+        "id": id_,
+        "name": id_.rpartition("/")[2],
+        "type": kind.type,
+        "properties": properties,
+        "systemData": system_data,
+    }
+    return Resource(kind.type, document, private)
+
+
+def _changed_version(call: Call, kind: AssetKind, before: Resource, given: Document) -> Resource:
+    """Return a version after a PUT. Raises the 409 if its content would change.
+
+    An environment that stays the same keeps the time of its last change.
+    """
+    stored = _as_answered(kind, before.properties)
+    if given.get("modelUri") == before.private.get("modelUri"):
+        given = {name: value for name, value in given.items() if name != "modelUri"}  # where the client uploaded it
+    properties = {**stored, **given, "provisioningState": "Succeeded"}
     for name in kind.content:
-        if properties.get(name) != before.properties.get(name):
+        if properties.get(name) != stored.get(name):
             raise errors.asset_is_immutable(kind.label, call.params["name"], call.params["version"], name)
-    document = {**before.document, "properties": properties, "systemData": call.system_data(before.document)}
-    call.emulator.store.put(Resource(kind.type, document))
-    return JSONResponse(document)
+    is_same = kind.status_again == 201 and properties == before.properties
+    system_data = before.document["systemData"] if is_same else call.system_data(before.document)
+    return replace(before, document={**before.document, "properties": properties, "systemData": system_data})
+
+
+def _creation_headers(call: Call, kind: AssetKind, version: Resource) -> dict[str, str]:
+    """Return the headers of a 201. An environment has the id of its image's build."""
+    if kind.is_in_registry:
+        return {}
+    headers = {"Location": f"{call.emulator.url}{version.id}?api-version={call.query('api-version')}"}
+    if kind.segment == ENVIRONMENTS.segment:
+        content = repr([version.properties.get(name) for name in kind.content])
+        headers["Build-ID"] = f"ch{int(sha256(content.encode()).hexdigest(), 16) % 1000}"
+    return headers
 
 
 def _get(kind: AssetKind, call: Call) -> Response:

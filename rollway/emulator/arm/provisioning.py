@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rollway.emulator.arm.endpoints import find_deployments, parent_endpoint_id, remove_endpoint, without_deployment
 from rollway.emulator.arm.registry import find_asset
+from rollway.emulator.arm.storage_uris import parse_uri
 from rollway.emulator.core import errors
 from rollway.emulator.core.clock import format_iso
 from rollway.emulator.core.durations import parse_duration
@@ -211,23 +212,7 @@ async def _download_url(emulator: Emulator, uri: str, target: Path) -> Path:
     Return the copied file or folder. Raises DownloadFailed.
     """
     try:
-        container, name = _parse_uri(emulator, uri)
+        container, name = parse_uri(emulator, uri)
         return await emulator.blobs.download(container, name, target)
     except (ValueError, FileNotFoundError) as exc:
         raise DownloadFailed(str(exc)) from exc
-
-
-def _parse_uri(emulator: Emulator, uri: str) -> tuple[str, str]:
-    """Return the container and blob name of a URI. Raise ValueError if it is not in storage."""
-    if not uri.startswith("azureml://"):
-        return emulator.blobs.parse_url(uri)
-    workspace_path, _, path = uri.removeprefix("azureml:/").partition("/datastores/")
-    _, separator, name = path.partition("/paths/")
-    parts = workspace_path.strip("/").split("/")
-    if not separator or len(parts) != 6:
-        raise ValueError(f"{uri} is not a path in a datastore of a workspace")
-    for workspace in emulator.store.find("Microsoft.MachineLearningServices/workspaces"):
-        segments = workspace.id.lower().split("/")
-        if [segments[2], segments[4], segments[8]] == [parts[1].lower(), parts[3].lower(), parts[5].lower()]:
-            return f"azureml-blobstore-{workspace.properties['workspaceId']}", name.strip("/")
-    raise ValueError(f"{uri} is in a workspace that does not exist")

@@ -3,12 +3,12 @@
 import shutil
 from pathlib import Path
 
-from rollway.emulator.arm.assets import MODELS
+from rollway.emulator.arm.assets import MODELS, new_version
 from rollway.emulator.arm.resource_manager import WORKSPACE_PATH
 from rollway.emulator.arm.workspaces import DATASTORE, default_container
 from rollway.emulator.blob.requests import OCTET_STREAM
 from rollway.emulator.core.clock import format_iso
-from rollway.emulator.core.store import Resource
+from rollway.emulator.core.errors import Document
 from rollway.emulator.state import Emulator
 
 
@@ -24,24 +24,16 @@ def create_seeded_models(emulator: Emulator) -> None:
             continue
         folder = f"Seed/{wanted.name}/{wanted.version}"
         _upload(emulator, default_container(workspace), folder, wanted.path)
-        scope = workspace.id.replace("/resourceGroups/", "/resourcegroups/")
-        scope = scope.replace("/providers/Microsoft.MachineLearningServices", "").lstrip("/")
+        scope = workspace.id.replace("/providers/Microsoft.MachineLearningServices", "").lstrip("/")
         uri = f"azureml://{scope}/datastores/{DATASTORE}/paths/{folder}/{wanted.path.name}"
-        now = format_iso(emulator.clock.now())
-        document = {
-            "id": id_,
-            "name": wanted.version,
-            "type": MODELS.type,
-            "properties": {
-                **MODELS.defaults,
-                "modelUri": uri,
-                "modelType": wanted.type,
-                "tags": dict(wanted.tags),
-                "properties": {},
-            },
-            "systemData": {"createdAt": now, "lastModifiedAt": now, "createdBy": "seed", "createdByType": "User"},
-        }
-        emulator.store.put(Resource(MODELS.type, document))
+        given = {"modelUri": uri, "modelType": wanted.type, "tags": dict(wanted.tags), "properties": {}}
+        emulator.store.put(new_version(emulator, MODELS, id_, given, _system_data(emulator)))
+
+
+def _system_data(emulator: Emulator) -> Document:
+    now = format_iso(emulator.clock.now())
+    who = {"By": "seed", "ByType": "User", "At": now}
+    return {f"{what}{key}": value for what in ("created", "lastModified") for key, value in who.items()}
 
 
 def _upload(emulator: Emulator, container: str, folder: str, path: Path) -> None:

@@ -173,6 +173,17 @@ class Blobs:
         self._store.delete_blob(container, name)
         self.content_path(document).unlink(missing_ok=True)
 
+    def copy_all(self, container: str, name: str, target: str) -> int:
+        """Copy a blob, or all blobs below a folder name, to `target`. Return the number of copies."""
+        found = self.list_blobs(container, f"{name}/" if name else "")
+        if name and self.exists(container, name):
+            found = [(name, self.get(container, name))]
+        for blob, document in found:
+            content = self.new_content_path()
+            content.hardlink_to(self.content_path(document))  # content never changes once it is written
+            self.commit(container, target + blob[len(name) :], content, document["md5"], document["content_type"])
+        return len(found)
+
     def clear(self) -> None:
         """Delete all content."""
         for path in self._folder.iterdir():

@@ -82,6 +82,16 @@ def test_a_custom_container_with_a_version_and_other_routes_is_refused(register:
         register(custom)
 
 
+def test_an_environment_that_azure_keeps_as_json_is_the_one_in_the_conda_file(
+    folder: RolloutFolder, register: Callable[..., ResolvedAsset]
+) -> None:
+    folder.write("conda.yaml", 'variables: {BUILT: 2026-11-30, TEXT: "2026-11-30", WANTED: yes}\ndependencies: [pip]\n')
+
+    first, again = register(NAMED), register(NAMED)
+
+    assert (first.is_new, again.is_new, again.id) == (True, False, first.id)
+
+
 def test_the_sdk_itself_names_an_anonymous_environment_otherwise_when_it_reads_it(
     azure: FakeEnvironments, register: Callable[..., ResolvedAsset]
 ) -> None:
