@@ -16,6 +16,7 @@ from rollway.emulator.arm.resource_manager import (
     shown_to,
     workspace_route,
 )
+from rollway.emulator.arm.workspace_document import system_data, workspace_document
 from rollway.emulator.blob.blobs import SUFFIX
 from rollway.emulator.core import errors
 from rollway.emulator.core.clock import format_iso
@@ -75,20 +76,14 @@ def default_container(workspace: Resource) -> str:
 
 
 def get_workspace(call: Call) -> Response:
-    return JSONResponse(_workspace_document(call.emulator, call.workspace))
+    return JSONResponse(workspace_document(call.emulator, call.workspace))
 
 
 def list_workspaces(call: Call) -> Response:
     found = call.emulator.store.find(WORKSPACE_TYPE)
     if group := call.params.get("group"):
         found = [one for one in found if f"/resourcegroups/{group.lower()}/" in one.id.lower()]
-    return paginate(call, [_workspace_document(call.emulator, one) for one in found])
-
-
-def _workspace_document(emulator: Emulator, workspace: Resource) -> Document:
-    discovery = {"discoveryUrl": f"{emulator.url}/discovery"}
-    tracking = {"mlFlowTrackingUri": f"azureml://{emulator.url.removeprefix('https://')}/mlflow/v1.0{workspace.id}"}
-    return {**workspace.document, "properties": {**workspace.properties, **discovery, **tracking}}
+    return paginate(call, [workspace_document(call.emulator, one) for one in found])
 
 
 def get_datastore(call: Call) -> Response:
@@ -120,7 +115,7 @@ def _datastore_document(call: Call) -> Document:
             "properties": {},
             "tags": {},
         },
-        "systemData": workspace.document["systemData"],
+        "systemData": system_data(workspace),
     }
 
 
