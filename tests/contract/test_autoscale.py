@@ -11,6 +11,15 @@ from tests.support.builders import autoscale_rule
 from tests.support.other_clients import ClientError, OtherClient
 
 Settings = Callable[..., Any]
+WEEKEND: dict[str, Any] = {
+    "frequency": "Week",
+    "schedule": {
+        "timeZone": "Pacific Standard Time",
+        "days": ["Saturday", "Sunday"],
+        "hours": [0],
+        "minutes": [0],
+    },
+}
 
 
 @pytest.fixture
@@ -115,6 +124,21 @@ def test_a_target_has_one_autoscale_setting(settings: Settings, wanted: dict[str
         (("rules", 1, "scaleAction", "direction"), "Sideways", "direction must be one of None, Increase, Decrease"),
         (("rules", 1, "metricTrigger", "operator"), "About", "operator must be one of Equals"),
         (("rules",), 11, "there can be at most 10"),
+        (("rules", 0, "metricTrigger", "timeGrain"), "PT30S", "timeGrain must be between PT1M and PT12H"),
+        (("rules", 0, "metricTrigger", "timeWindow"), "PT1M", "timeWindow must be between PT5M and PT12H"),
+        (("rules", 0, "metricTrigger", "timeWindow"), "P1D", "timeWindow must be between PT5M and PT12H"),
+        (("rules", 0, "scaleAction", "value"), "0", "value must be a whole number as a string, and 1 or more"),
+        (
+            ("rules", 0, "metricTrigger", "dimensions"),
+            [{"DimensionName": "deployment", "Operator": "Like", "Values": ["blue"]}],
+            "Operator must be one of Equals, NotEquals",
+        ),
+        (("recurrence",), {**WEEKEND, "frequency": "Weekend"}, "frequency must be one of None, Second"),
+        (
+            ("recurrence",),
+            {**WEEKEND, "schedule": {**WEEKEND["schedule"], "hours": [24]}},
+            "hours must be a list of whole numbers from 0 to 23",
+        ),
     ],
 )
 def test_a_wrong_autoscale_setting_is_refused(
@@ -129,3 +153,49 @@ def test_a_wrong_autoscale_setting_is_refused(
         settings("create_or_update", name, wanted)
 
     assert (caught.value.status, caught.value.code) == (400, "BadRequest")
+
+
+def test_an_autoscale_setting_is_answered_as_azure_monitor_documents_it(
+    arm: Arm, wanted: dict[str, Any], name: str
+) -> None:
+    group = arm.root.partition("/providers/")[0]
+    path = f"{group}/providers/microsoft.insights/autoscalesettings/{name}"
+    properties = wanted["properties"]
+    rule = properties["profiles"][0]["rules"][0]["metricTrigger"]
+    rule["dimensions"] = [{"DimensionName": "deployment", "Operator": "Equals", "Values": ["blue"]}]
+    properties["profiles"].append({**properties["profiles"][0], "name": "weekend", "rules": [], "recurrence": WEEKEND})
+    properties["notifications"] = [{"operation": "Scale", "email": {"customEmails": ["a@b.example"]}, "webhooks": []}]
+    properties["predictiveAutoscalePolicy"] = {"scaleMode": "ForecastOnly"}
+
+    first, again = (arm.http.put(f"{arm.url}{path}?api-version=2022-10-01", json=wanted) for _ in range(2))
+
+    assert (first.status_code, again.status_code) == (201, 200)
+    answer = again.json()
+    del answer["systemData"]
+    assert answer == {
+        "id": path,
+        "name": name,
+        "type": "Microsoft.Insights/autoscaleSettings",
+        "location": "westeurope",
+        "tags": {},
+        "properties": {
+            **properties,
+            "name": name,
+            "predictiveAutoscalePolicy": {"scaleMode": "ForecastOnly", "scaleLookAheadTime": None},
+        },
+    }
+
+
+def test_a_rule_can_measure_the_endpoint_by_the_id_among_its_properties(
+    settings: Settings, arm: Arm, wanted: dict[str, Any], name: str
+) -> None:
+    body = {"location": "westeurope", "properties": {"authMode": "Key"}}
+    endpoint = arm.send("PUT", f"/onlineEndpoints/{name}", body).raise_for_status().json()
+    resource = endpoint["properties"]["properties"]["azureml.onlineendpointid"]
+    wanted["properties"]["profiles"][0]["rules"] = [autoscale_rule(resource)]
+
+    made = settings("create_or_update", name, wanted)
+
+    measured = made["properties"]["profiles"][0]["rules"][0]["metricTrigger"]["metricResourceUri"]
+    assert measured == endpoint["id"].lower()
+    assert arm.http.get(f"{arm.url}{measured}?api-version=2023-04-01").json()["name"] == name
