@@ -29,6 +29,7 @@ from marshmallow import ValidationError
 from rollway.azure.content import is_remote, spec_of, variables_of
 from rollway.azure.entities import identities_of, kind_of, tags_of
 from rollway.azure.errors.translate import first_line
+from rollway.azure.no_code import check_no_code
 from rollway.azure.request_files import check_requests, read_smoke_requests
 from rollway.azure.scripts import check_script, possibly_missing
 from rollway.errors import ConfigurationError, InvalidRollout
@@ -203,6 +204,7 @@ def _online_deployment(
         *check_online_deployment(document, endpoint_name, str(path)),
         *_tag_problems(document, str(path)),
         *_missing_files(path, document),
+        *check_no_code(path, document),
     ]
     entity = _load(partial(_load_online_deployment, endpoint_name or "unknown"), path, document, found, _SHAPES)
     problems += found

@@ -40,6 +40,7 @@ from rollway.emulator.monitor import autoscale, metrics_api
 from rollway.emulator.monitor.autoscaler import Autoscaler
 from rollway.emulator.monitor.usage import watch_usage
 from rollway.emulator.scoring.gateway import Gateway
+from rollway.emulator.sidecar.services import serve_containers
 from rollway.emulator.state import Emulator, log_failure
 
 CLOUD = "LocalCloud"
@@ -67,24 +68,25 @@ def build_app(emulator: Emulator) -> ASGIApp:
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         workspaces.create_seeded_workspaces(emulator)
         create_seeded_models(emulator)
-        resume_operations(emulator)
-        watchers = [
-            asyncio.create_task(watch, name=f"watch {name}")
-            for name, watch in (
-                ("containers", emulator.fleet.watch()),
-                ("usage", watch_usage(emulator)),
-                ("autoscale", Autoscaler(emulator, arm).watch()),
-            )
-        ]
-        for watcher in watchers:
-            watcher.add_done_callback(log_failure)
-        try:
-            yield
-        finally:
+        async with serve_containers(emulator):
+            resume_operations(emulator)
+            watchers = [
+                asyncio.create_task(watch, name=f"watch {name}")
+                for name, watch in (
+                    ("containers", emulator.fleet.watch()),
+                    ("usage", watch_usage(emulator)),
+                    ("autoscale", Autoscaler(emulator, arm).watch()),
+                )
+            ]
             for watcher in watchers:
-                watcher.cancel()
-            await asyncio.gather(*watchers, return_exceptions=True)
-            await emulator.stop_work()
+                watcher.add_done_callback(log_failure)
+            try:
+                yield
+            finally:
+                for watcher in watchers:
+                    watcher.cancel()
+                await asyncio.gather(*watchers, return_exceptions=True)
+                await emulator.stop_work()
 
     async def serve_other(request: Request) -> Response:
         if request.url.path.removeprefix(DATA_PLANE).lower().startswith("/subscriptions/"):

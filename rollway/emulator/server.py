@@ -91,7 +91,16 @@ def run(
         files = provide_certificates(store, folder / "tls", Path(roots) if roots else None, public_name)
         with _listen(store, host, port) as listener:
             url = f"https://{public_name or 'localhost'}:{listener.getsockname()[1]}"
-            emulator = create_emulator(folder, store, loaded, url=url, profile=profile, images=images, secret=secret)
+            emulator = create_emulator(
+                folder,
+                store,
+                loaded,
+                url=url,
+                profile=profile,
+                images=images,
+                secret=secret,
+                bundle=files.bundle,
+            )
             config = uvicorn.Config(
                 build_app(emulator),
                 ssl_keyfile=files.server,

@@ -21,6 +21,7 @@ from rollway.emulator.core.store import Store
 from rollway.emulator.core.throttling import Throttle
 from rollway.emulator.login.endpoint_tokens import EndpointTokens
 from rollway.emulator.login.identity import Identity
+from rollway.emulator.runtime.access import ContainerAccess
 from rollway.emulator.runtime.fleet import Fleet
 
 log = logging.getLogger("rollway.emulator")
@@ -46,6 +47,7 @@ class Emulator:
     blobs: Blobs
     fleet: Fleet
     samples: Samples
+    access: ContainerAccess = field(default_factory=ContainerAccess)
     images: Path | None = None
     secret: str = ""  # for `/_emulator/` and the page; empty on loopback, which needs none
     requests: deque[Document] = field(default_factory=lambda: deque(maxlen=REQUESTS_KEPT))
@@ -70,9 +72,22 @@ class Emulator:
 
 
 def create_emulator(
-    folder: Path, store: Store, seed: Seed, *, url: str, profile: Profile, images: Path | None, secret: str = ""
+    folder: Path,
+    store: Store,
+    seed: Seed,
+    *,
+    url: str,
+    profile: Profile,
+    images: Path | None,
+    secret: str = "",
+    bundle: Path | None = None,
 ) -> Emulator:
-    """Return the emulator of a state directory. `url` is its own address."""
+    """Return the emulator of a state directory.
+
+    Args:
+        url: Its own address.
+        bundle: File with the root certificates that its containers trust.
+    """
     clock = Clock()
     clock.advance(float(store.setting(CLOCK_AHEAD) or 0))
     return Emulator(
@@ -89,6 +104,7 @@ def create_emulator(
         blobs=Blobs(store, folder / "blobs", get_or_create_secret(store, "storage account key"), clock, url),
         fleet=Fleet(folder / "online-deployments"),
         samples=Samples(clock),
+        access=ContainerAccess(bundle),
         images=images,
         secret=secret,
     )

@@ -39,6 +39,7 @@ principals:
   - {{client_id: scientist, client_secret: scientist-secret, role: data_scientist}}
   - {{client_id: watcher, client_secret: watcher-secret, role: [data_scientist, monitoring_reader]}}
   - {{client_id: stranger, client_secret: stranger-secret, role: none}}
+  - {{client_id: container-reader, is_managed_identity: true, role: reader}}
 workspaces:
   - {{resource_group: rollway, name: local, kubernetes_computes: [cluster]}}
   - {{resource_group: others, name: remote}}
@@ -219,7 +220,7 @@ def create_endpoint(client: MLClient, name: str, auth_mode: str = "key") -> Mana
 
 def describe(
     endpoint: str,
-    model: Model | str,
+    model: Model | str | None,
     environment: Environment | str,
     name: str = "blue",
     script: str = "good",

@@ -1,5 +1,6 @@
 """The forms of deployment.yml that people already use with `az ml online-deployment create`."""
 
+import re
 from pathlib import Path
 
 from tests.support.world import FIXTURES, Rollout, World
@@ -39,6 +40,26 @@ def test_mlflow_style_folder_with_a_scoring_script(world: World) -> None:
 
     assert done.returncode == 0, done.stderr
     assert world.rest.score(rollout.name, {"data": [1.0]}).json() == {"predictions": [3.0]}
+
+
+def test_mlflow_model_without_script_and_environment(world: World) -> None:
+    rollout = world.make_rollout(
+        model={"path": str(FIXTURES / "mlflow_folder" / "model"), "type": "mlflow_model", "name": "line"},
+        code_configuration=None,
+        environment=None,
+    )
+    rollout.online_deployment = {key: value for key, value in rollout.online_deployment.items() if value is not None}
+    rollout.request = {"input_data": {"columns": ["x"], "index": [0], "data": [[1.0]]}}
+    expect = {"max_latency_seconds": 30, "body": {"type": "array", "items": {"type": "number"}}}
+    rollout.rollout["smoke_test"]["expect"] = expect
+
+    done = world.deploy(rollout)
+    again = world.deploy(rollout)
+
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"environment +\(none\)", done.stdout)
+    assert world.rest.score(rollout.name, rollout.request).json() == [3.0]
+    assert (again.returncode, "nothing to do" in again.stdout.lower()) == (0, True), again.stdout
 
 
 def test_image_only_environment(world: World) -> None:

@@ -81,6 +81,13 @@ ENVIRONMENTS = AssetKind(
     defaults={**COMMON, "environmentType": "UserCreated", "osType": "Linux", "image": None, "condaFile": None},
     status_again=201,
 )
+DATA = AssetKind(
+    "Data",
+    "data",
+    content=("dataUri", "dataType"),
+    needs=("dataUri",),
+    defaults={**COMMON, "dataType": "uri_folder"},
+)
 CODES = AssetKind("Code", "codes", content=("codeUri",), needs=("codeUri",), defaults=COMMON)
 REGISTRY_MODELS = replace(MODELS, is_in_registry=True)
 REGISTRY_ENVIRONMENTS = replace(ENVIRONMENTS, is_in_registry=True)
@@ -92,6 +99,8 @@ FIELD_TYPES: dict[str, type] = {
     "properties.properties": dict,
     "properties.modelUri": str,
     "properties.codeUri": str,
+    "properties.dataUri": str,
+    "properties.dataType": str,
     "properties.image": str,
     "properties.condaFile": str,
     "properties.build": dict,
@@ -308,7 +317,7 @@ def asset_routes(kind: AssetKind, root: str, check: Callable[[Call], None] = lam
 
 
 ROUTES = [
-    *(route for kind in (MODELS, ENVIRONMENTS, CODES) for route in asset_routes(kind, WORKSPACE_PATH)),
+    *(route for kind in (MODELS, ENVIRONMENTS, CODES, DATA) for route in asset_routes(kind, WORKSPACE_PATH)),
     *(
         workspace_route(
             "POST", f"/{kind.segment}/{{name}}/versions/{{version}}/startPendingUpload", _start_pending_upload

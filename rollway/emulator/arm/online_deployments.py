@@ -4,6 +4,7 @@ from pathlib import Path
 
 from starlette.responses import JSONResponse, Response
 
+from rollway.emulator.arm.data_collection import check_collector, complete_collector
 from rollway.emulator.arm.endpoints import (
     DEPLOYMENT_TYPE,
     ENDPOINT_PATH,
@@ -66,6 +67,7 @@ CONTAINER_SETTINGS = (
     "readinessProbe",
     "startupProbe",
     "modelMountPath",
+    "dataCollector",
 )
 
 
@@ -100,6 +102,9 @@ FIELD_TYPES: dict[str, type] = {
     "properties.scaleSettings.scaleType": str,
     "properties.containerResourceRequirements": dict,
     "properties.egressPublicNetworkAccess": str,
+    "properties.dataCollector": dict,
+    "properties.dataCollector.collections": dict,
+    "properties.dataCollector.rollingRate": str,
 }
 
 
@@ -124,6 +129,7 @@ def put_deployment(call: Call) -> Response:
         check_name(name, "Deployment"),
         check_compute_type(endpoint, properties),
         check_deployment(properties, sku),
+        check_collector(properties.get("dataCollector")),
         _check_assets(call, properties),
         {} if before is None else check_unchanged(before.properties, properties),
     )
@@ -179,7 +185,7 @@ def _check_assets(call: Call, properties: Document) -> Problems:
         "EnvironmentId": properties.get("environmentId"),
         "CodeConfiguration.CodeId": (properties.get("codeConfiguration") or {}).get("codeId"),
     }
-    required = {"EnvironmentId"}
+    required = set[str]() if _is_no_code(call, properties) else {"EnvironmentId"}
     if properties.get("codeConfiguration"):
         required.add("CodeConfiguration.CodeId")
     problems: Problems = {}
@@ -203,6 +209,15 @@ def _why_required(call: Call, properties: Document) -> str:
     )
 
 
+def _is_no_code(call: Call, properties: Document) -> bool:
+    """Return True if Azure makes script and environment itself: for an MLflow model with neither of them."""
+    code, reference = properties.get("codeConfiguration") or {}, properties.get("model")
+    if any(code.values()) or properties.get("environmentId") or not reference:
+        return False
+    model = find_asset(call.emulator, reference)
+    return model is not None and str(model.properties["modelType"]).lower() == "mlflow_model"
+
+
 def _build_document(
     call: Call, endpoint: Resource, before: Resource | None, properties: Document, capacity: int
 ) -> Document:
@@ -215,6 +230,8 @@ def _build_document(
     given["scaleSettings"] = given.get("scaleSettings") or {"scaleType": "Default"}
     if given["endpointComputeType"] == "Kubernetes":
         given["containerResourceRequirements"] = given.get("containerResourceRequirements") or RESOURCES
+    if given.get("dataCollector"):
+        given["dataCollector"] = complete_collector(given["dataCollector"])
     given["properties"] = {**(before.properties["properties"] if before else {}), **(given.get("properties") or {})}
     filled = {
         "description": None,
@@ -288,7 +305,7 @@ def _start_operation(call: Call, method: str, before: Resource | None, asked: Do
         if _has_same_containers(served, wanted) and not is_scaling and before.state == "Succeeded":
             operation.outcome = "Succeeded"
         answer = {**_with_properties(answer, instanceType=None), "systemData": _modified_now(call)}
-    environment = find_asset(emulator, wanted["properties"]["environmentId"])
+    environment = find_asset(emulator, wanted["properties"].get("environmentId") or "")
     routes = Routes.from_document(environment.properties.get("inferenceConfig") if environment else None)
     operation.result = wanted
     operation.private = {"on_success": {"serving": wanted, "scoring_route": routes.scoring.path}}

@@ -15,6 +15,7 @@ from rollway.emulator.core.store import Resource
 from rollway.emulator.runtime.container import ContainerSpec
 from rollway.emulator.runtime.fleet import ContainerFailed, Revision
 from rollway.emulator.runtime.images import ImageBuildFailed, ImageRecipe, build_image
+from rollway.emulator.runtime.mlflow_model import SCRIPT, conda_file, write_script
 from rollway.emulator.runtime.probes import ProbeSettings
 from rollway.emulator.runtime.programs import Program, find_program
 from rollway.emulator.runtime.recipes import RecipeError, expand
@@ -105,9 +106,18 @@ async def _start_revision(emulator: Emulator, deployment: Document) -> Revision:
     """Build, download and start the containers of an online deployment's document. Return the ready revision."""
     properties = deployment["properties"]
     folder = emulator.fleet.new_folder(deployment["id"])
-    environment = _require_asset(emulator, properties["environmentId"])
-    python, program = await _build(emulator, environment, folder)
+    variables = emulator.access.variables(deployment["id"], properties.get("dataCollector"), folder)
+    environment = None
+    if properties.get("environmentId"):
+        environment = _require_asset(emulator, properties["environmentId"])
+        python, program = await _build(emulator, environment, folder)
     code, model, model_name, model_version = await _download(emulator, properties, folder)
+    script = (properties.get("codeConfiguration") or {}).get("scoringScript")
+    if environment is None:  # an MLflow model, from which Azure makes script and environment
+        assert model is not None  # noqa: S101 - checked when the online deployment was created
+        code, script = write_script(folder), SCRIPT
+        python, program = await _build_image(emulator, ImageRecipe(None, conda_file(model)), folder)
+        variables["MLFLOW_MODEL_FOLDER"] = model.name
     settings = properties["requestSettings"]
     names = deployment["id"].split("/")
     specs = [
@@ -116,13 +126,13 @@ async def _start_revision(emulator: Emulator, deployment: Document) -> Revision:
             python=python,
             app_root=folder / "instances" / str(number),
             code=code,
-            entry_script=(properties.get("codeConfiguration") or {}).get("scoringScript"),
+            entry_script=script,
             model=model,
             model_name=model_name,
             model_version=model_version,
-            environment_variables=properties.get("environmentVariables") or {},
+            environment_variables=variables | (properties.get("environmentVariables") or {}),
             request_timeout_seconds=parse_duration(settings["requestTimeout"]) or 5.0,
-            routes=Routes.from_document(environment.properties.get("inferenceConfig")),
+            routes=Routes.from_document(None if environment is None else environment.properties.get("inferenceConfig")),
             has_startup_probe=bool(properties.get("startupProbe")),
             program=program,
             model_mount_path=properties.get("modelMountPath") or None,
@@ -141,16 +151,21 @@ async def _start_revision(emulator: Emulator, deployment: Document) -> Revision:
 
 
 async def _build(emulator: Emulator, environment: Resource, folder: Path) -> tuple[Path, Program]:
-    """Build the environment. Return its interpreter and how its container starts.
-
-    The build log is written to the revision's folder.
-    """
+    """Build a registered environment. Return its interpreter and how its container starts."""
     properties = environment.properties
     context = None
     if build := properties.get("build"):
         context = await _download_url(emulator, build["contextUri"], folder / "context")
     dockerfile = (build or {}).get("dockerfilePath") or "Dockerfile"
     recipe = ImageRecipe(properties.get("image"), properties.get("condaFile"), context, dockerfile)
+    return await _build_image(emulator, recipe, folder)
+
+
+async def _build_image(emulator: Emulator, recipe: ImageRecipe, folder: Path) -> tuple[Path, Program]:
+    """Build an environment. Return its interpreter and how its container starts.
+
+    The build log is written to the revision's folder.
+    """
     cache = environment_cache()
     cache.mkdir(parents=True, exist_ok=True)
     with (folder / BUILD_LOG).open("w") as file:
@@ -180,8 +195,8 @@ async def _download(
             file.write(f"{format_iso(emulator.clock.now())} {text}\n")
 
         code = None
-        if configuration := properties.get("codeConfiguration"):
-            uri = _require_asset(emulator, configuration["codeId"]).properties["codeUri"]
+        if code_id := (properties.get("codeConfiguration") or {}).get("codeId"):
+            uri = _require_asset(emulator, code_id).properties["codeUri"]
             code = await _download_url(emulator, uri, folder / "code")
             write_log(f"Downloaded the code to {code.name}")
         if not (reference := properties.get("model")):

@@ -147,6 +147,18 @@ class Blobs:
         text = "\n".join((container, name, block_id))
         return self._folder / f"block-{hashlib.sha256(text.encode()).hexdigest()}"
 
+    def append(self, container: str, name: str, content: bytes) -> None:
+        """Append to a blob. Create it if it does not exist."""
+        if not self.exists(container, name):
+            path = self.new_content_path()
+            path.touch()
+            self.commit(container, name, path, None, "application/octet-stream")
+        document = self.get(container, name)
+        with self.content_path(document).open("ab") as file:
+            file.write(content)
+        changes = {"size": document["size"] + len(content), "modified": format_http_date(self._clock.now())}
+        self._store.put_blob(container, name, {**document, **changes, "etag": f'"0x{uuid4().hex[:15].upper()}"'})
+
     def set_metadata(self, container: str, name: str, metadata: dict[str, str]) -> Document:
         document = {**self.get(container, name), "metadata": metadata, "etag": f'"0x{uuid4().hex[:15].upper()}"'}
         self._store.put_blob(container, name, document)

@@ -1,4 +1,4 @@
-"""Managed identities of endpoints, in ARM's `identity`: who they are.
+"""Managed identities of endpoints, in ARM's `identity`: who they are, and which of them a container asks for.
 
 The tenant knows an identity by its client id. A system-assigned one has its object id as client id. A user-assigned one
 is the seed's managed identity with the name of its resource as client id, and has that one's rights; if the seed has
@@ -41,6 +41,19 @@ def complete_identity(given: Mapping[str, Any] | None, before: Mapping[str, Any]
 def kinds_of(identity: Mapping[str, Any]) -> set[str]:
     """Return the kinds of managed identity in an `identity`, such as `{"systemassigned"}`, in lower case."""
     return {one.strip().lower() for one in str(identity.get("type") or "None").split(",")} - {"none"}
+
+
+def find_identity(identity: Mapping[str, Any], client_id: str | None) -> str | None:
+    """Return the client id of the endpoint's identity that a container asks for, or None if it has not got it.
+
+    Without a client id it is the system-assigned identity. If there is none, it is the first user-assigned one, which
+    is our choice.
+    """
+    user_assigned = [str(one["clientId"]) for one in (identity.get("userAssignedIdentities") or {}).values()]
+    known = [*([str(identity["principalId"])] if identity.get("principalId") else []), *user_assigned]
+    if client_id:
+        known = [one for one in known if one.lower() == client_id.lower()]
+    return known[0] if known else None
 
 
 def _user_assigned(resource_id: str, seed: Seed) -> Document:

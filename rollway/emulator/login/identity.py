@@ -107,10 +107,14 @@ class Identity:
 
         It has the fields of both IMDS and App Service. Numbers are strings, as in both services.
         """
-        managed = [one for one in self._seed.principals if one.is_managed_identity]
+        managed = [one.client_id for one in self._seed.principals if one.is_managed_identity]
         if client_id is not None:
-            managed = [one for one in managed if one.client_id.lower() == client_id.lower()]
-        if not managed:
+            managed = [one for one in managed if one.lower() == client_id.lower()]
+        return self.managed_token(managed[0] if managed else None, resource, is_app_service=is_app_service)
+
+    def managed_token(self, client_id: str | None, resource: str, *, is_app_service: bool) -> Document:
+        """Return the token response for the managed identity with this client id. None: it does not exist."""
+        if client_id is None:
             text = "Identity not found"
             raise ManagedIdentityError(400, "invalid_request", text, is_app_service=is_app_service)
         try:
@@ -119,8 +123,8 @@ class Identity:
             text = f"AADSTS{exc.number}: {exc.message}"
             raise ManagedIdentityError(400, "invalid_resource", text, is_app_service=is_app_service) from exc
         return {
-            "access_token": self.issue_token(audience, managed[0].client_id),
-            "client_id": managed[0].client_id,
+            "access_token": self.issue_token(audience, client_id),
+            "client_id": client_id,
             "expires_in": str(self._seed.token_seconds),
             "expires_on": str(int(self._clock.now()) + self._seed.token_seconds),
             "resource": resource,

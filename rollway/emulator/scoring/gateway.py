@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from rollway.emulator.arm.data_collection import collect_payloads, collects_payloads
 from rollway.emulator.core.errors import ArmError
 from rollway.emulator.core.faults import ContainerFault, apply_to_container, discard_message
 from rollway.emulator.core.rate_limit import RateLimit
@@ -116,6 +117,7 @@ class Responder:
         self.status, self.model_status = 0, ""
         self.byte_count = 0
         self.deployment: Resource | None = None
+        self.copy: bytearray | None = None  # of the container's response, if it is collected
 
     async def forward(self, response: UpstreamResponse, sent_at: float) -> None:
         """Stream a container's response to the client. Any status but 200 becomes a 424 with the status in a header."""
@@ -128,6 +130,8 @@ class Responder:
         await self._start(200 if response.status == 200 else 424, headers)
         async for content, is_more in response.chunks():
             self.byte_count += len(content)
+            if self.copy is not None:
+                self.copy += content
             await self._send({"type": "http.response.body", "body": content, "more_body": is_more})
 
     async def send_error(self, error: errors.GatewayError) -> None:
@@ -239,10 +243,16 @@ class Gateway:
             raise errors.model_not_ready()
         if revision.pending >= revision.max_pending:
             raise errors.too_many_pending()
+        responder.copy = bytearray() if collects_payloads(deployment) else None
         instance.pending += 1
         try:
             async with instance.slots:
                 await self._exchange(request, revision, instance, body, responder)
+            if responder.copy is not None:
+                path, request_id = request.target.decode("latin-1"), request.request_id.decode()
+                collect_payloads(
+                    self._emulator, deployment, request.method, path, request_id, body, bytes(responder.copy)
+                )
         finally:
             instance.pending -= 1
             revision.request_ended()

@@ -216,6 +216,19 @@ def test_a_fault_in_endpoint_yml_is_named_with_its_field(
             "environment: has neither image nor build; a conda_file is installed on top of an image",
         ),
         ({"model": {"path": "nope.pkl"}}, "model.path: there is no nope.pkl"),
+        (
+            {"environment": None},
+            "environment: is missing: Azure provides one only for MLflow models without code_configuration",
+        ),
+        (
+            {"environment": None, "code_configuration": None, "model": {"path": "code"}},
+            "code_configuration: is missing, and so is environment: only a model with `type: mlflow_model` is served "
+            "without both",
+        ),
+        (
+            {"environment": None, "code_configuration": None, "model": {"path": "code", "type": "mlflow_model"}},
+            "model.path: code is no MLflow model: it has no file MLmodel",
+        ),
         ({"model": {"pth": "m.pkl"}}, "model.pth: unknown key, did you mean 'path'?"),
         (
             {"model": {"path": "conda.yaml", "type": "custm"}},

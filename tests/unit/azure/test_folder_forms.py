@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from rollway.azure.folder import load_endpoint_entity, load_folder, load_online_deployment_entity, load_unchanged
+from rollway.errors import InvalidRollout
+from rollway.rollout.fingerprint import fingerprint, is_same_content
 from rollway.spec import RolloutSpec
 from tests.support.builders import WORKSPACE_ID, RolloutFolder
 
@@ -49,6 +51,56 @@ def test_a_model_may_be_a_path_with_a_name(folder: RolloutFolder, path: str) -> 
     assert str(spec.online_deployment.model) == "diabetes:3"
     entity: Any = load_online_deployment_entity(spec.folder)
     assert str(entity.model.path) == str(folder.path / path)
+
+
+def make_mlflow_model(folder: RolloutFolder, text: str = "flavors: {python_function: {}}") -> dict[str, str]:
+    """Write an MLflow model into the folder; gives its definition."""
+    (folder.path / "model").mkdir(exist_ok=True)
+    folder.write("model/MLmodel", text)
+    return {"name": "churn", "path": "model", "type": "mlflow_model"}
+
+
+def test_an_mlflow_model_needs_no_script_and_no_environment(folder: RolloutFolder) -> None:
+    model = make_mlflow_model(folder)
+
+    spec = changed(folder, model=model, code_configuration=None, environment=None)
+
+    content = spec.online_deployment
+    assert (content.environment, content.code_sha256) == (None, None)
+    assert "code_configuration" not in content.settings
+    first, second = (fingerprint(content, f"{WORKSPACE_ID}/models/churn/versions/{one}", None) for one in "12")
+    assert first != second
+    assert is_same_content(first, content, f"{WORKSPACE_ID}/models/churn/versions/1", None)
+    assert load_unchanged(spec).environment is None
+
+
+def test_a_registered_model_may_come_without_script_and_environment_because_azure_knows_its_type(
+    folder: RolloutFolder,
+) -> None:
+    spec = changed(folder, model="azureml:churn@latest", code_configuration=None, environment=None)
+
+    assert spec.online_deployment.environment is None
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("flavors: {sklearn: {}}", "has no python_function flavor: give the model a scoring script"),
+        ("- flavors", "has no python_function flavor"),
+        ("flavors: [", "cannot be read as YAML"),
+    ],
+)
+def test_an_mlflow_model_without_a_script_needs_the_flavor_that_azure_serves(
+    folder: RolloutFolder, text: str, problem: str
+) -> None:
+    model = make_mlflow_model(folder, text)
+
+    with pytest.raises(InvalidRollout) as caught:
+        changed(folder, model=model, code_configuration=None, environment=None)
+
+    (found,) = caught.value.problems
+    assert "model.path: " in str(found)
+    assert problem in str(found)
 
 
 def test_a_model_by_path_alone_is_named_by_its_content(folder: RolloutFolder) -> None:
