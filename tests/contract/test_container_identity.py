@@ -65,6 +65,12 @@ def test_a_script_reads_a_blob_with_the_endpoints_system_assigned_identity(syste
     assert ask(system, STORAGE, "GET", blob) == (200, "hello")
 
 
+def test_an_account_whose_name_has_the_emulators_port_has_azures_address(blob: str, emulator: EmulatorProcess) -> None:
+    account = f"{emulator.url.removeprefix('https://')}/blob/devstore"
+
+    assert blob.startswith(f"https://{account}.blob.core.windows.net/")
+
+
 def test_the_system_assigned_identity_may_only_read_blobs(system: Served, blob: str, arm: Arm) -> None:
     wrote = ask(system, STORAGE, "PUT", f"{blob}-2", data="x")
     managed = ask(system, f"{arm.url}/.default", "GET", f"{arm.url}{arm.root}?api-version=2023-04-01")
