@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,7 @@ def rollout(world: World) -> Rollout:
 
 
 @pytest.fixture
-def repository(world: World, rollout: Rollout, tmp_path: Path) -> Iterator[Repository]:
+def repository(world: World, rollout: Rollout, tmp_path: Path) -> Repository:
     """A repository whose last commit added the rollout's folder."""
     made = Repository(tmp_path / "repository", world)
     made.git("update-ref", "refs/remotes/origin/main", "HEAD")

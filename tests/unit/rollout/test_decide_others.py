@@ -144,7 +144,9 @@ def test_a_candidate_that_was_changed_after_its_smoke_test_gets_no_traffic(field
     assert move.why == f"it was changed since its smoke test: {field}"
 
 
-@pytest.mark.parametrize(("variable", "is_a_change"), [("A", True), *((name, False) for name in SERVICE_VARIABLES)])
+@pytest.mark.parametrize(
+    ("variable", "is_a_change"), [("A", True), *((name, False) for name in sorted(SERVICE_VARIABLES))]
+)
 def test_variables_that_somebody_adds_meanwhile_are_a_change_and_those_of_the_service_are_not(
     variable: str, is_a_change: bool
 ) -> None:
