@@ -35,7 +35,9 @@ from rollway.spec import RolloutSpec
 
 DELETE_TIMEOUT_SECONDS = 1800
 LOG_LINES = 100
-UNKNOWN_REASON = "Azure gives the reason only in the operation that failed, and this run did not start that"
+UNKNOWN_REASON = (
+    "Azure gives the reason only in the operation that failed, and this run does not know which one that was"
+)
 
 
 async def create_online_deployment(

@@ -118,7 +118,7 @@ def test_a_script_that_raises_is_shown_with_its_own_traceback(
     assert f"log: {found.clue}" in dossier.text(found)
 
 
-def test_an_operation_that_failed_without_a_reason_says_so(
+def test_one_that_failed_although_its_operation_succeeded_says_that_the_reason_is_not_known(
     session: Session,
     faults: Callable[..., None],
     model: Model,
@@ -128,7 +128,7 @@ def test_an_operation_that_failed_without_a_reason_says_so(
     faults(method="PUT", path="/deployments/silent$", operation="failed_body")
     session.ml.online_deployments.begin_create_or_update(describe(endpoint, model, environment, "silent"))
 
-    with pytest.raises(ProvisioningFailed, match="Azure gives no reason; the state is Failed") as caught:
+    with pytest.raises(ProvisioningFailed, match="this run does not know which one that was; the state is") as caught:
         asyncio.run(wait_until_ready(session, endpoint, "silent", timeout_seconds=60))
 
     assert "read the log below" in dossier_of(caught.value, "wait until ready").next_action

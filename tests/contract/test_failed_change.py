@@ -13,7 +13,8 @@ from tests.contract.conftest import Arm, Served, create_endpoint, wait_until
 from tests.support.emulator_process import EmulatorProcess
 
 UNKNOWN = (
-    "Azure gives the reason only in the operation that failed, and this run did not start that; the state is Failed"
+    "Azure gives the reason only in the operation that failed, and this run does not know which one that was; "
+    "the state is Failed"
 )
 
 

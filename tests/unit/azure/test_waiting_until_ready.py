@@ -86,7 +86,8 @@ def test_the_reason_of_a_change_that_this_attempt_did_not_start_is_not_known_and
     error = failure(azure, operation)
 
     assert error.why == (
-        "Azure gives the reason only in the operation that failed, and this run did not start that; the state is Failed"
+        "Azure gives the reason only in the operation that failed, and this run does not know which one that was; "
+        "the state is Failed"
     )
     assert "read the log below" in str(error.hint)
     assert not error.is_models_fault, "nothing is known, so nobody is to blame"
@@ -123,7 +124,7 @@ def test_a_failure_that_is_still_read_long_after_the_change_succeeded_is_somebod
     async def on_progress(_: str, waited: float) -> None:
         times.append(waited)
 
-    with pytest.raises(ProvisioningFailed, match="this run did not start that"):
+    with pytest.raises(ProvisioningFailed, match="this run does not know which one that was"):
         wait(azure, timeout_seconds=600, operation=CHANGE, on_progress=on_progress)
     assert times[-1] == pytest.approx(LAG_SECONDS, abs=45)
     assert times[-1] >= LAG_SECONDS
