@@ -2,14 +2,18 @@
 
 import asyncio
 import json
+import os
 import shutil
+import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from rollway.emulator.runtime import bootstrap
 from rollway.emulator.runtime.container import Container, ContainerSpec, ContainerState
 from rollway.emulator.runtime.images import ImageRecipe, build_image
 
@@ -93,3 +97,28 @@ def test_the_inference_server_of_that_time_serves_on_an_older_python(tmp_path: P
 
     assert (answer["python"], answer["numpy"]) == ("3.9", "1.24.2")
     assert "Azure ML Inferencing HTTP server v0.8" in log
+
+
+@pytest.mark.parametrize("module", ["__main__", "amlserver"])
+def test_a_server_that_cannot_be_run_as_a_package_is_run_by_its_module(module: str, tmp_path: Path) -> None:
+    package = tmp_path / "azureml_inference_server_http"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / f"{module}.py").write_text("if __name__ == '__main__': print('started', __spec__.name)")
+    lifeline, emulator = os.pipe()  # the end of the pipe would kill the server
+    with socket.socket() as listener:
+        done = subprocess.run(
+            [sys.executable, bootstrap.__file__],
+            cwd=tmp_path,
+            env=os.environ | {"ROLLWAY_SOCKET": str(listener.fileno())},
+            pass_fds=(listener.fileno(),),
+            stdin=lifeline,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            text=True,
+            check=True,
+        )
+    os.close(lifeline)
+    os.close(emulator)
+
+    assert done.stdout == f"started azureml_inference_server_http.{module}\n"

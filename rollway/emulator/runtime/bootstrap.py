@@ -12,13 +12,14 @@ It does three things that a container runtime would do:
 It runs on Python 3.8 and later, because the environment chooses the version, and uses the standard library only.
 """
 
-import importlib
+import importlib.util
 import os
 import runpy
 import signal
 import sys
 import threading
 
+SERVER = "azureml_inference_server_http"
 SD_LISTEN_FDS_START = 3  # sd_listen_fds(3)
 LONGEST_SOCKET_PATH = 103  # bytes, without the zero at the end: unix(7) says 107 for Linux, macOS has 103
 
@@ -38,6 +39,12 @@ def _turn_off_long_control_socket() -> None:
         config.ControlSocketDisable.default = True
 
 
+def _server_module() -> str:
+    """Return the module that starts the server. Its versions of 2021 and early 2022 cannot be run as a package."""
+    is_package_only = importlib.util.find_spec(SERVER) and not importlib.util.find_spec(f"{SERVER}.__main__")
+    return f"{SERVER}.amlserver" if is_package_only else SERVER
+
+
 def main() -> None:
     # First, before another file can get this descriptor's number.
     given = int(os.environ.pop("ROLLWAY_SOCKET"))
@@ -52,7 +59,7 @@ def main() -> None:
 
     sys.path[0] = os.getcwd()  # like `python -m`: the modules beside this file must not be importable
     _turn_off_long_control_socket()
-    runpy.run_module("azureml_inference_server_http", run_name="__main__", alter_sys=True)
+    runpy.run_module(_server_module(), run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
