@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from azure.ai.ml import MLClient
-from azure.ai.ml.entities import DataCollector, DeploymentCollection, ManagedOnlineDeployment, Model
+from azure.ai.ml.entities import DataCollector, DeploymentCollection, Environment, ManagedOnlineDeployment, Model
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import ContainerClient
 
@@ -56,6 +56,28 @@ def test_an_mlflow_model_is_served_without_script_and_environment(client: MLClie
     assert properties["provisioningState"] == "Succeeded"
     assert (properties.get("codeConfiguration"), properties.get("environmentId")) == (None, None)
     assert client.online_deployments.get("blue", no_code.name).environment is None
+
+
+def test_an_image_with_azures_mlflow_script_serves_the_folder_that_its_variable_names(
+    client: MLClient, emulator: EmulatorProcess, name: str
+) -> None:
+    routes = {f"{kind}_route": {"port": 5001, "path": "/"} for kind in ("liveness", "readiness")}
+    environment = Environment(
+        image="registry.example.com/team/mlflow:1",
+        inference_config={**routes, "scoring_route": {"port": 5001, "path": "/score"}},
+    )
+    wanted = describe_no_code(
+        name,
+        Model(name=name, path=str(FOLDER)),
+        environment=environment,
+        environment_variables={"MLFLOW_MODEL_FOLDER": FOLDER.name},
+    )
+    create_endpoint(client, name)
+
+    client.online_deployments.begin_create_or_update(wanted).result()
+    set_traffic(client, name, blue=100)
+
+    assert serving(client, emulator, name).score({"input_data": SPLIT}).json() == [1.0, 6.0]
 
 
 def test_a_request_that_the_model_does_not_take_is_a_424_that_tells_its_status(no_code: Served) -> None:

@@ -28,7 +28,7 @@ def test_an_entry_has_packages_a_command_and_variables(tmp_path: Path) -> None:
         tmp_path, "- {image: 'a:*', python: '3.11', pip: [x], command: [run, 1], environment_variables: {A: 1}}"
     )
 
-    entry = MappedImage("a:*", "3.11", ("x",), ("run", "1"), {"A": "1"}, None, tmp_path)
+    entry = MappedImage("a:*", "3.11", ("x",), ("run", "1"), {"A": "1"}, False, None, tmp_path)
     assert read_mapping(file) == [entry]
     assert find_mapped("a:1", file) == entry
     assert find_mapped("b:1", file) is None
@@ -49,6 +49,7 @@ def test_an_entry_can_be_a_build_context_beside_the_file(tmp_path: Path) -> None
         ("- {image: a, comand: [x]}", "unknown key `comand`; known are `image`, `python`, `pip`, `command`"),
         ("- {image: a, python: 3.11}", "`python` must be text"),
         ("- {image: a, command: run it}", "`command` must be a list"),
+        ("- {image: a, mlflow: x}", "`mlflow` must be true or false"),
         ("- {image: a, command: []}", "`command` is empty"),
         ("- {image: a, build: {dockerfile_path: x}}", "`build.path` is missing"),
         ("- {image: a, build: {path: x, file: y}}", "unknown key `build.file`"),
@@ -106,6 +107,18 @@ def test_the_start_command_of_microsofts_images_is_the_inference_server(tmp_path
     program = find_program(ImageRecipe(None, None, tmp_path), None)
 
     assert (program.command, program.variables) == (None, {"A": "1"})
+
+
+def test_a_build_context_on_azures_mlflow_image_has_its_scoring_script(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        "FROM mcr.microsoft.com/azureml/curated/mlflow-py312-inference:latest\n"
+        'ENV MLFLOW_MODEL_FOLDER=model\nCMD ["runsvdir", "/var/runit"]\n'
+    )
+
+    program = find_program(ImageRecipe(None, None, tmp_path), None)
+
+    assert (program.is_mlflow, program.command, program.variables) == (True, None, {"MLFLOW_MODEL_FOLDER": "model"})
+    assert not find_program(ImageRecipe("mcr.microsoft.com/azureml/minimal-py312-inference", None), None).is_mlflow
 
 
 def test_a_build_context_without_a_start_command_has_that_of_its_base(tmp_path: Path) -> None:

@@ -118,6 +118,8 @@ async def _start_revision(emulator: Emulator, deployment: Document) -> Revision:
         code, script = write_script(folder), SCRIPT
         python, program = await _build_image(emulator, ImageRecipe(None, conda_file(model)), folder)
         variables["MLFLOW_MODEL_FOLDER"] = model.name
+    elif script is None and program.is_mlflow:
+        code, script = write_script(folder), SCRIPT
     settings = properties["requestSettings"]
     names = deployment["id"].split("/")
     specs = [

@@ -15,6 +15,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "pip": (list,),
     "command": (list,),
     "environment_variables": (dict,),
+    "mlflow": (bool,),
     "build": (dict,),
 }
 _BUILD_TYPES: Mapping[str, tuple[type, ...]] = {"path": (str,), "dockerfile_path": (str,), "args": (dict,)}
@@ -43,6 +44,7 @@ class MappedImage:
         pip: Requirement lines.
         command: Start command, with placeholders; None for Microsoft's inference server.
         environment_variables: Of the command, with placeholders.
+        is_mlflow: The image has Azure's scoring script for MLflow models, and uses it if there is no other.
         build: Used instead of all the others but `image`.
         here: Folder of the mapping file.
     """
@@ -52,6 +54,7 @@ class MappedImage:
     pip: tuple[str, ...] = ()
     command: tuple[str, ...] | None = None
     environment_variables: Mapping[str, str] = field(default_factory=dict)
+    is_mlflow: bool = False
     build: BuildEntry | None = None
     here: Path = Path("/")
 
@@ -91,6 +94,7 @@ def _entry(raw: Mapping[str, Any], here: Path) -> MappedImage:
         pip=tuple(raw.get("pip") or ()),
         command=None if command is None else tuple(map(str, command)),
         environment_variables=_texts(raw.get("environment_variables")),
+        is_mlflow=bool(raw.get("mlflow")),
         build=build
         and BuildEntry(
             path=here / build["path"],
@@ -124,7 +128,7 @@ def _faults(raw: Any) -> Iterator[str]:
 
 
 def _wrong_keys(raw: Mapping[Any, Any], types: Mapping[str, tuple[type, ...]], prefix: str) -> Iterator[str]:
-    names: dict[type, str] = {str: "text", list: "a list", dict: "a mapping"}
+    names: dict[type, str] = {str: "text", list: "a list", dict: "a mapping", bool: "true or false"}
     for key, value in raw.items():
         if key not in types:
             yield f"unknown key `{prefix}{key}`; known are {', '.join(f'`{prefix}{name}`' for name in types)}"

@@ -27,6 +27,7 @@ class Program:
         context: Build context from which `copied` are taken.
         folder: Working directory, as an absolute path in the image.
         here: Folder of the mapping file.
+        is_mlflow: Without a scoring script, the inference server serves the MLflow model in MLFLOW_MODEL_FOLDER.
         not_run: Instructions of the Dockerfile that have no effect here.
     """
 
@@ -37,6 +38,7 @@ class Program:
     copied: tuple[Copied, ...] = ()
     folder: str = "/"
     here: Path = Path("/")
+    is_mlflow: bool = False
     not_run: tuple[str, ...] = ()
 
 
@@ -57,7 +59,12 @@ def find_program(recipe: ImageRecipe, images: Path | None) -> Program:
 def _of_mapped(mapped: MappedImage | None) -> Program:
     if mapped is None:
         return Program()
-    return Program(command=mapped.command, mapped_variables=mapped.environment_variables, here=mapped.here)
+    return Program(
+        command=mapped.command,
+        mapped_variables=mapped.environment_variables,
+        here=mapped.here,
+        is_mlflow=mapped.is_mlflow,
+    )
 
 
 def _of_dockerfile(recipe: ImageRecipe, images: Path | None) -> Program:
@@ -78,6 +85,7 @@ def _of_dockerfile(recipe: ImageRecipe, images: Path | None) -> Program:
         copied=parsed.copied,
         folder=parsed.folder,
         here=base.here,
+        is_mlflow=base.is_mlflow,
         not_run=parsed.not_run,
     )
 
