@@ -105,11 +105,34 @@ def test_a_server_that_cannot_be_run_as_a_package_is_run_by_its_module(module: s
     package.mkdir()
     (package / "__init__.py").touch()
     (package / f"{module}.py").write_text("if __name__ == '__main__': print('started', __spec__.name)")
+
+    assert start_server(tmp_path) == f"started azureml_inference_server_http.{module}\n"
+
+
+@pytest.mark.parametrize("is_hidden", [True, False])
+def test_an_older_server_finds_its_part_of_azureml_beside_the_data_collector(is_hidden: bool, tmp_path: Path) -> None:
+    package, contrib = tmp_path / "azureml_inference_server_http", "server/azureml/contrib/services"
+    (package / contrib).mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / contrib / "aml_request.py").write_text("VALUE = 'the server has it'")
+    (package / "__main__.py").write_text(
+        "import os, sys\nsys.path.append(os.path.join(os.path.dirname(__file__), 'server'))\n"
+        "from azureml.contrib.services.aml_request import VALUE\nprint(VALUE)\n"
+    )
+    if is_hidden:
+        (tmp_path / "azureml").mkdir()
+        (tmp_path / "azureml/__init__.py").touch()
+
+    assert start_server(tmp_path) == "the server has it\n"
+
+
+def start_server(folder: Path) -> str:
+    """Start the server whose package is in a folder, and return what it prints."""
     lifeline, emulator = os.pipe()  # the end of the pipe would kill the server
     with socket.socket() as listener:
         done = subprocess.run(
             [sys.executable, bootstrap.__file__],
-            cwd=tmp_path,
+            cwd=folder,
             env=os.environ | {"ROLLWAY_SOCKET": str(listener.fileno())},
             pass_fds=(listener.fileno(),),
             stdin=lifeline,
@@ -120,5 +143,4 @@ def test_a_server_that_cannot_be_run_as_a_package_is_run_by_its_module(module: s
         )
     os.close(lifeline)
     os.close(emulator)
-
-    assert done.stdout == f"started azureml_inference_server_http.{module}\n"
+    return done.stdout

@@ -1,6 +1,6 @@
 """Script that starts Microsoft's inference server in the container's own interpreter. The emulator never imports it.
 
-It does three things that a container runtime would do:
+It does what a container runtime would do, and works around a conflict of packages:
 
 - It passes the server a listening socket on loopback. The server itself binds 0.0.0.0 (`constants.py`, DEFAULT_HOST, no
   option), so gunicorn gets the socket through the environment variables of systemd's socket activation.
@@ -8,6 +8,7 @@ It does three things that a container runtime would do:
   the other end of standard input, which then reaches its end.
 - It turns gunicorn's control socket off where its path is too long. gunicorn puts it into the home folder, which is
   short in a container, and tries to open it again before each worker.
+- It lets older servers find their part of the package `azureml` beside azureml-ai-monitoring.
 
 It runs on Python 3.8 and later, because the environment chooses the version, and uses the standard library only.
 """
@@ -39,6 +40,17 @@ def _turn_off_long_control_socket() -> None:
         config.ControlSocketDisable.default = True
 
 
+def _join_azureml() -> None:
+    """Let `azureml.contrib` be found, which the server has in a folder of its own before version 1.4.1.
+
+    It is a part of the namespace `azureml`, which the package of that name in azureml-ai-monitoring hides.
+    """
+    server = importlib.util.find_spec(SERVER)
+    folder = os.path.join(os.path.dirname(server.origin), "server", "azureml") if server and server.origin else ""
+    if os.path.isdir(folder) and importlib.util.find_spec("azureml"):
+        importlib.import_module("azureml").__path__.append(folder)
+
+
 def _server_module() -> str:
     """Return the module that starts the server. Its versions of 2021 and early 2022 cannot be run as a package."""
     is_package_only = importlib.util.find_spec(SERVER) and not importlib.util.find_spec(f"{SERVER}.__main__")
@@ -59,6 +71,7 @@ def main() -> None:
 
     sys.path[0] = os.getcwd()  # like `python -m`: the modules beside this file must not be importable
     _turn_off_long_control_socket()
+    _join_azureml()
     runpy.run_module(_server_module(), run_name="__main__", alter_sys=True)
 
 
