@@ -150,11 +150,18 @@ def _files_sha256(path: Path) -> str:
 def _definition_sha256(said: Mapping[str, Any], environment: Environment, folder: Path) -> str:
     """Return a hash of the inline definition of an environment: its keys and the contents of its files."""
     definition = {key: value for key, value in said.items() if key not in _NOT_DEFINITION}
-    definition["conda"] = environment.conda_file
+    definition["conda"] = _with_text_keys(environment.conda_file)
     build = definition.get("build")
     if build and build.get("path") and not is_remote(build["path"]):
         definition["build"] = {**build, "path": _files_sha256(folder / build["path"])}
     return hashlib.sha256(json.dumps(definition, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _with_text_keys(value: Any) -> Any:
+    """Return a YAML value whose keys can be sorted: `ON` and `yes` are booleans in YAML 1.1."""
+    if isinstance(value, dict):
+        return {str(key): _with_text_keys(one) for key, one in value.items()}
+    return [_with_text_keys(one) for one in value] if isinstance(value, list) else value
 
 
 def _dumped(entity: OnlineDeployment) -> dict[str, Any]:

@@ -203,6 +203,15 @@ def test_the_definition_of_the_environment_decides_the_folder_digest(folder: Rol
     assert folder_digest(load(folder)) != before
 
 
+def test_a_conda_file_may_have_a_key_that_yaml_reads_as_a_boolean(folder: RolloutFolder) -> None:
+    folder.write("conda.yaml", "dependencies: [python=3.11]\nvariables: {ON: 1, A: 2}\n")
+    folder.change(DEPLOYMENT, environment=INLINE)
+    before = folder_digest(load(folder))
+    folder.write("conda.yaml", "dependencies: [python=3.11]\nvariables: {ON: 2, A: 2}\n")
+
+    assert folder_digest(load(folder)) != before
+
+
 def test_the_packages_decide_the_folder_digest_and_how_they_are_written_does_not(folder: RolloutFolder) -> None:
     before = folder_digest(load(folder))
     folder.change(
