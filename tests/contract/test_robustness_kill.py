@@ -104,17 +104,17 @@ def test_a_deployment_killed_at_any_moment_is_finished_by_the_next_start(tmp_pat
 
 
 def test_a_delete_killed_on_its_way_is_finished_by_the_next_start(tmp_path: Path) -> None:
-    with running_emulator(tmp_path, "--profile", "azure") as first:
+    with running_emulator(tmp_path, "--profile", "azure:10") as first:
         rest = PlainRest(first)
         rest.send("PUT", "/onlineEndpoints/leaving", ENDPOINT).raise_for_status()
-        advance(first, 600)
+        advance(first, 2000)
         assert rest.send("DELETE", "/onlineEndpoints/leaving").status_code == 202
         first.kill()
 
-    with running_emulator(tmp_path, "--profile", "azure") as second:
+    with running_emulator(tmp_path, "--profile", "azure:10") as second:
         rest = PlainRest(second)
         before = rest.state("/onlineEndpoints/leaving")
-        advance(second, 600)
+        advance(second, 2000)
 
         assert (before, rest.send("GET", "/onlineEndpoints/leaving").status_code) == ("Deleting", 404)
 

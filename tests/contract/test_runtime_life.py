@@ -15,8 +15,9 @@ from azure.core.exceptions import HttpResponseError
 from tests.contract.conftest import Served, create_endpoint, describe, serving, set_traffic
 from tests.support.emulator_process import EmulatorProcess
 
-DEADLINE_SECONDS = 40
-QUICK = ProbeSettings(initial_delay=1, period=1, timeout=1, failure_threshold=2, success_threshold=1)
+DEADLINE_SECONDS = 60
+# It also limits the first start, to nine seconds: a busy machine needs more than three.
+QUICK = ProbeSettings(initial_delay=1, period=1, timeout=1, failure_threshold=8, success_threshold=1)
 PATIENT = ProbeSettings(initial_delay=1, period=600, timeout=1, failure_threshold=30, success_threshold=1)
 Serve = Callable[..., Served]
 

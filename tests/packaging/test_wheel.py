@@ -142,8 +142,10 @@ def test_a_command_that_needs_a_checkout_says_so(installed: Installed, command: 
 
     name = command.removesuffix(" diabetes")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.splitlines() == [
-        f"error: `rollway {name}` runs only in a checkout of Rollway",
+    error, *rest = done.stderr.splitlines()
+    assert error.startswith("error: `")
+    assert error.endswith(f"/rollway {name}` runs only in a checkout of Rollway"), "the command can be pasted"
+    assert rest == [
         "  why: the flows and tasks that it runs are files of a checkout and not part of the installed package",
         "  try: clone the repository and run the command there",
     ]
