@@ -55,9 +55,9 @@ def parse_traffic(text: str | None) -> dict[str, int] | None:
     traffic: dict[str, int] = {}
     for entry in text.split(","):
         name, _, weight = entry.partition("=")
-        if not (name and name == name.lower() and weight.isascii() and weight.isdecimal() and int(weight)):
+        if not (name and name == name.lower() and (percent := parse_count(weight))):
             return None
-        traffic[name] = int(weight)
+        traffic[name] = percent
     return traffic if traffic_text(traffic) == text else None
 
 
