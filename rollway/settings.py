@@ -91,12 +91,14 @@ def known_rollouts(root: Path | None = None) -> list[str]:
     return sorted(path.parent.name for path in (root or Path(deployments_folder())).glob(f"*/{ROLLOUT_FILE}"))
 
 
-def find_folder(given: str) -> str:
-    """Return the path of a rollout folder that is given by its path or by its name in `deployments_folder()`.
+def folder_path(given: str) -> str:
+    """Return the path of a rollout folder that is given by its path or by its name in `deployments_folder()`."""
+    return (given if "/" in given else f"{deployments_folder()}/{given}").rstrip("/")
 
-    Raises InvalidRollout if there is none.
-    """
-    folder = (given if "/" in given else f"{deployments_folder()}/{given}").rstrip("/")
+
+def find_folder(given: str) -> str:
+    """Return the `folder_path`; raises InvalidRollout if there is no folder."""
+    folder = folder_path(given)
     root = Path(folder)
     if not root.is_dir():
         known = known_rollouts(root.parent)

@@ -7,7 +7,7 @@ import yaml
 
 from rollway.azure.folder import ENDPOINT_FILE
 from rollway.errors import NotFound
-from rollway.settings import ROLLOUT_FILE, deployments_folder, known_rollouts
+from rollway.settings import ROLLOUT_FILE, deployments_folder, folder_path, known_rollouts
 from rollway.spec import Frozen, RolloutFile, did_you_mean, parse_rollout_file
 
 
@@ -25,7 +25,7 @@ def find_endpoint(name: str) -> EndpointFolder:
         name: Name of the endpoint, of a folder in deployments/, or the path of a folder.
     """
     found = {one.endpoint.lower(): one for one in _all()}
-    by_folder = _read(Path(name) if "/" in name else Path(deployments_folder()) / name)
+    by_folder = _read(Path(folder_path(name)))
     return found.get(name.lower()) or by_folder or EndpointFolder(endpoint=name)
 
 

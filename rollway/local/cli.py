@@ -48,7 +48,7 @@ def up(*, port: int = 4200, images: Path | None = None) -> None:
     """
     require_checkout("local up")
     from rollway.local.example import register, train
-    from rollway.local.stack import Stack, require_free, stop_saved
+    from rollway.local.stack import Stack, emulator_url, require_free, stop_saved
 
     stop_saved(FOLDER / "up", _say)
     require_free(port)
@@ -71,7 +71,7 @@ def up(*, port: int = 4200, images: Path | None = None) -> None:
     stack.save()
     rollway = program()
     print(f"Prefect UI:     {stack.ui_url}/deployments (run deploy-endpoint > diabetes)")
-    print(f"local Azure ML: {stack.emulator_url} (a page with its endpoints; its certificate is its own)")
+    print(f"local Azure ML: {emulator_url(os.environ)} (a page with its endpoints; its certificate is its own)")
     print()
     print("for commands in this shell:")
     print(f'  eval "$({rollway} emulator env --state {FOLDER}/up/emulator)"')

@@ -111,15 +111,12 @@ class Stack:
         """Address of the Prefect UI."""
         return f"http://127.0.0.1:{self._prefect_port}"
 
-    @property
-    def emulator_url(self) -> str:
-        """Address of the local Azure ML, whose page shows its endpoints."""
-        return self.environment()["ARM_CLOUD_METADATA_URL"].partition("/metadata")[0]
-
     def azure_requests(self) -> list[dict[str, Any]]:
         """Return the requests to the local Azure ML so far, oldest first."""
-        trust = ssl.create_default_context(cafile=self.environment()["SSL_CERT_FILE"])
-        with urllib.request.urlopen(f"{self.emulator_url}/_emulator/requests", context=trust, timeout=30) as response:  # noqa: S310
+        variables = self.environment()
+        url = emulator_url(variables) + "/_emulator/requests"
+        trust = ssl.create_default_context(cafile=variables["SSL_CERT_FILE"])
+        with urllib.request.urlopen(url, context=trust, timeout=30) as response:  # noqa: S310
             requests: list[dict[str, Any]] = json.load(response)
         return requests
 
@@ -273,6 +270,11 @@ def _exists(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def emulator_url(variables: Mapping[str, str]) -> str:
+    """Return the address of the local Azure ML, whose page shows its endpoints, from the variables of a client."""
+    return variables["ARM_CLOUD_METADATA_URL"].partition("/metadata")[0]
 
 
 def require_free(port: int) -> None:
