@@ -93,7 +93,7 @@ async def change_online_deployment(rollout: PlannedRollout, move: Move) -> None:
 @task("wait until ready", run_name="wait until {move.target} is ready", timeout_seconds=7800)
 async def wait_until_ready(rollout: PlannedRollout, move: Move) -> None:
     """Poll the state up to the deadline in rollout.yml; the progress artifact shows the used part of it."""
-    allowed = rollout.spec.rollout.ready_timeout_seconds
+    allowed, made = rollout.spec.rollout.ready_timeout_seconds, seen().online_deployment(move.target)
     async with show_progress(move.target, allowed) as show:
 
         async def on_progress(state: str, waited: float) -> None:
@@ -106,6 +106,7 @@ async def wait_until_ready(rollout: PlannedRollout, move: Move) -> None:
             move.target,
             timeout_seconds=allowed,
             like_seconds=move.seconds,
+            since_seconds=current_run().waited_without_process(made),
             operation=current_run().operation_on(move.target),
             on_progress=on_progress,
         )

@@ -10,7 +10,7 @@ from rollway.prefect.artifacts import publish_markdown
 from rollway.prefect.concurrency import ended_attempts
 from rollway.prefect.run import current_run, rename_run
 from rollway.prefect.task import task
-from rollway.prefect.waiting import was_waiting
+from rollway.prefect.waiting import woken
 from rollway.reports import plan as plan_report
 from rollway.rollout import traffic
 from rollway.rollout.decide import decide
@@ -36,7 +36,7 @@ async def make_plan(
     Raises PreflightFailed if the plan has a blocker, unless this is a dry run.
     """
     session, run = await open_session(connected.workspace), current_run()
-    facts = run.start(spec, session.now(), is_woken=await was_waiting())
+    facts = run.start(spec, session.now(), await woken())
 
     async def find_ended(endpoint: EndpointState) -> frozenset[str]:
         return await ended_attempts(endpoint, run.attempt_id)

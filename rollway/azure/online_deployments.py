@@ -125,6 +125,7 @@ async def wait_until_ready(
     *,
     timeout_seconds: float,
     like_seconds: float = 0.0,
+    since_seconds: float = 0.0,
     operation: str | None = None,
     on_progress: OnProgress | None = None,
     clock: Clock = SYSTEM_CLOCK,
@@ -136,6 +137,7 @@ async def wait_until_ready(
     Args:
         timeout_seconds: The deadline.
         like_seconds: How long the last one of this endpoint took; 0 if that is unknown.
+        since_seconds: How long this one has been running.
         operation: Address of the operation that this run started last on it. A failure that a read shows while it
             runs, or just after it succeeded, is an earlier one: reads lag.
     """
@@ -148,6 +150,7 @@ async def wait_until_ready(
         describe=lambda entity: text_of(entity.provisioning_state),
         hint="allow more time (ready_timeout_seconds in rollout.yml), or find out in Azure what delays it",
         usual=Usual.like(like_seconds, CREATE_ONLINE_DEPLOYMENT),
+        since_seconds=since_seconds,
         on_progress=on_progress,
         clock=clock,
     )

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Protocol, Self, TypeVar
 
 from rollway.errors import AzureUnavailable, Busy, Cause, DeadlineExceeded
+from rollway.rollout.provision import USUAL_SHARE
 
 T = TypeVar("T")
 OnProgress = Callable[[str, float], Awaitable[None]]  # called with the state and the seconds so far
@@ -21,7 +22,7 @@ LATE_SHARE, LATE_SECONDS = 0.05, 7.5
 # The same while an operation of its kind has hardly ever ended.
 EARLY_LATE_SHARE, EARLY_LATE_SECONDS = 1.0, 40.0
 # One that is known from the last time is looked at more closely between 0.95 and 1 / 0.95 of that time.
-USUAL_SHARE, USUAL_LATE_SECONDS = 0.95, 2.5
+USUAL_LATE_SECONDS = 2.5
 MOST_FAILED_WRITES = 3  # the SDK has already retried each of them
 OPERATION_TIMEOUT_SECONDS = 1800  # x-ms-async-operation-timeout of the service is PT30M
 
@@ -98,6 +99,7 @@ async def wait_for(
     cause: Cause = Cause.TRANSIENT,
     most_unavailable: int | None = None,
     usual: Usual = UNKNOWN,
+    since_seconds: float = 0.0,
     on_progress: OnProgress | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> T:
@@ -113,9 +115,10 @@ async def wait_for(
         cause: Cause of the error.
         most_unavailable: If given, AzureUnavailable ends the wait at this number of occurrences.
         usual: How long such an operation usually takes; before that, readings are rarer.
+        since_seconds: How long the operation has been running; the deadline counts from its start.
         on_progress: Called with the state and the seconds so far after each reading.
     """
-    start, unavailable = clock.now(), 0
+    start, unavailable = clock.now() - since_seconds, 0
     while True:
         result: T | AzureUnavailable
         try:

@@ -16,6 +16,7 @@ from prefect.runtime import flow_run
 
 from rollway.prefect.best_effort import best_effort, run_logger
 from rollway.prefect.labels import CAUSE, FAILED_TASK, HELD, LABELS, NEXT, TASK
+from rollway.prefect.waiting import Woken
 from rollway.reports.dossier import cause_and_next_action
 from rollway.reports.timeline import TaskTime
 from rollway.rollout.facts import Facts, Look
@@ -96,11 +97,23 @@ class Run:
         self.workspace = workspace
         self.label(workspace=str(workspace))
 
-    def start(self, spec: RolloutSpec, now: datetime, *, is_woken: bool = False) -> Facts:
-        """Return what the run knows at its start; `is_woken` is True if it works on a rollout that has begun."""
+    def start(self, spec: RolloutSpec, now: datetime, woken: Woken | None = None) -> Facts:
+        """Return what the run knows at its start.
+
+        Args:
+            spec: The folder.
+            now: The time, in UTC.
+            woken: How it was woken, if it was.
+        """
         # Long enough for the work between two writes: nothing renews a lease.
         seconds = lease_seconds() + math.ceil(2 * work_seconds(spec))
-        self._know(owned=is_woken, started=now, now=now, lease_seconds=seconds)
+        self._know(
+            started=woken.started if woken else now,
+            is_woken=woken is not None,
+            owned=woken is not None and woken.waited_for != Kind.WAIT_UNTIL_READY,
+            now=now,
+            lease_seconds=seconds,
+        )
         return self.facts
 
     def look(self, endpoint: EndpointState, now: datetime, ended: frozenset[str]) -> None:
@@ -142,6 +155,15 @@ class Run:
     def has_disproved(self, traffic: Mapping[str, int]) -> None:
         """Remember that the live smoke test failed under this traffic, which another rollout moved."""
         self._know(disproved=dict(traffic))
+
+    def waited_without_process(self, made: OnlineDeploymentState | None) -> float:
+        """Return the age, in seconds, of an online deployment that this run created before it waited without a process.
+
+        Otherwise 0: a wait begins with its process.
+        """
+        if made is None or not self.facts.is_woken:
+            return 0.0
+        return made.record.seconds_since_creation(datetime.now(UTC), self.attempt_id) or 0.0
 
     def has_seen_ready(self, made: OnlineDeploymentState) -> None:
         """Remember how long Azure needed for an online deployment that this flow run created."""

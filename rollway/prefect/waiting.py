@@ -1,5 +1,6 @@
 """Long waits: the process ends, and the same flow run starts again at a time that it set itself."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 from uuid import UUID
@@ -53,21 +54,32 @@ async def wake_in(seconds: float, message: str) -> NoReturn:
     raise Pause(state=result.state)
 
 
-async def was_waiting() -> bool:
-    """Return True if this attempt starts because the run set its own wake-up; a retry has no such message.
+@dataclass(frozen=True)
+class Woken:
+    """How an attempt was woken: since when its run works, in UTC, and the kind of move for which it waited."""
 
-    False if Prefect does not answer.
+    started: datetime
+    waited_for: str
+
+
+async def woken() -> Woken | None:
+    """Return how this attempt was woken if its run set its own wake-up; a retry by Prefect has no such message.
+
+    None if Prefect does not answer.
     """
 
-    async def read() -> bool:
+    async def read() -> Woken | None:
+        run_id = UUID(str(flow_run.id))
         async with get_client() as client:
-            states = await client.read_flow_run_states(UUID(str(flow_run.id)))
-        waits = [one for one in states if one.name == WAITING]
-        return bool(waits) and bool(max(waits, key=lambda one: one.timestamp).message)
+            states, run = await client.read_flow_run_states(run_id), await client.read_flow_run(run_id)
+        last = max((one for one in states if one.name == WAITING), key=lambda one: one.timestamp, default=None)
+        if last is None or not last.message:
+            return None
+        return Woken(run.start_time or last.timestamp, last.message.partition(":")[0])
 
     if not can_wake():
-        return False
-    return await best_effort("it is unknown whether this run has waited", read()) or False
+        return None
+    return await best_effort("it is unknown whether this run has waited", read())
 
 
 async def wake_now(waiting: FlowRun) -> None:

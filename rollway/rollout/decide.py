@@ -6,7 +6,7 @@ it.
 
 from rollway.rollout import traffic
 from rollway.rollout.changes import endpoint_changes
-from rollway.rollout.entries import Order
+from rollway.rollout.entries import Order, time_text
 from rollway.rollout.facts import Facts
 from rollway.rollout.moves import Kind, Move, Outcome, end, wait
 from rollway.rollout.progress import progress
@@ -138,9 +138,12 @@ def _abandoned(spec: RolloutSpec, endpoint: EndpointState, facts: Facts) -> Move
 def _overtaken(wanted: Wanted, endpoint: EndpointState, facts: Facts) -> Move | None:
     """Somebody else moved traffic since this run began."""
     record, today = endpoint.record, endpoint.traffic
-    if facts.began_with is None or traffic.is_same(facts.began_with, today):
-        return None
     if record.moved_by is not None and is_same_run(record.moved_by, facts.attempt):
+        return None
+    if facts.began_with is None or traffic.is_same(facts.began_with, today):
+        if facts.is_woken and (record.promoted_at or "") > time_text(facts.started):
+            why = f"{record.moved_by} was faster: traffic is {traffic.describe(today)}"
+            return end(Outcome.SUPERSEDED, endpoint.name, why)
         return None
     what = f"traffic was {traffic.describe(facts.began_with)} and is {traffic.describe(today)}"
     if record.written_traffic is None or not traffic.is_same(record.written_traffic, today):

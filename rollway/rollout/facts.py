@@ -31,7 +31,8 @@ class Facts(Frozen):
 
     Attributes:
         attempt: This attempt, `<flow run>/<attempt>`.
-        started: When it started, in UTC.
+        started: When it started, in UTC: before the waits in which it had no process.
+        is_woken: True if it had no process for a while.
         now: The time, in UTC.
         lease_seconds: How long a claim of this run is valid, in seconds.
         began_with: The traffic that the run found; None before the first look.
@@ -53,6 +54,7 @@ class Facts(Frozen):
 
     attempt: str
     started: datetime = datetime.min.replace(tzinfo=UTC)
+    is_woken: bool = False
     now: datetime = datetime.min.replace(tzinfo=UTC)
     lease_seconds: int = LEASE_SECONDS
     began_with: dict[str, int] | None = None

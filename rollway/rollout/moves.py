@@ -135,7 +135,7 @@ class Move(Frozen):
         settings: Names of the autoscale settings that are copied or deleted.
         seconds: How long to wait, for a move that waits for a time; how long Azure needed for the last online
             deployment of this endpoint, for one that waits until it is ready (0 if nobody knows).
-        until: The time until which a progressive rollout waits.
+        until: The time until which a progressive rollout waits, or until which nobody needs to look.
         outcome: The outcome of the run, if the move is its end.
     """
 

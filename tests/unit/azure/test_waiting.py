@@ -155,6 +155,19 @@ def test_the_state_is_read_once_more_at_the_deadline() -> None:
     assert readings.count == 2
 
 
+def test_the_deadline_counts_from_the_start_of_the_operation() -> None:
+    clock = Clock()
+
+    with pytest.raises(DeadlineExceeded, match="it took longer than 60 s"):
+        asyncio.run(
+            wait_for(
+                Readings(["busy"]), lambda _: False, what="it", timeout_seconds=60, since_seconds=57.5, clock=clock
+            )
+        )
+
+    assert clock.seconds == pytest.approx(2.5)
+
+
 def test_a_deadline_of_zero_still_reads_once() -> None:
     assert waited(Readings(["done"]), Clock(), timeout_seconds=0) == "done"
 

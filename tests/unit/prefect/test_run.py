@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -13,7 +14,11 @@ from rollway.errors import RollwayError
 from rollway.prefect import best_effort, run
 from rollway.prefect.labels import CAUSE, FAILED_TASK, NEXT
 from rollway.prefect.run import Run, current_run, rename_run, title
-from rollway.rollout.state import ResolvedAsset
+from rollway.prefect.waiting import Woken
+from rollway.rollout.moves import Kind
+from rollway.rollout.record import OnlineDeploymentRecord
+from rollway.rollout.state import OnlineDeploymentState, ResolvedAsset
+from tests.support.builders import rollout_spec
 from tests.support.runs import SlowServer, a_run, attempt, run_after
 
 
@@ -54,6 +59,37 @@ def test_the_flow_and_its_tasks_share_one_run(monkeypatch: pytest.MonkeyPatch) -
 
     assert current_run() is not first
     assert (first.attempt_id, current_run().attempt_id) == (f"{flow_run}/1", f"{flow_run}/2")
+
+
+@pytest.mark.parametrize(
+    ("waited_for", "is_owner"),
+    [(Kind.WAIT_UNTIL_READY.value, False), (Kind.BAKE.value, True)],
+    ids=["provisioning", "a bake"],
+)
+def test_a_woken_run_began_with_its_first_attempt_and_owns_the_steps_in_which_it_waited(
+    waited_for: str, is_owner: bool
+) -> None:
+    now, began = datetime(2026, 1, 2, 12, tzinfo=UTC), datetime(2026, 1, 2, 11, tzinfo=UTC)
+
+    woken = Run(str(uuid4()), 2).start(rollout_spec(), now, Woken(began, waited_for))
+    fresh = Run(str(uuid4()), 1).start(rollout_spec(), now)
+
+    assert (woken.started, woken.is_woken, woken.owned) == (began, True, is_owner)
+    assert (fresh.started, fresh.is_woken, fresh.owned) == (now, False, False)
+
+
+def test_the_time_without_a_process_counts_for_the_deadline_of_what_the_run_itself_created() -> None:
+    flow_run, now = str(uuid4()), datetime.now(UTC)
+    created = OnlineDeploymentRecord().created(f"{flow_run}/1", (now - timedelta(seconds=570)).isoformat())
+    made = OnlineDeploymentState(name="blue", provisioning_state="Creating", instance_count=1, tags=created.tags())
+    woken, fresh, other = Run(flow_run, 2), Run(flow_run, 2), Run(str(uuid4()), 2)
+    for one in (woken, other):
+        one.start(rollout_spec(), now, Woken(now - timedelta(seconds=600), Kind.WAIT_UNTIL_READY.value))
+    fresh.start(rollout_spec(), now)
+
+    assert woken.waited_without_process(made) == pytest.approx(570, abs=60)
+    assert [one.waited_without_process(made) for one in (fresh, other)] == [0, 0]
+    assert woken.waited_without_process(None) == 0
 
 
 def test_a_retry_that_recovered_is_not_the_failed_task(server: SlowServer) -> None:

@@ -13,7 +13,7 @@ from prefect.exceptions import Abort, Pause
 from rollway.errors import PrefectUnavailable
 from rollway.prefect import waiting
 
-RUN = uuid4()
+RUN, STARTED = uuid4(), datetime(2026, 1, 2, 11, 0, tzinfo=UTC)
 
 
 class Server:
@@ -38,6 +38,10 @@ class Server:
     async def read_flow_run_states(self, run: UUID) -> list[Any]:
         assert run == RUN
         return self.before
+
+    async def read_flow_run(self, run: UUID) -> Any:
+        assert run == RUN
+        return SimpleNamespace(start_time=STARTED)
 
     async def set_flow_run_state(self, run: UUID, state: Any) -> Any:
         assert run == RUN
@@ -94,25 +98,31 @@ def state(name: str, minute: int, message: str | None = None) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("before", "has_waited"),
+    ("before", "waited_for"),
     [
-        ([], False),
-        ([state("AwaitingRetry", 2, "bake: step 1 of 3")], True),
-        ([state("AwaitingRetry", 4), state("AwaitingRetry", 2, "bake: step 1 of 3"), state("Failed", 3)], False),
+        ([], None),
+        ([state("AwaitingRetry", 2, "bake: step 1 of 3")], "bake"),
+        (
+            [state("AwaitingRetry", 4, "bake: step 1 of 3"), state("AwaitingRetry", 2, "wait until ready: Creating")],
+            "bake",
+        ),
+        ([state("AwaitingRetry", 4), state("AwaitingRetry", 2, "bake: step 1 of 3"), state("Failed", 3)], None),
     ],
-    ids=["the first attempt", "a wake", "a retry by a person"],
+    ids=["the first attempt", "a wake", "a second wake", "a retry by a person"],
 )
-def test_an_attempt_knows_if_its_run_has_waited(server: Server, before: list[Any], has_waited: bool) -> None:
+def test_an_attempt_knows_for_what_its_run_has_waited_and_since_when_it_works(
+    server: Server, before: list[Any], waited_for: str | None
+) -> None:
     server.before = [*before, state("Pending", 8), state("Running", 9)]
 
-    assert asyncio.run(waiting.was_waiting()) is has_waited
+    assert asyncio.run(waiting.woken()) == (waiting.Woken(STARTED, waited_for) if waited_for else None)
 
 
 def test_a_run_without_a_prefect_deployment_has_never_waited(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     server.before = [state("AwaitingRetry", 2, "bake: step 1 of 3")]
     monkeypatch.setattr(waiting, "can_wake", lambda: False)
 
-    assert not asyncio.run(waiting.was_waiting())
+    assert asyncio.run(waiting.woken()) is None
 
 
 def test_a_waiting_run_can_be_woken_and_keeps_its_message(server: Server) -> None:

@@ -1,5 +1,6 @@
 """The decision for a rollout that nobody disturbs, and for what an earlier run has left."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.unit.rollout.examples import (
     at,
     facts,
     name_of,
+    ours,
     rolled_out,
     run,
     run_until,
@@ -202,6 +204,38 @@ def test_the_time_that_azure_needed_is_recorded_with_the_traffic_and_expected_th
     assert first.record.provisioning_seconds == 540
     assert second.the(Kind.WAIT_UNTIL_READY).seconds == 540
     assert second.endpoint.record.provisioning_seconds == 540, "the second run has not seen how long it took"
+
+
+@pytest.mark.parametrize(
+    ("last_seconds", "seconds_after_creation"),
+    [(600, 570), (None, None), (0, None), (9000, 0.95 * 1800)],
+    ids=["as the last time", "unknown", "no time", "longer than the deadline"],
+)
+def test_nobody_needs_to_look_before_a_new_online_deployment_is_nearly_ready(
+    last_seconds: int | None, seconds_after_creation: float | None
+) -> None:
+    made = run_until(SPEC, wanted("2"), rolled_out("1"), Kind.CREATE).endpoint
+    creating = with_changes(made, made.record.model_copy(update={"provisioning_seconds": last_seconds}))
+
+    later = decide(SPEC, wanted("2"), creating, facts(now=NOW + timedelta(seconds=200)))
+
+    expected = None if seconds_after_creation is None else NOW + timedelta(seconds=seconds_after_creation)
+    assert (later.kind, later.until) == (Kind.WAIT_UNTIL_READY, expected)
+
+
+def test_a_change_in_place_is_looked_at_all_the_time() -> None:
+    changed = ours(V1, provisioning_state="Updating")
+    record = changed.record.model_copy(update={"written_by": "run/1"})
+    state = rolled_out("1")
+    updating = with_changes(
+        state,
+        state.record.model_copy(update={"provisioning_seconds": 600}),
+        behind=(changed.model_copy(update={"tags": record.tags()}),),
+    )
+
+    move = decide(SPEC, wanted(), updating, facts())
+
+    assert (move.kind, move.until) == (Kind.WAIT_UNTIL_READY, None)
 
 
 def test_work_of_a_run_that_died_is_continued_and_not_repeated() -> None:

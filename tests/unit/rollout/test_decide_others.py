@@ -13,6 +13,7 @@ from rollway.rollout.wanted import RequestedBy
 from rollway.spec import HiddenText
 from tests.unit.rollout.examples import (
     EARLIER,
+    LATER,
     NOW,
     at,
     endpoint,
@@ -121,6 +122,18 @@ def test_a_persons_run_goes_on_after_another_rollout_was_faster() -> None:
     move = decide(SPEC, wanted(), moved_by_another(record), facts(began_with={"green": 100}))
 
     assert move.kind is Kind.CREATE
+
+
+def test_a_persons_run_that_waited_without_a_process_does_not_undo_what_was_promoted_meanwhile() -> None:
+    record = EndpointRecord().moved("other/1", {"blue": 100}, {"green": 100})
+    record = record.promoted("other/1", at(LATER), Served(online_deployment="blue"), {"blue": 100})
+    woken = facts(began_with={"blue": 100}, is_woken=True)
+
+    move = decide(SPEC, wanted(), moved_by_another(record), woken)
+    later = decide(SPEC, wanted(), moved_by_another(record), woken.model_copy(update={"started": LATER}))
+
+    assert (move.outcome, move.why) == (Outcome.SUPERSEDED, "other/1 was faster: traffic is blue 100 %")
+    assert later.kind is Kind.CREATE, "it began after that"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Progressive rollouts by workers, in front of Microsoft's inference servers.
+"""Long waits of rollouts by workers, in front of Microsoft's inference servers.
 
-A long bake holds no process: the run sets its own wake-up, and any worker goes on.
+A long bake and a long provisioning hold no process: the run sets its own wake-up, and any worker goes on.
 """
 
 import shutil
@@ -93,6 +93,7 @@ def wake(api: PrefectApi, run: str) -> None:
     state = {
         "type": "SCHEDULED",
         "name": "AwaitingRetry",
+        "message": api.flow_run(run)["state"]["message"],
         "state_details": {"scheduled_time": datetime.now(UTC).isoformat()},
     }
     assert api.post(f"/flow_runs/{run}/set_state", {"state": state})["status"] == "ACCEPT"
@@ -124,6 +125,37 @@ def test_a_bake_of_a_day_holds_no_process_and_one_worker_goes_on(
     assert stable not in serving(world, rollout)
     assert list(serving(world, rollout).values()) == [100]
     assert "progress-" in " ".join(api.artifacts(run))
+
+
+def test_a_long_provisioning_holds_no_process_and_one_worker_goes_on(world: World, api: PrefectApi) -> None:
+    rollout = world.make_rollout()
+    assert world.deploy(rollout).returncode == 0
+    (stable,) = world.rest.online_deployments(rollout.name)
+    tags = world.rest.tags(rollout.name)
+    ten_minutes = EndpointRecord.of(tags).model_copy(update={"provisioning_seconds": 600})
+    world.rest.set_tags(rollout.name, with_record(tags, ten_minutes))
+    world.rest.fault(method="PUT", path=f"/onlineEndpoints/{rollout.name}/deployments/", operation="stuck")
+    rollout.online_deployment["environment_variables"] = {"A": "1"}
+
+    run = api.run("deploy-endpoint/diabetes", rollout=rollout.write())
+    world.wait_for(lambda: api.flow_run(run)["state"]["name"] in ("AwaitingRetry", "Failed"), "run that waits")
+    seen = api.flow_run(run)["state"]
+    world.wait_for(lambda: not processes_of(run), "end of the run's process")
+
+    assert (seen["name"], seen["message"]) == ("AwaitingRetry", "wait until ready: it is Creating"), api.logs(run)
+    wakes = datetime.fromisoformat(seen["state_details"]["scheduled_time"])
+    assert timedelta(seconds=450) < wakes - datetime.fromisoformat(seen["timestamp"]) <= timedelta(seconds=570)
+    assert serving(world, rollout) == {stable: 100}
+
+    world.rest.clear_faults()
+    wake(api, run)
+    ended = api.wait(run, attempt=2)
+
+    assert ended["name"] == "Completed", api.logs(run)
+    assert {one.state for one in api.task_runs(run)} == {"Completed"}
+    assert list(serving(world, rollout).values()) == [100]
+    assert stable not in serving(world, rollout)
+    assert (EndpointRecord.of(world.rest.tags(rollout.name)).provisioning_seconds or 600) < 600, "it learns"
 
 
 def test_a_run_that_is_cancelled_while_it_waits_is_aborted_by_the_check(
