@@ -24,6 +24,7 @@ from azure.mgmt.monitor import MonitorManagementClient
 
 from rollway.azure.errors.translate import azure_errors
 from rollway.azure.mount_path import keep_mount_paths
+from rollway.azure.pace import Pace
 from rollway.azure.threads import in_thread
 from rollway.azure.unpolled import without_extra_requests
 from rollway.errors import CredentialsRejected
@@ -64,6 +65,9 @@ class Session:
     def __init__(self, workspace: Workspace, identity: Identity) -> None:
         keep_mount_paths()
         self.workspace = workspace
+        self._pace = Pace()
+        # azure-core's CustomHookPolicy, after its retries: azure/ai/ml/_restclient/arm_ml_service/_client.py.
+        hooks: dict[str, Any] = {"raw_request_hook": self._pace.before, "raw_response_hook": self._note}
         self.credential: TokenCredential = _credential(identity)
         self.ml = without_extra_requests(
             MLClient(
@@ -75,9 +79,7 @@ class Session:
                 # Otherwise the SDK does not notice that a file of a folder could not be uploaded and waits for ever,
                 # azure/ai/ml/_utils/_asset_utils.py, upload_directory. The bar itself appears only on terminals.
                 show_progress=True,
-                # MLClient passes it to azure-core's CustomHookPolicy of each of its generated clients:
-                # azure/ai/ml/_restclient/arm_ml_service/_configuration.py.
-                raw_response_hook=self._note_time,
+                **hooks,
                 **_TIMEOUTS,
             ),
             self._read_region,
@@ -93,7 +95,7 @@ class Session:
             workspace.subscription_id,
             self.arm_url,
             credential_scopes=[scope],
-            raw_response_hook=self._note_time,
+            **hooks,
             **_TIMEOUTS,
         )
         # For ARM documents that the SDK has no call for, such as the status of an operation.
@@ -102,7 +104,7 @@ class Session:
             policies=[
                 RetryPolicy(),
                 BearerTokenCredentialPolicy(self.credential, scope),
-                CustomHookPolicy(raw_response_hook=self._note_time),
+                CustomHookPolicy(**hooks),
             ],
             **_TIMEOUTS,
         )
@@ -140,6 +142,10 @@ class Session:
     def now(self) -> datetime:
         """Return the time in UTC by Azure's clock, as of its last answers: those of several workers may differ."""
         return datetime.now(UTC) + self._ahead
+
+    def _note(self, response: Any) -> None:
+        self._pace.after(response)
+        self._note_time(response)
 
     def _note_time(self, response: Any) -> None:
         try:

@@ -1,10 +1,11 @@
 """ARM's throttling, on an emulator whose seed has small buckets."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.contract.conftest import Arm
+from tests.contract.conftest import Arm, session_with
 from tests.contract.test_second_witness import MANAGEMENT_CLIENT, PLACE, REQUIREMENTS
 from tests.support.emulator_process import EmulatorProcess, running_emulator
 from tests.support.other_clients import OtherClient
@@ -111,6 +112,18 @@ def test_the_management_client_waits_as_long_as_it_is_told(rest: PlainRest, thro
 
     statuses = [one["status"] for one in throttled.get("requests") if one["method"] == "DELETE"]
     assert statuses == [204, 429, 204]
+
+
+def test_rollways_session_slows_down_before_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "seed.yaml").write_text("throttling: {reads: {size: 60, per_second: 20}}")
+    with running_emulator(tmp_path / "state", "--seed", str(tmp_path / "seed.yaml")) as emulator:
+        with session_with(emulator) as session:
+            for _ in range(100):
+                session.read_workspace()
+        requests = [one for one in emulator.get("requests") if one["method"] == "GET"]
+
+    assert len(requests) >= 100
+    assert {one["status"] for one in requests} == {200}
 
 
 def test_nothing_is_throttled_unless_the_seed_says_so(arm: Arm) -> None:
