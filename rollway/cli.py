@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from uuid import uuid4
 
 from cyclopts import App, CycloptsError, Parameter, validators
-from rich.console import Console
 
+from rollway.commands.doctor import doctor
+from rollway.commands.look import logs, score, status
+from rollway.commands.shared import NEEDS_A_PERSON, AsJson, Endpoint, configure_prefect, workspace_of_block
 from rollway.errors import ConfigurationError, PreflightFailed, RollwayError, unexpected
 from rollway.local.cli import app as local_app
 from rollway.prefect.alerts import DEFAULT_CHANNEL, AlertedRollout
@@ -21,10 +23,6 @@ from rollway.prefect.parameters import MODEL_VERSION_PATTERN, Requester
 from rollway.prefect.triggers import DEFAULT_TIMING, Timing
 from rollway.rollout.entries import Command, Order
 from rollway.settings import (
-    PREFECT_PATIENCE,
-    Identity,
-    Workspace,
-    block_from_environment,
     find_folder,
     is_debug,
     require_checkout,
@@ -50,9 +48,11 @@ app.command(
     "rollway.emulator.cli:app", name="emulator", help="A local Azure ML, for the same clients and the same flow."
 )
 app.command(local_app)
+for command in (status, logs, score, doctor):
+    app.command(command)
+app.register_install_completion_command()
 
 MOST_DETAILS = 20  # lines that are repeated at the end
-NEEDS_A_PERSON = 4  # see rollway.errors
 
 
 def _with_a_name(given: str) -> str:
@@ -89,9 +89,7 @@ RequestedByOption = Annotated[
     Requester,
     Parameter(help="Who asks: what no person asks for leaves a paused endpoint alone and keeps to freeze windows."),
 ]
-Endpoint = Annotated[str, Parameter(help="Name of the endpoint, or its rollout folder.")]
 Reason = Annotated[str, Parameter(help="Why; shown in the status and in reports.")]
-AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
 
 
 @app.command
@@ -131,7 +129,7 @@ def plan(
         force=str(uuid4()) if force else "",
         requested_by=RequestedBy(requested_by),
     )
-    made = asyncio.run(plan_rollout(request, _workspace_of_block()))
+    made = asyncio.run(plan_rollout(request, workspace_of_block()))
     if as_json:
         answer(made.model_dump_json(indent=2))
     else:
@@ -154,7 +152,7 @@ def deploy(
     """Roll a folder out with the Prefect flow, in this process."""
     require_checkout("deploy")
     find_folder(rollout)
-    _configure_prefect()
+    configure_prefect()
     from flows.deploy import deploy_endpoint
     from rollway.prefect.ending import run_here
 
@@ -173,7 +171,7 @@ def rollback(
     """Go back to the previous version with the Prefect flow, in this process."""
     require_checkout("rollback")
     find_folder(rollout)
-    _configure_prefect()
+    configure_prefect()
     from flows.rollback import rollback_endpoint
     from rollway.prefect.ending import run_here
 
@@ -184,7 +182,7 @@ def rollback(
 def promote(endpoint: Endpoint, *, reason: Reason = "", as_json: AsJson = False) -> None:
     """Give the canary all traffic, or begin the next step of its progressive rollout."""
     require_checkout("promote")
-    _configure_prefect()
+    configure_prefect()
     from flows.steer import steer_rollout
     from rollway.azure.endpoint_folders import find_endpoint, require_folder
     from rollway.prefect.ending import leave, run_here
@@ -214,31 +212,6 @@ def hold(endpoint: Endpoint, *, reason: Reason = "", as_json: AsJson = False) ->
 def resume(endpoint: Endpoint, *, reason: Reason = "", as_json: AsJson = False) -> None:
     """End a hold or a pause, so that automation rolls out again."""
     _steer(Order.RESUME, endpoint, reason, as_json)
-
-
-@app.command
-def status(
-    *endpoints: Annotated[str, Parameter(help="Names of endpoints; default: all of the workspace.")],
-    watch: Annotated[bool, Parameter(negative="", help="Again and again, with the evidence, until Ctrl-C.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Print the status of the endpoints; exit with 4 if a person must look at one."""
-    from rollway.azure.status import read_workspace_status, watch_workspace_status
-    from rollway.reports import status as status_report
-
-    where = _workspace_of_block()
-    if watch:
-        with status_report.Watch(Console(), as_json=as_json) as screen:
-            asyncio.run(watch_workspace_status(endpoints, where, screen.show))
-    found = asyncio.run(read_workspace_status(endpoints, where))
-    if as_json:
-        answer(found.model_dump_json(indent=2))
-    elif sys.stdout.isatty():
-        Console().print(status_report.table(found))
-    else:
-        answer(status_report.plain(found))
-    if not found.is_healthy:
-        sys.exit(NEEDS_A_PERSON)
 
 
 @app.command
@@ -318,23 +291,14 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(explain(unexpected(error)))
 
 
-def _configure_prefect() -> None:
-    # Prefect reads its settings when it is imported.
-    for name, value in PREFECT_PATIENCE.items():
-        os.environ.setdefault(name, value)
-    # Without a server Prefect starts a temporary one; its very first start takes longer than the default limit.
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-
-
 def _steer(order: Order, endpoint: str, reason: str, as_json: bool) -> None:
-    _configure_prefect()
+    configure_prefect()
     from rollway.azure import steering
     from rollway.azure.endpoint_folders import find_endpoint
     from rollway.azure.waiting import now
     from rollway.prefect.orders import try_to_tell_runs
 
-    found, where = find_endpoint(endpoint), _workspace_of_block()
+    found, where = find_endpoint(endpoint), workspace_of_block()
     workspace = where[0] if where else workspace_from_environment()
     command = Command(order=order, by=login_name(), at=now("milliseconds"), reason=reason)
 
@@ -382,12 +346,3 @@ def _report(result: "RolloutReport", as_json: bool) -> None:
 
     answer(result.model_dump_json(indent=2) if as_json else rollout_report.text(result))
     leave(NEEDS_A_PERSON if result.outcome is rollout_report.RolloutOutcome.HELD else 0)
-
-
-def _workspace_of_block() -> tuple[Workspace, Identity] | None:
-    # Importing Prefect takes seconds, and only a block needs it.
-    if block_from_environment() is None:
-        return None
-    from rollway.prefect.blocks import find_workspace
-
-    return asyncio.run(find_workspace())

@@ -39,10 +39,14 @@ class Workspace(Frozen):
         """Resource id of its resource group."""
         return f"/subscriptions/{self.subscription_id}/resourceGroups/{self.resource_group}"
 
+    @property
+    def resource_id(self) -> str:
+        """Resource id of the workspace itself."""
+        return f"{self.group_id}/providers/Microsoft.MachineLearningServices/workspaces/{self.name}"
+
     def endpoint_id(self, endpoint: str) -> str:
         """Return the resource id of an online endpoint in it."""
-        workspace = f"{self.group_id}/providers/Microsoft.MachineLearningServices/workspaces/{self.name}"
-        return f"{workspace}/onlineEndpoints/{endpoint}"
+        return f"{self.resource_id}/onlineEndpoints/{endpoint}"
 
     def __str__(self) -> str:
         return f"{self.resource_group}/{self.name} (subscription {self.subscription_id})"

@@ -28,10 +28,15 @@ except AzureError as error:
         "for public Azure unset ARM_CLOUD_METADATA_URL and AZUREML_CURRENT_CLOUD",
     ) from error
 
-if not sys.stderr.isatty():
-    # After each upload the SDK ends the line and the colour of its progress bar, although there is none.
-    for module in (_blob_storage_helper, _gen2_storage_helper):
-        vars(module)["print"] = lambda *_, **__: None
+
+def _end_bar(*_: object, **__: object) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write("\x1b[39m")
+
+
+# After each upload the SDK ends the colour of its progress bar, even if there is none, and prints two empty lines.
+for module in (_blob_storage_helper, _gen2_storage_helper):
+    vars(module)["print"] = _end_bar
 
 # The SDK writes its progress to stderr, azure/ai/ml/_utils/_logger_utils.py; the log of the tasks says more.
 logging.getLogger("azure.ai.ml").setLevel(logging.WARNING)

@@ -12,10 +12,11 @@ from rollway.spec import Frozen, RolloutFile, did_you_mean, parse_rollout_file
 
 
 class EndpointFolder(Frozen):
-    """An endpoint and its rollout folder; None if no folder describes it."""
+    """An endpoint and its rollout folder with a valid rollout.yml; None if there is none."""
 
     endpoint: str
     folder: str | None = None
+    rollout: RolloutFile | None = None
 
 
 def find_endpoint(name: str) -> EndpointFolder:
@@ -41,14 +42,14 @@ def require_folder(found: EndpointFolder) -> str:
     return found.folder
 
 
-def rollout_files() -> dict[str, RolloutFile]:
-    """Return the valid rollout.yml of the folders in deployments/ by the endpoint's name, in lower case."""
+def all_folders() -> dict[str, EndpointFolder]:
+    """Return the folders in deployments/ by the endpoint's name, in lower case, each with its rollout.yml."""
     found = {}
     for one in _all():
         path = Path(one.folder or "") / ROLLOUT_FILE
-        rollout = parse_rollout_file(_yaml(path), str(path))
-        if isinstance(rollout, RolloutFile):
-            found[one.endpoint.lower()] = rollout
+        parsed = parse_rollout_file(_yaml(path), str(path))
+        rollout = parsed if isinstance(parsed, RolloutFile) else None
+        found[one.endpoint.lower()] = one.model_copy(update={"rollout": rollout})
     return found
 
 

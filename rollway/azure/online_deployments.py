@@ -4,7 +4,7 @@ Every function reads before it writes, so it is safe to repeat.
 """
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from azure.ai.ml.entities import OnlineDeployment
 from azure.core.exceptions import AzureError
@@ -27,6 +27,7 @@ from rollway.azure.unpolled import Accepted
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, Usual, now, wait_for, write_when_free
 from rollway.errors import DeadlineExceeded, ForeignChange, ProvisioningFailed
 from rollway.masking import mask
+from rollway.rollout.choice import Container
 from rollway.rollout.moves import Move
 from rollway.rollout.record import OnlineDeploymentRecord, with_record
 from rollway.rollout.state import OnlineDeploymentState, is_settled
@@ -222,15 +223,20 @@ def _has_failed(operation: Mapping[str, Any]) -> bool:
 async def read_logs(session: Session, endpoint: str, name: str, lines: int = LOG_LINES) -> str:
     """Return the last lines of both containers' logs under headings, without secrets."""
     parts = []
-    for title, container in (("inference server", "inference-server"), ("storage initializer", "storage-initializer")):
+    for container in get_args(Container):
+        title = container.replace("-", " ")
         try:
-            text = await in_thread(
-                session.ml.online_deployments.get_logs, name, endpoint, lines, container_type=container
-            )
+            text = await fetch_log(session, endpoint, name, lines, container)
         except AzureError as error:
-            text = f"(no log: {first_line(str(error))})"
-        parts.append(f"--- log of the {title} container, last {lines} lines ---\n{mask(text.strip()) or '(empty)'}")
+            text = f"(no log: {mask(first_line(str(error)))})"
+        parts.append(f"--- log of the {title} container, last {lines} lines ---\n{text or '(empty)'}")
     return "\n".join(parts)
+
+
+async def fetch_log(session: Session, endpoint: str, name: str, lines: int, container: Container) -> str:
+    """Return the last lines of the log of one container, without secrets; raises the SDK's exceptions."""
+    get = session.ml.online_deployments.get_logs
+    return mask((await in_thread(get, name, endpoint, lines, container_type=container)).strip())
 
 
 async def delete_online_deployment(session: Session, endpoint: str, name: str, *, clock: Clock = SYSTEM_CLOCK) -> None:

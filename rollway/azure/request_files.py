@@ -8,10 +8,11 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from rollway.errors import InvalidRollout
+from rollway.errors import ConfigurationError, InvalidRollout
 from rollway.rollout.bodies import parse_pattern
 from rollway.settings import ROLLOUT_FILE
 from rollway.spec import (
+    JSON,
     Predictions,
     Problem,
     RolloutFile,
@@ -36,6 +37,24 @@ def read_requests(folder: str, file: str) -> tuple[JsonValue, ...]:
         problems = [Problem(file=str(path), message=fault) for fault in faults]
         raise InvalidRollout(f"{path} is not a file of requests", problems, hint="write one JSON document a line")
     return requests
+
+
+def read_request(path: Path, content_type: str | None = None) -> ScoringRequest:
+    """Return the request of a file; raises ConfigurationError if it cannot be read, or is not what it is called.
+
+    Args:
+        content_type: Default: by the name of the file, or else JSON.
+    """
+    named = content_type or mimetypes.guess_type(path.name)[0] or JSON
+    try:
+        return ScoringRequest(content_type=named).model_copy(update=_body(path, named))
+    except OSError as error:
+        raise ConfigurationError(
+            "the request cannot be read", where=str(path), why=error.strerror, hint="name a file with --file"
+        ) from error
+    except ValueError as error:
+        hint = "correct it, or say with --content-type what it is"
+        raise ConfigurationError("the request is not JSON", where=str(path), why=str(error), hint=hint) from error
 
 
 def read_smoke_requests(rollout: RolloutFile, folder: Path) -> tuple[tuple[ScoringRequest, ...], list[Problem]]:

@@ -29,7 +29,14 @@ from rollway.azure.threads import in_thread
 from rollway.azure.unpolled import without_extra_requests
 from rollway.errors import CredentialsRejected
 from rollway.rollout.preflight import NetworkFacts
-from rollway.settings import DefaultIdentity, Identity, ManagedIdentity, ServicePrincipal, Workspace
+from rollway.settings import (
+    DefaultIdentity,
+    Identity,
+    ManagedIdentity,
+    ServicePrincipal,
+    Workspace,
+    workspace_from_environment,
+)
 from rollway.spec import Frozen
 
 _TIMEOUTS: dict[str, Any] = {"connection_timeout": 20, "read_timeout": 120}  # in seconds
@@ -206,6 +213,13 @@ _cached = lru_cache(maxsize=8)(Session)
 async def open_session(workspace: Workspace, identity: Identity = DEFAULT_IDENTITY) -> Session:
     """Return the process's session for a workspace and an identity; a changed secret makes another identity."""
     return await in_thread(_cached, workspace, identity)
+
+
+async def sign_in(where: tuple[Workspace, Identity] | None = None) -> Session:
+    """Prove access to a workspace and return the session; default: workspace and identity of the environment."""
+    workspace, identity = where or (workspace_from_environment(), DEFAULT_IDENTITY)
+    connected = await connect(workspace, identity)
+    return await open_session(connected.workspace, identity)
 
 
 async def connect(workspace: Workspace, identity: Identity = DEFAULT_IDENTITY) -> WorkspaceFacts:

@@ -1,5 +1,6 @@
 """Endpoints and online deployments as values, read through the SDK."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from azure.ai.ml.entities import OnlineDeployment, OnlineEndpoint
@@ -11,8 +12,9 @@ from rollway.azure.errors.translate import azure_errors
 from rollway.azure.session import Session
 from rollway.azure.threads import in_thread
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock, Usual, wait_for
-from rollway.errors import AzureUnavailable
+from rollway.errors import AzureUnavailable, NotFound
 from rollway.rollout.state import EndpointState, OnlineDeploymentState
+from rollway.spec import did_you_mean
 
 # The shortest in Microsoft's recordings of real Azure, rounded down.
 CREATE_ENDPOINT, CREATE_ONLINE_DEPLOYMENT = Usual(60.0), Usual(360.0)
@@ -77,6 +79,15 @@ async def list_endpoints(session: Session) -> dict[str, EndpointState]:
         entities = await in_thread(lambda: list(session.ml.online_endpoints.list()))
     bare = {"is_complete": False}
     return {str(one.name).lower(): state_of(one).model_copy(update=bare) for one in entities}
+
+
+def unknown_endpoint(session: Session, name: str, known: Mapping[str, EndpointState]) -> NotFound:
+    """Return the error for an endpoint that is none of the workspace's."""
+    return NotFound(
+        f"there is no endpoint {name!r}",
+        where=str(session.workspace),
+        hint=f"the workspace has {', '.join(sorted(known)) or 'no endpoints'}{did_you_mean(name, known)}",
+    )
 
 
 async def list_online_deployments(session: Session, endpoint: str) -> tuple[OnlineDeploymentState, ...]:

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 from rollway.azure.abort import AbortResult, abort
 from rollway.azure.endpoints import write_endpoint
-from rollway.azure.session import Session, connect, open_session
+from rollway.azure.session import Session, sign_in
 from rollway.azure.state import read_endpoint
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock
 from rollway.errors import Busy
@@ -13,7 +13,7 @@ from rollway.rollout.entries import Command, Order, time_text
 from rollway.rollout.moves import Kind, Move
 from rollway.rollout.state import EndpointState
 from rollway.rollout.steering import Steered, outcome_of, require_meaning
-from rollway.settings import DefaultIdentity, Identity, Workspace, workspace_from_environment
+from rollway.settings import Identity, Workspace
 
 MOST_TRIES = 5
 
@@ -64,9 +64,7 @@ async def steer(endpoint: str, command: Command, where: tuple[Workspace, Identit
         command: The order.
         where: Workspace and identity; default: those of the environment.
     """
-    workspace, identity = where or (workspace_from_environment(), DefaultIdentity())
-    connected = await connect(workspace, identity)
-    session = await open_session(connected.workspace, identity)
+    session = await sign_in(where)
     # By Azure's clock, like the steps of a rollout: an order counts if it is later than the step.
     command = command.model_copy(update={"at": time_text(session.now())})
     state, done = await give_order(session, endpoint, command, f"{uuid4()}/1")

@@ -94,6 +94,7 @@ class Stack:
             "PREFECT_HOME": str(home),
             "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",  # the same for clients, without a notice
             "PREFECT_SERVER_UI_API_URL": "/api",
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
             "PREFECT_WORKER_QUERY_SECONDS": "2",
@@ -109,7 +110,7 @@ class Stack:
     @property
     def ui_url(self) -> str:
         """Address of the Prefect UI."""
-        return f"http://127.0.0.1:{self._prefect_port}"
+        return f"http://localhost:{self._prefect_port}"
 
     def azure_requests(self) -> list[dict[str, Any]]:
         """Return the requests to the local Azure ML so far, oldest first."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
@@ -10,6 +10,7 @@ from prefect.concurrency.asyncio import concurrency
 from prefect.concurrency.context import ConcurrencyContext
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
+from prefect.settings import PREFECT_API_URL
 
 from rollway.prefect.best_effort import best_effort
 from rollway.prefect.run import add_tag
@@ -58,8 +59,12 @@ async def ended_attempts(endpoint: EndpointState, attempt: str) -> frozenset[str
             makers |= {maker for maker in (one.record.written_by, one.record.created_by) if maker}
     if underway := endpoint.record.underway:
         makers.add(underway.any_attempt)  # the whole run, not one of its attempts
-    others = sorted(one for one in makers if not is_same_run(one, attempt))
-    return frozenset([one for one in others if await has_ended(one)])
+    return await _ended_of(one for one in makers if not is_same_run(one, attempt))
+
+
+async def find_ended(attempts: Iterable[str]) -> frozenset[str]:
+    """Return those of the attempts that are known to have ended; without a server that runs, none is known."""
+    return await _ended_of(attempts) if PREFECT_API_URL.value() else frozenset()
 
 
 async def has_ended(holder: str) -> bool:
@@ -68,6 +73,10 @@ async def has_ended(holder: str) -> bool:
     False for unknown runs, and if Prefect does not answer: the holder may be running.
     """
     return await best_effort(f"it is unknown whether {holder} has ended", _has_ended(holder)) or False
+
+
+async def _ended_of(attempts: Iterable[str]) -> frozenset[str]:
+    return frozenset([one for one in sorted(attempts) if await has_ended(one)])
 
 
 async def _take(

@@ -56,7 +56,7 @@ async def wake_in(seconds: float, message: str) -> NoReturn:
 
 @dataclass(frozen=True)
 class Woken:
-    """How an attempt was woken: since when its run works, in UTC, and the kind of move for which it waited."""
+    """The wake of an attempt: since when its run works, in UTC, and the kind of move for which it waited."""
 
     started: datetime
     waited_for: str

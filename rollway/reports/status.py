@@ -1,40 +1,65 @@
-"""Status of the endpoints of a workspace: text for pipes and logs, a table for terminals."""
+"""Status of the endpoints of a workspace: a line per endpoint for pipes and logs, a table for terminals.
+
+A pipe gets absolute times, so that its lines change only if something has happened.
+"""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
 from rollway.reports import evidence as evidence_report
-from rollway.rollout.status import EndpointStatus, OnlineDeploymentStatus, Role, WorkspaceStatus
+from rollway.reports.ages import ago, lasting, remaining
+from rollway.rollout.entries import at_text
+from rollway.rollout.status import (
+    EndpointStatus,
+    LastOutcome,
+    LastRollout,
+    OnlineDeploymentStatus,
+    Role,
+    WorkspaceStatus,
+)
+from rollway.terminal import as_called
 
-COLUMNS = ("endpoint", "traffic", "model", "since", "last rollout", "without traffic")
+COLUMNS = ("endpoint", "traffic", "model", "since", "last rollout", "notes", "without traffic", "problems")
+# Red: a person must look. Yellow: it goes on, or waits, or went back. Green: all is well. Dim: no traffic.
+_COLOURS = {LastOutcome.PROMOTED: "green", LastOutcome.ORPHANED: "red", LastOutcome.UNCONFIRMED: "red"}
+_ORDER = (Role.LIVE, Role.MIRROR, Role.CANDIDATE, Role.PREVIOUS, Role.LEFTOVER)
+_PURPOSES = {Role.MIRROR: "gets copies", Role.CANDIDATE: "candidate", Role.PREVIOUS: "to roll back to"}
 
 
 def plain(status: WorkspaceStatus) -> str:
-    """Return a line per endpoint in aligned columns, then a line per problem."""
+    """Return a line per endpoint, in aligned columns with two blanks or more between them."""
     if not status.endpoints:
         return f"no endpoints in {status.workspace}"
     rows = [COLUMNS, *map(_row, status.endpoints)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, *_problems(status)])
+    return "\n".join(lines)
 
 
 def table(status: WorkspaceStatus) -> Group:
-    """Return the status as a table with colours, then a line per problem, then the evidence of progressive rollouts."""
+    """Return a table for 80 columns or more, then a line per problem, then the evidence of progressive rollouts."""
     if not status.endpoints:
         return Group(Text(plain(status)))
-    rows = Table(*COLUMNS, title=escape(status.workspace))
+    rows = Table.grid(padding=(0, 2, 0, 0))
+    rows.add_column(no_wrap=True)
+    rows.add_column(justify="right", no_wrap=True)
+    rows.add_column(overflow="fold")
+    rows.add_row("endpoint", "traffic", Text(status.workspace), style="dim")
     for one in status.endpoints:
-        colour = "red" if one.problems else "green" if one.of_role(Role.LIVE) else ""
-        rows.add_row(*map(escape, _row(one)), style=colour)
-    return Group(rows, *map(Text, _problems(status)), *(part for one in status.endpoints for part in _evidence(one)))
+        rows.add_row(Text(_name(one), f"bold {_colour(one)}"), "", _summary(one, status.at))
+        for role in _ORDER:
+            for behind in one.of_role(role):
+                style = "" if role is Role.LIVE else "dim"
+                weight = f"{behind.weight} %" if behind.weight else ""
+                rows.add_row(Text(f"  {behind.name}"), weight, Text(_behind(behind, status.at)), style=style)
+    problems = (Text(f"! {one.name}: {problem}", "red") for one in status.endpoints for problem in _problems(one))
+    return Group(rows, *problems, *(part for one in status.endpoints for part in _evidence(one)))
 
 
 class Watch:
@@ -76,21 +101,63 @@ def _evidence(one: EndpointStatus) -> Iterator[RenderableType]:
         yield evidence_report.table(one.evidence)
 
 
-def _problems(status: WorkspaceStatus) -> list[str]:
-    return [f"! {one.name}: {problem}" for one in status.endpoints for problem in one.problems]
-
-
 def _row(one: EndpointStatus) -> Sequence[str]:
-    live, idle = one.of_role(Role.LIVE, Role.MIRROR), one.of_role(Role.PREVIOUS, Role.LEFTOVER)
+    live = one.of_role(Role.LIVE, Role.MIRROR)
     last = one.last_rollout
     return (
-        one.name if one.is_ours else f"{one.name} (not Rollway's)",
+        _name(one),
         ", ".join(map(_share, live)) or "nothing",
         ", ".join(dict.fromkeys(map(_model, live))) or "-",
-        one.live_since or "-",
-        " ".join(filter(None, (last.outcome.value, last.at))) + _notes(one) if last else "-" + _notes(one),
-        ", ".join(map(_idle, idle)) or "-",
+        at_text(one.live_since) if one.live_since else "-",
+        " ".join(filter(None, (last.outcome.value, at_text(last.at or "")))) if last else "-",
+        "; ".join(_notes(one)) or "-",
+        ", ".join(map(_idle, one.of_role(*_ORDER[2:]))) or "-",
+        "; ".join(_problems(one)) or "-",
     )
+
+
+def _name(one: EndpointStatus) -> str:
+    return one.name if one.is_ours else f"{one.name} (not Rollway's)"
+
+
+def _colour(one: EndpointStatus) -> str:
+    if one.problems:
+        return "red"
+    is_waiting = one.canary or one.pause_reason or one.order
+    is_at_rest = one.last_rollout is None or one.last_rollout.outcome is LastOutcome.PROMOTED
+    return "yellow" if is_waiting or not is_at_rest else "green" if one.of_role(Role.LIVE) else ""
+
+
+def _summary(one: EndpointStatus, now: datetime) -> Text:
+    """Return the last rollout in its colour, and a line per note."""
+    last, words = one.last_rollout, Text()
+    if last is not None:
+        words.append(_outcome(last, now), _COLOURS.get(last.outcome, "yellow"))
+    elif not one.of_role(Role.LIVE):
+        words.append("nothing serves yet")
+    if one.live_since and (last is None or last.outcome is not LastOutcome.PROMOTED):
+        words.append(f"{', ' if last else ''}traffic is so {lasting(one.live_since, now)}")
+    for note in _notes(one):
+        words.append(f"\n{note}" if words else note)
+    return words
+
+
+def _outcome(last: LastRollout, now: datetime) -> str:
+    match last.outcome:
+        case LastOutcome.RUNNING | LastOutcome.UNDERWAY:
+            return f"{last.outcome.value} {lasting(last.at, now)}".rstrip()
+        case LastOutcome.ORPHANED:
+            return f"{last.outcome.value}, last seen {ago(last.at, now)}"
+    return f"{last.outcome.value} {ago(last.at, now)}" if last.at else last.outcome.value
+
+
+def _behind(one: OnlineDeploymentStatus, now: datetime) -> str:
+    """Return what an online deployment is; what has no traffic also says what it is for, and what it costs."""
+    facts = [_model(one), _PURPOSES.get(one.role, "")]
+    facts += [remaining(one.stays_until, now)] if one.stays_until else []
+    facts += [_size(one)] if one.role not in (Role.LIVE, Role.MIRROR) else []
+    facts += [one.provisioning_state] if one.provisioning_state != "Succeeded" else []
+    return ", ".join(filter(None, facts))
 
 
 def _share(one: OnlineDeploymentStatus) -> str:
@@ -105,19 +172,27 @@ def _model(one: OnlineDeploymentStatus) -> str:
     return f"{one.model} (newest)" if one.is_newest else f"{one.model} (newest is {one.newest})"
 
 
+def _size(one: OnlineDeploymentStatus) -> str:
+    return f"{one.cost.value} cost: {one.instance_count} x {one.instance_type or 'unknown size'}"
+
+
 def _idle(one: OnlineDeploymentStatus) -> str:
-    kept = ", kept to roll back to" if one.role is Role.PREVIOUS else ""
-    kept += f" until {one.stays_until} at least" if one.stays_until else ""
-    state = "" if one.provisioning_state == "Succeeded" else f", {one.provisioning_state}"
-    size = f"{one.cost.value} cost: {one.instance_count} x {one.instance_type or 'unknown size'}"
-    return f"{one.name} ({size}{kept}{state})"
+    facts = [_size(one), _PURPOSES.get(one.role, "")]
+    facts += [f"until {at_text(one.stays_until)} at least"] if one.stays_until else []
+    facts += [one.provisioning_state] if one.provisioning_state != "Succeeded" else []
+    return f"{one.name} ({', '.join(filter(None, facts))})"
 
 
-def _notes(one: EndpointStatus) -> str:
+def _notes(one: EndpointStatus) -> list[str]:
     notes = [one.progress] if one.progress else []
     notes += [f"{one.canary} waits for promote or abort"] if one.canary else []
     notes += [f"told to {one.order}"] if one.order else []
     notes += [f"paused: {one.pause_reason}"] if one.pause_reason else []
-    notes += [f"temporary failures: {one.failures.count}, last at {one.failures.at}"] if one.failures else []
+    failures = one.failures
+    notes += [f"temporary failures: {failures.count}, last at {at_text(failures.at)}"] if failures else []
     notes += [f"rejected: {', '.join(one.rejected)}"] if one.rejected else []
-    return f" ({'; '.join(notes)})" if notes else ""
+    return notes
+
+
+def _problems(one: EndpointStatus) -> list[str]:
+    return [as_called(problem) for problem in one.problems]

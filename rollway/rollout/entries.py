@@ -29,6 +29,14 @@ def time_text(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds")
 
 
+def at_text(at: str) -> str:
+    """Return the time of an entry as people read it, such as `2026-01-02 03:04 UTC`; other texts unchanged."""
+    try:
+        return f"{datetime.fromisoformat(at).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except (ValueError, TypeError):
+        return at
+
+
 class Lease(Frozen):
     """The claim of one run attempt on an endpoint; `renewed_at` makes each claim a different value."""
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from rollway.rollout import traffic
-from rollway.rollout.entries import Order, Underway, time_text
+from rollway.rollout.entries import Order, Underway, at_text, time_text
 from rollway.rollout.evidence import Judgement, Minute, Verdict, judge
 from rollway.rollout.facts import Facts, Look
 from rollway.rollout.moves import Kind, Move, Outcome, end
@@ -92,14 +92,18 @@ def is_lost(found: Underway, now: datetime) -> bool:
 
 
 def describe(found: Underway, progression: Progression | None) -> str:
-    """Return how far a rollout is, such as `step 2 of 3 (25 %) since …`."""
-    held = f"held: {found.held}" if found.held else ""
+    """Return how far a rollout is, and since when, such as `step 2 of 3 (25 %) since …`."""
+    return place(found, progression, f" since {at_text(found.since[-1])}" if found.since else "")
+
+
+def place(found: Underway, progression: Progression | None, since: str = "") -> str:
+    """Return how far a rollout is, such as `step 2 of 3 (25 %)`; `since` is put behind the step."""
+    held = f", held: {found.held}" if found.held else ""
     if not found.since:
-        return f"before the first step, {held}"
+        return f"before the first step{held}"
     steps = progression.steps if progression else ()
     weight = f" ({steps[found.number - 1]})" if found.number <= len(steps) else ""
-    step = f"step {found.number} of {max(len(steps), found.number)}{weight} since {found.since[-1]}"
-    return f"{step}, {held}" if held else step
+    return f"step {found.number} of {max(len(steps), found.number)}{weight}{since}{held}"
 
 
 def _begin(

@@ -263,7 +263,7 @@ def _is_as_expected(answer: Measurement, status: int) -> bool:
 
 def _judge_status(answer: Measurement, expectation: Expectation) -> Judgement:
     status = _status(answer, expectation)
-    if answer.status == HTTPStatus.OK or _is_models_error(answer):
+    if answer.status == HTTPStatus.OK or is_models_error(answer):
         return Judgement(outcome=Outcome.MODELS_FAULT, problems=(status,), hint=_FIX, cause=Cause.PERMANENT)
     if answer.status in _NOT_YET or answer.status >= 500:
         meaning, hint = _NOT_YET.get(answer.status, ("an error of Azure, not of the model", _AGAIN))
@@ -276,7 +276,7 @@ def _judge_status(answer: Measurement, expectation: Expectation) -> Judgement:
     return _could_not_measure(answer, expectation, *_REJECTED_REQUEST)
 
 
-def _is_models_error(answer: Measurement) -> bool:
+def is_models_error(answer: Measurement) -> bool:
     """Return True if the answer proves that the model's own code, or its server, answered with an error."""
     if answer.headers.get(RUN_FAILED, "").lower() == "true":
         return True

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime
 from rollway.errors import WatchIncomplete
 from rollway.rollout import traffic
 from rollway.rollout.decide import decide
-from rollway.rollout.entries import Command, Lease, Order, age
+from rollway.rollout.entries import Command, Order, age
 from rollway.rollout.facts import Facts
 from rollway.rollout.follow import ModelSource, Skipped, followed_model, live_models
 from rollway.rollout.moves import Kind, Outcome
@@ -21,9 +21,9 @@ from rollway.rollout.removal import replaced_stays_until
 from rollway.rollout.request import Answer, Models, Request, answer
 from rollway.rollout.restraint import distance, restraint
 from rollway.rollout.state import EndpointState, ResolvedAsset
-from rollway.rollout.status import STALE_AFTER
 from rollway.rollout.steering import promotable
 from rollway.rollout.wanted import RequestedBy
+from rollway.rollout.work import is_abandoned
 from rollway.settings import Workspace
 from rollway.spec import Frozen, RolloutSpec
 
@@ -190,12 +190,6 @@ def facts_of_look(endpoint: EndpointState, now: datetime) -> Facts:
     lease = endpoint.record.lease
     ended = frozenset([lease.holder]) if lease and is_abandoned(lease, now) else frozenset()
     return Facts(attempt=ATTEMPT, started=now, now=now, ended=ended)
-
-
-def is_abandoned(lease: Lease, now: datetime) -> bool:
-    """Return True if a lease is older than twice its time; the clocks of two machines may differ."""
-    since = age(lease.renewed_at, now)
-    return since is None or since.total_seconds() > STALE_AFTER * lease.ttl_seconds
 
 
 def forgotten_promotion(endpoint: EndpointState, now: datetime) -> Command | None:

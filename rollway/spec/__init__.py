@@ -41,6 +41,7 @@ from rollway.spec.rollout_file import (
 )
 from rollway.spec.scoring_script import missing_functions
 from rollway.spec.smoke_test import (
+    JSON,
     Expectation,
     NamedRequest,
     ScoringRequest,
@@ -55,6 +56,7 @@ from rollway.spec.values import Frozen, HiddenText, Problem, did_you_mean
 
 __all__ = [
     "FULL_WEIGHT",
+    "JSON",
     "MAX_INSTANCES",
     "MAX_REQUEST_TIMEOUT_MS",
     "NAME_RULE",

@@ -111,7 +111,7 @@ def test_a_bake_of_a_day_holds_no_process_and_one_worker_goes_on(
     assert seen["message"].startswith("bake: step 1 of 2 (50 %): evidence is gathered until ")
     assert sorted(serving(world, rollout).values()) == [50, 50]
     assert [one["active_slots"] for one in slots if rollout.name in one["name"]] == [0]
-    assert "(step 1 of 2 (50 %) since " in world.rollway("status", rollout.name).stdout
+    assert "  step 1 of 2 (50 %)  " in world.rollway("status", rollout.name).stdout
 
     change_record(
         world, rollout, since=((datetime.now(UTC) - timedelta(seconds=DAY)).isoformat(timespec="milliseconds"),)

@@ -79,7 +79,7 @@ def test_status_tells_what_is_live_how_new_and_whose_and_what_needs_a_person(
     assert f"{promoted}:1 (newest is {newest})" in plain.stdout
     assert f"{foreign} (not Rollway's)  nothing" in plain.stdout
     assert "blue (small cost: 1 x Standard_DS3_v2, Failed)" in plain.stdout
-    assert plain.stdout.endswith(f"\n! {foreign}: blue is Failed\n")
+    assert plain.stdout.endswith("  blue is Failed\n")
     assert world.rest.writes(to=world.variables["AZUREML_WORKSPACE"], after=before) == []
 
 

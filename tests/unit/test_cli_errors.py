@@ -74,7 +74,7 @@ def test_an_invalid_folder_as_json_lists_its_problems(
 def test_a_folder_that_is_not_there_is_noticed_before_prefect_starts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
-    monkeypatch.setattr("rollway.cli._configure_prefect", lambda: pytest.fail("Prefect is configured"))
+    monkeypatch.setattr("rollway.cli.configure_prefect", lambda: pytest.fail("Prefect is configured"))
 
     error = answer_of(capsys, command, "diabtes")
 

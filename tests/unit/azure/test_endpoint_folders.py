@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rollway.azure.endpoint_folders import EndpointFolder, find_endpoint, require_folder, rollout_files
+from rollway.azure.endpoint_folders import EndpointFolder, all_folders, find_endpoint, require_folder
 from rollway.errors import NotFound
 from tests.support.builders import RolloutFolder
 
@@ -47,14 +47,18 @@ def test_a_faulty_online_deployment_is_no_reason_not_to_find_the_endpoint(folder
     assert find_endpoint("risk").folder == str(folder.path)
 
 
-def test_the_rollout_files_are_found_by_the_endpoints_name(folder: RolloutFolder) -> None:
+def test_the_folders_are_found_by_the_endpoints_name_with_their_rollout_file(folder: RolloutFolder) -> None:
     folder.change("rollout.yml", keep_replaced_seconds=60)
 
-    assert {name: one.keep_replaced_seconds for name, one in rollout_files().items()} == {"risk": 60}
+    (found,) = all_folders().items()
+
+    assert (found[0], found[1].folder) == ("risk", str(folder.path))
+    assert found[1].rollout is not None
+    assert found[1].rollout.keep_replaced_seconds == 60
 
 
 @pytest.mark.parametrize("text", ["smoke_test: [", "{}", ""])
 def test_a_faulty_rollout_file_is_left_out(folder: RolloutFolder, text: str) -> None:
     folder.write("rollout.yml", text)
 
-    assert rollout_files() == {}
+    assert {name: one.rollout for name, one in all_folders().items()} == {"risk": None}

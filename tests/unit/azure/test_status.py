@@ -1,6 +1,7 @@
 """The status of a workspace: the calls to Azure, and endpoints and models that are deleted between them."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal, NoReturn, cast
 
@@ -18,7 +19,7 @@ from rollway.rollout.evidence import Counts, Minute
 from rollway.rollout.record import LEASE, MODEL, EndpointRecord, with_record
 from rollway.rollout.status import LastOutcome, WorkspaceStatus
 from rollway.spec import Judge, Progression, Step
-from tests.support.builders import Clock
+from tests.support.builders import Clock, good_folder
 from tests.support.fake_azure import run
 
 BEGAN = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
@@ -192,10 +193,10 @@ def watched(monkeypatch: pytest.MonkeyPatch, workspace: Workspace, looks: int) -
             raise Stopped
         workspace.trouble = {"b": HttpResponseError("busy")} if len(shown) == 1 else {}
 
-    monkeypatch.setattr(status, "_connected", connected)
+    monkeypatch.setattr(status, "sign_in", connected)
     clock = Clock()
     with pytest.raises(Stopped):
-        run(status.watch_workspace_status((), None, show, clock))
+        run(status.watch_workspace_status((), None, show, clock=clock))
     return shown, clock
 
 
@@ -216,7 +217,7 @@ def test_many_endpoints_are_read_more_rarely(workspace: Workspace, monkeypatch: 
     assert clock.now() == 200
 
 
-@pytest.mark.parametrize(("minutes", "outcome"), [(1, LastOutcome.RUNNING), (11, LastOutcome.INTERRUPTED)])
+@pytest.mark.parametrize(("minutes", "outcome"), [(1, LastOutcome.RUNNING), (11, LastOutcome.ORPHANED)])
 def test_the_age_of_a_lease_is_counted_from_its_renewal(
     workspace: Workspace, minutes: int, outcome: LastOutcome
 ) -> None:
@@ -229,10 +230,39 @@ def test_the_age_of_a_lease_is_counted_from_its_renewal(
     assert last.outcome is outcome
 
 
-def test_a_lease_without_a_time_counts_as_valid(workspace: Workspace) -> None:
-    workspace.endpoints["a"] = {LEASE: "run/1 300 yesterday"}
+def test_somebody_is_asked_which_runs_have_ended_only_if_a_rollout_seems_to_run(workspace: Workspace) -> None:
+    asked: list[frozenset[str]] = []
 
-    last = run(read_status(workspace.session, ["a"])).endpoints[0].last_rollout
+    async def find_ended(attempts: frozenset[str]) -> frozenset[str]:
+        asked.append(attempts)
+        return frozenset({"dead/1"})
 
-    assert last is not None
-    assert last.outcome is LastOutcome.RUNNING
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    workspace.endpoints["a"] = {LEASE: f"dead/1 300 {now}"}
+    workspace.endpoints["b"] = {LEASE: f"alive/1 300 {now}"}
+
+    seen = run(read_status(workspace.session, ["a", "b", "c"], find_ended=find_ended)).endpoints
+    quiet = run(read_status(workspace.session, ["c"], find_ended=find_ended))
+
+    assert asked == [{"dead/1", "alive/1"}]
+    assert [one.last_rollout and one.last_rollout.outcome for one in seen] == [
+        LastOutcome.ORPHANED,
+        LastOutcome.RUNNING,
+        None,
+    ]
+    assert quiet.is_healthy
+
+
+def test_an_orphaned_rollout_names_the_command_that_goes_on(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good_folder(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    workspace.endpoints = {"diabetes": {LEASE: "run/1 300 2026-01-02T03:04:05+00:00"}}
+
+    (seen,) = run(read_status(workspace.session)).endpoints
+
+    assert seen.problems == (
+        "no run works on its rollout any more: run/1 has done nothing since 2026-01-02 03:04 UTC; "
+        "`rollway deploy deployments/diabetes` goes on with it",
+    )

@@ -10,10 +10,11 @@ from uuid import uuid4
 
 import pytest
 from prefect.concurrency.context import ConcurrencyContext
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Running
 
 from rollway.prefect import best_effort, concurrency
-from rollway.prefect.concurrency import has_ended, limit_name, one_at_a_time
+from rollway.prefect.concurrency import find_ended, has_ended, limit_name, one_at_a_time
 
 
 class Server:
@@ -152,3 +153,18 @@ def test_without_a_server_a_holder_counts_as_running(
 
     assert asyncio.run(has_ended(holder)) is False
     assert f"Prefect did not answer, so it is unknown whether {holder} has ended" in caplog.text
+
+
+@pytest.mark.parametrize(("url", "count"), [("http://prefect.example.com/api", 1), (None, 0)])
+def test_only_a_configured_server_is_asked_which_attempts_have_ended(
+    monkeypatch: pytest.MonkeyPatch, url: str | None, count: int
+) -> None:
+    server = serve(monkeypatch, Server(run=SimpleNamespace(state=Completed(), run_count=1)))
+    holder = f"{uuid4()}/1"
+    setting = {"updates": {PREFECT_API_URL: url}} if url else {"restore_defaults": {PREFECT_API_URL}}
+
+    with temporary_settings(**setting):
+        found = asyncio.run(find_ended([holder, "a-laptop/1"]))
+
+    assert len(found & {holder}) == count
+    assert server.calls.count(("read run",)) == count

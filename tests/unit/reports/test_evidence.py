@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from rollway.reports.evidence import table, text
+from rollway.rollout.entries import at_text
 from rollway.rollout.evidence import Minute, could_not_measure
 from rollway.rollout.progress import Evidence, evidence_of
 from tests.unit.reports.test_progress import FOUND, PROGRESSION, minutes
@@ -13,7 +14,7 @@ from tests.unit.reports.test_progress import FOUND, PROGRESSION, minutes
 
 def test_it_shows_steps_both_sides_by_the_minute_and_each_measure() -> None:
     assert text(evidence_of(FOUND, PROGRESSION, minutes(errors=3))).splitlines() == [
-        f"step 2 of 3 (25 %) since {FOUND.since[1]}",
+        f"step 2 of 3 (25 %) since {at_text(FOUND.since[1])}",
         "✓ 5 % (gate)   ▶ 25 %   · 100 %",
         "             canary green                      stable",
         "requests     ▁▁▁▁▁▁▁▁▁▁▁▁▁ 1,000               █████████████ 15,000",

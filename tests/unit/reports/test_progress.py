@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree
 
 from rollway.reports.progress import markdown
-from rollway.rollout.entries import Underway
+from rollway.rollout.entries import Underway, at_text
 from rollway.rollout.evidence import Counts, Minute, could_not_measure
 from rollway.rollout.progress import Evidence, evidence_of
 from rollway.spec import Judge, Progression, Step
@@ -38,7 +38,7 @@ def report(errors: int) -> str:
 def test_the_verdict_comes_first_with_its_numbers() -> None:
     lines = report(errors=3).splitlines()
 
-    assert lines[0] == f"## diabetes: step 2 of 3 (25 %) since {FOUND.since[1]}"
+    assert lines[0] == f"## diabetes: step 2 of 3 (25 %) since {at_text(FOUND.since[1])}"
     assert lines[2].startswith("**Failed: errors 15 % of 1,000 against 0 % of 15,000, evidence ")
 
 

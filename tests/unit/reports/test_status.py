@@ -1,6 +1,8 @@
 """The status of a workspace as people read it, in a pipe and on a terminal."""
 
 import io
+import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -19,9 +21,11 @@ from rollway.rollout.status import (
     Role,
     WorkspaceStatus,
 )
+from tests.support.builders import NOW
 from tests.unit.reports.test_progress import FOUND, PROGRESSION, minutes
 
 AT, LATER = "2026-01-02T03:04:05+00:00", "2026-01-02T04:04:05+00:00"
+READ = NOW + timedelta(minutes=3)
 
 
 def one(name: str, role: Role, weight: int = 0, **changes: Any) -> OnlineDeploymentStatus:
@@ -46,6 +50,7 @@ def endpoint(name: str, *behind: OnlineDeploymentStatus, **changes: Any) -> Endp
 
 EVERYTHING = WorkspaceStatus(
     workspace="rg/[ws]",
+    at=READ,
     endpoints=(
         endpoint(
             "diabetes",
@@ -74,28 +79,33 @@ EVERYTHING = WorkspaceStatus(
 )
 
 
-def test_a_pipe_gets_a_line_per_endpoint_and_a_line_per_problem() -> None:
+def test_a_pipe_gets_one_line_per_endpoint_with_times_that_do_not_change() -> None:
+    at, later = "2026-01-02 03:04 UTC", "2026-01-02 04:04 UTC"
+
     assert [line.split("  ") for line in collapsed(plain(EVERYTHING))] == [
-        ["endpoint", "traffic", "model", "since", "last rollout", "without traffic"],
+        ["endpoint", "traffic", "model", "since", "last rollout", "notes", "without traffic", "problems"],
         [
             "diabetes",
             "green 100 %",
             "diabetes:3 (newest)",
-            AT,
-            f"promoted {AT}",
-            f"blue (small cost: 1 x Standard_DS3_v2, kept to roll back to until {LATER} at least), "
+            at,
+            f"promoted {at}",
+            "-",
+            f"blue (small cost: 1 x Standard_DS3_v2, to roll back to, until {later} at least), "
             "red (small cost: 1 x Standard_DS3_v2, Failed)",
+            "red is Failed",
         ],
         [
             "churn",
             "a 90 %, b 10 %",
             "churn:9 (newest is 11), churn:10 (newest is 11)",
-            AT,
-            "- (b waits for promote or abort; paused: canary at 10 %; rejected: churn:11/0a1b2c3d)",
+            at,
+            "-",
+            "b waits for promote or abort; paused: canary at 10 %; rejected: churn:11/0a1b2c3d",
+            "-",
             "-",
         ],
-        ["other (not Rollway's)", "nothing", "-", "-", "-", "x (unknown cost: 1 x unknown size)"],
-        ["! diabetes: red is Failed"],
+        ["other (not Rollway's)", "nothing", "-", "-", "-", "-", "x (unknown cost: 1 x unknown size)", "-"],
     ]
 
 
@@ -105,7 +115,7 @@ def test_a_pipe_gets_a_line_per_endpoint_and_a_line_per_problem() -> None:
         ({"order": "hold by ann: month end"}, "told to hold by ann: month end"),
         (
             {"failures": Failures(content="0a1b2c3d", count=3, at=AT)},
-            f"temporary failures: 3, last at {AT}",
+            "temporary failures: 3, last at 2026-01-02 03:04 UTC",
         ),
         ({"pause_reason": "abort by ann: wrong answers"}, "paused: abort by ann: wrong answers"),
     ],
@@ -113,15 +123,15 @@ def test_a_pipe_gets_a_line_per_endpoint_and_a_line_per_problem() -> None:
 )
 def test_what_holds_automation_back_is_noted_beside_the_last_rollout(changes: dict[str, Any], note: str) -> None:
     last = LastRollout(outcome=LastOutcome.ABORTED, run="run/1", at=AT)
-    status = WorkspaceStatus(workspace="ws", endpoints=(endpoint("diabetes", last_rollout=last, **changes),))
+    status = WorkspaceStatus(workspace="ws", at=READ, endpoints=(endpoint("diabetes", last_rollout=last, **changes),))
 
-    assert collapsed(plain(status))[1].split("  ")[4] == f"aborted {AT} ({note})"
+    assert collapsed(plain(status))[1].split("  ")[4:6] == ["aborted 2026-01-02 03:04 UTC", note]
 
 
 def test_where_the_folder_is_unknown_a_replaced_one_is_kept_for_an_unknown_time() -> None:
-    status = WorkspaceStatus(workspace="ws", endpoints=(endpoint("diabetes", one("blue", Role.PREVIOUS)),))
+    status = WorkspaceStatus(workspace="ws", at=READ, endpoints=(endpoint("diabetes", one("blue", Role.PREVIOUS)),))
 
-    assert plain(status).endswith("blue (small cost: 1 x Standard_DS3_v2, kept to roll back to)")
+    assert collapsed(plain(status))[1].endswith("blue (small cost: 1 x Standard_DS3_v2, to roll back to)  -")
 
 
 def test_the_columns_of_a_pipe_are_aligned() -> None:
@@ -133,21 +143,111 @@ def test_the_columns_of_a_pipe_are_aligned() -> None:
     assert not [line for line in lines if line != line.rstrip()]
 
 
-def test_a_terminal_gets_a_table_with_everything_in_it() -> None:
+def shown(status: WorkspaceStatus, width: int = 80, **options: Any) -> str:
+    """The table on a terminal of so many columns, without blanks at the ends of lines."""
     screen = io.StringIO()
+    values = {"force_terminal": True, "color_system": None, **options}
+    Console(file=screen, width=width, **values).print(table(status))
+    return "\n".join(line.rstrip() for line in screen.getvalue().splitlines())
 
-    Console(file=screen, width=220, force_terminal=True, color_system=None).print(table(EVERYTHING))
 
-    text = screen.getvalue()
-    assert "rg/[ws]" in text
-    for word in ("diabetes:3 (newest)", "a 90 %, b 10 %", "other (not Rollway's)", "│"):
-        assert word in text
-    assert "! diabetes: red is Failed\n" in text
+def test_a_terminal_of_80_columns_gets_a_line_per_online_deployment_and_says_how_long_ago() -> None:
+    assert (
+        shown(EVERYTHING)
+        == """\
+endpoint               traffic  rg/[ws]
+diabetes                        promoted 3 min ago
+  green                  100 %  diabetes:3 (newest)
+  blue                          diabetes:2 (newest is 3), to roll back to, 57
+                                min more, small cost: 1 x Standard_DS3_v2
+  red                           diabetes:3 (newest), small cost: 1 x
+                                Standard_DS3_v2, Failed
+churn                           traffic is so for 3 min
+                                b waits for promote or abort
+                                paused: canary at 10 %
+                                rejected: churn:11/0a1b2c3d
+  a                       90 %  churn:9 (newest is 11)
+  b                       10 %  churn:10 (newest is 11)
+other (not Rollway's)           nothing serves yet
+  x                             diabetes:3 (newest), unknown cost: 1 x unknown
+                                size
+! diabetes: red is Failed"""
+    )
+
+
+def test_the_longest_names_that_azure_allows_fit_into_80_columns() -> None:
+    name = "n" * 32
+    long = WorkspaceStatus(workspace="rg/ws", at=READ, endpoints=(endpoint(name, one(name, Role.LIVE, 100)),))
+
+    lines = shown(long).splitlines()
+
+    assert max(map(len, lines)) <= 80
+    assert lines[2] == f"  {name}    100 %  diabetes:3 (newest)"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (LastOutcome.RUNNING, "running for 3 min"),
+        (LastOutcome.UNDERWAY, "under way for 3 min"),
+        (LastOutcome.ABORTED, "aborted 3 min ago"),
+        (LastOutcome.ORPHANED, "orphaned, last seen 3 min ago"),
+        (LastOutcome.UNCONFIRMED, "unconfirmed 3 min ago"),
+    ],
+)
+def test_a_rollout_that_was_not_promoted_is_called_so(outcome: LastOutcome, words: str) -> None:
+    last = LastRollout(outcome=outcome, run="run/1", at=AT)
+    one_endpoint = endpoint("diabetes", one("green", Role.LIVE, 100), last_rollout=last, live_since=AT)
+
+    lines = shown(WorkspaceStatus(workspace="ws", at=READ, endpoints=(one_endpoint,))).splitlines()
+
+    assert lines[1].split("  ")[-1].strip() == f"{words}, traffic is so for 3 min"
+
+
+GREEN, YELLOW, RED = "\x1b[1;32m", "\x1b[1;33m", "\x1b[1;31m"
+
+
+@pytest.mark.parametrize(
+    ("changes", "colour"),
+    [
+        ({"last_rollout": LastRollout(outcome=LastOutcome.PROMOTED, at=AT)}, GREEN),
+        ({"last_rollout": LastRollout(outcome=LastOutcome.ABORTED, at=AT)}, YELLOW),
+        ({"pause_reason": "rolled back"}, YELLOW),
+        ({"problems": ("the endpoint is Failed",)}, RED),
+    ],
+    ids=["promoted", "aborted", "paused", "a problem"],
+)
+def test_the_colour_of_a_name_says_how_it_is(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], colour: str
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    found = endpoint("diabetes", one("green", Role.LIVE, 100), **changes)
+
+    text = shown(WorkspaceStatus(workspace="ws", at=READ, endpoints=(found,)), color_system="standard")
+
+    assert f"{colour}diabetes" in text
+
+
+def test_no_colour_is_shown_to_those_who_want_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    text = shown(EVERYTHING, color_system="standard")
+
+    assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", text)
+
+
+def test_a_command_in_a_problem_is_written_as_a_person_calls_it_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rollway.terminal.program", lambda: ".venv/bin/rollway")
+    found = endpoint("diabetes", problems=("`rollway deploy deployments/diabetes` goes on with it",))
+    status = WorkspaceStatus(workspace="ws", at=READ, endpoints=(found,))
+
+    assert plain(status).endswith("`.venv/bin/rollway deploy deployments/diabetes` goes on with it")
+    assert shown(status).endswith("! diabetes: `.venv/bin/rollway deploy deployments/diabetes` goes on with it")
 
 
 def test_an_empty_workspace_says_so() -> None:
     screen = io.StringIO()
-    empty = WorkspaceStatus(workspace="rg/[ws]")
+    empty = WorkspaceStatus(workspace="rg/[ws]", at=READ)
 
     Console(file=screen, width=100).print(table(empty))
 
@@ -159,7 +259,7 @@ def status_with(canary_errors: int) -> WorkspaceStatus:
     shown = endpoint(
         "diabetes", one("green", Role.LIVE, 25), evidence=evidence_of(FOUND, PROGRESSION, minutes(canary_errors))
     )
-    return WorkspaceStatus(workspace="rg/ws", endpoints=(shown,))
+    return WorkspaceStatus(workspace="rg/ws", at=READ, endpoints=(shown,))
 
 
 def watched(*shown: tuple[WorkspaceStatus, str], is_terminal: bool = False, as_json: bool = False) -> str:

@@ -1,0 +1,1 @@
+"""Commands of `rollway` by topic; `rollway.cli` puts them together."""

@@ -1,0 +1,34 @@
+"""Parameters and settings that several commands share."""
+
+import asyncio
+import os
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from rollway.settings import PREFECT_PATIENCE, Identity, Workspace, block_from_environment
+
+NEEDS_A_PERSON = 4  # see rollway.errors
+
+Endpoint = Annotated[str, Parameter(help="Name of the endpoint, or its rollout folder.")]
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
+
+
+def configure_prefect() -> None:
+    """Set what Prefect reads from the environment when it is imported, unless the user has."""
+    for name, value in PREFECT_PATIENCE.items():
+        os.environ.setdefault(name, value)
+    # Without a server Prefect starts a temporary one; its very first start takes longer than the default limit.
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # the same for clients, without a notice
+
+
+def workspace_of_block() -> tuple[Workspace, Identity] | None:
+    """Return workspace and identity of the block in ROLLWAY_WORKSPACE_BLOCK; None for those of the environment."""
+    # Importing Prefect takes seconds, and only a block needs it.
+    if block_from_environment() is None:
+        return None
+    from rollway.prefect.blocks import find_workspace
+
+    return asyncio.run(find_workspace())
