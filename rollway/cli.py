@@ -1,6 +1,7 @@
 """The command line: every command is one call. Answers go to stdout, everything else to stderr."""
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -268,6 +269,7 @@ def schema() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the `rollway` command; exit with the code that `rollway.errors` documents."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    gc.set_threshold(100_000)  # importing the SDK makes many objects that all stay: do not look at them again and again
     if "--debug" in arguments:
         arguments = [argument for argument in arguments if argument != "--debug"]
         os.environ["ROLLWAY_DEBUG"] = "1"

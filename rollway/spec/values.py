@@ -21,7 +21,7 @@ from pydantic import (
 class Frozen(BaseModel):
     """Base of all values that pass between layers: immutable, and unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # a command needs few of them
 
 
 class HiddenText(Frozen):
