@@ -8,6 +8,7 @@ from pathlib import Path
 from cyclopts import App
 
 from rollway.local.uv_like_pip import pip_variables
+from rollway.prefect.yaml_entries import update_prefect_yaml
 from rollway.settings import require_checkout
 from rollway.terminal import program, say, saying
 
@@ -53,6 +54,8 @@ def up(*, port: int = 4200, images: Path | None = None) -> None:
 
     stop_saved(FOLDER / "up", say)
     require_free(port)
+    if (entries := update_prefect_yaml()).is_change:
+        say(str(entries))
     stack = Stack(FOLDER / "up", say)
     try:
         say("starting the local Azure ML and the Prefect server")
