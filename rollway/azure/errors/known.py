@@ -4,29 +4,9 @@ The codes are those of Microsoft's troubleshooting page for online endpoints and
 rule that fits decides, so the specific rules of a code come before its general one.
 """
 
-import re
-from dataclasses import dataclass
-
+from rollway.azure.errors.image_builds import IMAGE_BUILDS
+from rollway.azure.errors.rule import Rule
 from rollway.errors import Cause
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A rule for errors with one of `codes`, `words` in the message and one of `statuses`; an empty field fits any."""
-
-    codes: str  # separated by spaces
-    cause: Cause
-    hint: str
-    words: str = ""  # a regular expression
-    statuses: tuple[int, ...] = ()
-
-    def fits(self, status: int, code: str, message: str) -> bool:
-        return (
-            (not self.codes or code in self.codes.lower().split())
-            and (not self.statuses or status in self.statuses)
-            and re.search(self.words, message, re.IGNORECASE | re.DOTALL) is not None
-        )
-
 
 BUSY = "another operation is running on the resource: wait until it has ended and run it again"
 LATER = "Azure is busy or has a problem: run it again in a few minutes"
@@ -132,32 +112,6 @@ _QUOTA = (
 )
 
 _PROVISIONING = (
-    Rule(
-        "ImageBuildFailure",
-        Cause.TRANSIENT,
-        "the build timed out: run it again once; if that fails too, make the environment smaller",
-        r"tim(ed|e)[ -]?out",
-    ),
-    Rule(
-        "ImageBuildFailure",
-        Cause.PERMANENT,
-        "the registry's keys are out of sync: run `az ml workspace sync-keys --name <workspace>`, then run it again",
-        r"(registry|\bacr\b).{0,120}(unauthori[sz]ed|authenticat|credential|denied)"
-        r"|(unauthori[sz]ed|authenticat|credential|denied).{0,120}(registry|\bacr\b)",
-    ),
-    Rule(
-        "ImageBuildFailure",
-        Cause.TRANSIENT,
-        "the build could not reach the registry: run it again once; in a private network give the workspace a "
-        "compute for builds (`az ml workspace update --image-build-compute`)",
-        r"(registry|\bacr\b).{0,80}(unreachable|reach|connect|communicat|network)"
-        r"|(reach|connect|communicat).{0,80}(registry|\bacr\b)",
-    ),
-    Rule(
-        "ImageBuildFailure",
-        Cause.PERMANENT,
-        "fix the environment's conda file or Dockerfile (Azure's text names what failed) and run the rollout again",
-    ),
     Rule(
         "BadArgument",
         Cause.PERMANENT,
@@ -368,4 +322,4 @@ _RESOURCE_MANAGER = (
     ),
 )
 
-TABLE = (*_REFUSED, *_QUOTA, *_PROVISIONING, *_KUBERNETES, *_RESOURCE_MANAGER)
+TABLE = (*_REFUSED, *_QUOTA, *IMAGE_BUILDS, *_PROVISIONING, *_KUBERNETES, *_RESOURCE_MANAGER)

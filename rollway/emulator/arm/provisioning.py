@@ -40,11 +40,11 @@ async def provision(emulator: Emulator, operation: Operation) -> None:
     except _FAILURES as exc:
         emulator.operations.set_outcome(operation, _operation_error(exc))
         return
-    except Exception:
+    except Exception as exc:
         log.exception("provisioning of %s failed with an unexpected error", operation.resource)
-        emulator.operations.set_outcome(
-            operation, errors.failed_operation("InternalServerError", "See the emulator's log.")
-        )
+        reason = f"{exc.strerror}: {exc.filename}. " if isinstance(exc, OSError) and exc.strerror else ""
+        text = f"{reason}See the emulator's log."
+        emulator.operations.set_outcome(operation, errors.failed_operation("InternalServerError", text))
         return
     await emulator.fleet.replace(operation.resource, revision)
     emulator.operations.set_outcome(operation)

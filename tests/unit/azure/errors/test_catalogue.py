@@ -11,6 +11,42 @@ TRANSIENT, BUSY, QUOTA, PERMANENT = Cause.TRANSIENT, Cause.BUSY, Cause.QUOTA, Ca
 # Reasons of operations that failed: code, Azure's text in sense, cause, words of the next action.
 OPERATIONS = [
     ("ImageBuildFailure", "pip could not find numpy==99", PERMANENT, "fix the environment's conda file"),
+    (
+        "ImageBuildFailure",
+        "failed to write `x`: No space left on device (os error 28)",
+        QUOTA,
+        "the disk of the machine",
+    ),
+    ("ImageBuildFailure", "OSError: [Errno 28] No space left on device", QUOTA, "the disk of the machine"),
+    ("InternalServerError", "No space left on device: /root/.cache. See the log.", QUOTA, "the disk of the machine"),
+    (
+        "ImageBuildFailure",
+        "error sending request for url (https://pypi.org/simple/numpy/)\n dns error: failed to lookup address",
+        TRANSIENT,
+        "cannot reach the package index",
+    ),
+    (
+        "ImageBuildFailure",
+        "WARNING: Retrying after connection broken by 'NewConnectionError(... [Errno -3] Temporary failure in name "
+        "resolution)': /simple/numpy/\nERROR: No matching distribution found for numpy",
+        TRANSIENT,
+        "cannot reach the package index",
+    ),
+    (
+        "ImageBuildFailure",
+        "CondaHTTPError: HTTP 000 CONNECTION FAILED for url <https://conda.anaconda.org/x>",
+        TRANSIENT,
+        "cannot reach",
+    ),
+    ("ImageBuildFailure", "HTTPSConnectionPool(host='pypi.org', port=443): Read timed out.", TRANSIENT, "cannot reach"),
+    ("ImageBuildFailure", "invalid peer certificate: UnknownIssuer", PERMANENT, "does not trust the certificate"),
+    ("ImageBuildFailure", "SSL: CERTIFICATE_VERIFY_FAILED self-signed certificate", PERMANENT, "does not trust"),
+    (
+        "ImageBuildFailure",
+        "lookup x.azurecr.io: no such host: cannot connect to the registry",
+        TRANSIENT,
+        "could not reach the registry",
+    ),
     ("ImageBuildFailure", "The image build timed out.", TRANSIENT, "run it again once"),
     ("ImageBuildFailure", "The container registry cannot be reached.", TRANSIENT, "could not reach the registry"),
     ("ImageBuildFailure", "Pull from the registry x: unauthorized", PERMANENT, "az ml workspace sync-keys"),
