@@ -30,6 +30,7 @@ error has a `cause`: that of its class, or the one that Azure's answer implies::
 
 import errno
 import re
+import traceback
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import ClassVar, Protocol
@@ -58,7 +59,8 @@ class RollwayError(Exception):
         why: The reason.
         hint: What to try.
         request_id: Azure's request id.
-        details: Logs of the containers, an excerpt of the answer, or problems of the files.
+        details: An excerpt of the answer, or problems of the files.
+        log: Logs of the containers. The text for people leaves them out: they are in the run's log and the dossier.
         code: Azure's error code.
         error_tree: Azure's whole error as indented lines.
     """
@@ -77,6 +79,7 @@ class RollwayError(Exception):
         hint: str | None = None,
         request_id: str | None = None,
         details: str | None = None,
+        log: str | None = None,
         cause: Cause | None = None,
         code: str | None = None,
         error_tree: str | None = None,
@@ -90,6 +93,7 @@ class RollwayError(Exception):
         self.hint = hint
         self.request_id = request_id
         self.details = details
+        self.log = log
         self.code = code
         self.error_tree = error_tree
 
@@ -100,7 +104,7 @@ class RollwayError(Exception):
 
     def document(self) -> dict[str, object]:
         """Return the error as a JSON object: what, where, why, next, exit_code and, if there are any, further keys."""
-        found = {"request_id": self.request_id, "code": self.code, "details": self.details}
+        found = {"request_id": self.request_id, "code": self.code, "details": self.details, "log": self.log}
         return {
             "what": self.what,
             "where": self.where,
@@ -109,6 +113,11 @@ class RollwayError(Exception):
             "exit_code": self.exit_code,
             **{key: value for key, value in found.items() if value},
         }
+
+    @property
+    def with_log(self) -> str:
+        """The text for people, followed by the logs of the containers."""
+        return "\n\n".join(filter(None, (str(self), (self.log or "").rstrip())))
 
     def __str__(self) -> str:
         labelled = [
@@ -130,15 +139,34 @@ class ConfigurationError(RollwayError):
 
 
 class _ProblemLike(Protocol):
-    def __str__(self) -> str: ...
+    @property
+    def file(self) -> str: ...
+    @property
+    def field(self) -> str: ...
+    @property
+    def message(self) -> str: ...
 
 
 class InvalidRollout(ConfigurationError):
     """The files of a rollout folder are wrong; lists every problem, one per line."""
 
-    def __init__(self, what: str, problems: Sequence[_ProblemLike] = (), *, hint: str | None = None) -> None:
-        super().__init__(what, hint=hint, details="\n".join(f"  {problem}" for problem in problems) or None)
+    def __init__(
+        self,
+        what: str,
+        problems: Sequence[_ProblemLike] = (),
+        *,
+        where: str | None = None,
+        why: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        details = "\n".join(f"  {problem}" for problem in problems) or None
+        super().__init__(what, where=where, why=why, hint=hint, details=details)
         self.problems = tuple(problems)
+
+    def document(self) -> dict[str, object]:
+        """Return the error as a JSON object, with a list of its problems."""
+        problems = [{"file": one.file, "field": one.field, "message": one.message} for one in self.problems]
+        return super().document() | {"problems": problems}
 
 
 class PreflightFailed(ConfigurationError):
@@ -168,7 +196,7 @@ class RolloutAborted(RollwayError):
 
 
 class ProvisioningFailed(RolloutAborted):
-    """The online deployment did not become ready; `details` has the containers' logs."""
+    """The online deployment did not become ready; `log` has the containers' logs."""
 
     is_candidates_fault = True
 
@@ -193,9 +221,18 @@ class CanaryFailed(RolloutAborted):
 
 
 class CouldNotMeasure(RolloutAborted):
-    """The gateway or the network failed instead of the model, so nothing is known about the model."""
+    """The gateway or the network failed instead of the model, so nothing is known about the model.
+
+    `status` is the HTTP status of the last answer; None if there was none.
+    """
 
     cause = Cause.TRANSIENT
+    status: int | None = None
+
+    @property
+    def may_be_in_log(self) -> bool:
+        """True if the containers' logs may tell why: the gateway could not reach them, or got no good answer."""
+        return self.status is not None and (self.status == 424 or self.status >= 500)
 
 
 class ToldToAbort(RolloutAborted):
@@ -262,6 +299,7 @@ def unexpected(error: BaseException) -> RollwayError:
         return RollwayError(what, where=_file_of(error), why=error.strerror, hint=hint)
     return RollwayError(
         "something went wrong that Rollway does not know",
+        where=_place_of(error),
         why=f"{type(error).__name__}: {error}".rstrip(": "),
         hint="run it again with --debug to see the traceback; if it stays, report it with that",
     )
@@ -275,6 +313,11 @@ _HINTS_OF_THE_SYSTEM = {
     errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
     errno.ECONNREFUSED: "nothing listens there: start it, or correct its address",
 }
+
+
+def _place_of(error: BaseException) -> str | None:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else None
 
 
 def _file_of(error: OSError) -> str | None:

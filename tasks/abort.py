@@ -29,6 +29,7 @@ from rollway.rollout.abort import Failure
 from rollway.rollout.follow import content_digest, rejection
 from rollway.rollout.planned import PlannedRollout
 from rollway.spec import RolloutSpec
+from rollway.terminal import as_called, program
 from tasks.connect import open_session
 
 DEADLINE_SECONDS, REPORT_SECONDS = 3600, 60
@@ -47,7 +48,7 @@ async def aborted_if_it_fails(spec: RolloutSpec) -> AsyncIterator[None]:
             with contextlib.suppress(asyncio.CancelledError):  # the error that comes first is the one that counts
                 done = await shielded(_abort(error), deadline_seconds=DEADLINE_SECONDS)
         except Exception as failure:  # noqa: BLE001 (whatever it is, people must learn of the first error)
-            known = failure if isinstance(failure, RollwayError) else RollwayError(repr(failure))
+            known = failure if isinstance(failure, RollwayError) else _of_the_abort(failure)
             done = AbortResult(kept=(f"everything, because the abort failed: {known.what}",))
             if current_run().has_moved_traffic:
                 worst = _not_restored(spec.endpoint.name, error, known)
@@ -68,9 +69,9 @@ async def report_abort(spec: RolloutSpec, error: BaseException, done: AbortResul
         run.label(traffic=traffic.describe(done.traffic_now))
     await run.labels_written()
     found = _dossier(error, spec, done)
-    get_run_logger().error("%s", dossier.text(found))
+    get_run_logger().error("%s", as_called(dossier.text(found)))
     title = f"Why the rollout of {spec.name} was aborted"
-    await publish_markdown("failure", spec.name, dossier.markdown(found), title, is_needed=True)
+    await publish_markdown("failure", spec.name, as_called(dossier.markdown(found)), title, is_needed=True)
     return done
 
 
@@ -104,6 +105,10 @@ def _failure(rollout: PlannedRollout, error: BaseException) -> Failure:
     )
 
 
+def _of_the_abort(failure: Exception) -> RollwayError:
+    return RollwayError(repr(failure), where="the abort", hint="read the traceback in the run's log, and report it")
+
+
 def _not_restored(endpoint: str, error: BaseException, failure: RollwayError) -> TrafficNotRestored:
     first = error.what if isinstance(error, RollwayError) else repr(error)
     made = TrafficNotRestored(
@@ -116,6 +121,7 @@ def _not_restored(endpoint: str, error: BaseException, failure: RollwayError) ->
         request_id=failure.request_id,
         error_tree=failure.error_tree,
         details=error.details if isinstance(error, RollwayError) else None,
+        log=error.log if isinstance(error, RollwayError) else None,
     )
     made.__cause__ = failure
     return made
@@ -139,6 +145,7 @@ def _dossier(error: BaseException, spec: RolloutSpec, done: AbortResult) -> Doss
         run_url=flow_run.ui_url,
         parameters=flow_run.parameters,
         is_promoted=run.has_promoted,
+        program=program(),
     )
 
 

@@ -10,13 +10,14 @@ from rollway.azure import autoscale, endpoints, online_deployments
 from rollway.azure.scoring import Scorer
 from rollway.azure.session import Session
 from rollway.azure.waiting import OPERATION_TIMEOUT_SECONDS, SYSTEM_CLOCK
-from rollway.errors import AnotherRollout, SmokeTestFailed
-from rollway.prefect.logs import ChangeLog
+from rollway.errors import AnotherRollout, CouldNotMeasure, SmokeTestFailed
+from rollway.prefect.logs import log_changes
 from rollway.prefect.orders import order_to_this_run
 from rollway.prefect.progress import show_progress
 from rollway.prefect.run import current_run
 from rollway.prefect.task import task
 from rollway.rollout import traffic
+from rollway.rollout.container_log import with_log
 from rollway.rollout.moves import Kind, Move, require_no_abort
 from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.smoke import REQUEST_ID, SmokeTestResult, answer_timeout_seconds, excerpt, title
@@ -32,7 +33,7 @@ FIRST_INTERVAL_SECONDS, LONGEST_INTERVAL_SECONDS = 0.5, 5.0
 @task("wait", run_name="wait for {move.target}", timeout_seconds=9600)
 async def wait(rollout: PlannedRollout, move: Move) -> None:
     """Wait until another operation, or another rollout, has ended; raises AnotherRollout after the deadline."""
-    log, started, interval = ChangeLog(move.target), SYSTEM_CLOCK.now(), FIRST_INTERVAL_SECONDS
+    log, started, interval = log_changes(move.target), SYSTEM_CLOCK.now(), FIRST_INTERVAL_SECONDS
     allowed = rollout.spec.rollout.ready_timeout_seconds + OPERATION_TIMEOUT_SECONDS
     again = move
     while (again.kind, again.target) == (move.kind, move.target):
@@ -94,7 +95,7 @@ async def change_online_deployment(rollout: PlannedRollout, move: Move) -> None:
 async def wait_until_ready(rollout: PlannedRollout, move: Move) -> None:
     """Poll the state up to the deadline in rollout.yml; the progress artifact shows the used part of it."""
     allowed, made = rollout.spec.rollout.ready_timeout_seconds, seen().online_deployment(move.target)
-    async with show_progress(move.target, allowed, move.seconds) as show:
+    async with show_progress(move.target, allowed) as show:
 
         async def on_progress(state: str, waited: float) -> None:
             await show(state, waited)
@@ -251,15 +252,20 @@ async def _smoke_test(rollout: PlannedRollout, endpoint: EndpointState, name: st
     results: list[SmokeTestResult] = []
     async with Scorer(session, endpoint, timeout_seconds=answer_timeout_seconds(spec)) as scorer:
         for request in spec.smoke_requests:
-            results.append(
-                await scorer.smoke_test(
+            try:
+                result = await scorer.smoke_test(
                     request,
                     name,
                     warm_up_seconds=max(0.0, test.warm_up_seconds - (SYSTEM_CLOCK.now() - started)),
                     is_pinned=is_pinned,
                     others_may_answer=not is_pinned and len(endpoint.serving) > 1,
                 )
-            )
+            except CouldNotMeasure as error:
+                if error.may_be_in_log:
+                    log = await online_deployments.read_logs(session, endpoint.name, name)
+                    with_log(error, log, is_cause=error.status == HTTPStatus.FAILED_DEPENDENCY)
+                raise
+            results.append(result)
             if not results[-1].has_passed:
                 raise await _smoke_test_failed(session, spec, endpoint, results[-1])
             seconds = results[-1].measurement.latency_seconds
@@ -273,16 +279,16 @@ async def _smoke_test_failed(
     session: Session, spec: RolloutSpec, endpoint: EndpointState, result: SmokeTestResult
 ) -> SmokeTestFailed:
     measurement, name = result.measurement, result.online_deployment
-    details = f"answer: {excerpt(measurement.body)}"
-    if measurement.status != HTTPStatus.OK:
-        details += f"\n\n{await online_deployments.read_logs(session, endpoint.name, name)}"
-    return SmokeTestFailed(
+    failed = SmokeTestFailed(
         f"{title(name, result.request)} failed: {'; '.join(result.problems)}",
         where=f"{spec.folder}/rollout.yml: smoke_test, endpoint {endpoint.name}",
         hint=result.hint,
         request_id=measurement.headers.get(REQUEST_ID),
-        details=details,
+        details=f"answer: {excerpt(measurement.body)}",
     )
+    if measurement.status == HTTPStatus.OK:
+        return failed
+    return with_log(failed, await online_deployments.read_logs(session, endpoint.name, name))
 
 
 def _candidate_of(endpoint: EndpointState) -> str:

@@ -85,7 +85,7 @@ async def _canary_failed(rollout: PlannedRollout, move: Move) -> RollwayError:
     error = refusal(move)
     session = await open_session(rollout.workspace)
     try:
-        error.details = await online_deployments.read_logs(session, rollout.endpoint, move.target)
+        error.log = await online_deployments.read_logs(session, rollout.endpoint, move.target)
     except RollwayError as unread:
-        error.details = f"its logs could not be read: {unread.what}"
+        error.log = f"its logs could not be read: {unread.what}"
     return error

@@ -28,6 +28,7 @@ from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, Usual, now, w
 from rollway.errors import DeadlineExceeded, ForeignChange, ProvisioningFailed
 from rollway.masking import mask
 from rollway.rollout.choice import Container
+from rollway.rollout.container_log import with_log
 from rollway.rollout.moves import Move
 from rollway.rollout.record import OnlineDeploymentRecord, with_record
 from rollway.rollout.state import OnlineDeploymentState, is_settled
@@ -159,15 +160,16 @@ async def wait_until_ready(
     if state.is_succeeded:
         return state
     error, unknown = await _reason(session, entity, reads.operation)
-    raise operation_failed(
+    failed = operation_failed(
         ProvisioningFailed,
         f"the online deployment {name!r} did not become ready",
         f"endpoint {endpoint}",
         state=state.provisioning_state,
         error=error,
         unknown=unknown,
-        details=await read_logs(session, endpoint, name),
     )
+    is_cause = failed.code is None or failed.is_models_fault  # without quota or an image no container has run
+    raise with_log(failed, await read_logs(session, endpoint, name), is_cause=is_cause)
 
 
 class _Reads:

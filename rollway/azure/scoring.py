@@ -157,7 +157,7 @@ class Scorer:
         is_pinned: bool,
     ) -> CouldNotMeasure:
         answered = last if isinstance(last, Measurement) else None
-        return CouldNotMeasure(
+        error = CouldNotMeasure(
             f"{what} could not be measured: {'; '.join(judgement.problems)}",
             where=f"{self._endpoint.scoring_uri} ({'pinned' if is_pinned else 'by traffic'})",
             why=f"the last of {count} requests tells nothing about the model",
@@ -166,6 +166,8 @@ class Scorer:
             request_id=answered.headers.get(REQUEST_ID) if answered else None,
             details=f"answer: {excerpt(answered.body)}" if answered else None,
         )
+        error.status = answered.status if answered else None
+        return error
 
     async def _post(self, request: ScoringRequest, online_deployment: str | None) -> Measurement | NoAnswer:
         if self._token is None:

@@ -137,6 +137,7 @@ async def wait_for(
         if waited >= timeout_seconds:
             raise DeadlineExceeded(
                 f"{what} took longer than {timeout_seconds:g} s",
+                where="Azure, where it may still end well",
                 why=f"it was last seen as: {last}",
                 hint=hint,
                 cause=cause,

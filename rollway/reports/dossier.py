@@ -3,7 +3,6 @@
 Strings only, no I/O. All texts of Azure and of containers go through `mask`.
 """
 
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,11 +12,11 @@ from rollway.masking import mask
 from rollway.reports.layout import cell
 from rollway.reports.timeline import TaskTime, timeline_picture
 from rollway.rollout import traffic
+from rollway.rollout.container_log import last_exception
 from rollway.rollout.preflight import Finding
 from rollway.spec import Frozen, RolloutSpec
 
 MOST_LINE = 300  # characters in a line of the short text
-_EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Exit): .+", re.MULTILINE)
 MEANING = {
     Cause.TRANSIENT: "it is temporary: the same command works later",
     Cause.BUSY: "another operation is running on the endpoint: the same command works when it has ended",
@@ -34,7 +33,7 @@ class Dossier(Frozen):
         task: The task that failed.
         code: Azure's error code, as `error_tree` is Azure's whole error.
         why: The reason; may have several lines.
-        clue: The first exception in the logs.
+        clue: The last exception in the logs.
         notes: Further errors.
         quota: The limits that matter.
         traffic_before: Percent by online deployment, as is `traffic_now`; None if unknown.
@@ -70,9 +69,15 @@ class Dossier(Frozen):
 
     @property
     def headline(self) -> str:
-        """One line: the rollout, its outcome, the failed task and the class of the reason."""
+        """One line: the rollout, the exception of its container, the outcome, the failed task and the cause."""
         code = f", {self.code}" if self.code else ""
-        return f"{self.rollout}: {self.outcome} at {self.task!r} ({self.cause.value}{code})"
+        clue = f"{self.clue}: " if self.is_clue_told else ""
+        return f"{self.rollout}: {clue}{self.outcome} at {self.task!r} ({self.cause.value}{code})"
+
+    @property
+    def is_clue_told(self) -> bool:
+        """True if the clue is the reason, so that the first sentence has it."""
+        return self.clue is not None and self.clue in self.what
 
 
 def build(
@@ -92,19 +97,21 @@ def build(
     model: str | None = None,
     parameters: Mapping[str, Any] | None = None,
     is_promoted: bool = False,
+    program: str = "rollway",
 ) -> Dossier:
     """Return the dossier of any exception; of a foreign one only its class and text are known.
 
     Args:
-        logs: Logs of the containers; default: the details of the error.
+        logs: Logs of the containers; default: those of the error.
         workspace: The workspace that the run connected to; None if it did not.
         findings: Findings of the preflight; those about quota are kept if quota is the cause.
         model: The resolved model; default: the one that the folder names.
         parameters: Parameters of the flow, for the command that repeats the run.
         is_promoted: True if the new online deployment has the traffic and only the cleanup after it failed.
+        program: Rollway's command, as a person calls it where the run was.
     """
     known = error if isinstance(error, RollwayError) else _wrap(error)
-    logs = _masked(logs or known.details)
+    logs = _masked("\n\n".join(filter(None, (known.details, logs or known.log))) or None)
     return Dossier(
         rollout=spec.name,
         endpoint=spec.endpoint.name,
@@ -121,7 +128,7 @@ def build(
         request_id=known.request_id,
         error_tree=_masked(known.error_tree),
         logs=logs,
-        clue=_clue(logs),
+        clue=last_exception(logs or ""),
         notes=tuple(mask(note.strip()) for note in getattr(error, "__notes__", ())),
         quota=tuple(f"{one}; {one.hint}" for one in findings if one.is_about_quota)
         if known.cause is Cause.QUOTA
@@ -131,7 +138,7 @@ def build(
         traffic_now=None if traffic_now is None else dict(traffic_now),
         cleaned_up=tuple(cleaned_up),
         kept=tuple(kept),
-        retry_command=_retry_command(spec.folder, parameters or {}),
+        retry_command=_retry_command(program, spec.folder, parameters or {}),
         run_url=run_url,
     )
 
@@ -143,7 +150,7 @@ def text(dossier: Dossier) -> str:
         ("where", dossier.where),
         ("workspace", dossier.workspace),
         ("why", dossier.why),
-        ("log", dossier.clue),
+        ("log", None if dossier.is_clue_told else dossier.clue),
         ("next", dossier.next_action),
         ("traffic", f"before {_traffic(dossier.traffic_before)}; now {_traffic(dossier.traffic_now)}"),
         ("cleaned up", "; ".join(dossier.cleaned_up)),
@@ -180,7 +187,8 @@ def markdown(dossier: Dossier) -> str:
         ("Azure request id", dossier.request_id),
         ("run", f"[open in Prefect]({dossier.run_url})" if dossier.run_url else None),
     ]
-    summary = "\n".join(one for one in (dossier.what, dossier.why, dossier.clue) if one)
+    clue = None if dossier.is_clue_told else dossier.clue
+    summary = "\n".join(one for one in (dossier.what, dossier.why, clue) if one)
     lines = [f"## {dossier.headline}", "", *_code(summary), ""]
     lines += [f"**Next:** {dossier.next_action}", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {cell(value)} |" for name, value in facts if value]
@@ -201,11 +209,11 @@ def markdown(dossier: Dossier) -> str:
     return "\n".join(lines)
 
 
-def _retry_command(folder: str, parameters: Mapping[str, Any]) -> str:
+def _retry_command(program: str, folder: str, parameters: Mapping[str, Any]) -> str:
     """Return the `rollway deploy` or `rollback` command that repeats the run; only a rollback has a parameter `to`."""
     block, version, weight = (parameters.get(name) for name in ("workspace_block", "model_version", "weight"))
     words = ["env", f"ROLLWAY_WORKSPACE_BLOCK={block}"] if block else []
-    words += ["rollway", "rollback" if "to" in parameters else "deploy", folder]
+    words += [program, "rollback" if "to" in parameters else "deploy", folder]
     words += ["--to", str(parameters["to"])] if parameters.get("to") else []
     words += ["--model-version", str(version)] if version is not None else []
     words += [f"--{name.replace('_', '-')}" for name in ("dry_run", "force") if parameters.get(name)]
@@ -232,12 +240,6 @@ def _wrap(error: BaseException) -> RollwayError:
         return RollwayError("the run was stopped", why=said, hint=hint, cause=Cause.TRANSIENT)
     hint = "this is a bug in Rollway or its environment: read the traceback in the run's log, and report it"
     return RollwayError("an unexpected error occurred", why=said, hint=hint)
-
-
-def _clue(logs: str | None) -> str | None:
-    """Return the script's own exception; the inference server's exceptions around it come later in the log."""
-    found = _EXCEPTION.search(logs or "")
-    return found.group() if found else None
 
 
 def _traffic(weights: Mapping[str, int] | None) -> str:

@@ -59,6 +59,10 @@ _REJECTED_REQUEST = (
     "the gateway rejects the request",
     "check smoke_test.request_file in rollout.yml, and the proxies between the worker and the endpoint",
 )
+_TOO_LARGE = (
+    "the request is larger than the gateway allows",
+    "send a smaller smoke_test.request_file (rollout.yml), as clients of the endpoint must",
+)
 # A container that answers with one of these is starting, restarting or overloaded.
 _BUSY_CONTAINER = (429, 502, 503, 504)
 _BUSY_REASONS = ("model_not_ready", "too_many_pending_request")
@@ -273,7 +277,7 @@ def _judge_status(answer: Measurement, expectation: Expectation) -> Judgement:
             hint=hint,
             is_run_too_slow=answer.status == 408,
         )
-    return _could_not_measure(answer, expectation, *_REJECTED_REQUEST)
+    return _could_not_measure(answer, expectation, *(_TOO_LARGE if answer.status == 413 else _REJECTED_REQUEST))
 
 
 def is_models_error(answer: Measurement) -> bool:
@@ -305,10 +309,11 @@ def _could_not_measure(answer: Measurement, expectation: Expectation, meaning: s
 
 
 def _status(answer: Measurement, expectation: Expectation) -> str:
-    named = [(name, answer.headers[name]) for name in (REASON, MODEL_STATUS) if name in answer.headers]
+    own, reason = answer.headers.get(MODEL_STATUS), answer.headers.get(REASON)
+    answered = f", the model answered {_shortened(own)}" if own else ""
     is_other = answer.status != expectation.status
     whose = f" instead of {expectation.status}" if is_other else " of the gateway itself"
-    return f"status {answer.status}{whose}" + "".join(f", {name}: {_shortened(value)}" for name, value in named)
+    return f"status {answer.status}{whose}{answered}" + (f" ({_shortened(reason)})" if reason else "")
 
 
 def _content_problems(answer: Measurement, expectation: Expectation) -> Iterator[str]:

@@ -56,6 +56,7 @@ class FakeAzure:
         lagging_reads: So many reads of the endpoint still show what was there before an operation that has ended.
         lagging_lists: So many lists do not show a new online deployment.
         duration: The number of requests in which an operation on the endpoint runs.
+        log: The log of every container; empty for the name of its container.
     """
 
     def __init__(self) -> None:
@@ -69,7 +70,7 @@ class FakeAzure:
         self.operations: dict[str, dict[str, Any]] = {}
         self.first_state = "Succeeded"
         self.lost_answers = self.lost_requests = self.lagging_reads = self.lagging_lists = 0
-        self.duration = REQUESTS_UNTIL_DONE
+        self.duration, self.log = REQUESTS_UNTIL_DONE, ""
         self._running: tuple[int, Callable[[], object]] | None = None
         self._stale: tuple[int, ManagedOnlineEndpoint | None] = (0, None)
         self._unlisted: dict[str, int] = {}
@@ -86,7 +87,7 @@ class FakeAzure:
                 list=self._list,
                 begin_create_or_update=self._put,
                 begin_delete=self._delete,
-                get_logs=lambda name, _, lines, container_type: f"{container_type} of {name}, {lines} lines\n",
+                get_logs=self._get_logs,
             ),
             models=self.models,
             environments=self.environments,
@@ -249,6 +250,9 @@ class FakeAzure:
         found = [copy.deepcopy(one) for name, one in self.online_deployments.items() if not self._unlisted.get(name)]
         self._unlisted = {name: lists - 1 for name, lists in self._unlisted.items() if lists > 1}
         return found
+
+    def _get_logs(self, name: str, _: str, lines: int, container_type: str) -> str:
+        return self.log or f"{container_type} of {name}, {lines} lines\n"
 
     def _put(self, entity: ManagedOnlineDeployment, **_: bool) -> Accepted:
         def make() -> None:

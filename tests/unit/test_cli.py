@@ -39,8 +39,7 @@ def code_of(*arguments: str) -> int:
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wide terminal without colours, an environment that the command may change, and no Prefect server to start."""
-    monkeypatch.setattr("rollway.prefect.server.require_reachable", lambda: None)
+    """A wide terminal without colours, and an environment that the command may change."""
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("ROLLWAY_DEBUG", "")
@@ -105,6 +104,7 @@ def test_validate_works_where_the_cloud_cannot_be_reached(
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["validate"],
         ["validat", "x"],
         ["validate", "x", "--jsn"],
         ["plan", "x", "--model-version"],
@@ -309,11 +309,11 @@ def test_deploy_as_json_is_one_document_whatever_libraries_print(
 
 
 @pytest.mark.parametrize(("lines", "is_repeated"), [(3, True), (100, False)])
-def test_deploy_repeats_short_details_and_leaves_long_ones_to_the_log_of_the_task(
+def test_deploy_repeats_a_short_log_and_leaves_a_long_one_to_the_log_of_the_task(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], lines: int, is_repeated: bool
 ) -> None:
     async def deploy_endpoint(*_: Any) -> None:
-        raise SmokeTestFailed("it failed", details="\n".join(f"line {number}" for number in range(lines)))
+        raise SmokeTestFailed("it failed", log="\n".join(f"line {number}" for number in range(lines)))
 
     module = ModuleType("flows.deploy")
     module.deploy_endpoint = deploy_endpoint  # type: ignore[attr-defined]

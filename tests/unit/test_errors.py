@@ -1,8 +1,11 @@
 """Texts and exit codes of errors."""
 
+import ast
 import inspect
 import pickle
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -163,6 +166,29 @@ def test_an_invalid_rollout_lists_every_problem_on_a_line_of_its_own() -> None:
 
     assert str(error) == "2 problems\n\n  a.yml: x.y: is wrong\n  b.yml: is missing"
     assert error.problems == tuple(problems)
+
+
+ROOT = Path(__file__).parents[2]
+# The dossier names the task and the run itself.
+WITHOUT_PLACE = {"rollway/reports/dossier.py"}
+
+
+def errors_made() -> Iterator[tuple[str, set[str]]]:
+    """Yield where an error of ours is made, and the names of what it is given."""
+    names = {kind.__name__ for kind in TREE}
+    for folder in ("rollway", "tasks", "flows"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
+                    place = f"{path.relative_to(ROOT)}: {ast.unparse(node)[:100]}"
+                    yield place, {keyword.arg or "" for keyword in node.keywords}
+
+
+def test_every_error_says_where_and_what_to_do_next() -> None:
+    made = [(place, given) for place, given in errors_made() if place.partition(":")[0] not in WITHOUT_PLACE]
+
+    assert len(made) > 50
+    assert [place for place, given in made if not {"where", "hint"} <= given] == []
 
 
 def test_an_error_can_be_pickled() -> None:

@@ -77,7 +77,7 @@ def translate(error: AzureError, what: str, where: str, hint: str | None = None)
             what, where=where, why=f"no connection: {first_line(str(error))}", hint="check the network and run it again"
         )
     if isinstance(error, ClientAuthenticationError) and error.error is None:  # azure-identity, not Resource Manager
-        return _sign_in(error, what)
+        return _sign_in(error, what, where)
     if isinstance(error, MlException) and "Unknown cloud environment" in str(error):
         # The SDK reads a private cloud's metadata again for each client and upload, and reports any failure like this.
         return AzureUnavailable(
@@ -121,7 +121,6 @@ def operation_failed(
     state: str,
     error: Mapping[str, Any] | None,
     unknown: str = NO_REASON,
-    details: str | None = None,
 ) -> E:
     """Return an error of class `kind` for a resource that ended in `state`.
 
@@ -132,9 +131,8 @@ def operation_failed(
     if error is None and state.lower() == "canceled":
         error = {"code": "OperationCanceled", "message": "Azure canceled the operation."}
     if error is None:
-        hint = "read the log below, fix what it reports and run the rollout again"
-        why = f"{unknown}; the state is {state}"
-        return kind(what, where=where, why=why, hint=hint, details=details)
+        hint = "read the log, fix what it reports and run the rollout again"
+        return kind(what, where=where, why=f"{unknown}; the state is {state}", hint=hint)
     body = ErrorBody.parse(error)
     found = classify(None, body.code, body.message, body.inner_codes)
     return kind(
@@ -142,7 +140,6 @@ def operation_failed(
         where=where,
         why=f"{body.code}: {body.message}" if body.code else body.message,
         hint=found.hint,
-        details=details,
         cause=found.cause,
         code=found.code,
         request_id=body.correlation_id,
@@ -188,17 +185,19 @@ def _request_id(error: HttpResponseError) -> str | None:
     return request_id
 
 
-def _sign_in(error: ClientAuthenticationError, what: str) -> RollwayError:
+def _sign_in(error: ClientAuthenticationError, what: str, where: str) -> RollwayError:
     text = mask(error.message or str(error))
     if "Authentication failed" in text and any(one in text for one in _NO_ANSWER):
         return AzureUnavailable(
             what,
+            where=where,
             why=f"no connection to sign in: {_reasons(text)}",
             hint="check the network, and AZURE_AUTHORITY_HOST if it is set, and run it again",
         )
     if _NO_GOOD_ANSWER.search(text) or (error.status_code or 0) in (429, 500, 502, 503, 504):
         return AzureUnavailable(
             what,
+            where=where,
             why=f"the sign-in is unavailable: {_reasons(text)}",
             hint="Microsoft Entra is busy or has a problem: run it again in a few minutes",
         )
@@ -206,10 +205,15 @@ def _sign_in(error: ClientAuthenticationError, what: str) -> RollwayError:
     if code:
         why = next(line.strip() for line in text.splitlines() if code in line)
         return CredentialsRejected(
-            what, why=why[why.index(code) :], hint=_HINTS[code], code=code if code.startswith("AADSTS") else None
+            what,
+            where=where,
+            why=why[why.index(code) :],
+            hint=_HINTS[code],
+            code=code if code.startswith("AADSTS") else None,
         )
     return CredentialsRejected(
         what,
+        where=where,
         why=_reasons(text),
         hint="set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or sign in with `az login`",
     )

@@ -64,9 +64,39 @@ def test_one_that_failed_says_why_and_shows_both_logs(azure: FakeAzure) -> None:
         "  where: endpoint diabetes\n"
         "  why: ResourceNotReady: User container has crashed.\n"
     )
-    assert "log of the inference server container, last 100 lines ---\ninference-server of green" in str(error)
-    assert "storage-initializer of green" in str(error)
+    assert "log of the inference server container, last 100 lines ---\ninference-server of green" in error.with_log
+    assert "storage-initializer of green" in error.with_log
+    assert "storage-initializer" not in str(error)
     assert (error.exit_code, error.is_models_fault) == (3, True)
+
+
+FRAMES = 'Traceback (most recent call last):\n  File "score.py", line 1\n'
+
+
+@pytest.mark.parametrize(
+    ("code", "what", "to_do"),
+    [
+        (
+            "ResourceNotReady",
+            "ModuleNotFoundError: No module named 'lightgbm' (the online",
+            "the package that has lightgbm",
+        ),
+        ("ImageBuildFailure", "the online deployment 'green' did not become ready", "conda file or Dockerfile"),
+        ("OutOfQuota", "the online deployment 'green' did not become ready", "request more cores"),
+    ],
+)
+def test_the_exception_of_the_container_comes_first_if_a_container_has_run(
+    azure: FakeAzure, code: str, what: str, to_do: str
+) -> None:
+    have_failed(azure, creation="Failed")
+    azure.operations[CREATION] = {"status": "Failed", "error": {"code": code, "message": "it failed"}}
+    azure.log = f"{FRAMES}ModuleNotFoundError: No module named 'lightgbm'\n"
+
+    error = failure(azure)
+
+    assert error.what.startswith(what)
+    assert to_do in str(error.hint)
+    assert "No module named 'lightgbm'" in str(error.log)
 
 
 def test_the_reason_of_a_failed_change_is_that_of_the_operation_that_was_started(azure: FakeAzure) -> None:
@@ -89,7 +119,7 @@ def test_the_reason_of_a_change_that_this_attempt_did_not_start_is_not_known_and
         "Azure gives the reason only in the operation that failed, and this run does not know which one that was; "
         "the state is Failed"
     )
-    assert "read the log below" in str(error.hint)
+    assert "read the log, fix what" in str(error.hint)
     assert not error.is_models_fault, "nothing is known, so nobody is to blame"
 
 

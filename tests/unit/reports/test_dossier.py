@@ -15,6 +15,7 @@ from rollway.errors import (
 from rollway.reports import dossier
 from rollway.reports.dossier import MEANING, Dossier
 from rollway.reports.timeline import TaskTime
+from rollway.rollout.container_log import with_log
 from rollway.rollout.preflight import Finding, Severity
 from tests.support.builders import WORKSPACE, rollout_spec
 
@@ -28,7 +29,7 @@ OUT_OF_CORES = ProvisioningFailed(
     where="endpoint diabetes",
     why="OutOfQuota: no cores",
     hint="request more cores",
-    details="--- log of the inference server container, last 100 lines ---\nstarting",
+    log="--- log of the inference server container, last 100 lines ---\nstarting",
     cause=Cause.QUOTA,
     code="OutOfQuota",
     request_id="0af7",
@@ -183,7 +184,7 @@ def test_no_secret_reaches_the_dossier() -> None:
     assert "sig=***" in found.what
 
 
-def test_logs_that_were_read_are_better_than_the_errors_own_details() -> None:
+def test_logs_that_were_read_are_better_than_the_errors_own() -> None:
     assert a_dossier(logs="read later").logs == "read later"
     assert str(a_dossier().logs).endswith("starting")
 
@@ -203,6 +204,18 @@ def test_what_the_script_raised_is_picked_out_of_the_log() -> None:
 
     assert "\n  log: RuntimeError: no weights\n" in dossier.text(found)
     assert "OutOfQuota: no cores\nRuntimeError: no weights\n```" in dossier.markdown(found)
+
+
+def test_the_exception_of_a_failing_model_is_in_the_title_and_is_told_once() -> None:
+    error = ProvisioningFailed("the online deployment 'main-1' did not become ready", code="ResourceNotReady")
+
+    found = a_dossier(with_log(error, "RuntimeError: no weights\n"))
+
+    assert found.headline == (
+        "diabetes: RuntimeError: no weights: aborted at 'wait until ready' (permanent, ResourceNotReady)"
+    )
+    assert "what: RuntimeError: no weights (the online deployment 'main-1' did not become ready)" in dossier.text(found)
+    assert "log:" not in dossier.text(found)
 
 
 def test_a_log_without_an_exception_gives_no_clue() -> None:

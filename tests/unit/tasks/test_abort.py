@@ -31,12 +31,13 @@ from rollway.rollout.preflight import Finding, Severity
 from rollway.rollout.record import CREATED_BY, FAILURES, LAST, REJECTED, RUN, EndpointRecord, with_record
 from rollway.rollout.request import Request
 from rollway.settings import Workspace
+from rollway.terminal import program
 from tasks import abort
 from tests.support.builders import NOW, Clock, a_plan, planned_rollout, rollout_spec, wanted
 from tests.support.fake_azure import OURS, THEIRS, FakeAzure
 from tests.support.runs import SlowServer, run_after
 
-SMOKE = SmokeTestFailed("the smoke test failed: status 500", details="--- log ---\nValueError: no such column")
+SMOKE = SmokeTestFailed("the smoke test failed: status 500", log="--- log ---\nValueError: no such column")
 MODEL = "diabetes:2"
 
 
@@ -266,7 +267,8 @@ def test_the_log_ends_with_the_short_text_and_the_command_of_the_run(failing: Fa
         "  what: the smoke test failed: status 500",
     ]
     assert "  traffic: before blue 100 %; now blue 100 %\n" in failing.lines[-1]
-    assert "  retry: rollway deploy deployments/diabetes --model-version 2 --weight 10\n" in failing.lines[-1]
+    retry = f"{program()} deploy deployments/diabetes --model-version 2 --weight 10"
+    assert f"  retry: {retry}\n" in failing.lines[-1]
     assert "ValueError: no such column" in failing.artifacts[0]
 
 

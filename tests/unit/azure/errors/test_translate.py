@@ -169,10 +169,10 @@ def test_code_cause_and_azures_whole_error_are_kept() -> None:
 def test_the_reason_of_a_failed_operation_decides_cause_code_and_next_action() -> None:
     reason = {"code": None, "message": "OutOfQuota: Container terminated due to insufficient memory."}
 
-    error = operation_failed(ProvisioningFailed, "x", "y", state="Failed", error=reason, details="the log")
+    error = operation_failed(ProvisioningFailed, "x", "y", state="Failed", error=reason)
 
     assert type(error) is ProvisioningFailed
-    assert (error.cause, error.code, error.details) == (Cause.QUOTA, "OutOfQuota", "the log")
+    assert (error.cause, error.code) == (Cause.QUOTA, "OutOfQuota")
     assert error.why == "OutOfQuota: Container terminated due to insufficient memory."
     assert "needs more memory" in str(error.hint)
 
@@ -189,7 +189,7 @@ def test_a_failure_without_a_reason_points_to_the_log() -> None:
 
     assert (error.cause, error.code) == (Cause.PERMANENT, None)
     assert error.why == "Azure gives no reason; the state is Failed"
-    assert "read the log below" in str(error.hint)
+    assert "read the log, fix what" in str(error.hint)
 
 
 def test_validation_details_that_are_json_in_a_string_are_unfolded() -> None:
