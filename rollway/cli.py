@@ -1,22 +1,21 @@
 """The command line: every command is one call. Answers go to stdout, everything else to stderr."""
 
 import asyncio
-import gc
 import json
 import logging
 import os
 import re
 import sys
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from uuid import uuid4
 
-from cyclopts import App, CycloptsError, Parameter, validators
+from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, validators
 
 from rollway.commands.doctor import doctor
-from rollway.commands.folders import new, prefect_yaml, validate
 from rollway.commands.look import logs, score, status
-from rollway.commands.shared import NEEDS_A_PERSON, AsJson, Endpoint, Rollout, configure_prefect, workspace_of_block
+from rollway.commands.shared import NEEDS_A_PERSON, AsJson, Endpoint, configure_prefect, workspace_of_block
 from rollway.errors import ConfigurationError, PreflightFailed, RollwayError, unexpected
 from rollway.local.cli import app as local_app
 from rollway.prefect.alerts import DEFAULT_CHANNEL, AlertedRollout
@@ -24,7 +23,6 @@ from rollway.prefect.parameters import MODEL_VERSION_PATTERN, Requester
 from rollway.prefect.triggers import DEFAULT_TIMING, Timing
 from rollway.rollout.entries import Command, Order
 from rollway.settings import (
-    find_folder,
     is_debug,
     require_checkout,
     webhook_secret,
@@ -49,11 +47,26 @@ app.command(
     "rollway.emulator.cli:app", name="emulator", help="A local Azure ML, for the same clients and the same flow."
 )
 app.command(local_app)
-for command in (new, prefect_yaml, validate, status, logs, score, doctor):
+for command in (status, logs, score, doctor):
     app.command(command)
 app.register_install_completion_command()
 
-MOST_DETAILS = 20  # lines that are repeated at the end
+
+SAID_BY_ERRORS = ("azure.identity", "azure.ai.ml._azure_environments")  # loggers that warn of what an error says
+
+
+def _with_a_name(given: str) -> str:
+    is_place = given.strip() and Path(given).name in ("", "..")  # `.` names no rollout
+    return str(Path(given).resolve()) if is_place else given
+
+
+Rollout = Annotated[
+    str,
+    Parameter(
+        help="Folder with endpoint.yml, deployment.yml and rollout.yml, or its name in deployments/.",
+        converter=lambda _, tokens: _with_a_name(tokens[0].value),
+    ),
+]
 
 
 def _check_version(_: object, version: str | None) -> None:
@@ -73,11 +86,24 @@ Weight = Annotated[
         validator=validators.Number(gte=1, lte=100),
     ),
 ]
+Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
 RequestedByOption = Annotated[
     Requester,
     Parameter(help="Who asks: what no person asks for leaves a paused endpoint alone and keeps to freeze windows."),
 ]
 Reason = Annotated[str, Parameter(help="Why; shown in the status and in reports.")]
+
+
+@app.command
+def validate(rollout: Rollout, *, as_json: AsJson = False) -> None:
+    """Check a rollout folder; needs no network."""
+    # Otherwise importing the SDK fetches the metadata of the cloud, azure/ai/ml/_azure_environments.py.
+    for name in ("ARM_CLOUD_METADATA_URL", "AZUREML_CURRENT_CLOUD"):
+        os.environ.pop(name, None)
+    from rollway.azure.folder import load_folder
+
+    spec = load_folder(rollout)
+    answer(spec.model_dump_json(indent=2) if as_json else f"{spec.folder} is valid")
 
 
 @app.command
@@ -127,7 +153,7 @@ def deploy(
 ) -> None:
     """Roll a folder out with the Prefect flow, in this process."""
     require_checkout("deploy")
-    find_folder(rollout)
+    _check_folder(rollout)
     configure_prefect()
     from flows.deploy import deploy_endpoint
     from rollway.prefect.ending import run_here
@@ -146,7 +172,7 @@ def rollback(
 ) -> None:
     """Go back to the previous version with the Prefect flow, in this process."""
     require_checkout("rollback")
-    find_folder(rollout)
+    _check_folder(rollout)
     configure_prefect()
     from flows.rollback import rollback_endpoint
     from rollway.prefect.ending import run_here
@@ -191,7 +217,7 @@ def resume(endpoint: Endpoint, *, reason: Reason = "", as_json: AsJson = False) 
 
 
 @app.command
-def webhook(*, host: str = "127.0.0.1", port: int = 8080) -> None:
+def webhook(*, host: str = "127.0.0.1", port: Port = 8080) -> None:
     """Receive Azure Event Grid events of registered models and start the watcher; see docs/event-grid.md.
 
     The secret that Event Grid must send is in ROLLWAY_WEBHOOK_SECRET. Prints the URL when it is ready.
@@ -244,28 +270,57 @@ def schema() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the `rollway` command; exit with the code that `rollway.errors` documents."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    gc.set_threshold(100_000)  # importing the SDK makes many objects that all stay: do not look at them again and again
     if "--debug" in arguments:
         arguments = [argument for argument in arguments if argument != "--debug"]
         os.environ["ROLLWAY_DEBUG"] = "1"
-    is_json = "--json" in arguments
-    answers_json.set(is_json)
+    answers_json.set("--json" in arguments)
+    if not is_debug():
+        for name in SAID_BY_ERRORS:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        app(arguments, exit_on_error=not is_json, print_error=not is_json)
+        _call(arguments)
     except CycloptsError as error:
-        hint = "see `rollway --help`, or `rollway COMMAND --help`"
-        sys.exit(explain(ConfigurationError(" ".join(str(error).split()), where="command line", hint=hint)))
-    except RollwayError as error:
-        if is_debug():
-            raise
-        sys.exit(explain(error))
+        sys.exit(explain(_wrong_usage(error)))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         if is_debug():
             raise
-        sys.exit(explain(unexpected(error)))
+        sys.exit(explain(_known(error)))
+
+
+def _call(arguments: list[str]) -> None:
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+    except UnknownOptionError as error:
+        if error.token.keyword != "--json":
+            raise
+        # The answer of this command is no document, such as that of `webhook`. Its errors are.
+        app([one for one in arguments if one != "--json"], exit_on_error=False, print_error=False)
+
+
+def _wrong_usage(error: CycloptsError) -> ConfigurationError:
+    words = " ".join(["rollway", *(error.command_chain or ())])
+    hint = f"`{words} --help` lists what it takes" if error.command_chain else "`rollway --help` lists the commands"
+    return ConfigurationError(" ".join(str(error).split()), where="command line", hint=hint)
+
+
+def _known(error: Exception) -> RollwayError:
+    if isinstance(error, RollwayError):
+        return error
+    emulator = sys.modules.get("rollway.emulator.cli")  # it knows nothing of our errors
+    if emulator is not None and isinstance(error, emulator.CommandFailed):
+        kind = ConfigurationError if error.exit_code == ConfigurationError.exit_code else RollwayError
+        return kind(error.what, where=error.where, why=error.why, hint=error.hint)
+    return unexpected(error)
+
+
+def _check_folder(rollout: str) -> None:
+    """Raise InvalidRollout for a missing or invalid folder, before Prefect and its temporary server start."""
+    from rollway.azure.folder import load_folder
+
+    load_folder(rollout)
 
 
 def _steer(order: Order, endpoint: str, reason: str, as_json: bool) -> None:
@@ -311,10 +366,7 @@ def _run(flow: Callable[[], Coroutine[Any, Any, T]]) -> T:
     except Exception as error:
         if is_debug():
             raise
-        known = error if isinstance(error, RollwayError) else unexpected(error)
-        if known.details and known.details.count("\n") > MOST_DETAILS:
-            known.details = "Its log is above, where the task failed."
-        leave(explain(known))
+        leave(explain(error if isinstance(error, RollwayError) else unexpected(error)))
 
 
 def _report(result: "RolloutReport", as_json: bool) -> None:

@@ -6,9 +6,12 @@ Without a Prefect block all of it comes from the environment, and the identity i
 
 import importlib.util
 import os
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import SecretStr
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rollway.errors import ConfigurationError, InvalidRollout
 from rollway.spec import Frozen
@@ -16,6 +19,7 @@ from rollway.spec.values import did_you_mean
 
 DEPLOYMENTS = "deployments"
 ROLLOUT_FILE = "rollout.yml"
+_FILES = ("endpoint.yml", "deployment.yml", ROLLOUT_FILE)
 MIN_SECRET_LENGTH = 16
 # How long a run waits for a Prefect server that is away. A flow that has ended proposes its state twice, and by default
 # each proposal takes a minute, or six if the server is reachable and silent. With these it takes 45 s at most.
@@ -72,12 +76,16 @@ class ServicePrincipal(Frozen):
 Identity = DefaultIdentity | ManagedIdentity | ServicePrincipal
 
 
-# The second names are those that Azure ML sets on its compute.
-_VARIABLES = {
-    "subscription_id": ("AZURE_SUBSCRIPTION_ID", "AZUREML_ARM_SUBSCRIPTION"),
-    "resource_group": ("AZURE_RESOURCE_GROUP", "AZUREML_ARM_RESOURCEGROUP"),
-    "name": ("AZUREML_WORKSPACE", "AZUREML_ARM_WORKSPACE_NAME"),
-}
+class _Environment(BaseSettings):
+    # The second names are those that Azure ML sets on its compute.
+    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
+    subscription_id: str = Field(
+        min_length=1, validation_alias=AliasChoices("AZURE_SUBSCRIPTION_ID", "AZUREML_ARM_SUBSCRIPTION")
+    )
+    resource_group: str = Field(
+        min_length=1, validation_alias=AliasChoices("AZURE_RESOURCE_GROUP", "AZUREML_ARM_RESOURCEGROUP")
+    )
+    name: str = Field(min_length=1, validation_alias=AliasChoices("AZUREML_WORKSPACE", "AZUREML_ARM_WORKSPACE_NAME"))
 
 
 def deployments_folder() -> str:
@@ -97,18 +105,39 @@ def folder_path(given: str) -> str:
 
 def find_folder(given: str) -> str:
     """Return the `folder_path`; raises InvalidRollout if there is no folder."""
+    if not given.strip():
+        raise InvalidRollout(
+            "the name of the rollout folder is empty", where="command line", hint=_offer(known_rollouts())
+        )
     folder = folder_path(given)
     root = Path(folder)
-    if not root.is_dir():
-        known = known_rollouts(root.parent)
-        if Path(given).is_dir():
-            hint = f"there is a folder here: write ./{given}"
-        elif known:
-            hint = f"{root.parent} has {', '.join(known)}{did_you_mean(root.name, known)}"
-        else:
-            hint = f"create one with endpoint.yml, deployment.yml and {ROLLOUT_FILE}, or name another"
-        raise InvalidRollout(f"there is no folder {folder!r}", hint=hint)
-    return folder
+    if root.is_dir():
+        return folder
+    known = known_rollouts(root.parent)
+    if (file := root if root.is_file() else Path(given)).is_file():
+        hint = f"name the folder that it is in: {shlex.quote(str(file.parent))}"
+        raise InvalidRollout(f"{file} is a file, and no rollout folder", where=str(file), hint=hint)
+    hint = _offer(known, root.name)
+    if Path(given).is_dir():
+        hint = f"there is a folder here: write ./{given}"
+    raise InvalidRollout(f"there is no folder {folder!r}", where=str(root.parent), hint=hint)
+
+
+def require_rollout_folder(root: Path) -> None:
+    """Raise InvalidRollout if a folder has none of the files of a rollout."""
+    if any((root / name).exists() for name in _FILES) or list(root.glob("*.y*ml")):
+        return
+    inside = [f"{root}/{name}" for name in known_rollouts(root)]
+    hint = f"name one of the folders in it: {', '.join(inside)}" if inside else _offer(known_rollouts())
+    why = f"it has none of {', '.join(_FILES)}"
+    raise InvalidRollout(f"{str(root)!r} is no rollout folder", where=str(root), why=why, hint=hint)
+
+
+def _offer(known: Sequence[str], name: str = "") -> str:
+    """Return which rollout folders there are, and the one that was probably meant."""
+    if not known:
+        return f"create one with {', '.join(_FILES[:-1])} and {ROLLOUT_FILE}, or name another"
+    return f"there are {', '.join(known)}{did_you_mean(name, known)}"
 
 
 def rollout_name(folder: str) -> str:
@@ -118,16 +147,20 @@ def rollout_name(folder: str) -> str:
 
 def workspace_from_environment() -> Workspace:
     """Return the workspace of the environment; raises ConfigurationError that lists all missing variables."""
-    found = {field: next(filter(None, map(os.environ.get, names)), "") for field, names in _VARIABLES.items()}
-    if missing := [_VARIABLES[field][0] for field, value in found.items() if not value]:
+    try:
+        settings = _Environment()
+    except ValidationError as error:
+        missing = ", ".join(str(details["loc"][0]) for details in error.errors())
         raise ConfigurationError(
             "no Azure ML workspace is configured",
-            where=f"environment variables {', '.join(missing)}",
+            where=f"environment variables {missing}",
             why="they are not set",
             hint="set them to your workspace, or start a local Azure ML with `rollway emulator up` and load "
             '`eval "$(rollway emulator env)"`',
-        )
-    return Workspace(**found)
+        ) from error
+    return Workspace(
+        subscription_id=settings.subscription_id, resource_group=settings.resource_group, name=settings.name
+    )
 
 
 def webhook_secret() -> str:
@@ -165,6 +198,7 @@ def require_checkout(command: str) -> None:
     if importlib.util.find_spec("flows") is None:
         raise ConfigurationError(
             f"`rollway {command}` runs only in a checkout of Rollway",
+            where=str(Path.cwd()),
             why="the flows and tasks that it runs are files of a checkout and not part of the installed package",
             hint="clone the repository and run the command there",
         )

@@ -88,13 +88,14 @@ async def _resolve(operations: Any, reference: str, version: str | None, kind: s
         return _resolved(reference)
     name, label, chosen = _split(reference, version)
     what = f"there is no {kind} {name}:{chosen}" if chosen else f"there is no {kind} {name!r}"
+    where = f"{kind} {name}:{chosen}" if version else f"{kind} {reference}"
     try:
-        with azure_errors(what, where=f"{kind} {reference}"):
+        with azure_errors(what, where=where):
             found = await in_thread(operations.get, name, **({"version": chosen} if chosen else {"label": label}))
     except (NotFound, RequestRefused) as error:  # an empty list of versions is a validation error in the SDK
         raise NotFound(
             what,
-            where=f"{kind} {reference}",
+            where=where,
             hint=await _known_versions_hint(operations, name, kind),
             request_id=error.request_id,
         ) from error
@@ -108,7 +109,13 @@ async def _version_by_label(session: Session, registry: str, name: str, label: s
             models = (await in_thread(session.registry, registry)).models
             return str((await in_thread(models.get, name, label=label)).version)
     except RequestRefused as error:  # an empty list of versions is a validation error in the SDK
-        raise NotFound(what, where=error.where, why=error.why, request_id=error.request_id) from error
+        raise NotFound(
+            what,
+            where=error.where,
+            why=error.why,
+            hint="correct the name of the registry or the model, or register the model there",
+            request_id=error.request_id,
+        ) from error
 
 
 def _split(reference: str, version: str | None) -> tuple[str, str, str | None]:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from azure.ai.ml.entities import ManagedOnlineEndpoint, OnlineEndpoint
 
+from rollway.azure.errors.known import BUSY
 from rollway.azure.errors.translate import azure_errors, operation_failed
 from rollway.azure.folder import load_endpoint_entity
 from rollway.azure.session import Session
@@ -173,7 +174,12 @@ async def _write(
             if not is_written or is_made(today):
                 return
             if not today.is_settled:  # what is running hides its changes, and may end before the write arrives
-                raise Busy(f"cannot change the endpoint {before.name!r}", why=f"it is {today.provisioning_state}")
+                raise Busy(
+                    f"cannot change the endpoint {before.name!r}",
+                    where=f"endpoint {before.name}",
+                    why=f"it is {today.provisioning_state}",
+                    hint=BUSY,
+                )
             await write(entity)
 
     await write_when_free(attempt, what=f"endpoint {before.name}", clock=clock)
@@ -233,7 +239,9 @@ async def _wait_until(
 async def _require_succeeded(session: Session, state: EndpointState) -> EndpointState:
     if not state.exists:
         raise NotFound(
-            f"the endpoint {state.name!r} has disappeared", hint="somebody deleted it: run the rollout again"
+            f"the endpoint {state.name!r} has disappeared",
+            where=f"endpoint {state.name}",
+            hint="somebody deleted it: run the rollout again",
         )
     if state.is_failed:
         where = f"endpoint {state.name}"

@@ -4,13 +4,12 @@ Nothing here touches the network. All problems of all files are collected and ra
 """
 
 import inspect
-import re
-from collections.abc import Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from azure.ai.ml import load_online_deployment, load_online_endpoint
 from azure.ai.ml.entities import (
     BuildContext,
@@ -26,16 +25,18 @@ from azure.ai.ml.entities import (
 from azure.ai.ml.exceptions import MlException
 from marshmallow import ValidationError
 
-from rollway.azure.content import is_remote, spec_of, variables_of
+from rollway.azure.content import spec_of, variables_of
 from rollway.azure.entities import identities_of, kind_of, tags_of
 from rollway.azure.errors.translate import first_line
+from rollway.azure.local_files import check_local_files, lacks_server, nested
 from rollway.azure.no_code import check_no_code
 from rollway.azure.request_files import check_requests, read_smoke_requests
-from rollway.azure.scripts import check_script, possibly_missing
+from rollway.azure.scripts import possibly_missing
+from rollway.azure.yaml_files import read_yaml
 from rollway.errors import ConfigurationError, InvalidRollout
 from rollway.rollout.record import MOST_TAGS
 from rollway.rollout.tags import MOST_CHARACTERS, PREFIX, is_ours
-from rollway.settings import ROLLOUT_FILE, find_folder, known_rollouts
+from rollway.settings import ROLLOUT_FILE, find_folder, known_rollouts, require_rollout_folder
 from rollway.spec import (
     ROUTE_KINDS,
     EndpointSpec,
@@ -49,12 +50,15 @@ from rollway.spec import (
     check_strategy,
     did_you_mean,
     parse_rollout_file,
+    without_consequences,
 )
+from rollway.spec.wording import in_words_of_the_sdk
 
 ENDPOINT_FILE, ONLINE_DEPLOYMENT_FILE = "endpoint.yml", "deployment.yml"
 _YAML_NAMES = {  # of fields of the spec
     "code_sha256": "code",
     "missing_functions": "code",
+    "lacks_server": "environment",
     "variables_digest": "environment_variables",
 }
 MOST_OWN_TAGS = 50 - MOST_TAGS  # 50 per resource: "Use tags to organize your Azure resources"
@@ -84,10 +88,13 @@ def load_folder(folder: str) -> RolloutSpec:
     """
     folder = find_folder(folder)
     root = Path(folder)
+    require_rollout_folder(root)
     problems: list[Problem] = []
-    raw = {name: _read_yaml(root / name, problems) for name in (ENDPOINT_FILE, ONLINE_DEPLOYMENT_FILE, ROLLOUT_FILE)}
+    raw = {name: read_yaml(root / name, problems) for name in (ENDPOINT_FILE, ONLINE_DEPLOYMENT_FILE, ROLLOUT_FILE)}
     endpoint = _endpoint(root / ENDPOINT_FILE, raw[ENDPOINT_FILE], problems)
-    endpoint_name = _nested(raw[ENDPOINT_FILE], "name")
+    endpoint_name = nested(raw[ENDPOINT_FILE], "name")
+    if any(check_name(endpoint_name, "", "")):
+        endpoint_name = None  # a fault of endpoint.yml, and none of deployment.yml
     _, deployment = _online_deployment(
         root / ONLINE_DEPLOYMENT_FILE, raw[ONLINE_DEPLOYMENT_FILE], endpoint_name, problems
     )
@@ -96,29 +103,23 @@ def load_folder(folder: str) -> RolloutSpec:
     if rollout is not None and rollout.follow is not None and not _has_model_by_reference(deployment):
         message = "needs a model that deployment.yml names by reference, such as azureml:<name>@latest"
         problems.append(Problem(file=str(root / ROLLOUT_FILE), field="follow", message=message))
+    problems = without_consequences(problems)
     if problems or endpoint is None or deployment is None or rollout is None:
         count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
-        raise InvalidRollout(f"{folder} does not describe a rollout: {count}", problems)
+        raise InvalidRollout(
+            f"{folder} does not describe a rollout: {count}",
+            problems,
+            where=", ".join(dict.fromkeys(problem.file for problem in problems)),
+            hint=f"correct what is listed, then check it with `rollway validate {shlex.quote(folder)}`",
+        )
     return RolloutSpec(
         folder=folder, endpoint=endpoint, online_deployment=deployment, rollout=rollout, smoke_requests=requests
     )
 
 
-def load_all_folders(folders: Sequence[str] | None = None) -> tuple[RolloutSpec, ...]:
-    """Return the rollouts of some folders, default: of all; raises InvalidRollout with the problems of all of them."""
-    names = known_rollouts() if folders is None else folders
-    specs, errors = list[RolloutSpec](), list[InvalidRollout]()
-    for name in names:
-        try:
-            specs.append(load_folder(name))
-        except InvalidRollout as error:
-            errors.append(error)
-    if len(errors) > 1:
-        problems = [problem for error in errors for problem in error.problems]
-        raise InvalidRollout(f"{len(errors)} of {len(names)} folders do not describe a rollout", problems)
-    if errors:
-        raise errors[0]
-    return tuple(specs)
+def load_all_folders() -> tuple[RolloutSpec, ...]:
+    """Return the rollouts of all folders, sorted by name; raises InvalidRollout for the first invalid one."""
+    return tuple(load_folder(name) for name in known_rollouts())
 
 
 def load_endpoint_entity(folder: str) -> OnlineEndpoint:
@@ -137,7 +138,7 @@ def load_unchanged(spec: RolloutSpec) -> OnlineDeployment:
     Raises ConfigurationError if the file, or one that it names, is not as it was when `spec` was read.
     """
     path, problems = Path(spec.folder) / ONLINE_DEPLOYMENT_FILE, list[Problem]()
-    entity, today = _online_deployment(path, _read_yaml(path, problems), spec.endpoint.name, problems)
+    entity, today = _online_deployment(path, read_yaml(path, problems), spec.endpoint.name, problems)
     if entity is None or today is None:
         raise _changed(path, "; ".join(map(str, problems)))
     planned = spec.online_deployment.model_dump()
@@ -154,29 +155,6 @@ def _changed(path: Path, why: str) -> ConfigurationError:
 def _load_online_deployment(endpoint_name: object, path: Path) -> OnlineDeployment:
     # With the CLI the endpoint is often given on the command line, `az ml online-deployment create --endpoint-name`.
     return load_online_deployment(path, params_override=[{"endpoint_name": endpoint_name}])
-
-
-def _read_yaml(path: Path, problems: list[Problem]) -> object:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        problems.append(Problem(file=str(path), message="the file is missing"))
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(Problem(file=str(path), message=f"cannot be read: {error}"))
-    except yaml.YAMLError as error:
-        problems.append(Problem(file=str(path), message=_yaml_fault(error)))
-    except ValueError:  # its text may be a part of a secret
-        message = "has a date or a number that does not exist: quote it if it is text"
-        problems.append(Problem(file=str(path), message=message))
-    return None
-
-
-def _yaml_fault(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-    # YAML takes text that begins with * for an alias and with ! for a tag, but it may be a password.
-    fault = re.sub(r"(alias|tag|tag handle) '.*'", r"\1", str(getattr(error, "problem", None) or error))
-    return f"is not valid YAML: {fault}{place}"
 
 
 def _endpoint(path: Path, raw: object, problems: list[Problem]) -> EndpointSpec | None:
@@ -215,7 +193,7 @@ def _online_deployment(
     found = [
         *check_online_deployment(document, endpoint_name, str(path)),
         *_tag_problems(document, str(path)),
-        *_missing_files(path, document),
+        *check_local_files(path, document),
         *check_no_code(path, document),
     ]
     entity = _load(partial(_load_online_deployment, endpoint_name or "unknown"), path, document, found, _SHAPES)
@@ -223,7 +201,10 @@ def _online_deployment(
     if entity is None or found:
         return None, None
     spec = spec_of(entity, document, path.parent).model_copy(
-        update={"missing_functions": possibly_missing(path.parent, document)}
+        update={
+            "missing_functions": possibly_missing(path.parent, document),
+            "lacks_server": lacks_server(path.parent, document),
+        }
     )
     entity.environment_variables = variables_of(entity)  # Azure keeps text, whatever the YAML says
     return entity, spec
@@ -275,31 +256,6 @@ def _tag_problems(raw: Mapping[str, Any], file: str) -> Iterator[Problem]:
             yield Problem(file=file, field=f"tags.{name}", message=message)
 
 
-def _missing_files(path: Path, raw: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield problems of local files that deployment.yml names; paths are relative to the file, as for the CLI."""
-    candidates = [
-        (field, _nested(raw, field)) for field in ("model.path", "environment.build.path", "code_configuration.code")
-    ]
-    conda_file = _nested(raw, "environment.conda_file")
-    if isinstance(conda_file, str):
-        candidates.append(("environment.conda_file", conda_file))
-    for field, value in candidates:
-        if isinstance(value, str) and not is_remote(value) and not (path.parent / value).exists():
-            yield Problem(file=str(path), field=field, message=f"there is no {path.parent / value}")
-    if isinstance(conda_file, str) and (path.parent / conda_file).is_file():
-        try:
-            yaml.safe_load((path.parent / conda_file).read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            message = f"{path.parent / conda_file} {_yaml_fault(error)}"
-            yield Problem(file=str(path), field="environment.conda_file", message=message)
-    build, dockerfile = _nested(raw, "environment.build.path"), _nested(raw, "environment.build.dockerfile_path")
-    if isinstance(build, str) and not is_remote(build) and (path.parent / build).is_dir():
-        wanted = path.parent / build / (dockerfile if isinstance(dockerfile, str) else "Dockerfile")
-        if not wanted.is_file():
-            yield Problem(file=str(path), field="environment.build.dockerfile_path", message=f"there is no {wanted}")
-    yield from check_script(path, raw)
-
-
 def _load(loader: Any, path: Path, raw: object, found: list[Problem], shapes: Mapping[str, type]) -> Any:
     """Return the SDK's entity; if it is invalid, add the SDK's problems to `found`, without fields that have one."""
     checked = tuple(f"{problem.field}." for problem in found)
@@ -324,11 +280,11 @@ def _leaves(messages: Any, raw: Any, shapes: Mapping[str, type], field: str = ""
         for key, value in messages.items():
             inner = field if key == "_schema" else f"{field}.{key}".lstrip(".")
             yield from _leaves(value, raw, shapes, inner)
-    elif field in ("model", "environment") and not isinstance(_nested(raw, field), dict):
+    elif field in ("model", "environment") and not isinstance(nested(raw, field), dict):
         yield (
             field,
             (
-                f"{_nested(raw, field)!r} is not a reference; write azureml:<name>:<version>, azureml:<name>@latest, "
+                f"{nested(raw, field)!r} is not a reference; write azureml:<name>:<version>, azureml:<name>@latest, "
                 "azureml:<ARM id>, azureml://registries/<registry>/…, or a definition with its own keys"
             ),
         )
@@ -338,7 +294,8 @@ def _leaves(messages: Any, raw: Any, shapes: Mapping[str, type], field: str = ""
         # The SDK reports every alternative of a field that may be a reference or a definition. Show only the first.
         texts = list(dict.fromkeys(_texts(messages)))
         for text in texts[:1]:
-            yield field, text if text != "Unknown field." else _unknown(field, shapes)
+            words = in_words_of_the_sdk(text, nested(raw, field), field.split("."))
+            yield field, words if text != "Unknown field." else _unknown(field, shapes)
 
 
 def _texts(messages: Any) -> Iterator[str]:
@@ -360,9 +317,3 @@ def _unknown(field: str, shapes: Mapping[str, type]) -> str:
     known = [name for name in inspect.signature(shape).parameters if name != "kwargs"] if shape else []
     known += _MORE_KEYS.get(parent, ())
     return "unknown key" + did_you_mean(key, known)
-
-
-def _nested(raw: Any, field: str) -> Any:
-    for key in field.split("."):
-        raw = raw.get(key) if isinstance(raw, dict) else None
-    return raw

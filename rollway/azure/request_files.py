@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from rollway.azure.local_files import absent, neighbour
 from rollway.errors import ConfigurationError, InvalidRollout
 from rollway.rollout.bodies import parse_pattern
 from rollway.settings import ROLLOUT_FILE
@@ -35,7 +36,8 @@ def read_requests(folder: str, file: str) -> tuple[JsonValue, ...]:
     requests, faults = _read(path)
     if faults:
         problems = [Problem(file=str(path), message=fault) for fault in faults]
-        raise InvalidRollout(f"{path} is not a file of requests", problems, hint="write one JSON document a line")
+        hint = "write one JSON document a line"
+        raise InvalidRollout(f"{path} is not a file of requests", problems, where=str(path), hint=hint)
     return requests
 
 
@@ -76,7 +78,7 @@ def read_smoke_requests(rollout: RolloutFile, folder: Path) -> tuple[tuple[Scori
         try:
             requests.append(request.model_copy(update=_body(path, wanted.content_type)))
         except FileNotFoundError:
-            problems.append(Problem(file=file, field=f"{field}.request_file", message=f"there is no file {path}"))
+            problems.append(Problem(file=file, field=f"{field}.request_file", message=absent(path)))
         except (OSError, ValueError) as error:
             message = f"{path} {error}" if isinstance(error, ValueError) else f"{path} cannot be read: {error}"
             problems.append(Problem(file=file, field=f"{field}.request_file", message=message))
@@ -158,7 +160,7 @@ def _read(path: Path) -> tuple[tuple[JsonValue, ...], list[str]]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return (), ["there is no such file"]
+        return (), [f"there is no such file{neighbour(path)}"]
     except (OSError, UnicodeDecodeError) as error:
         return (), [f"cannot be read: {error}"]
     requests, faults = list[JsonValue](), list[str]()

@@ -4,6 +4,7 @@ azure-ai-ml parses it too, but later, as Python whatever it is, and with an erro
 skips that check (`rollway.azure.online_deployments`).
 """
 
+import posixpath
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ def check_script(path: Path, raw: Mapping[str, Any]) -> Iterator[Problem]:
     if root is None or script is None:
         return
     file = root / script
+    if posixpath.isabs(script) or posixpath.normpath(script).startswith(".."):
+        message = f"{script!r} is outside of {root}, and only that folder is uploaded: move it there"
+        yield Problem(file=str(path), field=FIELD, message=message)
+        return
     if not file.is_file():
         scripts = [str(found.relative_to(root)) for found in root.rglob("*.py") if found.is_file()]
         message = f"there is no {script} in {root}{did_you_mean(script, scripts)}"
@@ -36,8 +41,9 @@ def check_script(path: Path, raw: Mapping[str, Any]) -> Iterator[Problem]:
         message = f"{file} {error}" if isinstance(error, ValueError) else f"{file} cannot be read: {error}"
         yield Problem(file=str(path), field=FIELD, message=message)
         return
-    if missing and _needs_functions(raw.get("environment")) is True:
-        yield Problem(file=str(path), field=FIELD, message=f"{file} has no {_calls(missing)}")
+    if missing and needs_functions(raw.get("environment")) is True:
+        message = f"{file} has no {_calls(missing)}: the inference server calls init() once and run(data) per request"
+        yield Problem(file=str(path), field=FIELD, message=message)
 
 
 def possibly_missing(folder: Path, raw: Mapping[str, Any]) -> tuple[str, ...]:
@@ -48,7 +54,7 @@ def possibly_missing(folder: Path, raw: Mapping[str, Any]) -> tuple[str, ...]:
         raw: Content of a deployment.yml without problems.
     """
     root, script = _script_of(folder, raw)
-    if root is None or script is None or _needs_functions(raw.get("environment")) is not None:
+    if root is None or script is None or needs_functions(raw.get("environment")) is not None:
         return ()
     return _missing_in(root / script)
 
@@ -72,7 +78,7 @@ def _missing_in(file: Path) -> tuple[str, ...]:
     return missing_functions(file.read_bytes()) if file.suffix == ".py" else ()  # plumber.R is for another server
 
 
-def _needs_functions(environment: object) -> bool | None:
+def needs_functions(environment: object) -> bool | None:
     """Return True if Microsoft's inference server runs the script: the image has no routes of its own.
 
     None if that is unknown: only Azure knows an environment by its name, and a Dockerfile may start anything.

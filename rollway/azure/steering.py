@@ -43,7 +43,8 @@ async def give_command(
         move = Move(kind=Kind.RECORD, target=endpoint, why=command.sentence, record=record)
         if await write_endpoint(session, state, move, clock):
             return await read_endpoint(session, endpoint)
-    raise Busy(f"the order could not be written to the endpoint {endpoint!r}", hint="try again")
+    what = f"the order could not be written to the endpoint {endpoint!r}"
+    raise Busy(what, where=f"endpoint {endpoint}", why="others write to it all the time", hint="give it again")
 
 
 async def abort_canary(

@@ -61,7 +61,11 @@ async def shielded(work: Coroutine[Any, Any, T], *, deadline_seconds: float) -> 
             except asyncio.CancelledError as error:
                 if not deadline.expired():
                     raise
-                raise DeadlineExceeded(f"the last resort has not ended within {deadline_seconds:g} s") from error
+                raise DeadlineExceeded(
+                    f"the last resort has not ended within {deadline_seconds:g} s",
+                    where="Azure",
+                    hint="look at the endpoint's traffic, and run the rollout again to repair it",
+                ) from error
 
     # A thread of its own: those of the loop may all be busy with calls that nobody waits for any more.
     with_context = functools.partial(contextvars.copy_context().run, asyncio.run, work_in_time())

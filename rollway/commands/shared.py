@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -11,18 +10,6 @@ from rollway.settings import PREFECT_PATIENCE, Identity, Workspace, block_from_e
 
 NEEDS_A_PERSON = 4  # see rollway.errors
 
-
-def _with_a_name(given: str) -> str:
-    return given if Path(given).name not in ("", "..") else str(Path(given).resolve())  # `.` names no rollout
-
-
-Rollout = Annotated[
-    str,
-    Parameter(
-        help="Folder with endpoint.yml, deployment.yml and rollout.yml, or its name in deployments/.",
-        converter=lambda _, tokens: _with_a_name(tokens[0].value),
-    ),
-]
 Endpoint = Annotated[str, Parameter(help="Name of the endpoint, or its rollout folder.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
 

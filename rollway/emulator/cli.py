@@ -5,24 +5,38 @@ import logging
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from rollway.emulator.core.clock import Profile
 from rollway.emulator.core.seed import SeedError
 from rollway.emulator.server import LOOPBACK, NotRunning, NotSafe, StateInUse, read_client_environment, run
 
 app = App(name="emulator", help="A local Azure ML, for the same clients and the same flow.")
+Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
 
 STATE = Path(".rollway/emulator")
+NOT_STARTED = "the local Azure ML cannot start"
+
+
+class CommandFailed(Exception):
+    """A command cannot do what was asked: what happened, where, why, what to try next, and the exit code."""
+
+    def __init__(self, what: str, *, where: str, why: str | None = None, hint: str, exit_code: int = 2) -> None:
+        super().__init__(what)
+        self.what, self.where, self.why, self.hint, self.exit_code = what, where, why, hint, exit_code
+
+    def __str__(self) -> str:
+        labelled = (("where", self.where), ("why", self.why), ("try", self.hint))
+        return "\n".join([self.what, *(f"  {label}: {text}" for label, text in labelled if text)])
 
 
 @app.default
 @app.command
 def up(
     *,
-    port: int = 0,
+    port: Port = 0,
     state: Path = STATE,
     profile: str = "instant",
     seed: Path | None = None,
@@ -63,11 +77,15 @@ def up(
             public_name=public_name,
         )
     except (ValueError, SeedError, NotSafe) as exc:
-        _fail(str(exc), 2)
+        hint = "correct it; `rollway emulator up --help` lists what each option takes"
+        raise CommandFailed(NOT_STARTED, where="command line", why=str(exc), hint=hint) from exc
     except StateInUse as exc:
-        _fail(f"{exc}. Stop it first, or choose another folder with --state.", 2)
+        hint = "use that one, stop it first, or choose another folder with --state"
+        raise CommandFailed(NOT_STARTED, where=f"--state {state}", why=str(exc), hint=hint) from exc
     except OSError as exc:
-        _fail(f"the emulator cannot start: {exc}", 1)
+        hint = "choose another port or folder (--port, --state)"
+        where = str(exc.filename or f"{host}:{port}")
+        raise CommandFailed(NOT_STARTED, where=where, why=exc.strerror or str(exc), hint=hint, exit_code=1) from exc
 
 
 @app.command
@@ -88,7 +106,8 @@ def env(
     try:
         values = read_client_environment(state)
     except NotRunning as exc:
-        _fail(f"{exc}. Start one with: rollway emulator up --state {shlex.quote(str(state))}", 2)
+        hint = f"start one with `rollway emulator up --state {shlex.quote(str(state))}`"
+        raise CommandFailed(str(exc), where=f"--state {state}", hint=hint) from exc
     if format == "json":
         print(json.dumps(values, indent=2))
     else:
@@ -96,6 +115,10 @@ def env(
             print(f"export {name}={shlex.quote(value)}")
 
 
-def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(code)
+def main() -> None:
+    """Run the emulator's own command line."""
+    try:
+        app()
+    except CommandFailed as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        sys.exit(exc.exit_code)

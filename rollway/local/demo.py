@@ -4,9 +4,8 @@ import json
 import time
 from pathlib import Path
 
-from rollway.errors import RollwayError
 from rollway.local.example import ROLLOUT, deploy, register, running_example
-from rollway.local.stack import Say, Stack
+from rollway.local.stack import Say, Stack, gone_wrong
 
 
 def run(folder: Path, say: Say) -> None:
@@ -24,14 +23,14 @@ def run(folder: Path, say: Say) -> None:
             print(f"the live endpoint answers: {json.dumps(load.wait_for_answers(2))}")
         print(f"the client made {load.requests} requests during the second rollout, {load.failures} failed")
         if load.failures:
-            raise RollwayError("requests failed during the rollout", details="\n".join(load.errors[:5]))
+            raise gone_wrong("requests failed during the rollout", load.errors)
 
         writes_before = _count_writes(stack)
         deploy(ROLLOUT, variables, say, "third rollout: nothing has changed")
         writes = _count_writes(stack) - writes_before
         print(f"the third rollout made {writes} writes to Azure")
         if writes:
-            raise RollwayError("a rollout without changes must not write to Azure")
+            raise gone_wrong("a rollout without changes wrote to Azure")
     print(f"done in {time.monotonic() - started:.0f} s; `make up` starts the same to explore in the Prefect UI")
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import yaml
 
-from rollway.errors import CanaryFailed, RollwayError
+from rollway.errors import CanaryFailed
 from rollway.local.example import ROLLOUT, deploy, deploy_command, register, running_example
-from rollway.local.stack import Say
+from rollway.local.stack import Say, gone_wrong
 from rollway.reports.svg import svgs_in
 
 STEPS = [{"weight": 10, "bake_seconds": 9}, {"weight": 50, "bake_seconds": 9}, {"weight": 100, "bake_seconds": 9}]
@@ -50,13 +50,11 @@ def run(folder: Path, say: Say) -> None:
             say(f"a bad version, which fails one request in {ONE_IN}: rollway deploy {rollout}")
             code = subprocess.run(deploy_command(rollout), env=variables, check=False).returncode
             if code != CanaryFailed.exit_code:
-                raise RollwayError(f"the bad version was not caught: exit code {code}")
+                raise gone_wrong(f"the bad version was not caught: exit code {code}")
         failed = dict(load.failed_by)
         print(f"the client made {load.requests} requests; failed, by online deployment: {json.dumps(failed)}")
         if len(failed) > 1:
-            raise RollwayError(
-                "more online deployments than the bad version failed", details="\n".join(load.errors[:5])
-            )
+            raise gone_wrong("more online deployments than the bad version failed", load.errors)
         print(f"the pictures of the bad version: {', '.join(map(str, _save_pictures(stack.ui_url, folder)))}")
     print(f"done in {time.monotonic() - started:.0f} s")
 

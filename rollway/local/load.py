@@ -15,6 +15,7 @@ from rollway.azure.session import open_session
 from rollway.azure.state import read_endpoint
 from rollway.azure.threads import in_thread
 from rollway.errors import RollwayError
+from rollway.local.stack import gone_wrong
 from rollway.rollout.smoke import NoAnswer, excerpt
 from rollway.settings import workspace_from_environment
 
@@ -54,9 +55,7 @@ class Load:
         deadline = time.monotonic() + timeout_seconds
         while len(self.answers) < count:
             if time.monotonic() > deadline or not self._thread.is_alive():
-                raise RollwayError(
-                    f"only {len(self.answers)} different answers came", details="\n".join(self.errors[:5])
-                )
+                raise gone_wrong(f"only {len(self.answers)} different answers came", self.errors)
             time.sleep(0.05)
         return self.answers[-1]
 

@@ -167,7 +167,12 @@ class Stack:
                 [*prefect, *arguments], cwd=checkout, env=variables, capture_output=True, text=True, check=False
             )
             if done.returncode:
-                raise RollwayError(f"`prefect {' '.join(arguments)}` failed", details=done.stdout + done.stderr)
+                raise RollwayError(
+                    f"`prefect {' '.join(arguments)}` failed",
+                    where=str(checkout or Path.cwd()),
+                    hint="correct what Prefect names below, then start it again",
+                    details=done.stdout + done.stderr,
+                )
         return self.add_worker(checkout)
 
     def add_worker(self, checkout: Path | None = None) -> Process:
@@ -219,9 +224,15 @@ class Stack:
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while not is_ready():
             if not process.is_running or time.monotonic() > deadline:
-                log = (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
-                why = "it took too long" if process.is_running else "its process ended"
-                raise RollwayError(f"{name} did not start", why=why, details="\n".join(log.splitlines()[-30:]))
+                file = self.folder / f"{name}.log"
+                log = file.read_text(encoding="utf-8", errors="replace")
+                raise RollwayError(
+                    f"{name} did not start",
+                    where=str(file),
+                    why="it took too long" if process.is_running else "its process ended",
+                    hint="its log ends as below: correct what it names, then start it again",
+                    details="\n".join(log.splitlines()[-30:]),
+                )
             time.sleep(0.2)
 
 
@@ -254,7 +265,22 @@ def run_or_raise(
     """Run a command that writes to the terminal; raises RollwayError if it fails."""
     done = subprocess.run(command, env=environment, check=False)
     if done.returncode:
-        raise RollwayError(f"`{' '.join(command)}` ended with exit code {done.returncode}", hint=hint)
+        raise RollwayError(
+            f"`{' '.join(command)}` ended with exit code {done.returncode}",
+            where=str(Path.cwd()),
+            hint=hint or "read what it says above, correct that, and run it again",
+        )
+
+
+def gone_wrong(what: str, errors: Sequence[str] = ()) -> RollwayError:
+    """Return the error of a demo that did not go as it must.
+
+    Args:
+        what: What happened.
+        errors: What its client met.
+    """
+    hint = "read the rollouts' output above; if it happens again, report it with that"
+    return RollwayError(what, where="the output above", hint=hint, details="\n".join(errors[:5]) or None)
 
 
 def _answers(url: str) -> bool:

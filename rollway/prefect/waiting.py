@@ -12,6 +12,7 @@ from prefect.client.schemas.responses import SetStateStatus
 from prefect.context import FlowRunContext
 from prefect.exceptions import Abort, Pause
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_API_URL
 from prefect.states import AwaitingRetry
 
 from rollway.errors import PrefectUnavailable
@@ -46,6 +47,7 @@ async def wake_in(seconds: float, message: str) -> NoReturn:
     except Exception as error:
         raise PrefectUnavailable(
             "the rollout cannot wait: the Prefect server did not take its time",
+            where=f"PREFECT_API_URL={PREFECT_API_URL.value()}",
             why=str(error) or type(error).__name__,
             hint="nothing is lost: the next run goes on with the rollout",
         ) from error

@@ -198,10 +198,10 @@ def refusal(move: Move) -> RollwayError:
     if move.outcome is None:
         raise AssertionError(f"it is no end: {move}")
     kind, what, hint = REFUSALS[move.outcome]
-    return kind(what.format(target=move.target), why=move.why, hint=hint)
+    return kind(what.format(target=move.target), where=f"in Azure: {move.target}", why=move.why, hint=hint)
 
 
 def require_no_abort(command: Command | None) -> None:
     """Raise ToldToAbort if a person, or a rollback, told the run to abort."""
     if command is not None and command.order is Order.ABORT:
-        raise ToldToAbort("the rollout was told to abort", why=command.sentence, hint=RESUME)
+        raise ToldToAbort("the rollout was told to abort", where="the endpoint", why=command.sentence, hint=RESUME)

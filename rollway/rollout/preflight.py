@@ -100,7 +100,12 @@ def require_no_blockers(findings: Sequence[Finding]) -> None:
     if not blockers:
         return
     count = f"{len(blockers)} reason{'s' if len(blockers) > 1 else ''}"
-    raise PreflightFailed(f"the rollout cannot succeed, for {count}; nothing was started", details=describe(findings))
+    raise PreflightFailed(
+        f"the rollout cannot succeed, for {count}; nothing was started",
+        where=", ".join(one.field for one in blockers),
+        hint="do what each blocker says, and look again with `rollway plan`",
+        details=describe(findings),
+    )
 
 
 def describe(findings: Sequence[Finding]) -> str:
@@ -161,6 +166,12 @@ def _script(spec: RolloutSpec) -> Iterator[Finding]:
             "deployment.yml: code_configuration.scoring_script",
             f"has no {functions}: the container will not start, unless its image has another server than Microsoft's",
             "define what is missing, if Microsoft's inference server runs the script",
+        )
+    if spec.online_deployment.lacks_server:
+        yield _warning(
+            "deployment.yml: environment.conda_file",
+            "names no azureml-inference-server-http: without it nothing runs the scoring script, no container starts",
+            "add azureml-inference-server-http below pip, unless another package brings it",
         )
 
 

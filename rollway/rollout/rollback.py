@@ -1,11 +1,15 @@
 """Rollbacks: the online deployment or model version to return to."""
 
+import re
+
 from rollway.errors import ConfigurationError, NotFound
 from rollway.rollout import traffic
 from rollway.rollout.plan import Plan
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset, model_of, short_id
 from rollway.rollout.wanted import RequestedBy, Wanted
-from rollway.spec import Frozen
+from rollway.spec import Frozen, did_you_mean
+
+_VERSION = re.compile(r"([\w.-]+:)?[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")  # with or without the model's name
 
 
 class Target(Frozen):
@@ -31,7 +35,8 @@ def choose(endpoint: EndpointState, to: str | None = None) -> Target:
         to: Name of an online deployment, or a model version; default: the previous online deployment.
     """
     if not endpoint.exists:
-        raise NotFound(f"there is no endpoint {endpoint.name!r}", hint="roll it out first")
+        hint = "roll it out first, with `rollway deploy`"
+        raise NotFound(f"there is no endpoint {endpoint.name!r}", where="the workspace", hint=hint)
     name, model = _named(endpoint, to) if to else _previous(endpoint)
     found = endpoint.online_deployment(name) if name else _serving_model(endpoint, model)
     if found is not None and endpoint.weight_of(found.name) == 100:
@@ -109,6 +114,14 @@ def _named(endpoint: EndpointState, to: str) -> tuple[str | None, str]:
     if endpoint.online_deployment(to) is not None:
         return to, ""
     is_previous = previous is not None and to.lower() == previous.online_deployment.lower()
+    names = [one.name for one in endpoint.online_deployments]
+    if not is_previous and (not _VERSION.fullmatch(to) or did_you_mean(to, names)):
+        raise NotFound(
+            f"there is no online deployment {to!r}",
+            where=f"endpoint {endpoint.name}",
+            why="and it is not the version of a model" if not _VERSION.fullmatch(to) else None,
+            hint=f"name a model version, such as 1, or one of {', '.join(names)}{did_you_mean(to, names)}",
+        )
     return (previous.online_deployment, previous.model) if previous and is_previous else (None, to)
 
 
@@ -129,8 +142,9 @@ def _previous(endpoint: EndpointState) -> tuple[str, str]:
         raise NotFound(
             "there is nothing to go back to",
             where=f"endpoint {endpoint.name}",
-            why="no promotion has replaced anything yet",
-            hint="name an online deployment or a model version to go back to",
+            why="no promotion has replaced anything yet" if endpoint.serving else "nothing serves yet",
+            hint="name a model version to go back to (--to 1); what the next rollout replaces stays for "
+            "keep_replaced_seconds of rollout.yml, and then one write goes back to it",
         )
     return previous.online_deployment, previous.model
 

@@ -32,18 +32,25 @@ class Steered(Frozen):
 def require_meaning(order: Order, endpoint: EndpointState) -> None:
     """Raise ConfigurationError if there is nothing to promote or to resume."""
     if not endpoint.exists:
-        raise ConfigurationError(f"there is no endpoint {endpoint.name!r}", hint="roll it out first")
+        raise ConfigurationError(
+            f"there is no endpoint {endpoint.name!r}",
+            where="the workspace",
+            hint="`rollway status` lists those that there are; roll it out first",
+        )
     if order is Order.PROMOTE and promotable(endpoint) is None:
         raise ConfigurationError(
             "there is nothing to promote",
             where=f"endpoint {endpoint.name}",
-            why=f"no canary has traffic, and none waits for it: {traffic.describe(endpoint.traffic)}",
-            hint="start a rollout with `rollway deploy`",
+            why=f"no canary has traffic, and none waits for it: {traffic.describe_serving(endpoint.traffic)}",
+            hint="start a rollout with `rollway deploy`; with --weight 10 it begins as a canary",
         )
     record = endpoint.record
     if order is Order.RESUME and not (record.pause_reason or record.is_held):
         raise ConfigurationError(
-            "there is nothing to resume", where=f"endpoint {endpoint.name}", why="it is neither paused nor held"
+            "there is nothing to resume",
+            where=f"endpoint {endpoint.name}",
+            why="it is neither paused nor held",
+            hint="nothing: automation may roll it out; `rollway status` shows what it waits for",
         )
 
 
@@ -61,7 +68,7 @@ def outcome_of(order: Order, endpoint: EndpointState, *, is_restored: bool = Fal
     if is_restored:
         return "aborted, all traffic is back on stable"
     if order is Order.ABORT and endpoint.record.lease is None and endpoint.record.underway is None:
-        return "told to abort, no canary has traffic"
+        return "told to abort, though no canary has traffic: a run that has just begun ends"
     return LEFT_TO_THE_RUN[order]
 
 

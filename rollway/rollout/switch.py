@@ -85,6 +85,8 @@ def promoted_record(wanted: Wanted, endpoint: EndpointState, facts: Facts) -> En
         is_held = is_told(Order.HOLD, endpoint, wanted, facts)
         record = record.paused(wanted.pause_reason).told(record.command if is_held else None)
     if len(today) > 1:  # a canary: stable keeps the rest, and a person decides
+        canary = endpoint.online_deployment(endpoint.newcomer or "")
+        record = record.accepting(model_of(canary) or "") if canary else record
         return record.paused(record.pause_reason or f"canary: {traffic.describe(today)}").tested(today)
     heaviest = endpoint.online_deployment(traffic.served_by(today)[0])
     live = Served(online_deployment=heaviest.name, model=model_of(heaviest) or "") if heaviest else None

@@ -46,3 +46,8 @@ def describe(traffic: Mapping[str, int]) -> str:
     """Return a text such as `blue 90 %, green 10 %`, or `none`."""
     weights = significant(traffic)
     return ", ".join(f"{name} {weights[name]} %" for name in served_by(traffic)) or "none"
+
+
+def describe_serving(traffic: Mapping[str, int]) -> str:
+    """Return a text such as `blue 90 %, green 10 %` for a sentence, or `nothing serves yet`."""
+    return describe(traffic) if significant(traffic) else "nothing serves yet"

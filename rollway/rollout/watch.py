@@ -241,7 +241,9 @@ def require_read(looks: Iterable[Look]) -> None:
         reasons = dict.fromkeys(one.error or "" for one in unread)
         raise WatchIncomplete(
             f"{len(unread)} rollouts could not be watched: {', '.join(one.rollout for one in unread)}",
+            where=f"rollouts {', '.join(one.rollout for one in unread)}",
             why="their workspace cannot be read; other workspaces were watched",
+            hint="do what the reason says; the next look of the watcher tries again",
             details="\n".join(reasons),
         )
 

@@ -52,7 +52,7 @@ from rollway.spec.smoke_test import (
     media_type_of,
     with_boundary,
 )
-from rollway.spec.values import Frozen, HiddenText, Problem, did_you_mean
+from rollway.spec.values import Frozen, HiddenText, Problem, did_you_mean, without_consequences
 
 __all__ = [
     "FULL_WEIGHT",
@@ -98,4 +98,5 @@ __all__ = [
     "parse_rollout_file",
     "probes_of",
     "with_boundary",
+    "without_consequences",
 ]

@@ -10,10 +10,10 @@ from pydantic import JsonValue
 from rollway.spec.rollout_file import RolloutFile
 from rollway.spec.smoke_test import ScoringRequest
 from rollway.spec.values import Frozen, HiddenText, Problem
+from rollway.spec.wording import shown
 
 # Limits of managed online endpoints: learn.microsoft.com, "Manage and increase quotas", section online endpoints.
 NAME_RULE = re.compile(r"[a-zA-Z][-a-zA-Z0-9]{1,30}[a-zA-Z0-9]")
-NAME_LIMITS = "3 to 32 letters, digits and '-', a letter first, no '-' last"
 MAX_INSTANCES = 50
 MAX_REQUEST_TIMEOUT_MS = 180_000
 ROUTE_KINDS = ("liveness", "readiness", "scoring")  # of a custom container: <kind>_route in its inference_config
@@ -54,6 +54,7 @@ class OnlineDeploymentSpec(Frozen):
         environment_variables: Their values are hidden, but can be compared with Azure's.
         variables_digest: Hash of all environment variables together; None if there are none.
         missing_functions: Functions that the scoring script lacks, if its environment may or may not need them.
+        lacks_server: True if the conda file names no package that brings the server which runs the script.
     """
 
     name: str
@@ -66,6 +67,7 @@ class OnlineDeploymentSpec(Frozen):
     environment_variables: dict[str, HiddenText] = {}
     variables_digest: str | None = None
     missing_functions: tuple[str, ...] = ()
+    lacks_server: bool = False
 
 
 class RolloutSpec(Frozen):
@@ -97,7 +99,8 @@ def check_name(value: object, file: str, field: str) -> Iterator[Problem]:
     """Yield a problem if the name of an endpoint or online deployment is invalid."""
     if not isinstance(value, str) or not NAME_RULE.fullmatch(value):
         fault = "is missing" if value is None else f"{value!r} is not a valid name"
-        yield Problem(file=file, field=field, message=f"{fault}: {NAME_LIMITS}")
+        rule = "3 to 32 letters, digits and '-', a letter first, no '-' last"
+        yield Problem(file=file, field=field, message=f"{fault}: {rule}")
 
 
 def check_range(raw: Mapping[str, Any], field: str, low: int, high: int, file: str) -> Iterator[Problem]:
@@ -123,6 +126,11 @@ def check_online_deployment(raw: Mapping[str, Any], endpoint_name: object, file:
     if isinstance(environment, Mapping) and not environment.keys() & {"image", "build"}:
         message = "has neither image nor build; a conda_file is installed on top of an image"
         yield Problem(file=file, field="environment", message=message)
+    variables = raw.get("environment_variables")
+    for name, value in variables.items() if isinstance(variables, Mapping) else ():
+        if isinstance(value, list | dict):
+            message = f"{shown(value)} is not text: quote it"
+            yield Problem(file=file, field=f"environment_variables.{name}", message=message)
     yield from check_range(raw, "instance_count", 1, MAX_INSTANCES, file)
     yield from check_range(raw, "request_settings.request_timeout_ms", 1, MAX_REQUEST_TIMEOUT_MS, file)
     yield from check_range(raw, "request_settings.max_concurrent_requests_per_instance", 1, 10_000, file)

@@ -18,6 +18,7 @@ from rollway.spec.progressive import (
     shapes,
 )
 from rollway.spec.smoke_test import (
+    PATTERNS,
     AnySmokeTest,
     Expectation,
     NamedRequest,
@@ -28,6 +29,14 @@ from rollway.spec.smoke_test import (
     without_tags,
 )
 from rollway.spec.values import Frozen, Problem, did_you_mean
+from rollway.spec.wording import in_words
+
+_CHANNEL, _CLOCK_TIME = "^([a-z0-9-]+/)?[a-z0-9-]+$", r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$"
+_PATTERNS = {  # what a text must be that matches them
+    **PATTERNS,
+    _CHANNEL: "the name of a Prefect block: lower-case letters, digits and '-', or block-type/name",
+    _CLOCK_TIME: "a time of day: write HH:MM, from 00:00 to 24:00",
+}
 
 
 class Alerts(Frozen):
@@ -39,7 +48,7 @@ class Alerts(Frozen):
     )
     channel: str | None = Field(
         default=None,
-        pattern="^([a-z0-9-]+/)?[a-z0-9-]+$",
+        pattern=_CHANNEL,
         description="Prefect notification block, as name or block-type/name. Default: rollway-alerts.",
     )
 
@@ -49,7 +58,7 @@ def _clock_time(value: object) -> object:
     return f"{value // 60:02}:{value % 60:02}" if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-ClockTime = Annotated[str, BeforeValidator(_clock_time), Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
+ClockTime = Annotated[str, BeforeValidator(_clock_time), Field(pattern=_CLOCK_TIME)]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
@@ -185,8 +194,18 @@ def parse_rollout_file(raw: object, file: str) -> RolloutFile | list[Problem]:
     try:
         rollout = RolloutFile.model_validate({key: value for key, value in raw.items() if key != "$schema"})
     except ValidationError as error:
-        problems = [_problem_of(details, file) for details in error.errors()] + problems
+        problems = [_problem_of(details, file) for details in _causes(error.errors())] + problems
     return problems or rollout
+
+
+def _causes(errors: list[Any]) -> list[Any]:
+    """Return the faults without those that follow from others: pydantic does not count the invalid items of a list."""
+    places = [one["loc"] for one in errors]
+    return [
+        one
+        for one in errors
+        if one["type"] != "too_short" or not any(place[: len(one["loc"])] == one["loc"] != place for place in places)
+    ]
 
 
 _SHAPES: Mapping[str, type[BaseModel]] = {
@@ -200,17 +219,36 @@ _SHAPES: Mapping[str, type[BaseModel]] = {
 }
 
 
+# Words of other tools for traffic that moves in steps.
+_IN_STEPS = ("canary", "rolling", "gradual", "linear", "steps", "stepwise", "a/b", "ab")
+
+
 def _problem_of(details: Any, file: str) -> Problem:
     where = [str(part) for part in details["loc"]]
     path = without_tags(where)
-    message = details["msg"].removeprefix("Value error, ")
+    message = in_words(details, path, _PATTERNS)
     if path == ["smoke_test"] and details["type"] == "literal_error":
         message = "is neither a request nor none"
+    if path == ["strategy"] and str(details["input"]).lower() in _IN_STEPS:
+        message += "; progressive moves traffic in steps, and judges each of them (docs/progressive.md)"
+    if details["type"] == "missing":
+        message += _description(path, where)
     if details["type"] == "extra_forbidden":
-        parent = next((one for one in reversed(path[:-1]) if not one.isdecimal()), "")  # list items are numbered
-        shape = SmokeTests if parent == "smoke_test" and is_several(where) else _SHAPES.get(parent, RolloutFile)
+        shape = _shape_of(path, where)
         fields = shape.model_fields
         message = "unknown key" + did_you_mean(path[-1], [field.alias or name for name, field in fields.items()])
         if shape is SmokeTests and path[-1] in NamedRequest.model_fields:
             message = "belongs to each of the requests, not beside them"
     return Problem(file=file, field=".".join(path), message=message)
+
+
+def _shape_of(path: list[str], where: list[str]) -> type[BaseModel]:
+    parent = next((one for one in reversed(path[:-1]) if not one.isdecimal()), "")  # list items are numbered
+    return SmokeTests if parent == "smoke_test" and is_several(where) else _SHAPES.get(parent, RolloutFile)
+
+
+def _description(path: list[str], where: list[str]) -> str:
+    """Return what a missing key is for, in the words of the JSON Schema."""
+    field = _shape_of(path, where).model_fields.get(path[-1])
+    words = (field.description or "").partition(". ")[0].rstrip(".") if field else ""
+    return f": {words[0].lower()}{words[1:]}" if words else ""

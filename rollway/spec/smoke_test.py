@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from rollway.spec.values import Frozen, HiddenText, SecretText
+from rollway.spec.wording import not_allowed
 
 JSON = "application/json"
 MOST_REQUESTS = 20
@@ -29,6 +30,12 @@ MOST_SECONDS = 1200  # of a smoke test: the deadline of its task
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, 5.6.2
 _MEDIA_TYPE = rf"^{_WORD}/{_WORD}$"
 _CONTENT_TYPE = rf'^{_WORD}/{_WORD}(\s*;\s*{_WORD}=({_WORD}|"[^"\\\x00-\x1f\x7f]*"))*$'
+_NAME = r"^\w[\w .-]{0,39}$"
+PATTERNS = {  # what a text must be that matches them
+    _MEDIA_TYPE: "a media type, such as image/png",
+    _CONTENT_TYPE: "a content type, such as text/csv or image/png",
+    _NAME: "a name: at most 40 letters, digits, spaces, '.', '_' and '-'",
+}
 _ROUTE = re.compile(r"/(?!/)[!-~]*")
 _HEADER_VALUE = re.compile(r"[!-~]([ \t!-~]*[!-~])?")
 _BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]+)"|([^";\s]+))', re.IGNORECASE)
@@ -119,8 +126,20 @@ class Expectation(Frozen):
             try:
                 validator_for(body).check_schema(body)
             except SchemaError as error:
-                raise ValueError(f"not a valid JSON Schema: {error.message}") from error
+                raise ValueError(f"is not a valid JSON Schema: {_schema_fault(error)}") from error
         return body
+
+
+def _schema_fault(error: SchemaError) -> str:
+    """Return the fault of a JSON Schema: where it is, what is there, and what may be there."""
+    # Of alternatives the one that lists its values says most.
+    deepest: Any = next((one for one in error.context or () if one.validator == "enum"), error)
+    place = ".".join(map(str, error.absolute_path))
+    if deepest.validator == "enum":
+        fault = not_allowed(deepest.instance, list(map(str, deepest.validator_value)))
+    else:
+        fault = str(deepest.message)
+    return f"{place}: {fault}" if place else fault
 
 
 class _Request(Frozen):
@@ -161,7 +180,7 @@ class _Request(Frozen):
 class NamedRequest(_Request):
     """One of several requests of a smoke test."""
 
-    name: str = Field(pattern=r"^\w[\w .-]{0,39}$", description="Its name in reports.")
+    name: str = Field(pattern=_NAME, description="Its name in reports.")
 
 
 _WARM_UP = Field(

@@ -3,8 +3,9 @@
 import difflib
 import hashlib
 import hmac
+import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, ClassVar, Self
 
 from pydantic import (
@@ -17,11 +18,13 @@ from pydantic import (
     model_validator,
 )
 
+_MISSPELT = re.compile(r"unknown key, did you mean '([^']*)'")
+
 
 class Frozen(BaseModel):
     """Base of all values that pass between layers: immutable, and unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # a command needs few of them
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class HiddenText(Frozen):
@@ -88,6 +91,15 @@ class Problem(Frozen):
 
     def __str__(self) -> str:
         return f"{self.file}: {self.field}: {self.message}" if self.field else f"{self.file}: {self.message}"
+
+
+def without_consequences(problems: Sequence[Problem]) -> list[Problem]:
+    """Return the problems without those that follow from others: a misspelt key is not missing, too."""
+    meant = set[tuple[str, str]]()
+    for one in problems:
+        if match := _MISSPELT.search(one.message):
+            meant.add((one.file, ".".join([*one.field.split(".")[:-1], match[1]])))
+    return [one for one in problems if not (one.message.startswith("is missing") and (one.file, one.field) in meant)]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

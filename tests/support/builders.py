@@ -81,7 +81,7 @@ def good_folder(root: Path) -> RolloutFolder:
     (path / "code").mkdir(parents=True)
     folder = RolloutFolder(path)
     folder.write("code/score.py", "def init():\n    pass\n\n\ndef run(data):\n    return data\n")
-    folder.write("conda.yaml", "name: inference\ndependencies:\n  - python=3.11\n")
+    folder.write("conda.yaml", "name: inference\ndependencies: [python=3.11, pip: [azureml-inference-server-http]]\n")
     folder.write("request.json", json.dumps({"data": [[1.0]]}))
     folder.write("endpoint.yml", yaml.safe_dump({"name": "diabetes", "auth_mode": "key"}))
     folder.write(

@@ -133,19 +133,22 @@ def test_an_editors_schema_key_is_ignored() -> None:
         (None, "rollout.yml: is empty; it must hold at least smoke_test.request_file"),
         ([1], "rollout.yml: is not a YAML mapping; it must hold at least smoke_test.request_file"),
         ("text", "rollout.yml: is not a YAML mapping; it must hold at least smoke_test.request_file"),
-        ({}, "rollout.yml: smoke_test: Field required"),
+        ({}, "rollout.yml: smoke_test: is missing: what the online deployment must answer"),
         ({**VALID, "strategi": 1}, "rollout.yml: strategi: unknown key, did you mean 'strategy'?"),
         ({**VALID, "zzz": 1}, "rollout.yml: zzz: unknown key"),
-        ({**VALID, "strategy": "yolo"}, "rollout.yml: strategy: Input should be 'blue_green'"),
-        ({**VALID, "failed": "drop"}, "rollout.yml: failed: Input should be 'delete' or 'keep'"),
+        (
+            {**VALID, "strategy": "yolo"},
+            "rollout.yml: strategy: 'yolo' is not allowed: write 'blue_green' or 'progressive'",
+        ),
+        ({**VALID, "failed": "drop"}, "rollout.yml: failed: 'drop' is not allowed: write 'delete' or 'keep'"),
         ({**VALID, "replaced": "keep"}, "rollout.yml: replaced: unknown key"),
         (
             {**VALID, "keep_replaced_seconds": -1},
-            "rollout.yml: keep_replaced_seconds: Input should be greater than or equal to 0",
+            "rollout.yml: keep_replaced_seconds: -1 is too small, allowed is 0 or more",
         ),
         (
             {**VALID, "ready_timeout_seconds": 0},
-            "rollout.yml: ready_timeout_seconds: Input should be greater than or equal to 1",
+            "rollout.yml: ready_timeout_seconds: 0 is too small, allowed is 1 or more",
         ),
         (
             {"smoke_test": {"request_file": "r", "warm_up": 3}},
@@ -157,11 +160,12 @@ def test_an_editors_schema_key_is_ignored() -> None:
         ),
         (
             {"smoke_test": {"request_file": "r", "expect": {"max_latency_seconds": 301}}},
-            "rollout.yml: smoke_test.expect.max_latency_seconds: Input should be less than or equal to 300",
+            "rollout.yml: smoke_test.expect.max_latency_seconds: 301 is too large, allowed is 300 or less",
         ),
         (
             {"smoke_test": {"request_file": "r", "expect": {"body": {"type": "objct"}}}},
-            "rollout.yml: smoke_test.expect.body: not a valid JSON Schema: 'objct' is not valid",
+            "rollout.yml: smoke_test.expect.body: is not a valid JSON Schema: type: 'objct' is not allowed: write "
+            "'array', 'boolean', 'integer', 'null', 'number', 'object' or 'string', did you mean 'object'?",
         ),
     ],
 )

@@ -43,16 +43,16 @@ def test_the_section_survives_serialization() -> None:
     [
         ("{tag: {a: b}}", "follow.tag: unknown key, did you mean 'tags'?"),
         ("{freeze: [{form: 08:00}]}", "follow.freeze.0.form: unknown key, did you mean 'from'?"),
-        ("{freeze: [{days: []}]}", "follow.freeze.0.days: Tuple should have at least 1 item"),
-        ("{freeze: [{from: 25:00}]}", "follow.freeze.0.from: String should match pattern"),
-        ("{freeze: [{from: -5}]}", "follow.freeze.0.from: String should match pattern"),
+        ("{freeze: [{days: []}]}", "follow.freeze.0.days: has 0 entries, needed are 1"),
+        ("{freeze: [{from: 25:00}]}", "follow.freeze.0.from: '25:00' is not a time of day: write HH:MM"),
+        ("{freeze: [{from: -5}]}", "follow.freeze.0.from: '-1:55' is not a time of day"),
         (
             "{freeze: [{timezone: Europe/Berln}]}",
             "follow.freeze.0.timezone: there is no time zone 'Europe/Berln', did you mean 'Europe/Berlin'?",
         ),
         ("{freeze: [{timezone: ../etc/passwd}]}", "follow.freeze.0.timezone: there is no time zone '../etc/passwd'"),
-        ("{minimum_age_seconds: -1}", "follow.minimum_age_seconds: Input should be greater than or equal to 0"),
-        ("{stage: ''}", "follow.stage: String should have at least 1 character"),
+        ("{minimum_age_seconds: -1}", "follow.minimum_age_seconds: -1 is too small, allowed is 0 or more"),
+        ("{stage: ''}", "follow.stage: is empty"),
     ],
 )
 def test_a_fault_is_named_with_its_path(follow: str, problem: str) -> None:

@@ -181,6 +181,7 @@ def test_registered_code_is_known_by_its_id_without_case(folder: RolloutFolder) 
     assert code(f"azureml:{CODE_ID}") != code(f"azureml:{CODE_ID[:-1]}2")
 
 
+CONDA = {"name": "inference", "dependencies": ["python=3.11", {"pip": ["azureml-inference-server-http"]}]}
 INLINE: dict[str, Any] = {"name": "inference", "image": "mcr.microsoft.com/base", "conda_file": "conda.yaml"}
 
 
@@ -214,9 +215,7 @@ def test_a_conda_file_may_have_a_key_that_yaml_reads_as_a_boolean(folder: Rollou
 
 def test_the_packages_decide_the_folder_digest_and_how_they_are_written_does_not(folder: RolloutFolder) -> None:
     before = folder_digest(load(folder))
-    folder.change(
-        DEPLOYMENT, environment={**INLINE, "conda_file": {"name": "inference", "dependencies": ["python=3.11"]}}
-    )
+    folder.change(DEPLOYMENT, environment={**INLINE, "conda_file": CONDA})
     assert folder_digest(load(folder)) == before
 
     folder.write("conda.yaml", "dependencies: [python=3.12]\n")

@@ -34,7 +34,7 @@ def test_each_line_is_a_request_and_blank_lines_are_skipped(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("content", "faults"),
     [
-        (None, ["there is no such file"]),
+        (None, ["there is no such file, did you mean 'request.json'?"]),
         (b"", ["has no requests"]),
         (b"\n \n", ["has no requests"]),
         (b'{}\n\n{"a": \n', ["line 3 is not JSON: Expecting value (column 7)"]),
@@ -64,7 +64,7 @@ def test_a_fault_is_named_with_its_line(folder: RolloutFolder, content: bytes | 
 
     assert [str(one) for one in caught.value.problems] == [f"{path}: {fault}" for fault in faults]
     assert str(caught.value).startswith(
-        f"{path} is not a file of requests\n  try: write one JSON document a line\n\n  {path}: {faults[0]}"
+        f"{path} is not a file of requests\n  where: {path}\n  try: write one JSON document a line\n\n  {path}: "
     )
     assert problems_of(folder) == [
         *[f"rollout.yml: judge.predictions.requests: r.jsonl: {fault}" for fault in faults],
@@ -182,7 +182,7 @@ def test_all_problems_of_all_requests_come_at_once(folder: RolloutFolder) -> Non
 
     assert [problem.removeprefix("rollout.yml: smoke_test") for problem in problems_of(folder)] == [
         ": may take 1360 s, each request twice and the warm-up; allowed are 1200 s",
-        ".requests.0.request_file: there is no file nope.bin",
+        ".requests.0.request_file: there is no nope.bin",
         ".requests.1.request_file: cat.png is not JSON: 'utf-8' codec can't decode byte 0x89 in position 0: invalid "
         "start byte; if it is no JSON, say what it is, as in content_type: image/png",
         ".requests.2.request_file: cat.png does not begin with a boundary, a line such as --boundary",

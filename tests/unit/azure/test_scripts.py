@@ -43,7 +43,10 @@ def test_a_syntax_error_is_named_with_file_and_line(folder: RolloutFolder) -> No
 def test_missing_functions_are_named(folder: RolloutFolder, text: str, missing: str) -> None:
     have_script(folder, text)
 
-    assert problems_of(folder) == [f"{DEPLOYMENT}: {SCRIPT}: code/score.py has no {missing}"]
+    assert problems_of(folder) == [
+        f"{DEPLOYMENT}: {SCRIPT}: code/score.py has no {missing}: the inference server calls init() once and run(data) "
+        "per request"
+    ]
 
 
 def test_a_faulty_script_comes_with_all_other_problems(folder: RolloutFolder) -> None:

@@ -122,7 +122,10 @@ def test_an_order_to_an_endpoint_that_does_not_exist_is_refused(order: Order) ->
     with pytest.raises(ConfigurationError) as caught:
         give(FakeAzure(), order)
 
-    assert (caught.value.what, caught.value.hint) == ("there is no endpoint 'diabetes'", "roll it out first")
+    assert (caught.value.what, caught.value.hint) == (
+        "there is no endpoint 'diabetes'",
+        "`rollway status` lists those that there are; roll it out first",
+    )
 
 
 def abort(azure: FakeAzure, order: Order = Order.ABORT) -> AbortResult | None:

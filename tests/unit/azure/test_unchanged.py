@@ -80,4 +80,4 @@ def test_a_file_that_became_invalid_or_is_gone_stops_the_creation(folder: Rollou
     assert refused(spec) == f"{DEPLOYMENT}: instance_count: 0 is out of range, allowed is 1 to 50"
 
     (folder.path / DEPLOYMENT).unlink()
-    assert refused(spec) == f"{DEPLOYMENT}: the file is missing"
+    assert refused(spec).startswith(f"{DEPLOYMENT}: the file is missing")

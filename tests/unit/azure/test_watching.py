@@ -256,7 +256,7 @@ def test_what_is_wrong_with_one_folder_does_not_concern_the_others(watched: Fake
     found = verdicts(watched.look(good, broken, refused, nobodys))
 
     assert found["good"] == Verdict.UP_TO_DATE
-    assert "smoke_test: Field required" in str(found["broken"])
+    assert "smoke_test: is missing" in str(found["broken"])
     assert str(found["refused"]).startswith("cannot read the endpoint 'refused'; where: endpoint refused")
     assert str(found["nobodys"]).startswith("cannot list the versions of the model 'm'; where: registry nobodys")
 

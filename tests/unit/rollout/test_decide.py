@@ -9,7 +9,7 @@ from rollway.rollout.decide import decide
 from rollway.rollout.entries import Lease, Served
 from rollway.rollout.fingerprint import SCHEMES
 from rollway.rollout.moves import Kind, Outcome
-from rollway.rollout.record import EndpointRecord
+from rollway.rollout.record import EndpointRecord, with_record
 from rollway.rollout.wanted import RequestedBy
 from tests.unit.rollout.examples import (
     ABSENT,
@@ -165,6 +165,18 @@ def test_a_canary_that_gets_all_traffic_replaces_stable_and_ends_the_pause() -> 
     record = made.endpoint.record
     assert (made.endpoint.serving, record.pause_reason) == ({V2: 100}, "")
     assert record.previous == Served(online_deployment=V1, model="diabetes:1")
+
+
+@pytest.mark.parametrize("weight", [10, 100])
+def test_after_a_retry_that_went_well_nothing_is_both_rejected_and_serving(weight: int) -> None:
+    before = rolled_out("1")
+    record = before.record.rejecting("diabetes:2/0a1b2c3d").rejecting("diabetes:9/0a1b2c3d")
+    before = before.model_copy(update={"tags": with_record(before.tags, record)})
+
+    made = run(SPEC, wanted("2", weight=weight), before)
+
+    assert V2 in made.endpoint.serving
+    assert made.endpoint.record.rejected == ("diabetes:9/0a1b2c3d",)
 
 
 def test_the_first_version_of_an_endpoint_gets_all_traffic_even_as_a_canary() -> None:

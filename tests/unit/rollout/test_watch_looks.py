@@ -18,6 +18,7 @@ from rollway.rollout.watch import (
     require_read,
     unrecorded_failures,
 )
+from rollway.spec import Problem
 from tests.unit.rollout.examples import NOW
 from tests.unit.rollout.test_watch import (
     INTERVAL,
@@ -129,11 +130,14 @@ def test_runs_that_fail_before_they_write_anything_are_started_ever_more_rarely(
 
 
 def test_a_broken_folder_has_the_same_text_each_time() -> None:
-    error = InvalidRollout("deployments/x does not describe a rollout", ["rollout.yml: smoke_test: Field required"])
+    error = InvalidRollout(
+        "deployments/x does not describe a rollout",
+        [Problem(file="rollout.yml", field="smoke_test", message="is missing")],
+    )
     error.request_id = "1f2e"
 
     assert broken("x", error) == Look(
-        rollout="x", error="deployments/x does not describe a rollout; rollout.yml: smoke_test: Field required"
+        rollout="x", error="deployments/x does not describe a rollout; rollout.yml: smoke_test: is missing"
     )
     assert broken("x", ValueError()).error == "ValueError"
 
