@@ -5,6 +5,10 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 # Many containers set it, and then each of the hundreds of processes of the tests compiles Rollway again: a second each.
 unexport PYTHONDONTWRITEBYTECODE
+# uv reads neither the variables nor the configuration of pip: this gives it their settings.
+UV := $(BIN)/python -I rollway/local/uv_like_pip.py
+# At a terminal both show their progress.
+QUIET := $(shell test -t 2 || echo --quiet)
 .PHONY: help demo demo-progressive test matrix check lint imports types unit format up down lock schema screenshot clean
 
 help: ## list the targets
@@ -12,11 +16,11 @@ help: ## list the targets
 
 # Bytecode is compiled once here, because Prefect and the Azure SDK start in half the time with it.
 .venv/ready: requirements.lock pyproject.toml
-	@echo "· installing into .venv"
+	@echo "· installing $$(grep -c '^[a-z].*==' requirements.lock) packages into .venv, which takes one or two minutes"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r <(sed -n '/^uv==/,/[^\\]$$/p' requirements.lock)
-	@$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python requirements.lock
-	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@$(BIN)/python -m pip install $(QUIET) --disable-pip-version-check --require-hashes --no-deps -r <(sed -n '/^uv==/,/[^\\]$$/p' requirements.lock)
+	@$(UV) pip sync $(QUIET) --compile-bytecode --require-hashes --python $(BIN)/python requirements.lock
+	@$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
 	@touch $@
 
 demo: .venv/ready ## train a model, roll it out, roll out a second version under load, find nothing to do
@@ -60,7 +64,7 @@ down: .venv/ready ## stop what `make up` started
 	@$(BIN)/rollway local down
 
 lock: .venv/ready ## resolve pyproject.toml again into requirements.lock
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate --group dev --extra emulator pyproject.toml --output-file requirements.lock
 
 schema: .venv/ready ## generate deployments/schema/rollout.schema.json

@@ -1,21 +1,22 @@
 """The command line: every command is one call. Answers go to stdout, everything else to stderr."""
 
 import asyncio
+import gc
 import json
 import logging
 import os
 import re
 import sys
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from uuid import uuid4
 
 from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, validators
 
 from rollway.commands.doctor import doctor
+from rollway.commands.folders import new, prefect_yaml, validate
 from rollway.commands.look import logs, score, status
-from rollway.commands.shared import NEEDS_A_PERSON, AsJson, Endpoint, configure_prefect, workspace_of_block
+from rollway.commands.shared import NEEDS_A_PERSON, AsJson, Endpoint, Rollout, configure_prefect, workspace_of_block
 from rollway.errors import ConfigurationError, PreflightFailed, RollwayError, unexpected
 from rollway.local.cli import app as local_app
 from rollway.prefect.alerts import DEFAULT_CHANNEL, AlertedRollout
@@ -47,26 +48,12 @@ app.command(
     "rollway.emulator.cli:app", name="emulator", help="A local Azure ML, for the same clients and the same flow."
 )
 app.command(local_app)
-for command in (status, logs, score, doctor):
+for command in (new, prefect_yaml, validate, status, logs, score, doctor):
     app.command(command)
 app.register_install_completion_command()
 
 
 SAID_BY_ERRORS = ("azure.identity", "azure.ai.ml._azure_environments")  # loggers that warn of what an error says
-
-
-def _with_a_name(given: str) -> str:
-    is_place = given.strip() and Path(given).name in ("", "..")  # `.` names no rollout
-    return str(Path(given).resolve()) if is_place else given
-
-
-Rollout = Annotated[
-    str,
-    Parameter(
-        help="Folder with endpoint.yml, deployment.yml and rollout.yml, or its name in deployments/.",
-        converter=lambda _, tokens: _with_a_name(tokens[0].value),
-    ),
-]
 
 
 def _check_version(_: object, version: str | None) -> None:
@@ -92,18 +79,6 @@ RequestedByOption = Annotated[
     Parameter(help="Who asks: what no person asks for leaves a paused endpoint alone and keeps to freeze windows."),
 ]
 Reason = Annotated[str, Parameter(help="Why; shown in the status and in reports.")]
-
-
-@app.command
-def validate(rollout: Rollout, *, as_json: AsJson = False) -> None:
-    """Check a rollout folder; needs no network."""
-    # Otherwise importing the SDK fetches the metadata of the cloud, azure/ai/ml/_azure_environments.py.
-    for name in ("ARM_CLOUD_METADATA_URL", "AZUREML_CURRENT_CLOUD"):
-        os.environ.pop(name, None)
-    from rollway.azure.folder import load_folder
-
-    spec = load_folder(rollout)
-    answer(spec.model_dump_json(indent=2) if as_json else f"{spec.folder} is valid")
 
 
 @app.command
@@ -270,6 +245,7 @@ def schema() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the `rollway` command; exit with the code that `rollway.errors` documents."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    gc.set_threshold(100_000)  # importing the SDK makes many objects that all stay: do not look at them again and again
     if "--debug" in arguments:
         arguments = [argument for argument in arguments if argument != "--debug"]
         os.environ["ROLLWAY_DEBUG"] = "1"

@@ -10,8 +10,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import SecretStr
 
 from rollway.errors import ConfigurationError, InvalidRollout
 from rollway.spec import Frozen
@@ -76,16 +75,12 @@ class ServicePrincipal(Frozen):
 Identity = DefaultIdentity | ManagedIdentity | ServicePrincipal
 
 
-class _Environment(BaseSettings):
-    # The second names are those that Azure ML sets on its compute.
-    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
-    subscription_id: str = Field(
-        min_length=1, validation_alias=AliasChoices("AZURE_SUBSCRIPTION_ID", "AZUREML_ARM_SUBSCRIPTION")
-    )
-    resource_group: str = Field(
-        min_length=1, validation_alias=AliasChoices("AZURE_RESOURCE_GROUP", "AZUREML_ARM_RESOURCEGROUP")
-    )
-    name: str = Field(min_length=1, validation_alias=AliasChoices("AZUREML_WORKSPACE", "AZUREML_ARM_WORKSPACE_NAME"))
+# The second names are those that Azure ML sets on its compute.
+_VARIABLES = {
+    "subscription_id": ("AZURE_SUBSCRIPTION_ID", "AZUREML_ARM_SUBSCRIPTION"),
+    "resource_group": ("AZURE_RESOURCE_GROUP", "AZUREML_ARM_RESOURCEGROUP"),
+    "name": ("AZUREML_WORKSPACE", "AZUREML_ARM_WORKSPACE_NAME"),
+}
 
 
 def deployments_folder() -> str:
@@ -147,20 +142,16 @@ def rollout_name(folder: str) -> str:
 
 def workspace_from_environment() -> Workspace:
     """Return the workspace of the environment; raises ConfigurationError that lists all missing variables."""
-    try:
-        settings = _Environment()
-    except ValidationError as error:
-        missing = ", ".join(str(details["loc"][0]) for details in error.errors())
+    found = {field: next(filter(None, map(os.environ.get, names)), "") for field, names in _VARIABLES.items()}
+    if missing := [_VARIABLES[field][0] for field, value in found.items() if not value]:
         raise ConfigurationError(
             "no Azure ML workspace is configured",
-            where=f"environment variables {missing}",
+            where=f"environment variables {', '.join(missing)}",
             why="they are not set",
             hint="set them to your workspace, or start a local Azure ML with `rollway emulator up` and load "
             '`eval "$(rollway emulator env)"`',
-        ) from error
-    return Workspace(
-        subscription_id=settings.subscription_id, resource_group=settings.resource_group, name=settings.name
-    )
+        )
+    return Workspace(**found)
 
 
 def webhook_secret() -> str:

@@ -7,7 +7,9 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -31,6 +33,48 @@ def explain(error: RollwayError) -> int:
     if answers_json.get():
         answer(json.dumps({"error": error.document()}, indent=2))
     return error.exit_code
+
+
+def pause_seconds(so_far: float) -> float:
+    """Return the seconds until the next line about something that still runs: 5 in the first minute, at most 60."""
+    return min(60.0, max(5.0, (so_far - 45.0) / 3))
+
+
+def say(text: str) -> None:
+    """Print what happens, on stderr."""
+    print(f"· {text}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def saying(
+    what: str,
+    note: str = "",
+    *,
+    say: Callable[[str], None] = say,
+    pause: Callable[[float], float] = pause_seconds,
+) -> Iterator[None]:
+    """Say what begins, again and again that it still runs, and how long it took unless that was quick.
+
+    Args:
+        note: Follows `what` in the first line.
+        pause: Returns the seconds until the next line, from the seconds so far.
+    """
+    started, is_over = time.monotonic(), threading.Event()
+
+    def tell() -> None:
+        while not is_over.wait(pause(time.monotonic() - started)):
+            say(f"  still {what}, after {time.monotonic() - started:.0f} s")
+
+    say(f"{what}{note}")
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        teller.join()
+    if (took := time.monotonic() - started) >= pause(0.0):
+        say(f"  that took {took:.0f} s")
 
 
 @contextlib.contextmanager

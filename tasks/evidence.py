@@ -17,7 +17,7 @@ from rollway.azure.waiting import SYSTEM_CLOCK
 from rollway.errors import PrefectUnavailable
 from rollway.prefect.artifacts import publish_markdown
 from rollway.prefect.events import emit_held
-from rollway.prefect.logs import log_changes
+from rollway.prefect.logs import ChangeLog
 from rollway.prefect.orders import answer_links, order_to_this_run
 from rollway.prefect.progress import show_progress
 from rollway.prefect.run import current_run, is_news
@@ -150,7 +150,7 @@ async def _wait(rollout: PlannedRollout, move: Move) -> None:
     seconds = (move.until - session.now()).total_seconds()
     if can_wake():
         seconds = min(seconds, IN_PROCESS_SECONDS)
-    log, started, read_at = log_changes(move.target), SYSTEM_CLOCK.now(), SYSTEM_CLOCK.now()
+    log, started, read_at = ChangeLog(move.target), SYSTEM_CLOCK.now(), SYSTEM_CLOCK.now()
     known = await order_to_this_run()
     await log(move.why, 0.0)
     while (left := seconds - (SYSTEM_CLOCK.now() - started)) > 0:

@@ -11,7 +11,7 @@ from rollway.azure.scoring import Scorer
 from rollway.azure.session import Session
 from rollway.azure.waiting import OPERATION_TIMEOUT_SECONDS, SYSTEM_CLOCK
 from rollway.errors import AnotherRollout, CouldNotMeasure, SmokeTestFailed
-from rollway.prefect.logs import log_changes
+from rollway.prefect.logs import ChangeLog
 from rollway.prefect.orders import order_to_this_run
 from rollway.prefect.progress import show_progress
 from rollway.prefect.run import current_run
@@ -33,7 +33,7 @@ FIRST_INTERVAL_SECONDS, LONGEST_INTERVAL_SECONDS = 0.5, 5.0
 @task("wait", run_name="wait for {move.target}", timeout_seconds=9600)
 async def wait(rollout: PlannedRollout, move: Move) -> None:
     """Wait until another operation, or another rollout, has ended; raises AnotherRollout after the deadline."""
-    log, started, interval = log_changes(move.target), SYSTEM_CLOCK.now(), FIRST_INTERVAL_SECONDS
+    log, started, interval = ChangeLog(move.target), SYSTEM_CLOCK.now(), FIRST_INTERVAL_SECONDS
     allowed = rollout.spec.rollout.ready_timeout_seconds + OPERATION_TIMEOUT_SECONDS
     again = move
     while (again.kind, again.target) == (move.kind, move.target):
@@ -95,7 +95,7 @@ async def change_online_deployment(rollout: PlannedRollout, move: Move) -> None:
 async def wait_until_ready(rollout: PlannedRollout, move: Move) -> None:
     """Poll the state up to the deadline in rollout.yml; the progress artifact shows the used part of it."""
     allowed, made = rollout.spec.rollout.ready_timeout_seconds, seen().online_deployment(move.target)
-    async with show_progress(move.target, allowed) as show:
+    async with show_progress(move.target, allowed, move.seconds) as show:
 
         async def on_progress(state: str, waited: float) -> None:
             await show(state, waited)

@@ -44,6 +44,7 @@ async def register_environment(
         return Whole(value=None)
     session = await open_session(connected.workspace)
     environment = await assets.register_environment(session, spec, is_dry_run=request.is_dry_run)
-    action = "registered" if environment and environment.is_new else "already registered"
+    new = "registered; Azure builds it for its first online deployment, which takes minutes more"
+    action = new if environment and environment.is_new else "already registered"
     get_run_logger().info("Environment %s %s", environment or "(none)", action if environment else "")
     return Whole(value=environment)

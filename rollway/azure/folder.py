@@ -5,7 +5,7 @@ Nothing here touches the network. All problems of all files are collected and ra
 
 import inspect
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -117,9 +117,21 @@ def load_folder(folder: str) -> RolloutSpec:
     )
 
 
-def load_all_folders() -> tuple[RolloutSpec, ...]:
-    """Return the rollouts of all folders, sorted by name; raises InvalidRollout for the first invalid one."""
-    return tuple(load_folder(name) for name in known_rollouts())
+def load_all_folders(folders: Sequence[str] | None = None) -> tuple[RolloutSpec, ...]:
+    """Return the rollouts of some folders, default: of all; raises InvalidRollout with the problems of all of them."""
+    names = known_rollouts() if folders is None else folders
+    specs, errors = list[RolloutSpec](), list[InvalidRollout]()
+    for name in names:
+        try:
+            specs.append(load_folder(name))
+        except InvalidRollout as error:
+            errors.append(error)
+    if len(errors) > 1:
+        problems = [problem for error in errors for problem in error.problems]
+        raise InvalidRollout(f"{len(errors)} of {len(names)} folders do not describe a rollout", problems)
+    if errors:
+        raise errors[0]
+    return tuple(specs)
 
 
 def load_endpoint_entity(folder: str) -> OnlineEndpoint:

@@ -4,8 +4,8 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from azure.ai.ml import MLClient
@@ -20,7 +20,6 @@ from azure.identity import (
     ManagedIdentityCredential,
 )
 from azure.mgmt.core import ARMPipelineClient
-from azure.mgmt.monitor import MonitorManagementClient
 
 from rollway.azure.errors.translate import azure_errors
 from rollway.azure.mount_path import keep_mount_paths
@@ -38,6 +37,9 @@ from rollway.settings import (
     workspace_from_environment,
 )
 from rollway.spec import Frozen
+
+if TYPE_CHECKING:
+    from azure.mgmt.monitor import MonitorManagementClient
 
 _TIMEOUTS: dict[str, Any] = {"connection_timeout": 20, "read_timeout": 120}  # in seconds
 ENDPOINTS_API_VERSION = "2024-04-01"  # Online Endpoints - Update
@@ -96,23 +98,29 @@ class Session:
         self._registries: dict[str, MLClient] = {}
         # The SDK has no public name for the cloud's resource manager.
         self.arm_url = str(self.ml._base_url).rstrip("/")
-        scope = f"{self.arm_url}/.default"
-        self.monitor = MonitorManagementClient(
-            self.credential,
-            workspace.subscription_id,
-            self.arm_url,
-            credential_scopes=[scope],
-            **hooks,
-            **_TIMEOUTS,
-        )
+        self._scope, self._hooks = f"{self.arm_url}/.default", hooks
         # For ARM documents that the SDK has no call for, such as the status of an operation.
         self._arm: ARMPipelineClient[HttpRequest, HttpResponse] = ARMPipelineClient(
             base_url=self.arm_url,
             policies=[
                 RetryPolicy(),
-                BearerTokenCredentialPolicy(self.credential, scope),
+                BearerTokenCredentialPolicy(self.credential, self._scope),
                 CustomHookPolicy(**hooks),
             ],
+            **_TIMEOUTS,
+        )
+
+    @cached_property
+    def monitor(self) -> "MonitorManagementClient":
+        """Azure Monitor's client."""
+        from azure.mgmt.monitor import MonitorManagementClient  # noqa: PLC0415 - few commands need it
+
+        return MonitorManagementClient(
+            self.credential,
+            self.workspace.subscription_id,
+            self.arm_url,
+            credential_scopes=[self._scope],
+            **self._hooks,
             **_TIMEOUTS,
         )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -10,6 +11,19 @@ from rollway.settings import PREFECT_PATIENCE, Identity, Workspace, block_from_e
 
 NEEDS_A_PERSON = 4  # see rollway.errors
 
+
+def _with_a_name(given: str) -> str:
+    is_place = given.strip() and Path(given).name in ("", "..")  # `.` names no rollout
+    return str(Path(given).resolve()) if is_place else given
+
+
+Rollout = Annotated[
+    str,
+    Parameter(
+        help="Folder with endpoint.yml, deployment.yml and rollout.yml, or its name in deployments/.",
+        converter=lambda _, tokens: _with_a_name(tokens[0].value),
+    ),
+]
 Endpoint = Annotated[str, Parameter(help="Name of the endpoint, or its rollout folder.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
 

@@ -8,8 +8,10 @@ from typing import Annotated
 
 from cyclopts import App, Parameter, validators
 
+from rollway.local.uv_like_pip import pip_variables
+from rollway.prefect.yaml_entries import update_prefect_yaml
 from rollway.settings import require_checkout
-from rollway.terminal import program
+from rollway.terminal import program, say, saying
 
 app = App(name="local", help="Rollway on this machine, without an Azure subscription.")
 
@@ -20,21 +22,21 @@ Port = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=65535))]
 @app.command
 def demo() -> None:
     """Train, register and roll out two versions of a model; a third rollout has nothing to do."""
-    require_checkout("local demo")
+    _begin("local demo")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all processes are stopped
     from rollway.local.demo import run
 
-    run(FOLDER / "demo", _say)
+    run(FOLDER / "demo", say)
 
 
 @app.command
 def demo_progressive() -> None:
     """Roll out a good version in steps, and then a bad one, which is caught and rolled back."""
-    require_checkout("local demo-progressive")
+    _begin("local demo-progressive")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all processes are stopped
     from rollway.local.demo_progressive import run
 
-    run(FOLDER / "demo-progressive", _say)
+    run(FOLDER / "demo-progressive", say)
 
 
 @app.command
@@ -48,25 +50,26 @@ def up(*, port: Port = 4200, images: Path | None = None) -> None:
     images
         A YAML file that maps more container images to Python packages, for the local Azure ML.
     """
-    require_checkout("local up")
-    from rollway.local.example import register, train
+    _begin("local up")
+    from rollway.local.example import register, train, wait_until_ready
     from rollway.local.stack import Stack, emulator_url, require_free, stop_saved
 
-    stop_saved(FOLDER / "up", _say)
+    stop_saved(FOLDER / "up", say)
     require_free(port)
-    stack = Stack(FOLDER / "up", _say)
+    if (entries := update_prefect_yaml()).is_change:
+        say(str(entries))
+    stack = Stack(FOLDER / "up", say)
     try:
-        _say("starting the local Azure ML and the Prefect server")
+        say("starting the local Azure ML and the Prefect server")
         stack.start_emulator(*(["--images", str(images.resolve())] if images is not None else []))
         stack.start_prefect(port)
-        models = {version: train(stack.folder, version, _say) for version in ("1", "2")}
-        stack.wait_for_emulator()
-        stack.wait_for_prefect()
+        models = {version: train(stack.folder, version, say) for version in ("1", "2")}
+        wait_until_ready(stack, say)
         os.environ.update(stack.environment())
         for version, model in models.items():
-            register(model, version, _say)
-        _say("creating the Prefect deployments and starting a worker")
-        stack.start_worker()
+            register(model, version, say)
+        with saying("creating the Prefect deployments and starting a worker"):
+            stack.start_worker()
     except BaseException:
         stack.stop()
         raise
@@ -88,9 +91,11 @@ def down() -> None:
     """Stop the processes that `up` started; their state stays in .rollway/up."""
     from rollway.local.stack import stop_saved
 
-    is_stopped = stop_saved(FOLDER / "up", _say)
+    is_stopped = stop_saved(FOLDER / "up", say)
     print("stopped" if is_stopped else "nothing is running here; `make up` starts it")
 
 
-def _say(text: str) -> None:
-    print(f"· {text}", file=sys.stderr, flush=True)
+def _begin(command: str) -> None:
+    """Require a checkout, and give uv, which trains the model and builds environments, the settings of pip."""
+    require_checkout(command)
+    os.environ.update(pip_variables())

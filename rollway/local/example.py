@@ -10,6 +10,7 @@ from pathlib import Path
 import uv
 
 from rollway.local.stack import Say, Stack, run_or_raise, temporary_stack
+from rollway.terminal import saying
 
 ROLLOUT = "deployments/diabetes"
 MODEL = "diabetes"
@@ -27,11 +28,17 @@ def running_example(folder: Path, say: Say) -> Iterator[tuple[Stack, dict[str, P
         stack.start_emulator()
         stack.start_prefect()
         models = {version: train(folder, version, say) for version in ("1", "2")}
-        stack.wait_for_emulator()
-        stack.wait_for_prefect()
+        wait_until_ready(stack, say)
         variables = stack.environment()
         os.environ.update(variables)
         yield stack, models, variables
+
+
+def wait_until_ready(stack: Stack, say: Say) -> None:
+    """Wait until the local Azure ML and the Prefect server answer."""
+    with saying("waiting for the local Azure ML and the Prefect server", say=say):
+        stack.wait_for_emulator()
+        stack.wait_for_prefect()
 
 
 def deploy_command(rollout: str) -> list[str]:
@@ -47,22 +54,25 @@ def deploy(rollout: str, variables: Mapping[str, str], say: Say, title: str) -> 
 
 def train(folder: Path, version: str, say: Say) -> Path:
     """Train a version in the script's own environment; return the model file."""
-    say(f"training model version {version} with scikit-learn")
     output = folder / f"model-{version}"
     script = [str(_SCRIPT), "--version", version, "--output", str(output)]
-    run_or_raise([uv.find_uv_bin(), "run", "--quiet", "--no-project", *script], hint="run it in a checkout of Rollway")
+    with saying(f"training model version {version} with scikit-learn", say=say):
+        command = [uv.find_uv_bin(), "run", "--quiet", "--no-project", *script]
+        run_or_raise(command, hint="run it in a checkout of Rollway")
     return output / "model.joblib"
 
 
 def register(model: Path, version: str, say: Say) -> None:
     """Register a model file in the workspace of the environment."""
+    with saying(f"registering model {MODEL}:{version}", say=say):
+        asyncio.run(_register(model, version))
+
+
+async def _register(model: Path, version: str) -> None:
     # Importing the SDK reads the environment, which is complete only now.
     from rollway.azure.assets import register_model
     from rollway.azure.session import open_session
     from rollway.settings import workspace_from_environment
 
-    async def call() -> str:
-        session = await open_session(workspace_from_environment())
-        return str(await register_model(session, str(model), MODEL, version))
-
-    say(f"registered model {asyncio.run(call())}")
+    session = await open_session(workspace_from_environment())
+    await register_model(session, str(model), MODEL, version)

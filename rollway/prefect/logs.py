@@ -1,24 +1,40 @@
 """Run logs: changes while waiting, and our own errors once and without a traceback."""
 
+import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from prefect.logging import get_run_logger
 
 from rollway.errors import RollwayError
+from rollway.terminal import pause_seconds
 
 
-def log_changes(what: str) -> Callable[[str, float], Awaitable[None]]:
-    """Return a progress callback that logs the state of a wait whenever it changes."""
-    logger, last = get_run_logger(), ""
+class ChangeLog:
+    """A progress callback that logs the state of a wait whenever it changes; `repeat` logs that it still lasts.
 
-    async def on_progress(state: str, waited_seconds: float) -> None:
-        nonlocal last
-        if state != last:
-            logger.info("%s, after %.0f s: %s", what, waited_seconds, state)
-            last = state
+    Args:
+        what: What is waited for.
+        allowed: How far the wait is, such as "1800 s are allowed"; shown in the repeated lines.
+    """
 
-    return on_progress
+    def __init__(self, what: str, allowed: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        self._what, self._allowed, self._clock = what, f" ({allowed})" if allowed else "", clock
+        self._logger, self._state, self._started = get_run_logger(), "", clock()
+
+    async def __call__(self, state: str, waited_seconds: float) -> None:
+        if state != self._state:
+            self._logger.info("%s, after %.0f s: %s", self._what, waited_seconds, state)
+            self._state = state
+
+    async def repeat(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        """Log again and again that the wait still lasts, until cancelled."""
+        while True:
+            waited = self._clock() - self._started
+            await sleep(pause_seconds(waited))
+            waited = self._clock() - self._started
+            self._logger.info("%s, after %.0f s: still %s%s", self._what, waited, self._state, self._allowed)
 
 
 class _ErrorsOnce(logging.Filter):

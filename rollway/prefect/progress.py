@@ -1,20 +1,28 @@
 """The progress artifact of a wait."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from rollway.prefect.artifacts import Progress
-from rollway.prefect.logs import log_changes
+from rollway.prefect.logs import ChangeLog
 
 INTERVAL_SECONDS = 5.0
 
 
 @contextlib.asynccontextmanager
-async def show_progress(what: str, allowed_seconds: float) -> AsyncIterator[Callable[[str, float], Awaitable[None]]]:
-    """Show how much of the allowed time a wait has used; yields the callback for its state and seconds so far."""
+async def show_progress(
+    what: str, allowed_seconds: float, usual_seconds: float = 0.0
+) -> AsyncIterator[Callable[[str, float], Awaitable[None]]]:
+    """Show how much of the allowed time a wait has used; yields the callback for its state and seconds so far.
+
+    Args:
+        usual_seconds: How long the last one took; 0 if that is unknown.
+    """
     progress = Progress()
     await progress.show(0.0, f"{what}: requested")
-    log, last_state, next_update = log_changes(what), "", 0.0
+    usual = f"the last one took {usual_seconds:.0f} s, " if usual_seconds else ""
+    log, last_state, next_update = ChangeLog(what, f"{usual}{allowed_seconds:g} s are allowed"), "", 0.0
 
     async def on_progress(state: str, waited: float) -> None:
         nonlocal last_state, next_update
@@ -24,5 +32,9 @@ async def show_progress(what: str, allowed_seconds: float) -> AsyncIterator[Call
             await progress.show(min(99.0, 100 * waited / allowed_seconds), text)
             last_state, next_update = state, waited + INTERVAL_SECONDS
 
-    yield on_progress
+    repeating = asyncio.create_task(log.repeat())
+    try:
+        yield on_progress
+    finally:
+        repeating.cancel()
     await progress.show(100.0, f"{what}: ready")

@@ -109,10 +109,12 @@ async def start_run(finding: Finding) -> FlowRun:
 
 def no_deployment(deployment: str) -> NotFound:
     """Return the error for a Prefect deployment, `<flow>/<name>`, that does not exist."""
+    flow, _, name = deployment.partition("/")
+    way = "write it into prefect.yaml with `rollway prefect-yaml`" if flow == DEPLOY else "add it to prefect.yaml"
     return NotFound(
         f"there is no Prefect deployment {deployment}",
-        where=f"prefect.yaml: deployments, {deployment.partition('/')[2]}",
-        hint="add it to prefect.yaml and run `prefect deploy --all`",
+        where=f"prefect.yaml: deployments, {name}",
+        hint=f"{way} and run `prefect deploy --all`",
     )
 
 

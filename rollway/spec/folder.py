@@ -14,6 +14,7 @@ from rollway.spec.wording import shown
 
 # Limits of managed online endpoints: learn.microsoft.com, "Manage and increase quotas", section online endpoints.
 NAME_RULE = re.compile(r"[a-zA-Z][-a-zA-Z0-9]{1,30}[a-zA-Z0-9]")
+NAME_LIMITS = "3 to 32 letters, digits and '-', a letter first, no '-' last"
 MAX_INSTANCES = 50
 MAX_REQUEST_TIMEOUT_MS = 180_000
 ROUTE_KINDS = ("liveness", "readiness", "scoring")  # of a custom container: <kind>_route in its inference_config
@@ -99,8 +100,7 @@ def check_name(value: object, file: str, field: str) -> Iterator[Problem]:
     """Yield a problem if the name of an endpoint or online deployment is invalid."""
     if not isinstance(value, str) or not NAME_RULE.fullmatch(value):
         fault = "is missing" if value is None else f"{value!r} is not a valid name"
-        rule = "3 to 32 letters, digits and '-', a letter first, no '-' last"
-        yield Problem(file=file, field=field, message=f"{fault}: {rule}")
+        yield Problem(file=file, field=field, message=f"{fault}: {NAME_LIMITS}")
 
 
 def check_range(raw: Mapping[str, Any], field: str, low: int, high: int, file: str) -> Iterator[Problem]:

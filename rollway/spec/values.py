@@ -24,7 +24,7 @@ _MISSPELT = re.compile(r"unknown key, did you mean '([^']*)'")
 class Frozen(BaseModel):
     """Base of all values that pass between layers: immutable, and unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # a command needs few of them
 
 
 class HiddenText(Frozen):

@@ -101,7 +101,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(installed: Installed) -> N
     assert others == ["None", "None"]
 
 
-@pytest.mark.parametrize("command", ["deploy", "rollback", "webhook", "alerts", "emulator", "plan", "status"])
+@pytest.mark.parametrize("command", ["new", "deploy", "rollback", "webhook", "alerts", "emulator", "plan", "status"])
 def test_every_command_has_its_help(installed: Installed, command: str) -> None:
     done = installed.run(command, "--help")
 

@@ -132,10 +132,8 @@ def test_every_rollout_folder_has_its_prefect_deployment() -> None:
     missing = folders - {entry["name"] for entry in entries}
     extra = {entry["name"] for entry in entries} - folders
 
-    assert not missing, (
-        f"add to the deployments of prefect.yaml an entry like the one of diabetes for {sorted(missing)}"
-    )
-    assert not extra, f"prefect.yaml has deployments of folders that are gone: {sorted(extra)}"
+    assert not missing, f"run `rollway prefect-yaml`: {sorted(missing)}"
+    assert not extra, f"run `rollway prefect-yaml`: {sorted(extra)}"
     for entry in entries:
         name = entry["name"]
         assert entry["parameters"]["rollout"] == name, f"the entry {name} rolls out another folder"

@@ -1,11 +1,13 @@
 """Commands as a person calls them."""
 
 import sys
+import threading
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from rollway.terminal import as_called, program
+from rollway.terminal import as_called, pause_seconds, program, saying
 
 
 @pytest.fixture
@@ -56,3 +58,45 @@ def test_another_rollway_on_the_path_is_not_meant(venv: Path, tmp_path: Path, mo
 )
 def test_commands_in_a_text_can_be_pasted(venv: Path, text: str, shown: str) -> None:
     assert as_called(text) == shown
+
+
+def test_what_lasts_says_so_again_and_again_and_how_long_it_took() -> None:
+    said: list[str] = []
+    is_told_twice = threading.Event()
+
+    def say(text: str) -> None:
+        said.append(text)
+        if len(said) == 3:
+            is_told_twice.set()
+
+    with saying("waiting", ", because", say=say, pause=lambda _: 0.0):
+        assert is_told_twice.wait(30)
+
+    assert said[:3] == ["waiting, because", "  still waiting, after 0 s", "  still waiting, after 0 s"]
+    assert said[-1] == "  that took 0 s"
+
+
+def test_what_is_quick_is_one_line() -> None:
+    said: list[str] = []
+
+    with saying("waiting", say=said.append, pause=lambda _: 3600.0):
+        pass
+
+    assert said == ["waiting"]
+
+
+def test_what_fails_does_not_say_how_long_it_took() -> None:
+    said: list[str] = []
+
+    with pytest.raises(OSError, match="away"), saying("waiting", say=said.append, pause=lambda _: 3600.0):
+        raise OSError("away")
+
+    assert said == ["waiting"]
+
+
+def test_lines_are_rarer_the_longer_it_lasts() -> None:
+    pauses = [pause_seconds(float(so_far)) for so_far in range(0, 3600, 5)]
+
+    assert pause_seconds(0) == pause_seconds(60) == 5
+    assert pauses[-1] == 60
+    assert all(one <= two for one, two in pairwise(pauses))
