@@ -69,11 +69,11 @@ async def roll_out(request: Request) -> RolloutReport:
             await make_room(connected, spec)
         async with one_at_a_time(connected.workspace.name, spec.endpoint.name, comes_first=request.is_rollback):
             if request.is_rollback:
-                request = (await choose_target(connected, spec, request)).value
+                request = await choose_target(connected, spec, request)
             models, environment = await together(
                 resolve_model(connected, spec, request), register_environment(connected, spec, request)
             )
-            rollout = await make_plan(connected, spec, request, models, environment.value)
+            rollout = await make_plan(connected, spec, request, models, environment)
             while not rollout.is_over and not (move := await next_move(rollout)).is_end:
                 await end_if_it_waits_long(rollout, move)
                 await MOVES[move.kind](rollout, move)

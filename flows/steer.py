@@ -42,7 +42,7 @@ async def steer_rollout(
     """
     spec = await read_rollout(rollout)
     connected = await connect(workspace_block)
-    target = (await give_order(connected, spec, order, reason, by)).value
+    target = await give_order(connected, spec, order, reason, by)
     if target is None:
         return None
     return await roll_out(Request(folder=rollout, target=target, workspace_block=workspace_block))

@@ -17,7 +17,7 @@ from rollway.azure.folder import load_folder
 from rollway.azure.threads import in_thread, shielded
 from rollway.azure.waiting import now
 from rollway.errors import RollwayError, ToldToAbort, TrafficNotRestored
-from rollway.prefect.artifacts import publish_markdown
+from rollway.prefect.artifacts import publish_result
 from rollway.prefect.best_effort import best_effort
 from rollway.prefect.blocks import find_workspace
 from rollway.prefect.run import current_run
@@ -71,7 +71,7 @@ async def report_abort(spec: RolloutSpec, error: BaseException, done: AbortResul
     found = _dossier(error, spec, done)
     get_run_logger().error("%s", as_called(dossier.text(found)))
     title = f"Why the rollout of {spec.name} was aborted"
-    await publish_markdown("failure", spec.name, as_called(dossier.markdown(found)), title, is_needed=True)
+    await publish_result("failure", spec.name, as_called(dossier.markdown(found)), title, is_needed=True)
     return done
 
 
@@ -143,6 +143,7 @@ def _dossier(error: BaseException, spec: RolloutSpec, done: AbortResult) -> Doss
         workspace=str(run.workspace) if run.workspace else None,
         model=str(plan.model) if plan and plan.model else None,
         run_url=flow_run.ui_url,
+        studio_page=run.studio_page,
         parameters=flow_run.parameters,
         is_promoted=run.has_promoted,
         program=program(),

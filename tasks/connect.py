@@ -25,7 +25,7 @@ async def connect(workspace_block: str | None = None) -> WorkspaceFacts:
         facts.public_network_access,
         facts.isolation_mode,
     )
-    current_run().connects(facts.workspace)
+    current_run().connects(facts.workspace, facts.studio_page)
     return facts
 
 

@@ -6,7 +6,7 @@ from rollway.azure import online_deployments, planning
 from rollway.azure.session import WorkspaceFacts
 from rollway.azure.state import read_endpoint_patiently
 from rollway.errors import RollwayError
-from rollway.prefect.artifacts import publish_markdown
+from rollway.prefect.artifacts import publish_result
 from rollway.prefect.concurrency import ended_attempts
 from rollway.prefect.run import current_run, rename_run
 from rollway.prefect.task import task
@@ -31,7 +31,7 @@ async def make_plan(
     models: Models,
     environment: ResolvedAsset | None,
 ) -> PlannedRollout:
-    """Decide what to do and find everything that would stop it; the plan is an artifact.
+    """Decide what to do and find everything that would stop it; the plan is an artifact, which the report replaces.
 
     Raises PreflightFailed if the plan has a blocker, unless this is a dry run.
     """
@@ -46,15 +46,15 @@ async def make_plan(
     get_run_logger().info("Plan: %s", plan_report.headline(plan))
     run.label(model=str(plan.model or ""), traffic=traffic.describe(plan.traffic_before))
     await rename_run(plan.model)
-    await publish_markdown("plan", spec.name, plan_report.markdown(plan), "Plan of this rollout")
+    await publish_result("rollout", spec.name, plan_report.markdown(plan), f"Plan of the rollout of {spec.name}")
     for finding in plan.findings:
         get_run_logger().warning("%s: %s", finding.severity.value, finding)
     for skipped in plan.skipped:
         get_run_logger().info("Version %s is not rolled out: %s", skipped.version, skipped.reason)
     if not request.is_dry_run:
         require_no_blockers(plan.findings)
-    run.plans(rollout.detached())
-    return rollout.detached()
+    run.plans(rollout)
+    return rollout
 
 
 def seen() -> EndpointState:

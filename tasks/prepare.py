@@ -7,7 +7,7 @@ from rollway.azure.folder import load_folder
 from rollway.azure.session import WorkspaceFacts
 from rollway.azure.threads import in_thread
 from rollway.prefect.run import current_run, rename_run
-from rollway.prefect.task import Whole, task
+from rollway.prefect.task import task
 from rollway.rollout.request import Models, Request
 from rollway.rollout.state import ResolvedAsset
 from rollway.spec import RolloutSpec
@@ -36,15 +36,13 @@ async def resolve_model(connected: WorkspaceFacts, spec: RolloutSpec, request: R
 
 
 @task("register environment", run_name="register environment", timeout_seconds=900, retries=2)
-async def register_environment(
-    connected: WorkspaceFacts, spec: RolloutSpec, request: Request
-) -> Whole[ResolvedAsset | None]:
+async def register_environment(connected: WorkspaceFacts, spec: RolloutSpec, request: Request) -> ResolvedAsset | None:
     """Register the environment, or find the identical registered version."""
     if request.takes_what_exists:
-        return Whole(value=None)
+        return None
     session = await open_session(connected.workspace)
     environment = await assets.register_environment(session, spec, is_dry_run=request.is_dry_run)
     new = "registered; Azure builds it for its first online deployment, which takes minutes more"
     action = new if environment and environment.is_new else "already registered"
     get_run_logger().info("Environment %s %s", environment or "(none)", action if environment else "")
-    return Whole(value=environment)
+    return environment

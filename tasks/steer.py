@@ -7,7 +7,7 @@ from rollway.azure.session import WorkspaceFacts
 from rollway.azure.waiting import now
 from rollway.prefect.orders import try_to_tell_runs
 from rollway.prefect.run import current_run
-from rollway.prefect.task import Whole, task
+from rollway.prefect.task import task
 from rollway.rollout.entries import Command, Order, time_text
 from rollway.rollout.rollback import Target
 from rollway.rollout.steering import promotable
@@ -16,9 +16,7 @@ from tasks.connect import open_session
 
 
 @task("give order", run_name="{order}", timeout_seconds=3600)
-async def give_order(
-    connected: WorkspaceFacts, spec: RolloutSpec, order: str, reason: str, by: str
-) -> Whole[Target | None]:
+async def give_order(connected: WorkspaceFacts, spec: RolloutSpec, order: str, reason: str, by: str) -> Target | None:
     """Write the order into the record and tell the run that works; return what `promote` gives all traffic.
 
     An abort that no run carries out is carried out here.
@@ -37,7 +35,7 @@ async def give_order(
     for line in (*done.cleaned_up, *done.kept) if done else ():
         get_run_logger().info("%s", line)
     is_for_us = command.order is Order.PROMOTE and endpoint.record.lease is None and not told
-    return Whole(value=promotable(endpoint) if is_for_us else None)
+    return promotable(endpoint) if is_for_us else None
 
 
 @task("make room", run_name="abort what is running", timeout_seconds=300)

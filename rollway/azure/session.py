@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from azure.ai.ml import MLClient
 from azure.core.credentials import TokenCredential
@@ -46,6 +46,12 @@ ENDPOINTS_API_VERSION = "2024-04-01"  # Online Endpoints - Update
 # Data-plane tokens have this audience in every cloud: azure/ai/ml/_azure_environments.py.
 DATA_PLANE_SCOPE = "https://ml.azure.com/.default"
 WORKSPACE_API_VERSION = "2024-10-01"
+# Azure ML Studio by the host of the cloud's resource manager; Microsoft's list of the hosts that a firewall must allow.
+STUDIOS = {
+    "management.azure.com": "ml.azure.com",
+    "management.usgovcloudapi.net": "ml.azure.us",
+    "management.chinacloudapi.cn": "studio.ml.azure.cn",
+}
 RESOLUTION = timedelta(seconds=2)  # of the header Date, with the time of the answer's way
 DEFAULT_IDENTITY = DefaultIdentity()
 # As in the SDK's generated clients.
@@ -53,19 +59,34 @@ _ERRORS = {401: ClientAuthenticationError, 404: ResourceNotFoundError, 409: Reso
 
 
 class WorkspaceFacts(Frozen):
-    """Facts about a workspace; reading them proves that the identity has access."""
+    """Facts about a workspace; reading them proves that the identity has access.
+
+    Attributes:
+        managed_network_status: Active or Inactive; None if Azure does not report it.
+        studio: Host of Azure ML Studio; None in a cloud that has none.
+        tenant_id: The tenant of the workspace, if Azure reports it.
+    """
 
     workspace: Workspace
     region: str
     public_network_access: str
     isolation_mode: str
-    managed_network_status: str | None = None  # Active or Inactive; None if Azure does not report it
+    managed_network_status: str | None = None
     is_v1_legacy: bool = False
+    studio: str | None = None
+    tenant_id: str | None = None
 
     @property
     def network(self) -> NetworkFacts:
         """The facts that the preflight needs."""
         return NetworkFacts(**{name: getattr(self, name) for name in NetworkFacts.model_fields})
+
+    def studio_page(self, endpoint: str) -> str | None:
+        """Return the address of an endpoint's page in Azure ML Studio."""
+        if self.studio is None:
+            return None
+        page = f"https://{self.studio}/endpoints/realtime/{endpoint}/detail?wsid={quote(self.workspace.resource_id)}"
+        return f"{page}&tid={self.tenant_id}" if self.tenant_id else page
 
 
 class Session:
@@ -172,11 +193,7 @@ class Session:
 
     @property
     def _workspace_url(self) -> str:
-        workspace = self.workspace
-        return (
-            f"{self.ml._base_url.rstrip('/')}/subscriptions/{workspace.subscription_id}/resourceGroups/"
-            f"{workspace.resource_group}/providers/Microsoft.MachineLearningServices/workspaces/{workspace.name}"
-        )
+        return f"{self.arm_url}{self.workspace.resource_id}"
 
     def _read_region(self) -> str:
         # A workspace cannot be moved to another region.
@@ -248,4 +265,6 @@ async def connect(workspace: Workspace, identity: Identity = DEFAULT_IDENTITY) -
         isolation_mode=network.get("isolationMode") or "Disabled",
         managed_network_status=(network.get("status") or {}).get("status"),
         is_v1_legacy=bool(properties.get("v1LegacyMode")),
+        studio=STUDIOS.get(urlsplit(opened.arm_url).hostname or ""),
+        tenant_id=(found.get("identity") or {}).get("tenantId"),
     )

@@ -2,6 +2,7 @@
 
 ENDPOINT = "rollway.endpoint"
 WORKSPACE = "rollway.workspace"
+STUDIO = "rollway.studio"  # the endpoint's page there
 MODEL = "rollway.model"
 TASK = "rollway.task"  # the task that started last
 FAILED_TASK = "rollway.failed-task"
@@ -11,4 +12,4 @@ TRAFFIC = "rollway.traffic"
 HELD = "rollway.held"  # why people were told last that it waits for them; it outlives an attempt
 ORDER = "rollway.order"  # of a person, written by another process
 
-LABELS = (ENDPOINT, WORKSPACE, MODEL, TASK, FAILED_TASK, CAUSE, NEXT, TRAFFIC)
+LABELS = (ENDPOINT, WORKSPACE, STUDIO, MODEL, TASK, FAILED_TASK, CAUSE, NEXT, TRAFFIC)

@@ -14,7 +14,9 @@ INTERVAL_SECONDS = 5.0
 async def show_progress(
     what: str, allowed_seconds: float, usual_seconds: float = 0.0
 ) -> AsyncIterator[Callable[[str, float], Awaitable[None]]]:
-    """Show how much of the allowed time a wait has used; yields the callback for its state and seconds so far.
+    """Show how much of the allowed time a wait has used, until it has gone well.
+
+    Yields the callback for its state and seconds so far.
 
     Args:
         usual_seconds: How long the last one took; 0 if that is unknown.
@@ -37,4 +39,4 @@ async def show_progress(
         yield on_progress
     finally:
         repeating.cancel()
-    await progress.show(100.0, f"{what}: ready")
+    await progress.remove()

@@ -5,7 +5,7 @@ import contextlib
 import functools
 import math
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -14,8 +14,9 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectSignal
 from prefect.runtime import flow_run
 
+from rollway.prefect.arrows import Arrows
 from rollway.prefect.best_effort import best_effort, run_logger
-from rollway.prefect.labels import CAUSE, FAILED_TASK, HELD, LABELS, NEXT, TASK
+from rollway.prefect.labels import CAUSE, ENDPOINT, FAILED_TASK, HELD, LABELS, NEXT, TASK
 from rollway.prefect.waiting import Woken
 from rollway.reports.dossier import cause_and_next_action
 from rollway.reports.timeline import TaskTime
@@ -43,12 +44,14 @@ class Run:
     def __init__(self, flow_run_id: str, attempt: int) -> None:
         self.attempt_id = f"{flow_run_id}/{attempt}"  # as in tags in Azure
         self.flow_run_id = flow_run_id
+        self.arrows = Arrows()
         self._timeline: list[TaskTime] = []
         # All labels are written every time: those of an earlier attempt must go.
         self._labels = dict.fromkeys(LABELS, "")
         self._writing: asyncio.Task[None] | None = None
         self.facts = Facts(attempt=self.attempt_id)
         self.workspace: Workspace | None = None
+        self.studio_page: str | None = None
         self.endpoint: EndpointState | None = None  # as the last decision saw it
         self.rollout: PlannedRollout | None = None
         self.tags: set[str] = set()
@@ -92,10 +95,12 @@ class Run:
         """True if this run has promoted what it rolled out."""
         return any(move.kind is Kind.PROMOTE for move in self.moves)
 
-    def connects(self, workspace: Workspace) -> None:
-        """Take in the workspace that the run works in."""
+    def connects(self, workspace: Workspace, studio_page: Callable[[str], str | None] = lambda _: None) -> None:
+        """Take in the workspace that the run works in, and where an endpoint's page in Azure ML Studio is."""
         self.workspace = workspace
-        self.label(workspace=str(workspace))
+        if endpoint := self._labels[ENDPOINT]:  # the watcher works on many
+            self.studio_page = studio_page(endpoint)
+        self.label(workspace=str(workspace), studio=self.studio_page or "")
 
     def start(self, spec: RolloutSpec, now: datetime, woken: Woken | None = None) -> Facts:
         """Return what the run knows at its start.
@@ -179,7 +184,7 @@ class Run:
         self.facts = self.facts.model_copy(update=changes)
 
     def label(self, **facts: str) -> None:
-        """Set labels: `endpoint`, `workspace`, `model` or `traffic`."""
+        """Set labels: `endpoint`, `workspace`, `studio`, `model` or `traffic`."""
         self._label({f"rollway.{name}": value for name, value in facts.items()})
 
     async def labels_written(self) -> None:

@@ -7,18 +7,18 @@ Prefect asks its server for their concurrency limits. Without them a task needs 
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
 
-import prefect
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
+from prefect.client.schemas.objects import State, StateDetails, TaskRun
 from prefect.runtime import task_run
+from prefect.states import Completed
 
 from rollway.errors import RollwayError
 from rollway.prefect.logs import shorten_error_logs
 from rollway.prefect.run import current_run
-from rollway.spec import Frozen
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,14 +26,17 @@ R = TypeVar("R")
 shorten_error_logs()
 
 
-class Whole(Frozen, Generic[R]):
-    """A result in one piece, for tasks whose results have texts among their fields.
+class OrderedTask(Task[P, R]):
+    """A task whose arrows come from the tasks before it, whatever its arguments are; see `Arrows`."""
 
-    Prefect draws an arrow to each task that gets a field of a result, and it compares addresses. But Python has only
-    one object for each text of at most one character, such as the version "1".
-    """
-
-    value: R
+    async def create_local_run(self, **settings: Any) -> TaskRun:  # type: ignore[override]
+        """Create the task run, with the tasks before it as its inputs."""
+        arrows = current_run().arrows
+        sources = arrows.sources
+        inputs: list[State[Any]] = [Completed(state_details=StateDetails(task_run_id=one)) for one in sources]
+        made = await super().create_local_run(**settings | {"parameters": {}, "wait_for": inputs})
+        arrows.start(made.id, sources)
+        return made
 
 
 def task(
@@ -54,7 +57,8 @@ def task(
     """
 
     def decorate(act: Callable[P, Coroutine[Any, Any, R]]) -> Task[P, Coroutine[Any, Any, R]]:
-        return prefect.task(
+        return OrderedTask(
+            _recorded(act),
             name=name,
             task_run_name=run_name,
             timeout_seconds=timeout_seconds,
@@ -63,7 +67,7 @@ def task(
             retry_condition_fn=_is_retryable,
             persist_result=False,
             cache_policy=NO_CACHE,
-        )(_recorded(act))
+        )
 
     return decorate
 
@@ -86,8 +90,12 @@ async def together(*tasks: Awaitable[Any]) -> list[Any]:
 def _recorded(act: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
     @functools.wraps(act)
     async def recorded(*args: P.args, **kwargs: P.kwargs) -> R:
-        async with current_run().trying(str(task_run.name)):
-            return await act(*args, **kwargs)
+        run = current_run()
+        try:
+            async with run.trying(str(task_run.name)):
+                return await act(*args, **kwargs)
+        finally:
+            run.arrows.end(UUID(str(task_run.id)))
 
     return recorded
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rollway.errors import Cause, RollwayError, TrafficNotRestored
 from rollway.masking import mask
-from rollway.reports.layout import cell
+from rollway.reports.layout import link, listed
 from rollway.reports.timeline import TaskTime, timeline_picture
 from rollway.rollout import traffic
 from rollway.rollout.container_log import last_exception
@@ -66,6 +66,7 @@ class Dossier(Frozen):
     kept: tuple[str, ...] = ()
     retry_command: str
     run_url: str | None = None
+    studio_page: str | None = None
 
     @property
     def headline(self) -> str:
@@ -93,6 +94,7 @@ def build(
     logs: str | None = None,
     findings: Sequence[Finding] = (),
     run_url: str | None = None,
+    studio_page: str | None = None,
     workspace: str | None = None,
     model: str | None = None,
     parameters: Mapping[str, Any] | None = None,
@@ -140,6 +142,7 @@ def build(
         kept=tuple(kept),
         retry_command=_retry_command(program, spec.folder, parameters or {}),
         run_url=run_url,
+        studio_page=studio_page,
     )
 
 
@@ -158,6 +161,7 @@ def text(dossier: Dossier) -> str:
         ("retry", dossier.retry_command),
         ("Azure request id", dossier.request_id),
         ("run", dossier.run_url),
+        ("Studio", dossier.studio_page),
     ]
     lines = [f"{name}: {_one_line(value)}" for name, value in facts if value]
     return "\n".join([dossier.headline, *(f"  {line}" for line in lines)])
@@ -174,7 +178,7 @@ def cause_and_next_action(error: BaseException) -> tuple[str, str]:
 
 def markdown(dossier: Dossier) -> str:
     """Return the whole dossier as an artifact: the reason and the next action first, the logs last."""
-    facts = [
+    facts: list[tuple[str, str | None]] = [
         ("cause", f"{dossier.cause.value}: {MEANING[dossier.cause]}"),
         ("code", dossier.code),
         ("task", dossier.task),
@@ -185,13 +189,17 @@ def markdown(dossier: Dossier) -> str:
         ("traffic before", _traffic(dossier.traffic_before)),
         ("traffic now", _traffic(dossier.traffic_now)),
         ("Azure request id", dossier.request_id),
-        ("run", f"[open in Prefect]({dossier.run_url})" if dossier.run_url else None),
+        ("run", dossier.run_url and link("open in Prefect", dossier.run_url)),
+        ("Studio", dossier.studio_page and link("open in Azure ML Studio", dossier.studio_page)),
     ]
     clue = None if dossier.is_clue_told else dossier.clue
     summary = "\n".join(one for one in (dossier.what, dossier.why, clue) if one)
     lines = [f"## {dossier.headline}", "", *_code(summary), ""]
-    lines += [f"**Next:** {dossier.next_action}", "", "| | |", "|---|---|"]
-    lines += [f"| {name} | {cell(value)} |" for name, value in facts if value]
+    lines += [
+        f"**Next:** {dossier.next_action}",
+        "",
+        *listed([(name, value.replace("\n", " ")) for name, value in facts if value]),
+    ]
     lines += ["", "### Run it again", "", *_code(dossier.retry_command)]
     lines += ["", "Or press Retry in the Prefect UI: tasks whose result still holds are skipped."]
     nothing = "Nothing." if dossier.kept else "Nothing had been changed."

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from rollway.reports.layout import aligned, asset_text, cell
+from rollway.reports.layout import aligned, asset_text, code
 from rollway.rollout import traffic
 from rollway.rollout.moves import Change
 from rollway.rollout.plan import Plan
@@ -42,7 +42,6 @@ def text(plan: Plan) -> str:
 
 def markdown(plan: Plan) -> str:
     """Return the plan as an artifact."""
-    later = [f"- {name}: {value}" for name, value in _later(plan)]
     return "\n".join(
         [
             f"## {headline(plan).capitalize()}: `{plan.online_deployment}`",
@@ -52,11 +51,16 @@ def markdown(plan: Plan) -> str:
             f"Model `{asset_text(plan.model)}`, environment `{asset_text(plan.environment)}`, traffic today "
             f"{traffic.describe(plan.traffic_before)}, then {traffic.describe(plan.traffic_after)}.",
             "",
-            *([*later, ""] if later else []),
-            *move_table(plan),
-            *(["", preflight_markdown(plan.findings)] if plan.findings else []),
+            *plan_lines(plan),
         ]
     )
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """Return the Markdown that the plan and the report have in common: what stays, the moves, the preflight."""
+    later = [f"- {name}: {value}" for name, value in _later(plan)]
+    findings = ["", preflight_markdown(plan.findings)] if plan.findings else []
+    return [*([*later, ""] if later else []), *move_list(plan), *findings]
 
 
 def _later(plan: Plan) -> list[tuple[str, str]]:
@@ -76,23 +80,28 @@ def preflight_markdown(findings: Sequence[Finding]) -> str:
     """Return the findings of the preflight as a part of an artifact."""
     if not findings:
         return "The preflight found nothing."
-    rows = [
-        f"| {one.severity.value} | {cell(one.field)} | {cell(one.message)} | {cell(one.hint)} |" for one in findings
-    ]
-    return "\n".join(["| preflight | where | what | try |", "|---|---|---|---|", *rows])
+    lines = ["Preflight:", ""]
+    for one in findings:
+        lines += [f"- **{one.severity.value}** {code(one.field)}: {one.message}", f"  - try: {one.hint}"]
+    return "\n".join(lines)
 
 
-def move_table(plan: Plan) -> list[str]:
-    """Return the lines of a table: one row per field that decides a move."""
+def move_list(plan: Plan) -> list[str]:
+    """Return the lines of a list: the moves, and below each the fields that decide it.
+
+    A table of the same would be wider than the page.
+    """
     if plan.is_no_op and not plan.drift:
-        return [f"Nothing is due: {cell(plan.end.why)}."]
-    lines = ["| move | on | why | field | today | wanted |", "|---|---|---|---|---|---|"]
-    for move in plan.moves:
-        what = f"| {move.kind.value} | {move.target} | {cell(move.why)} |"
-        lines += [f"{what} {row}" for row in _change_cells(move.changes)] or [f"{what} | | |"]
-    what = f"| nothing | {plan.online_deployment} | not as Rollway created it; a forced rollout replaces it |"
-    return [*lines, *(f"{what} {row}" for row in _change_cells(plan.drift))]
+        return [f"Nothing is due: {plan.end.why}."]
+    lines = []
+    for number, move in enumerate(plan.moves, start=1):
+        lines.append(f"{number}. **{move.kind.value}** {code(move.target)}: {move.why}")
+        lines += _change_list(move.changes)
+    if plan.drift:
+        lines += [f"- {code(plan.online_deployment)} is not as Rollway created it; a forced rollout replaces it"]
+        lines += _change_list(plan.drift)
+    return lines
 
 
-def _change_cells(changes: Sequence[Change]) -> list[str]:
-    return [f"{change.field} | {cell(change.today)} | {cell(change.wanted)} |" for change in changes]
+def _change_list(changes: Sequence[Change]) -> list[str]:
+    return [f"   - {change.field}: {code(change.today)} → {code(change.wanted)}" for change in changes]

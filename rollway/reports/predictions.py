@@ -1,6 +1,6 @@
 """A comparison of the answers of stable and the canary, as Markdown."""
 
-from rollway.reports.layout import cell
+from rollway.reports.layout import cell, code
 from rollway.rollout.predictions import Comparison, Difference, Verdict
 
 _HEADLINES = {
@@ -27,10 +27,6 @@ def markdown(comparison: Comparison) -> str:
 
 def _row(found: Difference) -> str:
     size = "" if found.size is None else f"{found.size:.3g}"
-    cells = [str(found.request), _code(found.path), _code(found.stable), _code(found.canary), size]
+    values = [cell(code(one)) for one in (found.path, found.stable, found.canary)]
+    cells = [str(found.request), *values, size]
     return f"| {' | '.join(cells)} |"
-
-
-def _code(text: str) -> str:
-    text = text.replace("`", "'")  # which would end it
-    return f"`{cell(text)}`"

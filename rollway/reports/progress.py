@@ -52,7 +52,7 @@ def markdown(rollout: str, endpoint: EndpointState, evidence: Evidence) -> str:
         began = found.since[number - 1] if number <= found.number else ""
         gate = "yes" if step.gate else ""
         lines.append(f"| {number} | {step} | {step.bake_seconds} s | {gate} | {began} |")
-    lines += ["", "| measure | verdict | |", "|---|---|---|"]
+    lines += ["", "| measure | verdict | why |", "|---|---|---|"]
     lines += [f"| {one.name} | {one.verdict.value} | {cell(one.sentence)} |" for one in judged.measures]
     return "\n".join(lines)
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from rollway.reports import plan as plan_report
-from rollway.reports.layout import aligned, asset_text, cell
-from rollway.reports.plan import move_table, preflight_markdown
+from rollway.reports.layout import aligned, asset_text, code, link, listed
+from rollway.reports.plan import plan_lines
 from rollway.reports.timeline import TaskTime, timeline_picture
 from rollway.rollout import traffic
 from rollway.rollout.moves import Kind, Move, Outcome
@@ -43,6 +43,8 @@ class RolloutReport(Frozen):
         has_smoke_test: False if rollout.yml says `smoke_test: none`.
         deleted: The online deployments that the run deleted.
         end: Why the run ended here.
+        studio_page: The endpoint's page in Azure ML Studio; None if this cloud has no studio.
+        run_url: The run's page in the Prefect UI.
     """
 
     rollout: str
@@ -55,6 +57,8 @@ class RolloutReport(Frozen):
     deleted: tuple[str, ...] = ()
     end: str = ""
     timeline: tuple[TaskTime, ...] = ()
+    studio_page: str | None = None
+    run_url: str | None = None
 
     @property
     def is_news(self) -> bool:
@@ -92,23 +96,28 @@ def text(report: RolloutReport) -> str:
 
 def markdown(report: RolloutReport) -> str:
     """Return the report as an artifact, with the timeline as a picture."""
-    lines = [f"## {report.rollout}: {report.outcome.value}", "", "| | |", "|---|---|"]
-    lines += [f"| {name} | {cell(value)} |" for name, value in _facts(report)]
+    shown = {"scoring URI": code(report.scoring_uri or "(none)")}  # a browser cannot open it: it takes only POST
+    facts = [(name, shown.get(name, value)) for name, value in _facts(report)]
+    pages = [("Azure ML Studio", report.studio_page), ("Prefect", report.run_url)]
+    links = [link(f"open in {name}", page) for name, page in pages if page]
+    lines = [
+        f"## {report.rollout}: {report.outcome.value}",
+        "",
+        *listed(facts),
+        *(["", " · ".join(links)] if links else []),
+    ]
     if not report.has_smoke_test and report.is_news:
         lines += ["", f"> **Warning:** {UNTESTED_NEWS}."]
     if report.smoke_tests:
-        lines += ["", "### Smoke tests", "", "| online deployment | route | latency | answer |", "|---|---|---|---|"]
+        lines += ["", "### Smoke tests", ""]
         for test in report.smoke_tests:
             route = "pinned, before traffic" if test.is_pinned else "by traffic"
             route += f": {test.request}" if test.request else ""
-            answer = cell(excerpt(test.measurement.body))
-            lines.append(f"| {test.online_deployment} | {route} | {_milliseconds(test)} | `{answer}` |")
+            lines.append(f"- {code(test.online_deployment)} {route}, in {_milliseconds(test)}:")
+            lines.append(f"  {code(excerpt(test.measurement.body))}")
     if report.timeline:
         lines += ["", "### Timeline", "", timeline_picture(report.timeline)]
-    lines += ["", "### Why", "", *move_table(report.plan)]
-    if report.plan.findings:
-        lines += ["", preflight_markdown(report.plan.findings)]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", "### Plan", "", *plan_lines(report.plan)])
 
 
 def _facts(report: RolloutReport) -> list[tuple[str, str]]:

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from rollway.reports.svg import as_image, escaped
+from rollway.reports.svg import WIDTH, as_image, document, rect, text
 from rollway.spec import Frozen
+
+LEFT, RIGHT, ABOVE, ROW, BAR = 24, WIDTH - 24, 72, 46, 9
+LONGEST_NAME = 46
 
 
 class TaskTime(Frozen):
@@ -27,23 +30,25 @@ def timeline_picture(timeline: Sequence[TaskTime]) -> str:
 
 
 def timeline_svg(timeline: Sequence[TaskTime]) -> str:
-    """Return an SVG document with one bar per task on a common time axis."""
+    """Return an SVG document with one bar per task on a common time axis; each bar is below the name of its task."""
     start = min(task.started for task in timeline)
     total = max((task.ended - start).total_seconds() for task in timeline) or 1.0
-    label, width, row = 300, 520, 24
-    bars = []
+    parts = [text(LEFT, 34, "Timeline", "ink title")]
     for index, task in enumerate(sorted(timeline, key=lambda task: task.started)):
-        offset = (task.started - start).total_seconds()
-        x, length = label + width * offset / total, max(2.0, width * task.seconds / total)
-        colour = "#2a9d6f" if task.is_completed else "#d1495b"
-        y = index * row
-        bars.append(
-            f'<text x="{label - 8}" y="{y + 16}" text-anchor="end">{escaped(task.name[:44])}</text>'
-            f'<rect x="{x:.1f}" y="{y + 4}" width="{length:.1f}" height="16" rx="3" fill="{colour}"/>'
-            f'<text x="{x + length + 6:.1f}" y="{y + 16}">{task.seconds:.1f} s</text>'
-        )
-    height = len(bars) * row + 4
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{label + width + 70}" height="{height}" '
-        f'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>{"".join(bars)}</svg>'
-    )
+        y = ABOVE + index * ROW
+        at, length = (task.started - start).total_seconds() / total, task.seconds / total
+        took, colour = f"{task.seconds:.1f} s", "good" if task.is_completed else "bad"
+        name = task.name if len(task.name) <= LONGEST_NAME else f"{task.name[: LONGEST_NAME - 1]}…"
+        parts += [
+            text(LEFT, y, name),
+            text(
+                RIGHT,
+                y,
+                took if task.is_completed else f"✗ {took}",
+                "ink end" if task.is_completed else "bad title end",
+            ),
+            rect(LEFT, y + 8, RIGHT - LEFT, BAR, "grid"),
+            rect(min(LEFT + (RIGHT - LEFT) * at, RIGHT - 2), y + 8, max(2.0, (RIGHT - LEFT) * length), BAR, colour),
+        ]
+    said = [f"{task.name}: {task.seconds:.1f} s{'' if task.is_completed else ', failed'}." for task in timeline]
+    return document("Timeline", " ".join(said), ABOVE + ROW * len(timeline), parts)

@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from rollway.rollout.moves import Change
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset, short_id
-from rollway.spec import EndpointSpec, HiddenText, OnlineDeploymentSpec
+from rollway.spec import EndpointSpec, HiddenText, OnlineDeploymentSpec, json_text
 
 
 def endpoint_changes(wanted: EndpointSpec, today: EndpointState) -> tuple[Change, ...]:
@@ -73,4 +73,4 @@ def _flatten(settings: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tu
 
 
 def _text(value: JsonValue) -> str:
-    return "(not set)" if value is None else str(value)
+    return "(not set)" if value is None else json_text(value)

@@ -1,17 +1,15 @@
 """A run with its plan: one value for all tasks."""
 
-from typing import Self
-
 from rollway.rollout.autoscale import AutoscaleSetting
 from rollway.rollout.plan import Plan
 from rollway.rollout.request import Request
 from rollway.rollout.wanted import Wanted
 from rollway.settings import Workspace
-from rollway.spec import Frozen, HiddenText, RolloutSpec
+from rollway.spec import Frozen, RolloutSpec
 
 
 class PlannedRollout(Frozen):
-    """A run with its plan: one value for all tasks after it, so that the run's graph has one arrow to each of them.
+    """A run with its plan: one value for all tasks after it.
 
     Attributes:
         autoscale: The autoscale settings of the endpoint's online deployments.
@@ -37,10 +35,3 @@ class PlannedRollout(Frozen):
     def is_over(self) -> bool:
         """True if nothing is to be done after the plan, and nothing has failed."""
         return self.request.is_dry_run or (self.plan.is_no_op and self.plan.end.is_good_end)
-
-    def detached(self) -> Self:
-        """Return an equal value that shares no object with its sources.
-
-        Prefect draws an arrow from each task whose result, or any part of it, it finds inside an argument.
-        """
-        return type(self).model_validate_json(self.model_dump_json(context=HiddenText.KEEP_MARKS))

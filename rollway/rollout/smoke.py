@@ -14,7 +14,7 @@ from pydantic import Field, JsonValue
 
 from rollway.errors import Cause
 from rollway.masking import MASK
-from rollway.spec import MAX_REQUEST_TIMEOUT_MS, Expectation, Frozen, RolloutSpec, media_type_of
+from rollway.spec import MAX_REQUEST_TIMEOUT_MS, Expectation, Frozen, RolloutSpec, json_text, media_type_of
 
 EXCERPT_LENGTH = 500
 MOST_PROBLEMS = 5  # of one answer
@@ -242,7 +242,7 @@ def _masked(value: JsonValue, secrets: Sequence[str]) -> JsonValue:
 
 def excerpt(body: JsonValue) -> str:
     """Return the start of an answer in one line, short enough for a report."""
-    return _shortened(str(body), EXCERPT_LENGTH)
+    return _shortened(json_text(body), EXCERPT_LENGTH)
 
 
 def _judge_silence(answer: NoAnswer) -> Judgement:
@@ -352,7 +352,9 @@ def _fault(error: Any) -> str:
     if error.validator == "type":
         types = error.validator_value
         return f"is not of type {types if isinstance(types, str) else ' or '.join(types)}"
-    return "is not allowed" if error.validator is None else f"breaks {error.validator}: {error.validator_value}"
+    return (
+        "is not allowed" if error.validator is None else f"breaks {error.validator}: {json_text(error.validator_value)}"
+    )
 
 
 def _shortened(text: str, length: int = _PROBLEM_LENGTH) -> str:

@@ -52,7 +52,7 @@ from rollway.spec.smoke_test import (
     media_type_of,
     with_boundary,
 )
-from rollway.spec.values import Frozen, HiddenText, Problem, did_you_mean, without_consequences
+from rollway.spec.values import Frozen, HiddenText, Problem, did_you_mean, json_text, without_consequences
 
 __all__ = [
     "FULL_WEIGHT",
@@ -93,6 +93,7 @@ __all__ = [
     "check_strategy",
     "did_you_mean",
     "is_json",
+    "json_text",
     "media_type_of",
     "missing_functions",
     "parse_rollout_file",

@@ -1,6 +1,5 @@
 """The smoke test of rollout.yml: the requests that an online deployment must answer, and how."""
 
-import base64
 import re
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -15,12 +14,11 @@ from pydantic import (
     Field,
     JsonValue,
     PlainSerializer,
-    SerializationInfo,
     Tag,
     field_validator,
 )
 
-from rollway.spec.values import Frozen, HiddenText, SecretText
+from rollway.spec.values import Frozen, SecretText
 from rollway.spec.wording import not_allowed
 
 JSON = "application/json"
@@ -309,15 +307,8 @@ def with_boundary(content_type: str, content: bytes) -> str:
     return content_type if found else f'{content_type}; boundary="{boundary}"'
 
 
-def _shown(content: bytes | None, info: SerializationInfo) -> str | None:
-    if content is None:
-        return None
-    is_copy = info.context == HiddenText.KEEP_MARKS
-    return base64.b64encode(content).decode() if is_copy else f"({len(content)} bytes)"
-
-
-def _content(value: object) -> object:
-    return base64.b64decode(value) if isinstance(value, str) else value
+def _shown(content: bytes | None) -> str | None:
+    return None if content is None else f"({len(content)} bytes)"
 
 
 class ScoringRequest(Frozen):
@@ -326,13 +317,13 @@ class ScoringRequest(Frozen):
     Attributes:
         name: Its name in rollout.yml; empty if it is the only one.
         document: Its body, if that is JSON.
-        content: Its body, if that is not JSON. Only a copy inside the process keeps it: see `HiddenText`.
+        content: Its body, if that is not JSON; its JSON form is only its size.
         route: Path below the endpoint; None for the scoring route.
     """
 
     name: str = ""
     document: JsonValue = None
-    content: Annotated[bytes | None, BeforeValidator(_content), PlainSerializer(_shown, when_used="json")] = None
+    content: Annotated[bytes | None, PlainSerializer(_shown, when_used="json")] = None
     content_type: str = JSON
     headers: dict[str, SecretText] = {}
     route: str | None = None

@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import hmac
+import json
 import re
 import secrets
 from collections.abc import Iterable, Sequence
@@ -11,9 +12,9 @@ from typing import Annotated, ClassVar, Self
 from pydantic import (
     BaseModel,
     ConfigDict,
+    JsonValue,
     PlainSerializer,
     SecretStr,
-    SerializationInfo,
     model_serializer,
     model_validator,
 )
@@ -31,14 +32,12 @@ class HiddenText(Frozen):
     """A text that can be compared with another one, and that nothing shows.
 
     It holds an HMAC whose key only this process knows, so even a short text cannot be guessed from it. Its JSON form is
-    always "(hidden)", and read back it equals no text any more. `KEEP_MARKS` as the context of `model_dump_json` keeps
-    the HMAC, for a copy inside the process.
+    always "(hidden)", and read back it equals no text any more.
     """
 
     mark: str | None = None
 
     HIDDEN: ClassVar = "(hidden)"
-    KEEP_MARKS: ClassVar = {"rollway": "keep marks"}
     _SCHEME: ClassVar = "hmac-sha256:"
     _KEY: ClassVar = secrets.token_bytes(32)
 
@@ -56,17 +55,15 @@ class HiddenText(Frozen):
     def _read(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        if value == cls.HIDDEN:
-            return {}
-        return {"mark": value if value.startswith(cls._SCHEME) else cls._mark_of(value)}
+        return {} if value == cls.HIDDEN else {"mark": cls._mark_of(value)}
 
     @classmethod
     def _mark_of(cls, text: str) -> str:
         return cls._SCHEME + hmac.digest(cls._KEY, text.encode(), hashlib.sha256).hex()
 
     @model_serializer
-    def _write(self, info: SerializationInfo) -> str:
-        return self.mark or self.HIDDEN if info.context == self.KEEP_MARKS else self.HIDDEN
+    def _write(self) -> str:
+        return self.HIDDEN
 
     def __repr__(self) -> str:
         return self.HIDDEN
@@ -74,12 +71,8 @@ class HiddenText(Frozen):
     __str__ = __repr__
 
 
-def _secret(value: SecretStr, info: SerializationInfo) -> str:
-    return value.get_secret_value() if info.context == HiddenText.KEEP_MARKS else HiddenText.HIDDEN
-
-
-# A text that is sent, and that nothing shows. Like a hidden text, only a copy inside the process keeps it.
-SecretText = Annotated[SecretStr, PlainSerializer(_secret, when_used="json")]
+# A text that is sent, and that nothing shows.
+SecretText = Annotated[SecretStr, PlainSerializer(lambda _: HiddenText.HIDDEN, when_used="json")]
 
 
 class Problem(Frozen):
@@ -100,6 +93,11 @@ def without_consequences(problems: Sequence[Problem]) -> list[Problem]:
         if match := _MISSPELT.search(one.message):
             meant.add((one.file, ".".join([*one.field.split(".")[:-1], match[1]])))
     return [one for one in problems if not (one.message.startswith("is missing") and (one.file, one.field) in meant)]
+
+
+def json_text(value: JsonValue) -> str:
+    """Return a text as it is, and anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

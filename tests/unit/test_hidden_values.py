@@ -202,17 +202,6 @@ def test_json_is_the_same_in_every_process_and_keeps_the_fingerprint(secret_fold
     assert fingerprint(stored, "m", "e") == fingerprint(spec, "m", "e")
 
 
-def test_a_detached_plan_can_still_be_compared_with_azure(secret_folder: RolloutFolder) -> None:
-    spec = load_folder(str(secret_folder.path))
-    planned = planned_rollout(spec)
-
-    detached = planned.detached()
-
-    assert detached.spec.online_deployment.environment_variables == {"PASSWORD": HiddenText.of(SECRET)}
-    assert detached == planned
-    assert find(SECRETS, [("detached", everything_of(detached))]) == []
-
-
 def test_the_state_says_which_variables_there_are(azure: FakeAzure) -> None:
     azure.have("green", environment_variables={"A": 1, "B": None})
 
@@ -223,17 +212,16 @@ def test_the_state_says_which_variables_there_are(azure: FakeAzure) -> None:
     assert "environment_variables" not in state.settings
 
 
-def test_headers_of_the_smoke_test_are_hidden_and_a_detached_plan_can_still_send_them(
+def test_headers_of_the_smoke_test_are_hidden_and_a_plan_can_still_send_them(
     folder: RolloutFolder, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder.change("rollout.yml", smoke_test={"request_file": "request.json", "headers": {"X-Key": SECRET}})
     spec = load_folder(str(folder.path))
 
-    detached = planned_rollout(spec).detached()
+    planned = planned_rollout(spec)
 
-    assert [one.headers["X-Key"].get_secret_value() for one in detached.spec.smoke_requests] == [SECRET]
-    assert detached.spec == spec
-    forms = [spec, spec.rollout, detached, copy.deepcopy(spec)]
+    assert [one.headers["X-Key"].get_secret_value() for one in planned.spec.smoke_requests] == [SECRET]
+    forms = [spec, spec.rollout, planned, copy.deepcopy(spec)]
     assert find(SECRETS, [(type(one).__name__, everything_of(one)) for one in forms]) == []
     with contextlib.suppress(SystemExit):
         main(["validate", "--json", str(folder.path)])

@@ -7,7 +7,6 @@ import yaml
 
 from rollway.spec import (
     Expectation,
-    HiddenText,
     RolloutFile,
     ScoringRequest,
     SmokeTest,
@@ -61,15 +60,6 @@ def test_no_smoke_test_must_be_said() -> None:
     assert problems_of(None) == [": nothing is not a mapping of keys and values"]
     for other in ("None", "no", ""):
         assert problems_of(other) == [": is neither a request nor none"]
-
-
-@pytest.mark.parametrize("test", [one(headers={"X-A": 1}), {"requests": TWO}, "none"], ids=["one", "several", "none"])
-def test_each_form_survives_a_copy_inside_the_process(test: object) -> None:
-    rollout = parsed(test)
-
-    copied = RolloutFile.model_validate_json(rollout.model_dump_json(context=HiddenText.KEEP_MARKS))
-
-    assert copied == rollout
 
 
 @pytest.mark.parametrize(
@@ -222,13 +212,11 @@ def test_a_boundary_that_the_body_has_not_is_refused() -> None:
         with_boundary("multipart/form-data; boundary=other", FORM)
 
 
-def test_only_a_copy_inside_the_process_has_headers_and_content() -> None:
+def test_nothing_shows_headers_and_content() -> None:
     request = ScoringRequest(content=SECRET.encode(), content_type="text/plain", headers={"X-Key": SECRET})
 
     shown = f"{request.model_dump_json()} {request.headers}"
-    copied = ScoringRequest.model_validate_json(request.model_dump_json(context=HiddenText.KEEP_MARKS))
 
     assert SECRET not in shown
     assert f'"content":"({len(SECRET)} bytes)"' in shown
     assert '"X-Key":"(hidden)"' in shown
-    assert copied == request

@@ -9,7 +9,7 @@ import pytest
 from azure.identity import ClientSecretCredential, DefaultAzureCredential, ManagedIdentityCredential
 from pydantic import SecretStr
 
-from rollway.azure.session import Session, _credential
+from rollway.azure.session import STUDIOS, Session, WorkspaceFacts, _credential
 from rollway.errors import CredentialsRejected
 from rollway.settings import DefaultIdentity, Identity, ManagedIdentity, ServicePrincipal, Workspace
 
@@ -58,6 +58,38 @@ def test_a_changed_secret_is_another_identity_and_never_part_of_the_address() ->
     assert hash(changed) != hash(PRINCIPAL)
     assert changed != PRINCIPAL
     assert "hush" not in repr(PRINCIPAL) + address.model_dump_json()
+
+
+def facts(resource_manager: str, **changes: Any) -> WorkspaceFacts:
+    """Facts about a workspace of the cloud with this host."""
+    return WorkspaceFacts(
+        workspace=Workspace(subscription_id="sub", resource_group="r(g)", name="ws"),
+        region="westeurope",
+        public_network_access="Enabled",
+        isolation_mode="Disabled",
+        studio=STUDIOS.get(resource_manager),
+        **changes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("resource_manager", "studio"),
+    [
+        ("management.azure.com", "ml.azure.com"),
+        ("management.usgovcloudapi.net", "ml.azure.us"),
+        ("management.chinacloudapi.cn", "studio.ml.azure.cn"),
+    ],
+)
+def test_an_endpoint_has_a_page_in_the_studio_of_its_cloud(resource_manager: str, studio: str) -> None:
+    workspace = "/subscriptions/sub/resourceGroups/r%28g%29/providers/Microsoft.MachineLearningServices/workspaces/ws"
+    page = f"https://{studio}/endpoints/realtime/diabetes/detail?wsid={workspace}"
+
+    assert facts(resource_manager).studio_page("diabetes") == page
+    assert facts(resource_manager, tenant_id="t").studio_page("diabetes") == f"{page}&tid=t"
+
+
+def test_a_private_cloud_has_no_studio() -> None:
+    assert facts("localhost", tenant_id="t").studio_page("diabetes") is None
 
 
 @pytest.fixture

@@ -4,15 +4,18 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Coroutine
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Self
 from uuid import UUID, uuid4
 
 import pytest
 from prefect.exceptions import Abort, Pause
 
 from rollway.prefect import artifacts, best_effort
-from rollway.prefect.artifacts import Progress, publish_markdown, publish_table
+from rollway.prefect.artifacts import Progress, publish_markdown, publish_result, publish_table
 from rollway.prefect.best_effort import AWAY_DEADLINE_SECONDS, DEADLINE_SECONDS
+
+RUN = uuid4()
 
 
 @pytest.fixture(autouse=True)
@@ -116,10 +119,30 @@ class Artifacts:
     def __init__(self) -> None:
         self.is_here = True
         self.calls: list[tuple[str, Any]] = []
+        self.made, self.known = uuid4(), list[Any]()
 
     async def create(self, *given: Any, **options: Any) -> UUID:
         self._note("create", given or options)
-        return uuid4()
+        return self.made
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def read_artifacts(self, *, artifact_filter: Any, limit: int) -> list[Any]:
+        self._note("find", (artifact_filter.flow_run_id.any_, artifact_filter.key.any_))
+        return self.known[:limit]
+
+    async def create_artifact(self, made: Any) -> None:
+        self._note("create", (made.key, made.type, made.data, made.description, made.flow_run_id, made.task_run_id))
+
+    async def update_artifact(self, which: UUID, changes: Any) -> None:
+        self._note("update", (which, changes.data, changes.description))
+
+    async def delete_artifact(self, which: UUID) -> None:
+        self._note("delete", which)
 
     async def update(self, _: UUID, *, progress: float, description: str) -> None:
         self._note("update", (progress, description))
@@ -136,6 +159,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Artifacts:
     for name in ("acreate_markdown_artifact", "acreate_table_artifact", "acreate_progress_artifact"):
         monkeypatch.setattr(artifacts, name, server.create)
     monkeypatch.setattr(artifacts, "aupdate_progress_artifact", server.update)
+    monkeypatch.setattr(artifacts, "get_client", lambda: server)
+    monkeypatch.setattr(artifacts, "flow_run", SimpleNamespace(id=str(RUN)))
     return server
 
 
@@ -152,14 +177,30 @@ def test_progress_ends_nothing_when_the_server_fails_and_goes_on_when_it_is_back
         await progress.show(20.0, "creating")
         server.is_here = True
         await progress.show(100.0, "ready")
+        await progress.remove()
 
     asyncio.run(wait())
 
-    assert server.calls == [("create", (10.0,)), ("update", (100.0, "ready"))]
+    assert server.calls == [("create", (10.0,)), ("update", (100.0, "ready")), ("delete", server.made)]
     assert (
         warnings(log)
         == ["Prefect did not answer, so the progress artifact is out of date: 500 Internal Server Error"] * 2
     )
+
+
+def test_the_artifact_of_a_run_is_stored_once_and_then_replaced(server: Artifacts) -> None:
+    asked = ("find", ([RUN], ["rollout-my-rollout"]))
+
+    asyncio.run(publish_result("rollout", "My rollout", "# Plan", "Plan"))
+    server.known = [SimpleNamespace(id=server.made)]
+    asyncio.run(publish_result("rollout", "My rollout", "# Report", "Report"))
+
+    assert server.calls == [
+        asked,
+        ("create", ("rollout-my-rollout", "markdown", "# Plan", "Plan", RUN, None)),
+        asked,
+        ("update", (server.made, "# Report", "Report")),
+    ]
 
 
 def test_an_artifact_that_the_server_refuses_ends_nothing(server: Artifacts, log: pytest.LogCaptureFixture) -> None:

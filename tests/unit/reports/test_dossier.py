@@ -89,16 +89,16 @@ def test_the_artifact_has_all_of_it_with_the_reason_first_and_the_logs_last() ->
         "## diabetes: aborted at 'wait until ready' (quota, OutOfQuota)",
         "the online deployment 'main-1' did not become ready\nOutOfQuota: no cores\n```",
         "**Next:** request more cores",
-        f"| cause | quota: {MEANING[Cause.QUOTA]} |",
-        "| code | OutOfQuota |",
-        "| task | wait until ready |",
-        "| endpoint | diabetes |",
-        f"| workspace | {WORKSPACE} |",
-        "| model | diabetes@latest |",
-        "| traffic before | main-0 100 % |",
-        "| traffic now | main-0 100 % |",
-        "| Azure request id | 0af7 |",
-        "| run | [open in Prefect](http://prefect.example/runs/flow-run/1) |",
+        f"- **cause**: quota: {MEANING[Cause.QUOTA]}",
+        "- **code**: OutOfQuota",
+        "- **task**: wait until ready",
+        "- **endpoint**: diabetes",
+        f"- **workspace**: {WORKSPACE}",
+        "- **model**: diabetes@latest",
+        "- **traffic before**: main-0 100 %",
+        "- **traffic now**: main-0 100 %",
+        "- **Azure request id**: 0af7",
+        "- **run**: [open in Prefect](http://prefect.example/runs/flow-run/1)",
         "rollway deploy deployments/diabetes\n```",
         "### Cleaned up\n\n- online deployment main-1 deleted",
         "### Kept\n\n- endpoint diabetes, it costs nothing",
@@ -116,10 +116,10 @@ def test_what_is_not_known_is_left_out() -> None:
 
     artifact = dossier.markdown(bare)
 
-    for title in ("What was kept", "Quota", "Timeline", "Azure's whole error", "Logs and details", "And", "| code"):
+    for title in ("What was kept", "Quota", "Timeline", "Azure's whole error", "Logs and details", "And", "**code**"):
         assert title not in artifact
     assert "Nothing had been changed." in artifact
-    assert "| traffic now | unknown |" in artifact
+    assert "- **traffic now**: unknown" in artifact
     assert dossier.text(bare) == (
         "diabetes: aborted at 'connect' (permanent)\n"
         "  what: no luck\n"
@@ -131,7 +131,7 @@ def test_what_is_not_known_is_left_out() -> None:
 
 @pytest.mark.parametrize("cause", Cause)
 def test_every_cause_says_what_it_means(cause: Cause) -> None:
-    assert f"| cause | {cause.value}: {MEANING[cause]} |" in dossier.markdown(
+    assert f"- **cause**: {cause.value}: {MEANING[cause]}" in dossier.markdown(
         a_dossier(RollwayError("it broke", cause=cause))
     )
 
@@ -229,13 +229,13 @@ def test_errors_that_came_on_top_are_shown() -> None:
     assert "### Further errors\n\n```text\nand: another one\n```" in dossier.markdown(a_dossier(error))
 
 
-def test_a_text_cannot_break_out_of_its_block_or_table() -> None:
+def test_a_text_cannot_break_out_of_its_block_or_line() -> None:
     error = RollwayError("it broke ``` badly", where="a | b\nc", details="```")
 
     artifact = dossier.markdown(a_dossier(error))
 
     assert artifact.count("```") == 6, "three blocks, each with a beginning and an end"
-    assert "| where | a \\| b c |" in artifact
+    assert "- **where**: a | b c" in artifact
 
 
 def test_a_long_reason_is_one_cut_line_in_the_short_text() -> None:

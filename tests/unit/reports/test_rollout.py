@@ -103,7 +103,7 @@ def test_a_run_without_news_says_why() -> None:
     held = a_report(RolloutOutcome.HELD).model_copy(update={"end": "hold by ann: month end"})
 
     assert "  why                    hold by ann: month end" in report.text(held).splitlines()
-    assert "| why | hold by ann: month end |" in report.markdown(held)
+    assert "- **why**: hold by ann: month end" in report.markdown(held)
     assert "hold by ann" not in report.text(held.model_copy(update={"outcome": RolloutOutcome.PROMOTED}))
 
 
@@ -147,14 +147,39 @@ def test_the_text_of_a_dry_run_is_the_plan() -> None:
 def test_the_artifact_of_a_rollout_ends_with_its_moves_and_their_reasons() -> None:
     text = report.markdown(a_report())
 
-    assert text[text.index("### Why") :].splitlines()[2:4] == [
-        "| move | on | why | field | today | wanted |",
-        "|---|---|---|---|---|---|",
-    ]
+    plan = a_plan()
+    assert text[text.index("### Plan") :].splitlines()[2:] == plan_report.plan_lines(plan)
+    assert text.splitlines()[-1].startswith(f"{len(plan.moves)}. **promote** `")
 
 
-def test_an_answer_cannot_break_the_table_of_the_artifact() -> None:
-    assert "| new | by traffic | 100 ms | `a\\|b c` |" in report.markdown(a_report())
+def test_an_answer_is_shown_as_json_and_no_answer_is_markdown() -> None:
+    lines = report.markdown(a_report()).splitlines()
+    body = {"predictions": [1.5], "ok": True, "missing": None}
+    told = a_report().model_copy(
+        update={
+            "smoke_tests": (
+                SmokeTestResult(online_deployment="new", is_pinned=True, measurement=measurement(body=body)),
+            )
+        }
+    )
+
+    assert lines[lines.index("- `new` by traffic, in 100 ms:") + 1] == "  `a|b c`"
+    assert '  `{"predictions": [1.5], "ok": true, "missing": null}`' in report.markdown(told).splitlines()
+
+
+def test_the_artifact_has_no_empty_row_and_no_link_that_a_browser_cannot_open() -> None:
+    lines = report.markdown(a_report()).splitlines()
+
+    assert lines[2] == "- **endpoint**: diabetes"
+    assert "- **scoring URI**: `https://diabetes.example/score`" in lines
+
+
+def test_the_artifact_links_to_the_studio_and_to_the_run() -> None:
+    linked = a_report().model_copy(update={"studio_page": "https://s.example", "run_url": "https://p.example"})
+
+    links = "[open in Azure ML Studio](https://s.example) · [open in Prefect](https://p.example)"
+    assert links in report.markdown(linked).splitlines()
+    assert "[open in" not in report.markdown(a_report())
 
 
 def test_the_artifact_holds_the_timeline_as_a_picture() -> None:
@@ -181,7 +206,7 @@ def test_the_requests_of_a_smoke_test_are_told_apart_by_their_names() -> None:
         "smoke test pinned: a",
         "smoke test pinned: b",
     ]
-    assert "| new | pinned, before traffic: a | 12 ms |" in report.markdown(told)
+    assert "- `new` pinned, before traffic: a, in 12 ms:" in report.markdown(told).splitlines()
 
 
 def test_a_report_says_that_there_is_no_smoke_test() -> None:

@@ -296,26 +296,6 @@ def test_a_spec_and_a_plan_can_be_stored_and_read_again() -> None:
     assert Plan.model_validate_json(made.model_dump_json()) == made
 
 
-def test_a_detached_rollout_is_equal_and_shares_nothing() -> None:
-    spec = spec_with(environment_variables={"A": HiddenText.of("secret")}, variables_digest="d1")
-    workspace = Workspace(subscription_id="s", resource_group="rg", name="ws")
-    rollout = PlannedRollout(
-        workspace=workspace,
-        spec=spec,
-        request=Request(folder="diabetes"),
-        wanted=wanted(),
-        plan=planned(spec),
-        autoscale=(setting("blue"),),
-    )
-
-    copy = rollout.detached()
-
-    assert copy == rollout
-    for field in ("workspace", "spec", "request", "wanted", "plan"):
-        assert getattr(copy, field) is not getattr(rollout, field)
-    assert copy.spec.online_deployment.environment_variables == spec.online_deployment.environment_variables
-
-
 @pytest.mark.parametrize(
     ("changes", "is_over"), [({"is_dry_run": True}, True), ({}, False)], ids=["dry run", "real run"]
 )

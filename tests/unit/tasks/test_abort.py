@@ -62,6 +62,7 @@ class Failing:
             rollout=rollout,
             workspace=rollout.workspace,
             endpoint=None,
+            studio_page=None,
             facts=Facts(attempt=OURS),
             moves=[],
             has_moved_traffic=False,
@@ -75,7 +76,7 @@ class Failing:
         flow_run = SimpleNamespace(parameters={"model_version": "2", "weight": 10}, ui_url="http://prefect/run")
         for name, value in {
             "open_session": self._open_session,
-            "publish_markdown": self._publish,
+            "publish_result": self._publish,
             "get_run_logger": lambda: logging.getLogger("abort"),
             "current_run": lambda: self.run,
             "flow_run": flow_run,
@@ -382,4 +383,4 @@ def test_the_dossier_does_not_blame_a_task_whose_retry_recovered(
     failing(SMOKE)
 
     assert failing.lines[-1].splitlines()[0] == "diabetes: aborted at 'smoke test main-new (pinned)' (permanent)"
-    assert "| task | smoke test main-new (pinned) |" in failing.artifacts[0]
+    assert "- **task**: smoke test main-new (pinned)" in failing.artifacts[0]
