@@ -138,7 +138,7 @@ async def _tell(rollout: PlannedRollout, move: Move) -> None:
     endpoint = seen()
     found, _ = _underway(endpoint)
     if await is_news(f"{found.number} {move.why.partition(':')[0]}"):
-        links = await answer_links()
+        links = {**await answer_links(), "studio": current_run().studio_page}
         emit_held(rollout.spec.name, endpoint.name, str(rollout.workspace), move.why, links)
 
 

@@ -1,6 +1,8 @@
 """The last task: the report."""
 
-from rollway.prefect.artifacts import publish_markdown
+from prefect.runtime import flow_run
+
+from rollway.prefect.artifacts import publish_result
 from rollway.prefect.events import emit_completed
 from rollway.prefect.run import current_run
 from rollway.prefect.task import task
@@ -24,7 +26,9 @@ async def write_report(rollout: PlannedRollout) -> RolloutReport:
         deleted=tuple(move.target for move in run.moves if move.deletes_online_deployment),
         end=(run.last_move or plan.end).why,
         timeline=run.timeline,
+        studio_page=run.studio_page,
+        run_url=flow_run.ui_url,
     )
-    await publish_markdown("rollout", result.rollout, rollout_report.markdown(result), f"Rollout of {result.rollout}")
-    emit_completed(result)
+    await publish_result("rollout", result.rollout, rollout_report.markdown(result), f"Rollout of {result.rollout}")
+    await emit_completed(result)
     return result

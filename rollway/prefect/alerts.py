@@ -5,16 +5,14 @@ Jinja templates that the server renders. Facts that only the run's process knew 
 (`rollway.prefect.labels`).
 """
 
+import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rollway.errors import ConfigurationError
-from rollway.prefect.labels import CAUSE, ENDPOINT, FAILED_TASK, MODEL, NEXT, TASK, TRAFFIC, WORKSPACE
+from rollway.prefect.labels import CAUSE, ENDPOINT, FAILED_TASK, MODEL, NEXT, STUDIO, TASK, TRAFFIC, WORKSPACE
 from rollway.prefect.triggers import Automation, Message, SilenceCheck, Timing, duration, event, tag
-from rollway.prefect.watcher_alerts import (
-    PREFIX,
-    watcher_back,
-    watcher_late,
-)
+from rollway.prefect.watcher_alerts import PREFIX, watcher_back, watcher_late
 from rollway.spec import Frozen, RolloutSpec
 
 TAG = "rollway-alerts"  # on every automation of ours; others are never touched
@@ -22,10 +20,12 @@ DEFAULT_CHANNEL = "rollway-alerts"
 SILENCE_CHECK = "check-silent-run"  # flow and Prefect deployment
 COMPLETED_EVENT = "rollway.rollout.completed"
 HELD_EVENT = "rollway.rollout.held"
+AFTER_FAILURE = "rollway.after-failure"  # label of COMPLETED_EVENT's resource, yes or no
 
 MOST_CAUSE_CHARACTERS = 1500  # Slack and Teams cut or refuse much longer messages
 
-_ENDED = [f"prefect.flow-run.{state}" for state in ("Failed", "Crashed", "TimedOut", "Cancelled")]
+_RUNS, _FOLDERS = "prefect.flow-run.*", "rollway.rollout.*"
+FAILED_EVENTS = [f"prefect.flow-run.{state}" for state in ("Failed", "Crashed", "TimedOut", "Cancelled")]
 # With Running, because a run that dies before its first heartbeat must be missed too.
 _SIGNS_OF_LIFE = ["prefect.flow-run.heartbeat", "prefect.flow-run.Running"]
 _NOT_RUNNING = [
@@ -76,7 +76,7 @@ class Changes(Frozen):
 
 
 def wanted(rollouts: Sequence[AlertedRollout], channel: str, timing: Timing) -> tuple[Automation, ...]:
-    """Return every wanted automation; alerts about the watcher go to `channel`."""
+    """Return every wanted automation: four per channel; alerts about the watcher go to `channel`."""
     automations = [
         _crash_silent_runs(timing),
         _abort_cancelled_runs(timing),
@@ -84,9 +84,9 @@ def wanted(rollouts: Sequence[AlertedRollout], channel: str, timing: Timing) -> 
         watcher_late(channel, timing),
         watcher_back(channel, timing),
     ]
-    for rollout in rollouts:
-        if rollout.severity != "none":
-            automations += [_failed(rollout), _waiting(rollout, timing), _held(rollout), _recovered(rollout)]
+    alerted = [one for one in rollouts if one.severity != "none"]
+    for used in sorted({one.channel for one in alerted}):
+        automations += _of_channel(used, [one for one in alerted if one.channel == used], timing)
     return tuple(automations)
 
 
@@ -125,8 +125,8 @@ def _crash_silent_runs(timing: Timing) -> Automation:
         trigger=event(
             # A heartbeat is in both lists and restarts the time; the end of a run is only expected and ends the wait.
             after=_SIGNS_OF_LIFE,
-            expect=[*_SIGNS_OF_LIFE, *_NOT_RUNNING, *_ENDED],
-            match={"prefect.resource.id": "prefect.flow-run.*"},
+            expect=[*_SIGNS_OF_LIFE, *_NOT_RUNNING, *FAILED_EVENTS],
+            match={"prefect.resource.id": _RUNS},
             match_related=[tag("rollway")],
             for_each=["prefect.resource.id"],
             absent_for=timing.silent_seconds,
@@ -142,7 +142,7 @@ def _abort_cancelled_runs(timing: Timing) -> Automation:
         description=f"The rollout of a run that was cancelled while it waited is aborted by {SILENCE_CHECK}.",
         trigger=event(
             expect=["prefect.flow-run.Cancelled"],
-            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match={"prefect.resource.id": _RUNS},
             match_related=[tag("rollway")],
             for_each=["prefect.resource.id"],
         ),
@@ -157,8 +157,8 @@ def _silence_unchecked(channel: str, timing: Timing) -> Automation:
         description="A run sends no heartbeats, and no worker checks it.",
         trigger=event(
             after=_DUE,
-            expect=[*_DUE, "prefect.flow-run.Running", *_NOT_RUNNING, *_ENDED],
-            match={"prefect.resource.id": "prefect.flow-run.*"},
+            expect=[*_DUE, "prefect.flow-run.Running", *_NOT_RUNNING, *FAILED_EVENTS],
+            match={"prefect.resource.id": _RUNS},
             match_related=[{"prefect.resource.role": "flow", "prefect.resource.name": SILENCE_CHECK}],
             for_each=["prefect.resource.id"],
             absent_for=timing.silent_seconds,
@@ -175,98 +175,78 @@ def _silence_unchecked(channel: str, timing: Timing) -> Automation:
     )
 
 
-def _failed(rollout: AlertedRollout) -> Automation:
-    return Automation(
-        name=f"{PREFIX}{rollout.rollout} failed",
-        description=f"A rollout of {rollout.rollout} failed, crashed, timed out or was cancelled.",
-        trigger=event(
-            expect=_ENDED,
-            match={"prefect.resource.id": "prefect.flow-run.*"},
-            match_related=[tag(f"rollout:{rollout.rollout}")],
-            for_each=["prefect.resource.id"],
-        ),
-        action=_message(
-            rollout,
+def _of_channel(channel: str, rollouts: Sequence[AlertedRollout], timing: Timing) -> list[Automation]:
+    """Return the automations for all rollouts of a channel."""
+    tags = [tag(*(f"rollout:{one.rollout}" for one in rollouts))]
+    endpoints = json.dumps({one.rollout: one.endpoint for one in rollouts if one.endpoint != one.rollout})
+    severities = json.dumps({one.rollout: one.severity for one in rollouts if one.severity != "notify"})
+
+    def made(kind: str, description: str, trigger: dict[str, Any], what: str, body: str) -> Automation:
+        resource = trigger["match"]["prefect.resource.id"]
+        given = "flow_run.parameters.rollout" if resource == _RUNS else "event.resource.name"
+        head = (
+            f"{{%- set rollout = ({given} | string).rstrip('/').split('/') | last -%}}"
+            f"{{%- set endpoint = {endpoints}.get(rollout, rollout) -%}}"
+            f"{{%- set severity = {severities}.get(rollout, 'notify') -%}}"
+        )
+        subject = f"{head}[{{{{ severity }}}}] rollout {{{{ rollout }}}}: {what}"
+        message = Message(channel=channel, subject=subject, body=f"{head}{body}")
+        name = f"{PREFIX}{kind} ({channel})"
+        return Automation(name=name, description=description, trigger=trigger, action=message)
+
+    def on(resource: str, expect: Sequence[str], **silence: Any) -> dict[str, Any]:
+        match = {"prefect.resource.id": resource}
+        return event(expect=expect, match=match, match_related=tags, for_each=["prefect.resource.id"], **silence)
+
+    recovered = on(_FOLDERS, [COMPLETED_EVENT])
+    recovered["match"][AFTER_FAILURE] = "yes"
+    return [
+        made(
+            "failed",
+            "A rollout failed, crashed, timed out or was cancelled.",
+            on(_RUNS, FAILED_EVENTS),
             "{{ flow_run.state.name | default('ended', true) | lower }}",
             _CAUSE_AND_NEXT + _FACTS_OF_RUN,
         ),
-    )
-
-
-def _waiting(rollout: AlertedRollout, timing: Timing) -> Automation:
-    return Automation(
-        name=f"{PREFIX}{rollout.rollout} waiting",
-        description=f"A rollout of {rollout.rollout} is due, but no worker runs it.",
-        trigger=event(
-            after=_DUE,
-            expect=[*_DUE, "prefect.flow-run.Running", *_NOT_RUNNING, *_ENDED],
-            match={"prefect.resource.id": "prefect.flow-run.*"},
-            match_related=[tag(f"rollout:{rollout.rollout}")],
-            for_each=["prefect.resource.id"],
-            absent_for=timing.waiting_seconds,
-        ),
-        action=_message(
-            rollout,
+        made(
+            "waiting",
+            "A rollout is due, but no worker runs it.",
+            on(
+                _RUNS,
+                [*_DUE, "prefect.flow-run.Running", *_NOT_RUNNING, *FAILED_EVENTS],
+                after=_DUE,
+                absent_for=timing.waiting_seconds,
+            ),
             "waiting for a worker",
             f"Cause: no worker has started the run within {duration(timing.waiting_seconds)}\n"
             "Next: check the work pool: is a worker alive, is its limit reached? The run then starts by itself\n"
             + _FACTS_OF_RUN,
         ),
-    )
-
-
-def _held(rollout: AlertedRollout) -> Automation:
-    return Automation(
-        name=f"{PREFIX}{rollout.rollout} held",
-        description=f"A progressive rollout of {rollout.rollout} waits for a person.",
-        trigger=event(
-            expect=[HELD_EVENT],
-            match={"prefect.resource.id": "rollway.rollout.*"},
-            match_related=[tag(f"rollout:{rollout.rollout}")],
-            for_each=["prefect.resource.id"],
-        ),
-        action=_message(
-            rollout,
+        made(
+            "held",
+            "A progressive rollout waits for a person.",
+            on(_FOLDERS, [HELD_EVENT]),
             "waits for a person",
             "Cause: {{ event.payload.why }}\n"
             "Next: rollway promote {{ endpoint }}, or rollway abort {{ endpoint }}; or run the flow steer-rollout\n"
             "{% if event.payload.promote %}Promote: {{ event.payload.promote }}\n"
-            "Abort: {{ event.payload.abort }}\n{% endif %}"
-            "Endpoint: {{ event.payload.endpoint }}\n"
-            "Workspace: {{ event.payload.workspace }}\n"
-            "Run: {{ flow_run|ui_url }}",
+            "Abort: {{ event.payload.abort }}\n{% endif %}" + _facts_of_event("endpoint", "workspace"),
         ),
-    )
-
-
-def _recovered(rollout: AlertedRollout) -> Automation:
-    ours = [tag(f"rollout:{rollout.rollout}")]
-    failed = event(expect=_ENDED, match={"prefect.resource.id": "prefect.flow-run.*"}, match_related=ours)
-    completed = event(expect=[COMPLETED_EVENT], match={"prefect.resource.id": "rollway.rollout.*"}, match_related=ours)
-    return Automation(
-        name=f"{PREFIX}{rollout.rollout} recovered",
-        description=f"The first successful rollout of {rollout.rollout} after a failure.",
-        trigger={"type": "sequence", "triggers": [failed, completed]},
-        action=_message(
-            rollout,
+        made(
+            "recovered",
+            "The first successful rollout after a failure.",
+            recovered,
             "works again",
-            "Endpoint: {{ event.payload.endpoint }}\n"
-            "Workspace: {{ event.payload.workspace }}\n"
-            "Model: {{ event.payload.model }}\n"
-            "Outcome: {{ event.payload.outcome }}\n"
-            "Traffic: {{ event.payload.traffic }}\n"
-            "Next: nothing\n"
-            "Run: {{ flow_run|ui_url }}",
+            _facts_of_event("endpoint", "workspace", "model", "outcome", "traffic", next_action="nothing"),
         ),
-    )
+    ]
 
 
-def _message(rollout: AlertedRollout, what: str, body: str) -> Message:
-    return Message(
-        channel=rollout.channel,
-        subject=f"[{rollout.severity}] rollout {rollout.rollout}: {what}",
-        body=f"{{%- set endpoint = '{rollout.endpoint}' -%}}\n{body}",
-    )
+def _facts_of_event(*names: str, next_action: str = "") -> str:
+    facts = "".join(f"{name.capitalize()}: {{{{ event.payload.{name} }}}}\n" for name in names)
+    next_line = f"Next: {next_action}\n" if next_action else ""
+    studio = "{% if event.payload.studio %}Studio: {{ event.payload.studio }}\n{% endif %}"
+    return f"{facts}{next_line}{studio}Run: {{{{ flow_run|ui_url }}}}"
 
 
 # The error of a task counts only if the run ended with it: a killed process has a cause of its own.
@@ -287,4 +267,7 @@ Workspace: {{{{ flow_run.labels['{WORKSPACE}'] or 'not connected yet' }}}}
 Model: {{{{ flow_run.labels['{MODEL}'] or flow_run.parameters.model_version or 'not resolved yet' }}}}
 Task: {{{{ flow_run.labels['{FAILED_TASK}'] or flow_run.labels['{TASK}'] or 'none, it had not started' }}}}
 Traffic, as last seen by this run: {{{{ flow_run.labels['{TRAFFIC}'] or 'not seen yet' }}}}
+{{%- if flow_run.labels['{STUDIO}'] %}}
+Studio: {{{{ flow_run.labels['{STUDIO}'] }}}}
+{{%- endif %}}
 Run: {{{{ flow_run|ui_url }}}}"""

@@ -71,9 +71,9 @@ def event(
     }
 
 
-def tag(tag: str) -> dict[str, Any]:
-    """Return the condition that the run has a tag."""
-    return {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"}
+def tag(*tags: str) -> dict[str, Any]:
+    """Return the condition that the run has one of the tags."""
+    return {"prefect.resource.role": "tag", "prefect.resource.id": [f"prefect.tag.{one}" for one in tags]}
 
 
 def duration(seconds: int) -> str:

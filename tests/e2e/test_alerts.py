@@ -133,7 +133,7 @@ def alerting(forks: Forks, postgres: Postgres | None, tmp_path_factory: pytest.T
         worker = stack.start_worker(folder)
         api = httpx.Client(base_url=f"{stack.ui_url}/api", timeout=RUN_TIMEOUT_SECONDS, transport=Patient())
         made = Alerting(world, api, inbox, rollouts, worker, "", 0.0)
-        assert len(apply(made)["create"]) == 5 + 4 * len(rollouts)
+        assert len(apply(made)["create"]) == 5 + 4
 
         made.lost_run = made.start("lost")
         lost = made.wait_until_creating(made.lost_run)
@@ -153,7 +153,7 @@ def complete_again(alerting: Alerting, rollout: str) -> None:
         "event": "rollway.rollout.completed",
         "occurred": datetime.now(UTC).isoformat(),
         "id": str(uuid.uuid4()),
-        "resource": {"prefect.resource.id": f"rollway.rollout.{rollout}"},
+        "resource": {"prefect.resource.id": f"rollway.rollout.{rollout}", "rollway.after-failure": "no"},
         "related": [
             {"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"} for tag in deployment["tags"]
         ],
@@ -290,19 +290,21 @@ def test_applying_changes_what_differs_removes_what_is_stale_and_leaves_other_pe
     alerting.ask(
         "POST", "/automations/", {**NOTHING, "name": "rollway alerts: gone failed", "tags": ["rollway-alerts"]}
     )
-    alerting.ask("PATCH", f"/automations/{named(alerting, 'rollway alerts: lost waiting')['id']}", {"enabled": False})
+    alerting.ask(
+        "PATCH", f"/automations/{named(alerting, 'rollway alerts: held (rollway-alerts)')['id']}", {"enabled": False}
+    )
 
     changed = apply(alerting, "--waiting-seconds", "700")
     again = apply(alerting, "--waiting-seconds", "700")
 
     assert changed["create"] == []
-    assert changed["update"] == [f"rollway alerts: {name} waiting" for name in sorted(alerting.rollouts)]
+    assert changed["update"] == ["rollway alerts: waiting (rollway-alerts)"]
     assert changed["delete"] == ["rollway alerts: gone failed"]
     assert (again["create"], again["update"], again["delete"]) == ([], [], [])
-    assert len(again["unchanged"]) == 5 + 4 * len(alerting.rollouts)
-    assert again["switched_off"] == ["rollway alerts: lost waiting"]
+    assert len(again["unchanged"]) == 5 + 4
+    assert again["switched_off"] == ["rollway alerts: held (rollway-alerts)"]
     assert named(alerting, "rollway alerts: of somebody else")["id"] == kept["id"]
-    assert named(alerting, "rollway alerts: lost waiting")["enabled"] is False
+    assert named(alerting, "rollway alerts: held (rollway-alerts)")["enabled"] is False
 
 
 def test_a_channel_that_does_not_exist_is_refused(alerting: Alerting) -> None:

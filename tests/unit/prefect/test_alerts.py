@@ -35,16 +35,20 @@ LABELS = {
 
 
 def automation(name: str, *rollouts: AlertedRollout, timing: Timing = DEFAULT_TIMING) -> Automation:
-    return next(one for one in wanted(rollouts or (DIABETES,), "ops", timing) if one.name == f"rollway alerts: {name}")
+    """The automation of a name, which may have its channel behind it."""
+    names = (f"rollway alerts: {name}", f"rollway alerts: {name} (ops)")
+    return next(one for one in wanted(rollouts or (DIABETES,), "ops", timing) if one.name in names)
 
 
-def message(name: str) -> Message:
-    found = automation(name).action
+def message(name: str, *rollouts: AlertedRollout) -> Message:
+    found = automation(name, *rollouts).action
     assert isinstance(found, Message)
     return found
 
 
-def rendered(name: str, state: str, text: str | None, labels: dict[str, str], **event: str) -> tuple[str, str]:
+def rendered(
+    name: str, state: str, text: str | None, labels: dict[str, str], *rollouts: AlertedRollout, **event: str
+) -> tuple[str, str]:
     """Subject and body as the Prefect server makes them: the same sandbox, and undefined things are empty."""
     environment = ImmutableSandboxedEnvironment(undefined=ChainableUndefined)
     environment.filters["ui_url"] = lambda run: f"https://prefect.example/runs/flow-run/{run.id}"
@@ -53,14 +57,12 @@ def rendered(name: str, state: str, text: str | None, labels: dict[str, str], **
             id="run-1",
             state=SimpleNamespace(name=state, message=text, type=SimpleNamespace(value=state.upper())),
             labels=labels,
-            parameters={"rollout": "diabetes", "model_version": "8", "flow_run_id": "run-0"},
+            parameters={"rollout": "deployments/diabetes", "model_version": "8", "flow_run_id": "run-0"},
         ),
-        "event": SimpleNamespace(payload=event),
+        "event": SimpleNamespace(payload=event, resource=SimpleNamespace(name="diabetes")),
     }
-    subject, body = (
-        environment.from_string(part).render(values) for part in (message(name).subject, message(name).body)
-    )
-    return subject, body
+    found = message(name, *rollouts)
+    return tuple(environment.from_string(part).render(values) for part in (found.subject, found.body))  # type: ignore[return-value]
 
 
 def test_a_failed_rollout_is_told_with_cause_next_action_task_model_traffic_and_link() -> None:
@@ -75,7 +77,7 @@ def test_a_failed_rollout_is_told_with_cause_next_action_task_model_traffic_and_
     cause, next_action = cause_and_next_action(error)
     labels = {**LABELS, "rollway.cause": cause, "rollway.next": next_action}
 
-    subject, body = rendered("diabetes failed", "Failed", f"Flow run encountered an exception: {error}", labels)
+    subject, body = rendered("failed", "Failed", f"Flow run encountered an exception: {error}", labels)
 
     assert subject == "[notify] rollout diabetes: failed"
     assert body.splitlines() == [
@@ -95,7 +97,7 @@ def test_a_failed_rollout_is_told_with_cause_next_action_task_model_traffic_and_
 def test_a_process_that_is_killed_while_it_cleans_up_is_told_as_killed() -> None:
     labels = {**LABELS, "rollway.cause": "the smoke test failed", "rollway.next": "mend it"}
 
-    _, body = rendered("diabetes failed", "Crashed", "Process exited with status code: -9", labels)
+    _, body = rendered("failed", "Crashed", "Process exited with status code: -9", labels)
 
     assert body.startswith("Cause: Process exited with status code: -9\nNext: check the endpoint")
 
@@ -113,13 +115,13 @@ def test_a_process_that_is_killed_while_it_cleans_up_is_told_as_killed() -> None
     ],
 )
 def test_what_ends_without_advice_of_its_own_gets_the_usual_one(state: str, text: str | None, next_action: str) -> None:
-    _, body = rendered("diabetes failed", state, text, LABELS)
+    _, body = rendered("failed", state, text, LABELS)
 
     assert f"\nNext: {next_action}\n" in body
 
 
 def test_a_run_that_died_before_it_began_is_told_with_what_the_folder_says() -> None:
-    _, body = rendered("diabetes failed", "Crashed", None, {})
+    _, body = rendered("failed", "Crashed", None, {})
 
     assert body.startswith("Cause: unknown\n")
     assert "Endpoint: diabetes-prod\nWorkspace: not connected yet\nModel: 8\nTask: none, it had not started\n" in body
@@ -127,22 +129,20 @@ def test_a_run_that_died_before_it_began_is_told_with_what_the_folder_says() -> 
 
 
 def test_a_run_in_the_middle_of_a_task_is_told_with_that_task() -> None:
-    _, body = rendered(
-        "diabetes failed", "Crashed", None, {**LABELS, "rollway.failed-task": "", "rollway.task": "plan"}
-    )
+    _, body = rendered("failed", "Crashed", None, {**LABELS, "rollway.failed-task": "", "rollway.task": "plan"})
 
     assert "\nTask: plan\n" in body
 
 
 def test_a_long_cause_is_cut() -> None:
-    _, body = rendered("diabetes failed", "Failed", "x" * 5000, LABELS)
+    _, body = rendered("failed", "Failed", "x" * 5000, LABELS)
 
     assert len(body) < 2000
 
 
 @given(st.text())
 def test_any_text_of_a_state_makes_an_alert(text: str) -> None:
-    _, body = rendered("diabetes failed", "Failed", text, LABELS)
+    _, body = rendered("failed", "Failed", text, LABELS)
 
     assert body.startswith("Cause: ")
     assert body.endswith("Run: https://prefect.example/runs/flow-run/run-1")
@@ -151,7 +151,7 @@ def test_any_text_of_a_state_makes_an_alert(text: str) -> None:
 def test_a_held_rollout_asks_a_person_with_the_numbers_and_the_commands() -> None:
     why = "gate after step 1 of 3 (5 %): successful: 412 requests"
 
-    subject, body = rendered("diabetes held", "Running", None, {}, endpoint="e", workspace="w", why=why)
+    subject, body = rendered("held", "Running", None, {}, endpoint="e", workspace="w", why=why)
 
     assert subject == "[notify] rollout diabetes: waits for a person"
     assert body.splitlines() == [
@@ -166,7 +166,7 @@ def test_a_held_rollout_asks_a_person_with_the_numbers_and_the_commands() -> Non
 def test_a_held_rollout_can_be_answered_by_links() -> None:
     links = {"promote": "https://prefect.example/p", "abort": "https://prefect.example/a"}
 
-    _, body = rendered("diabetes held", "Running", None, {}, endpoint="e", workspace="w", why="a gate", **links)
+    _, body = rendered("held", "Running", None, {}, endpoint="e", workspace="w", why="a gate", **links)
 
     assert body.splitlines()[2:4] == ["Promote: https://prefect.example/p", "Abort: https://prefect.example/a"]
 
@@ -179,7 +179,7 @@ def test_a_cancelled_run_is_checked_because_one_that_waits_runs_no_hook() -> Non
 
 def test_a_recovery_is_told_with_what_serves_now() -> None:
     subject, body = rendered(
-        "diabetes recovered",
+        "recovered",
         "Running",
         None,
         {},
@@ -203,23 +203,56 @@ def test_a_recovery_is_told_with_what_serves_now() -> None:
 
 
 def test_a_run_that_no_worker_begins_is_told_after_the_configured_time() -> None:
-    _, body = rendered("diabetes waiting", "Late", None, {})
+    _, body = rendered("waiting", "Late", None, {})
 
     assert body.startswith("Cause: no worker has started the run within 10 min\n")
-    assert automation("diabetes waiting").trigger["within"] == 600
+    assert automation("waiting").trigger["within"] == 600
 
 
-def test_a_rollout_hears_only_of_its_own_runs_in_its_channel_with_its_severity() -> None:
-    paged = DIABETES.model_copy(update={"rollout": "fraud", "severity": "page", "channel": "pager-duty-webhook/night"})
+def test_four_automations_serve_all_rollouts_of_a_channel() -> None:
+    fifty = [DIABETES.model_copy(update={"rollout": f"r{number}"}) for number in range(50)]
+    night = DIABETES.model_copy(update={"rollout": "fraud", "channel": "night"})
 
-    made = automation("fraud failed", DIABETES, paged)
+    names = [one.name for one in wanted([*fifty, night], "ops", Timing())]
 
-    assert made.trigger["match_related"] == [
-        {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.rollout:fraud"}
-    ]
-    assert isinstance(made.action, Message)
-    assert made.action.channel == "pager-duty-webhook/night"
-    assert made.action.subject.startswith("[page] rollout fraud: ")
+    assert len(names) == 5 + 2 * 4
+    assert names[-4:] == [f"rollway alerts: {kind} (ops)" for kind in ("failed", "waiting", "held", "recovered")]
+
+
+def test_a_channel_hears_only_of_its_own_rollouts() -> None:
+    night = DIABETES.model_copy(update={"rollout": "fraud", "channel": "night"})
+    second = DIABETES.model_copy(update={"rollout": "second"})
+
+    for kind in ("failed", "waiting", "held", "recovered"):
+        assert automation(kind, DIABETES, night, second).trigger["match_related"] == [
+            {
+                "prefect.resource.role": "tag",
+                "prefect.resource.id": ["prefect.tag.rollout:diabetes", "prefect.tag.rollout:second"],
+            }
+        ]
+
+
+def test_each_rollout_keeps_its_severity_and_its_endpoint() -> None:
+    fraud = DIABETES.model_copy(update={"rollout": "fraud", "severity": "page", "endpoint": "fraud"})
+    paged = DIABETES.model_copy(update={"severity": "page"})
+
+    assert rendered("failed", "Failed", None, {}, DIABETES, fraud)[0] == "[notify] rollout diabetes: failed"
+    assert rendered("failed", "Failed", None, {}, paged, fraud)[0] == "[page] rollout diabetes: failed"
+    assert "Endpoint: diabetes-prod\n" in rendered("failed", "Failed", None, {}, fraud, DIABETES)[1]
+
+
+def test_only_a_rollout_that_completes_after_a_failure_is_told_as_recovered() -> None:
+    assert automation("recovered").trigger["match"]["rollway.after-failure"] == "yes"
+
+
+def test_an_alert_links_to_the_endpoint_in_the_studio_if_there_is_one() -> None:
+    page = "https://ml.azure.com/endpoints/realtime/e/detail?wsid=w"
+
+    _, failed = rendered("failed", "Failed", None, {**LABELS, "rollway.studio": page})
+    _, held = rendered("held", "Running", None, {}, why="a gate", studio=page)
+
+    for body in (failed, held):
+        assert body.splitlines()[-2:] == [f"Studio: {page}", "Run: https://prefect.example/runs/flow-run/run-1"]
 
 
 def test_a_rollout_of_severity_none_has_no_alerts_but_its_dead_runs_still_become_crashed() -> None:
@@ -275,7 +308,7 @@ def test_only_an_event_starts_the_time_of_a_silence() -> None:
 def test_an_event_that_is_delivered_again_fires_nothing_again() -> None:
     reactive = [one.trigger for one in wanted([DIABETES], "ops", Timing()) if one.trigger.get("posture") == "Reactive"]
 
-    assert [trigger["within"] for trigger in reactive] == [1, 1, 1]
+    assert [trigger["within"] for trigger in reactive] == [1, 1, 1, 1]
 
 
 def test_alerts_come_from_the_rollouts_file_and_the_default_channel() -> None:
