@@ -28,6 +28,7 @@ from rollway.emulator.blob import blobs
 from rollway.emulator.blob.requests import serve_blob
 from rollway.emulator.control.api import ControlApi, RequestRecorder
 from rollway.emulator.control.page import get_page
+from rollway.emulator.control.trial import TRIAL_PATH, post_trial
 from rollway.emulator.core import errors
 from rollway.emulator.core.clock import Clock, format_http_date
 from rollway.emulator.login.identity import (
@@ -97,6 +98,7 @@ def build_app(emulator: Emulator) -> ASGIApp:
         routes=[
             *ControlApi(emulator).routes(),
             Route("/", get_page),
+            Route(TRIAL_PATH, post_trial, methods=["POST"]),
             Route("/metadata/endpoints", get_cloud_metadata),
             Route("/{tenant}/v2.0/.well-known/openid-configuration", get_openid_configuration),
             Route("/metadata/identity/oauth2/token", get_instance_token),
@@ -110,7 +112,8 @@ def build_app(emulator: Emulator) -> ASGIApp:
         lifespan=lifespan,
     )
     app.state.emulator = emulator
-    return Dated(RequestRecorder(Gateway(emulator, app), emulator), emulator.clock)
+    app.state.gateway = Gateway(emulator, app)
+    return Dated(RequestRecorder(app.state.gateway, emulator), emulator.clock)
 
 
 class Dated:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter, validators
 
+from rollway.emulator.client import Refused, read_key
 from rollway.emulator.core.clock import Profile
 from rollway.emulator.core.seed import SeedError
 from rollway.emulator.server import LOOPBACK, NotRunning, NotSafe, StateInUse, read_client_environment, run
@@ -106,13 +107,37 @@ def env(
     try:
         values = read_client_environment(state)
     except NotRunning as exc:
-        hint = f"start one with `rollway emulator up --state {shlex.quote(str(state))}`"
-        raise CommandFailed(str(exc), where=f"--state {state}", hint=hint) from exc
+        raise _not_running(exc, state) from exc
     if format == "json":
         print(json.dumps(values, indent=2))
     else:
         for name, value in values.items():
             print(f"export {name}={shlex.quote(value)}")
+
+
+@app.command
+def key(endpoint: str, *, state: Path = STATE) -> None:
+    """Print a key or token for the scoring requests of an endpoint of the running emulator.
+
+    Parameters
+    ----------
+    endpoint
+        The name of an endpoint of the first workspace, or the resource id of any endpoint.
+    state
+        The emulator's state folder.
+    """
+    try:
+        print(read_key(state, endpoint))
+    except NotRunning as exc:
+        raise _not_running(exc, state) from exc
+    except Refused as exc:
+        hint = "the page of the emulator lists the endpoints"
+        raise CommandFailed("there is no key to be read", where=endpoint, why=str(exc), hint=hint) from exc
+
+
+def _not_running(exc: NotRunning, state: Path) -> CommandFailed:
+    hint = f"start one with `rollway emulator up --state {shlex.quote(str(state))}`"
+    return CommandFailed(str(exc), where=f"--state {state}", hint=hint)
 
 
 def main() -> None:

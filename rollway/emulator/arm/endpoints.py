@@ -110,9 +110,13 @@ def endpoint_document(call: Call, endpoint: Resource) -> Document:
     uris: Document = {"scoringUri": None, "swaggerUri": None}
     if endpoint.private["is_created"]:
         base = call.emulator.url + scoring_path(endpoint)
-        score = base + _scoring_route(call.emulator, endpoint)
-        uris = {"scoringUri": score, "swaggerUri": f"{base}/swagger.json"}
+        uris = {"scoringUri": scoring_uri(call.emulator, endpoint), "swaggerUri": f"{base}/swagger.json"}
     return shown_to(call, {**endpoint.document, "properties": {**endpoint.properties, **uris}})
+
+
+def scoring_uri(emulator: Emulator, endpoint: Resource) -> str:
+    """Return the address for scoring requests."""
+    return emulator.url + scoring_path(endpoint) + _scoring_route(emulator, endpoint)
 
 
 def _scoring_route(emulator: Emulator, endpoint: Resource) -> str:

@@ -1,14 +1,20 @@
-"""Samples of requests and container usage, per minute. Azure Monitor's metrics are computed from them."""
+"""Samples of requests and container usage, per minute. Azure Monitor's metrics are computed from them.
+
+Beside them is what the page shows of an endpoint: its weights over time, and the last request that was answered.
+"""
 
 from array import array
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from rollway.emulator.core.clock import Clock
 from rollway.emulator.core.store import Resource
 
 MAX_MINUTES = 24 * 60
+MAX_WEIGHTS = 100
+MAX_EXAMPLE_BYTES = 4096
 
 
 @dataclass
@@ -36,6 +42,14 @@ class Minute:
     instances: dict[str, Usage] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Weights:
+    """The weights of an endpoint since a time, by online deployment."""
+
+    since: float
+    weights: dict[str, int]
+
+
 class Samples:
     """Samples of all endpoints, kept in memory for one day.
 
@@ -45,6 +59,8 @@ class Samples:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._minutes: dict[str, dict[int, dict[str, Minute]]] = {}
+        self._weights: dict[str, deque[Weights]] = {}
+        self._examples: dict[str, str] = {}
 
     def add_request(
         self,
@@ -72,9 +88,29 @@ class Samples:
         """Return the usage of one instance in the current minute. Callers append to it."""
         return self._current_minute(endpoint, deployment.name).instances.setdefault(instance, Usage())
 
+    def note_weights(self, endpoint: Resource) -> list[Weights]:
+        """Take in the weights that an endpoint has now; return its last ones with the times since when it had them."""
+        found = {name: int(weight) for name, weight in endpoint.properties["traffic"].items() if weight}
+        history = self._weights.setdefault(endpoint.guid, deque(maxlen=MAX_WEIGHTS))
+        if not history or history[-1].weights != found:
+            history.append(Weights(self._clock.now(), found))
+        return list(history)
+
+    def note_example(self, endpoint: Resource, body: bytes) -> None:
+        """Take in a request that was answered, if it is a short text."""
+        with suppress(UnicodeDecodeError):
+            if len(body) <= MAX_EXAMPLE_BYTES:
+                self._examples[endpoint.guid] = body.decode()
+
+    def example(self, endpoint: Resource) -> str:
+        """Return the last short request that was answered; an empty JSON object if there was none."""
+        return self._examples.get(endpoint.guid) or "{}"
+
     def clear(self) -> None:
         """Delete all samples."""
         self._minutes.clear()
+        self._weights.clear()
+        self._examples.clear()
 
     def _current_minute(self, endpoint: Resource, name: str) -> Minute:
         minutes = self._minutes.setdefault(endpoint.guid, {})

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from rollway.emulator.arm.endpoints import parent_endpoint_id
+from rollway.emulator.arm.endpoints import ENDPOINT_TYPE, parent_endpoint_id
 from rollway.emulator.state import Emulator
 
 INTERVAL_SECONDS = 5.0
@@ -15,7 +15,7 @@ MACHINE_BYTES = PAGE_BYTES * os.sysconf("SC_PHYS_PAGES")
 
 
 async def watch_usage(emulator: Emulator) -> None:
-    """Sample the usage of every serving instance forever.
+    """Sample the usage of every serving instance, and the weights of every endpoint, forever.
 
     Processor usage is in percent of one core, memory usage in percent of the machine's memory.
     """
@@ -29,17 +29,17 @@ async def watch_usage(emulator: Emulator) -> None:
             for instance in revision.instances
             if instance.container.pid is not None
         }
+        for endpoint in emulator.store.find(ENDPOINT_TYPE):
+            emulator.samples.note_weights(endpoint)
         found = read_tree_usage(serving)
         now = time.monotonic()
         for pid, (cpu_seconds, byte_count) in found.items():
             deployment_id, instance = serving[pid]
             deployment = emulator.store.get(deployment_id)
-            endpoint = emulator.store.get(parent_endpoint_id(deployment_id))
-            if deployment is None or endpoint is None:
+            owner = emulator.store.get(parent_endpoint_id(deployment_id))
+            if deployment is None or owner is None:
                 continue
-            usage = emulator.samples.current_usage(
-                endpoint, deployment, instance.container.spec.name.rpartition("/")[2]
-            )
+            usage = emulator.samples.current_usage(owner, deployment, instance.container.spec.name.rpartition("/")[2])
             usage.state = "Ready" if instance.is_ready else "NotReady"
             usage.memory.append(100 * byte_count / MACHINE_BYTES)
             if pid in before:

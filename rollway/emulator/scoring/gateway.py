@@ -216,6 +216,8 @@ class Gateway:
             copy = self._mirror(request, route.endpoint, mirror, body)
             self._emulator.spawn(copy, f"mirror {request.request_id.decode()}")
         await self._forward(request, deployment, body, responder)
+        if responder.status == 200:
+            self._emulator.samples.note_example(route.endpoint, body)
 
     def _check_access(self, request: ScoringRequest, endpoint: Resource) -> None:
         """Raise GatewayError if the caller may not use the endpoint, or uses it too often."""
