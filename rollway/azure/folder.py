@@ -128,7 +128,12 @@ def load_all_folders(folders: Sequence[str] | None = None) -> tuple[RolloutSpec,
             errors.append(error)
     if len(errors) > 1:
         problems = [problem for error in errors for problem in error.problems]
-        raise InvalidRollout(f"{len(errors)} of {len(names)} folders do not describe a rollout", problems)
+        raise InvalidRollout(
+            f"{len(errors)} of {len(names)} folders do not describe a rollout",
+            problems,
+            where=", ".join(dict.fromkeys(problem.file for problem in problems)),
+            hint="correct what is listed, then check it with `rollway validate`",
+        )
     if errors:
         raise errors[0]
     return tuple(specs)

@@ -127,7 +127,7 @@ def find_all() -> list[str]:
     found = sorted({str(path.parent) for suffix in ("yml", "yaml") for path in root.glob(f"*/*.{suffix}")})
     if not found:
         hint = as_called("make one with `rollway new NAME`")
-        raise InvalidRollout(f"there is no rollout folder in {root}", hint=hint)
+        raise InvalidRollout(f"there is no rollout folder in {root}", where=str(root), hint=hint)
     return found
 
 
@@ -139,7 +139,7 @@ def require_entries(folders: Sequence[str]) -> None:
         message = f"has no entry for {', '.join(missing)}, so there will be no Prefect deployment"
         problem = Problem(file=FILE, field="deployments", message=message)
         hint = f"write it with `{COMMAND}`, then run `prefect deploy --all`"
-        raise InvalidRollout("not every folder has a Prefect deployment", [problem], hint=hint)
+        raise InvalidRollout("not every folder has a Prefect deployment", [problem], where=str(path), hint=hint)
 
 
 def load_offline(folders: Sequence[str]) -> tuple[RolloutSpec, ...]:

@@ -16,10 +16,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
 from rollway.errors import ConfigurationError, NotFound
-from rollway.prefect import alerts
+from rollway.prefect import alerts, server
 from rollway.prefect.alerts import AlertedRollout, Changes
 from rollway.prefect.pages import PAGE, all_pages
-from rollway.prefect.server import require_reachable
 from rollway.prefect.triggers import Automation, Message, Timing
 from rollway.prefect.watcher_alerts import WATCHER, WATCHER_AWAITED_EVENT, WATCHER_RESOURCE
 
@@ -43,7 +42,7 @@ async def change_alerts(
             where="environment variable PREFECT_API_URL",
             hint="set it to your server, such as http://127.0.0.1:4200/api",
         )
-    require_reachable()
+    server.require_reachable()
     async with get_client() as client:
         rollway = DeploymentFilter(tags=DeploymentFilterTags(all_=["rollway"]))
         deployments = await all_pages(

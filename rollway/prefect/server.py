@@ -43,6 +43,7 @@ def _start_temporary(home: Path) -> None:
     except RuntimeError as error:
         raise PrefectUnavailable(
             "Prefect's temporary server did not start",
+            where=f"PREFECT_HOME={home}",
             why=" ".join(str(error).split()),
             hint="start a server of your own (`prefect server start`) and set PREFECT_API_URL",
         ) from error

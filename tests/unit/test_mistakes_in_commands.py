@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rollway.prefect.server import require_reachable
 from tests.support.builders import RolloutFolder
 from tests.support.mistakes import Mistake, answer_to, assert_explained
 from tests.unit.test_cli import code_of, plain
@@ -21,7 +22,7 @@ ON_THE_LINE = [
     Mistake("misspelt a command", "validat x", 'Did you mean "validate"?', LINE, "rollway --help"),
     Mistake("invented a command", "frobnicate", "Available commands", LINE, "rollway --help"),
     Mistake("misspelt an option", "plan x --markdwn", "Did you mean --markdown?", LINE, "rollway plan --help"),
-    Mistake("named no folder", "validate", "requires an argument", LINE, "rollway validate --help"),
+    Mistake("named no folder", "plan", "requires an argument", LINE, "rollway plan --help"),
     Mistake("gave an option no value", "plan x --model-version", "--model-version", LINE, "rollway plan --help"),
     Mistake("gave too much traffic", "deploy x --weight 101", '"101" for --weight', LINE, "rollway deploy --help"),
     Mistake("gave no traffic", "deploy x --weight 0", '"0" for --weight', LINE, "rollway deploy --help"),
@@ -149,10 +150,11 @@ def test_a_port_in_use_is_named(
 
 @pytest.mark.parametrize("command", ["deploy {folder}", "rollback {folder}", "promote diabetes", "alerts"])
 def test_a_prefect_server_that_is_away_is_named(
-    command: str, folder: RolloutFolder, capsys: pytest.CaptureFixture[str]
+    command: str, folder: RolloutFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415 - takes a second
 
+    monkeypatch.setattr("rollway.prefect.server.require_reachable", require_reachable)
     mistake = Mistake("stopped Prefect", command, "does not answer", f"PREFECT_API_URL={AWAY}", "prefect server", 1)
 
     with temporary_settings({PREFECT_API_URL: AWAY}):

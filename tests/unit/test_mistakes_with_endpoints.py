@@ -9,14 +9,13 @@ import pytest
 from rollway.azure import steering
 from rollway.azure.folder import load_folder
 from rollway.azure.models import find_models
-from rollway.azure.session import WorkspaceFacts
 from rollway.azure.state import read_endpoint
 from rollway.prefect import orders
 from rollway.rollout import rollback
 from rollway.rollout.entries import Order
 from rollway.rollout.request import Request
 from rollway.rollout.steering import require_meaning
-from tests.support.builders import WORKSPACE, RolloutFolder
+from tests.support.builders import RolloutFolder
 from tests.support.fake_azure import FakeAzure
 from tests.support.mistakes import Mistake, answer_to, assert_explained
 from tests.unit.test_cli import plain
@@ -64,14 +63,8 @@ def azure(folder: RolloutFolder, monkeypatch: pytest.MonkeyPatch) -> FakeAzure:
     azure.have(SERVES)
     azure.models.have("1", "2")
     folder.change("deployment.yml", model="azureml:diabetes@latest")
-    connected = WorkspaceFacts(
-        workspace=WORKSPACE, region="westeurope", public_network_access="Enabled", isolation_mode="Disabled"
-    )
 
-    async def connect(*_: Any) -> WorkspaceFacts:
-        return connected
-
-    async def open_session(*_: Any) -> Any:
+    async def sign_in(*_: Any) -> Any:
         return azure.session
 
     async def rollback_endpoint(given: str, to: str | None) -> None:
@@ -90,8 +83,7 @@ def azure(folder: RolloutFolder, monkeypatch: pytest.MonkeyPatch) -> FakeAzure:
         monkeypatch.setitem(sys.modules, f"flows.{name}", module)
     monkeypatch.setattr("rollway.prefect.ending.run_here", lambda flow, *arguments: flow(*arguments))
     monkeypatch.setattr(orders, "try_to_tell_runs", told)
-    monkeypatch.setattr(steering, "connect", connect)
-    monkeypatch.setattr(steering, "open_session", open_session)
+    monkeypatch.setattr(steering, "sign_in", sign_in)
     for name in ("AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP", "AZUREML_WORKSPACE"):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("ROLLWAY_DEPLOYMENTS", str(folder.path.parent))
