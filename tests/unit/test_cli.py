@@ -40,7 +40,7 @@ def code_of(*arguments: str) -> int:
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wide terminal without colours, an environment that the command may change, and no Prefect server to start."""
-    monkeypatch.setattr("rollway.prefect.server.require_reachable", lambda: None)
+    monkeypatch.setattr("rollway.prefect.server._start_temporary", lambda _: None)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("ROLLWAY_DEBUG", "")
