@@ -24,6 +24,7 @@ error has a `cause`: that of its class, or the one that Azure's answer implies::
     ├── TrafficNotRestored     exit 4   the abort failed: a person must look at the traffic
     ├── PrefectUnavailable     exit 1   the Prefect server cannot be reached, or lacks the Prefect deployment
     ├── WatchIncomplete        exit 1   some rollouts could not be watched; the others were handled
+    ├── FleetIncomplete        exit 4   some rollouts of a fleet failed or are held: a person must look
     └── AzureUnavailable       exit 1   429, 5xx or no connection after the client's retries (retryable)
         └── Busy               exit 1   another operation is running on the resource (retryable)
 """
@@ -276,6 +277,12 @@ class PrefectUnavailable(RollwayError):
 
 class WatchIncomplete(RollwayError):
     """Some rollouts could not be watched or started; the others were handled."""
+
+
+class FleetIncomplete(RollwayError):
+    """Some rollouts of a fleet failed or are held; the others ended well or were not started."""
+
+    exit_code = 4
 
 
 class AzureUnavailable(RollwayError):

@@ -1,6 +1,7 @@
 """Questions of the watcher to Prefect: the folders' workspaces, runs under way, failed runs, and the last table."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -99,9 +100,28 @@ async def start_run(finding: Finding) -> FlowRun:
             "by": finding.order.by,
             **({"workspace_block": finding.workspace.block} if finding.workspace.block else {}),
         }
+    return await run_deployment(deployment, finding.rollout, parameters)
+
+
+async def run_deployment(
+    deployment: str, rollout: str, parameters: Mapping[str, Any], *, key: str | None = None
+) -> FlowRun:
+    """Create a run for a folder and do not wait for it; raises NotFound if its Prefect deployment does not exist.
+
+    Args:
+        deployment: `<flow>/<name>` of the Prefect deployment.
+        rollout: Name of the folder.
+        parameters: Parameters of the run.
+        key: Makes the run unique: the same key gives the same run.
+    """
     try:
         return await arun_deployment(
-            deployment, parameters=parameters, tags=[f"rollout:{finding.rollout}"], timeout=0, as_subflow=False
+            deployment,
+            parameters=dict(parameters),
+            tags=[f"rollout:{rollout}"],
+            timeout=0,
+            as_subflow=False,
+            idempotency_key=key,
         )
     except ObjectNotFound as error:
         raise no_deployment(deployment) from error

@@ -126,7 +126,7 @@ def test_a_started_run_gets_no_version_and_knows_who_asked(server: Server) -> No
     [(name, parameters, rest)] = server.created
     assert name == "deploy-endpoint/diabetes"
     assert parameters == {"rollout": "diabetes", "requested_by": "watcher"}
-    assert rest == {"tags": ["rollout:diabetes"], "timeout": 0, "as_subflow": False}
+    assert rest == {"tags": ["rollout:diabetes"], "timeout": 0, "as_subflow": False, "idempotency_key": None}
 
 
 def test_a_forgotten_order_is_given_again_in_the_name_of_the_person(server: Server) -> None:
