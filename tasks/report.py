@@ -31,4 +31,5 @@ async def write_report(rollout: PlannedRollout) -> RolloutReport:
     )
     await publish_result("rollout", result.rollout, rollout_report.markdown(result), f"Rollout of {result.rollout}")
     await emit_completed(result)
+    await run.labels_written()
     return result

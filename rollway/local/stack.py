@@ -144,7 +144,7 @@ class Stack:
         command = [
             sys.executable,
             "-m",
-            "prefect",
+            "prefect" if self.database_url else "rollway.local.prefect_server",
             "server",
             "start",
             "--host",

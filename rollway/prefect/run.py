@@ -32,6 +32,9 @@ from rollway.settings import Workspace, lease_seconds, rollout_name
 from rollway.spec import RolloutSpec
 
 LABELS_WAIT_SECONDS = 5.0
+# SQLite refuses an update that another write overtakes, and Prefect's client then tries again: labels that change
+# shortly after each other are one update.
+LABELS_PAUSE_SECONDS = 1.0
 
 
 class Run:
@@ -49,6 +52,7 @@ class Run:
         # All labels are written every time: those of an earlier attempt must go.
         self._labels = dict.fromkeys(LABELS, "")
         self._writing: asyncio.Task[None] | None = None
+        self._write_now = asyncio.Event()
         self.facts = Facts(attempt=self.attempt_id)
         self.workspace: Workspace | None = None
         self.studio_page: str | None = None
@@ -190,6 +194,7 @@ class Run:
     async def labels_written(self) -> None:
         """Wait until all labels are written, the server has refused them, or a few seconds have passed."""
         if self._writing is not None:
+            self._write_now.set()
             await asyncio.wait([self._writing], timeout=LABELS_WAIT_SECONDS)
 
     def _end(self, task: str, started: datetime, *, is_completed: bool) -> None:
@@ -200,12 +205,16 @@ class Run:
     def _label(self, labels: dict[str, str]) -> None:
         self._labels |= labels
         if self._writing is None or self._writing.done():
+            self._write_now.clear()
             self._writing = asyncio.create_task(self._write())
 
     async def _write(self) -> None:
         written: dict[str, str] = {}
         try:
             while written != self._labels:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LABELS_PAUSE_SECONDS):
+                        await self._write_now.wait()
                 written = dict(self._labels)
                 async with get_client() as client:
                     await client.update_flow_run_labels(UUID(self.flow_run_id), {**written})
