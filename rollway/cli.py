@@ -7,28 +7,39 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 from uuid import uuid4
 
 from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, validators
 
 from rollway.commands.doctor import doctor
+from rollway.commands.fleet import AtMost, StopAfter, Waves, deploy_many
 from rollway.commands.folders import new, prefect_yaml, validate
 from rollway.commands.look import logs, score, status
-from rollway.commands.shared import NEEDS_A_PERSON, AsJson, Endpoint, Rollout, configure_prefect, workspace_of_block
+from rollway.commands.shared import (
+    NEEDS_A_PERSON,
+    AsJson,
+    Endpoint,
+    Rollout,
+    configure_prefect,
+    refuse_options,
+    run_flow,
+    workspace_of_block,
+)
 from rollway.errors import ConfigurationError, PreflightFailed, RollwayError, unexpected
 from rollway.local.cli import app as local_app
 from rollway.prefect.alerts import DEFAULT_CHANNEL, AlertedRollout
 from rollway.prefect.parameters import MODEL_VERSION_PATTERN, Requester
 from rollway.prefect.triggers import DEFAULT_TIMING, Timing
 from rollway.rollout.entries import Command, Order
+from rollway.rollout.fleet import is_pattern
 from rollway.settings import (
     is_debug,
     require_checkout,
     webhook_secret,
     workspace_from_environment,
 )
+from rollway.spec import FULL_WEIGHT
 from rollway.terminal import answer, answers_json, explain, login_name, quiet_stdout
 
 if TYPE_CHECKING:
@@ -124,17 +135,32 @@ def deploy(
     dry_run: Annotated[bool, Parameter(negative="", help="Only plan; write nothing to Azure.")] = False,
     force: Force = False,
     weight: Weight = 100,
+    at_most: AtMost = None,
+    stop_after: StopAfter = None,
+    wave: Waves = (),
     as_json: AsJson = False,
 ) -> None:
-    """Roll a folder out with the Prefect flow, in this process."""
+    """Roll a folder out with the Prefect flow, in this process; workers roll out many: a pattern such as 'team-*'."""
     require_checkout("deploy")
+    of_one = {
+        "--model-version": model_version,
+        "--dry-run": dry_run,
+        "--force": force,
+        "--weight": weight != FULL_WEIGHT,
+    }
+    of_many = {"--at-most": at_most, "--stop-after": stop_after, "--wave": wave}
+    if is_pattern(rollout):
+        refuse_options(of_one, f"{rollout!r} is a pattern, and these options are for one folder")
+        deploy_many(rollout, at_most, stop_after, wave, requested_by, as_json)
+    refuse_options(of_many, f"{rollout!r} is one folder, and these options are for a pattern such as 'team-*'")
     _check_folder(rollout)
     configure_prefect()
     from flows.deploy import deploy_endpoint
     from rollway.prefect.ending import run_here
 
     _report(
-        _run(lambda: run_here(deploy_endpoint, rollout, model_version, requested_by, dry_run, force, weight)), as_json
+        run_flow(lambda: run_here(deploy_endpoint, rollout, model_version, requested_by, dry_run, force, weight)),
+        as_json,
     )
 
 
@@ -152,7 +178,7 @@ def rollback(
     from flows.rollback import rollback_endpoint
     from rollway.prefect.ending import run_here
 
-    _report(_run(lambda: run_here(rollback_endpoint, rollout, to)), as_json)
+    _report(run_flow(lambda: run_here(rollback_endpoint, rollout, to)), as_json)
 
 
 @app.command
@@ -168,7 +194,7 @@ def promote(endpoint: Endpoint, *, reason: Reason = "", as_json: AsJson = False)
 
     found = find_endpoint(endpoint)
     folder = require_folder(found)
-    done = _run(lambda: run_here(steer_rollout, folder, "promote", reason, login_name()))
+    done = run_flow(lambda: run_here(steer_rollout, folder, "promote", reason, login_name()))
     _tell(promoted(found.endpoint, done), as_json)
     leave(NEEDS_A_PERSON if done and done.outcome is RolloutOutcome.HELD else 0)
 
@@ -328,21 +354,6 @@ def _tell(steered: "Steered", as_json: bool) -> None:
     for remark in steered.remarks:
         print(remark, file=sys.stderr)
     answer(steered.model_dump_json(indent=2) if as_json else steering_report.text(steered))
-
-
-def _run(flow: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a flow and return its result; if it fails, print why and end the process."""
-    from rollway.prefect.ending import leave
-    from rollway.prefect.server import require_reachable
-
-    try:
-        with quiet_stdout():
-            require_reachable()
-            return asyncio.run(flow())
-    except Exception as error:
-        if is_debug():
-            raise
-        leave(explain(error if isinstance(error, RollwayError) else unexpected(error)))
 
 
 def _report(result: "RolloutReport", as_json: bool) -> None:

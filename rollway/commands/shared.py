@@ -2,12 +2,17 @@
 
 import asyncio
 import os
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 from cyclopts import Parameter
 
-from rollway.settings import PREFECT_PATIENCE, Identity, Workspace, block_from_environment
+from rollway.errors import ConfigurationError, RollwayError, unexpected
+from rollway.settings import PREFECT_PATIENCE, Identity, Workspace, block_from_environment, is_debug
+from rollway.terminal import explain, quiet_stdout
+
+T = TypeVar("T")
 
 NEEDS_A_PERSON = 4  # see rollway.errors
 
@@ -38,6 +43,15 @@ def configure_prefect() -> None:
     os.environ.setdefault("DO_NOT_TRACK", "1")  # the same for clients, without a notice
 
 
+def refuse_options(given: Mapping[str, object], why: str) -> None:
+    """Raise ConfigurationError that names the options that were given, if any was."""
+    found = [name for name, value in given.items() if value]
+    if found:
+        raise ConfigurationError(
+            f"{', '.join(found)} cannot be used here", where="command line", why=why, hint="leave it out"
+        )
+
+
 def workspace_of_block() -> tuple[Workspace, Identity] | None:
     """Return workspace and identity of the block in ROLLWAY_WORKSPACE_BLOCK; None for those of the environment."""
     # Importing Prefect takes seconds, and only a block needs it.
@@ -46,3 +60,18 @@ def workspace_of_block() -> tuple[Workspace, Identity] | None:
     from rollway.prefect.blocks import find_workspace
 
     return asyncio.run(find_workspace())
+
+
+def run_flow(flow: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a flow and return its result; if it fails, print why and end the process."""
+    from rollway.prefect.ending import leave
+    from rollway.prefect.server import require_reachable
+
+    try:
+        with quiet_stdout():
+            require_reachable()
+            return asyncio.run(flow())
+    except Exception as error:
+        if is_debug():
+            raise
+        leave(explain(error if isinstance(error, RollwayError) else unexpected(error)))

@@ -19,5 +19,5 @@ def begin_immediate(_: AioSqliteConfiguration, connection: Connection) -> None:
 
 
 if __name__ == "__main__":
-    AioSqliteConfiguration.begin_sqlite_stmt = begin_immediate  # type: ignore[method-assign]
+    AioSqliteConfiguration.begin_sqlite_stmt = begin_immediate  # type: ignore[method-assign, assignment]
     app()

@@ -126,6 +126,11 @@ def require_good_end(fleet: Fleet) -> None:
         )
 
 
+def is_pattern(text: str) -> bool:
+    """Return True if a text is a pattern of folders and not the name or path of one."""
+    return any(character in text for character in "*?[")
+
+
 def matching(pattern: str, rollouts: Sequence[str]) -> tuple[str, ...]:
     """Return the folders whose names match a pattern with `*` and `?`; raises ConfigurationError if there are none."""
     found = tuple(one for one in sorted(rollouts) if fnmatchcase(one, pattern))

@@ -20,6 +20,7 @@ from rollway.errors import (
 )
 from rollway.reports import plan as plan_report
 from rollway.reports.rollout import RolloutOutcome, RolloutReport
+from rollway.rollout.fleet import Fleet, Member, Progress
 from rollway.rollout.plan import Plan
 from rollway.rollout.preflight import Finding, Severity
 from rollway.rollout.request import Request
@@ -324,6 +325,42 @@ def test_deploy_repeats_a_short_log_and_leaves_a_long_one_to_the_log_of_the_task
     error = capsys.readouterr().err
     assert "error: it failed" in error
     assert ("line 1" in error) is is_repeated
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refused"),
+    [
+        (["team-*", "--weight", "5", "--force"], "--force, --weight"),
+        (["team-*", "--model-version", "7", "--dry-run"], "--model-version, --dry-run"),
+        (["diabetes", "--at-most", "3", "--wave", "rest"], "--at-most, --wave"),
+        (["diabetes", "--stop-after", "2"], "--stop-after"),
+    ],
+)
+def test_options_for_one_folder_and_for_many_are_not_mixed(
+    arguments: list[str], refused: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of("deploy", *arguments) == 2
+    assert capsys.readouterr().err.startswith(f"error: {refused} cannot be used here\n  where: command line\n")
+
+
+def test_a_pattern_is_rolled_out_as_a_fleet(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Any] = []
+
+    async def deploy_fleet(*arguments: Any) -> Fleet:
+        asked.append(arguments)
+        return Fleet(members=(Member(rollout="team-a", wave=1, progress=Progress.DONE),))
+
+    module = ModuleType("flows.fleet")
+    module.deploy_fleet = deploy_fleet  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "flows.fleet", module)
+    monkeypatch.setattr("rollway.prefect.ending.run_here", lambda flow, *arguments: flow(*arguments))
+    monkeypatch.setattr("rollway.prefect.fleet.require_workers", lambda: None)
+
+    assert code_of("deploy", "team-*", "--at-most", "3", "--wave", "first", "--wave", "rest") == 0
+    assert asked == [("team-*", 3, 1, ["first", "rest"], "person")]
+    assert capsys.readouterr().out.startswith("fleet: 1 done\n")
 
 
 def test_debug_switched_off_by_its_variable_shows_no_traceback(
