@@ -59,6 +59,7 @@ async def roll_out_wave(fleet: Fleet, number: int, requested_by: str) -> Fleet:
             if unanswered >= MOST_UNANSWERED:
                 raise PrefectUnavailable(
                     "the rollouts of the wave cannot be followed",
+                    where="the Prefect server of PREFECT_API_URL",
                     why=str(error) or type(error).__name__,
                     hint="they go on; retry this run when the server answers again, and it follows them",
                 ) from error

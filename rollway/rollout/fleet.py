@@ -120,6 +120,7 @@ def require_good_end(fleet: Fleet) -> None:
     if wrong:
         raise FleetIncomplete(
             f"{len(wrong)} of {len(fleet.members)} rollouts went wrong",
+            where=f"folders {', '.join(one.rollout for one in wrong)}",
             why=fleet.sentence,
             hint="read the run of each, correct its cause, and start the fleet again: what is done has nothing to do",
             details="\n".join(f"  {one.rollout}: {one.progress.value}, {one.why}" for one in wrong),
