@@ -11,7 +11,7 @@ from rollway.azure.waiting import SYSTEM_CLOCK
 from rollway.errors import PrefectUnavailable
 from rollway.prefect import fleet as runs
 from rollway.prefect import watching
-from rollway.prefect.artifacts import Progress, publish_markdown
+from rollway.prefect.artifacts import Progress, publish_result
 from rollway.prefect.task import task
 from rollway.reports import fleet as fleet_report
 from rollway.rollout.fleet import Fleet, fleet_of, matching
@@ -69,4 +69,4 @@ async def roll_out_wave(fleet: Fleet, number: int, requested_by: str) -> Fleet:
 async def report_fleet(fleet: Fleet, pattern: str) -> None:
     """Store the report as an artifact: a table and a picture."""
     markdown = fleet_report.markdown(fleet, datetime.now(UTC), runs.links(fleet.members))
-    await publish_markdown("fleet", pattern.replace("*", "all"), markdown, f"Rollouts of {pattern}", is_needed=True)
+    await publish_result("fleet", pattern.replace("*", "all"), markdown, f"Rollouts of {pattern}")
