@@ -17,8 +17,7 @@ from rollway.spec import Frozen
 from rollway.spec.values import did_you_mean
 
 DEPLOYMENTS = "deployments"
-ROLLOUT_FILE = "rollout.yml"
-_FILES = ("endpoint.yml", "deployment.yml", ROLLOUT_FILE)
+ENDPOINT_FILE, ONLINE_DEPLOYMENT_FILE, ROLLOUT_FILE = _FILES = ("endpoint.yml", "deployment.yml", "rollout.yml")
 MIN_SECRET_LENGTH = 16
 # How long a run waits for a Prefect server that is away. A flow that has ended proposes its state twice, and by default
 # each proposal takes a minute, or six if the server is reachable and silent. With these it takes 45 s at most.

@@ -9,12 +9,12 @@ from pydantic import JsonValue
 
 from rollway.azure import replay
 from rollway.azure.evidence import judge_read, read_rollout_minutes
-from rollway.azure.request_files import read_requests
 from rollway.azure.scoring import Scorer
 from rollway.azure.session import Session
 from rollway.azure.threads import in_thread
 from rollway.azure.waiting import SYSTEM_CLOCK
 from rollway.errors import PrefectUnavailable
+from rollway.files.request_files import read_requests
 from rollway.prefect.artifacts import publish_markdown
 from rollway.prefect.events import emit_held
 from rollway.prefect.logs import ChangeLog

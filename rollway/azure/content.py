@@ -22,7 +22,7 @@ from azure.ai.ml.entities import Environment, Model, OnlineDeployment
 from pydantic import JsonValue
 
 from rollway.azure.entities import tags_of
-from rollway.spec import AssetSpec, HiddenText, OnlineDeploymentSpec
+from rollway.spec import AssetSpec, HiddenText, OnlineDeploymentSpec, is_remote
 
 # Keys of deployment.yml that are not settings: they are outside the fingerprint, or enter it as resolved ids.
 _NOT_SETTINGS = frozenset(
@@ -108,11 +108,6 @@ def variables_of(entity: OnlineDeployment) -> dict[str, str]:
 def hidden(variables: Mapping[str, str]) -> dict[str, HiddenText]:
     """Return the environment variables without their values."""
     return {name: HiddenText.of(value) for name, value in variables.items()}
-
-
-def is_remote(value: object) -> bool:
-    """Return True if a path in deployment.yml is a reference or an address instead of a local file."""
-    return isinstance(value, str) and value.startswith(("azureml:", "http:", "https:"))
 
 
 def _asset(value: str | Model | Environment | None) -> AssetSpec | None:

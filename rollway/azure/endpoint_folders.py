@@ -5,9 +5,8 @@ from pathlib import Path
 
 import yaml
 
-from rollway.azure.folder import ENDPOINT_FILE
 from rollway.errors import NotFound
-from rollway.settings import ROLLOUT_FILE, deployments_folder, folder_path, known_rollouts
+from rollway.settings import ENDPOINT_FILE, ROLLOUT_FILE, deployments_folder, folder_path, known_rollouts
 from rollway.spec import Frozen, RolloutFile, did_you_mean, parse_rollout_file
 
 

@@ -28,15 +28,22 @@ from marshmallow import ValidationError
 from rollway.azure.content import spec_of, variables_of
 from rollway.azure.entities import identities_of, kind_of, tags_of
 from rollway.azure.errors.translate import first_line
-from rollway.azure.local_files import check_local_files, lacks_server, nested
-from rollway.azure.no_code import check_no_code
-from rollway.azure.request_files import check_requests, read_smoke_requests
-from rollway.azure.scripts import possibly_missing
-from rollway.azure.yaml_files import read_yaml
 from rollway.errors import ConfigurationError, InvalidRollout
+from rollway.files.local_files import check_local_files, lacks_server, nested
+from rollway.files.no_code import check_no_code
+from rollway.files.request_files import check_requests, read_smoke_requests
+from rollway.files.scripts import possibly_missing
+from rollway.files.yaml_files import read_yaml
 from rollway.rollout.record import MOST_TAGS
 from rollway.rollout.tags import MOST_CHARACTERS, PREFIX, is_ours
-from rollway.settings import ROLLOUT_FILE, find_folder, known_rollouts, require_rollout_folder
+from rollway.settings import (
+    ENDPOINT_FILE,
+    ONLINE_DEPLOYMENT_FILE,
+    ROLLOUT_FILE,
+    find_folder,
+    known_rollouts,
+    require_rollout_folder,
+)
 from rollway.spec import (
     ROUTE_KINDS,
     EndpointSpec,
@@ -54,7 +61,6 @@ from rollway.spec import (
 )
 from rollway.spec.wording import in_words_of_the_sdk
 
-ENDPOINT_FILE, ONLINE_DEPLOYMENT_FILE = "endpoint.yml", "deployment.yml"
 _YAML_NAMES = {  # of fields of the spec
     "code_sha256": "code",
     "missing_functions": "code",

@@ -66,7 +66,7 @@ async def create_online_deployment(
             made = move.made or OnlineDeploymentRecord()
             entity.tags = with_record(spec.online_deployment.tags, made.created(attempt, now("milliseconds")))
             if await read_online_deployment(session, endpoint, name) is None:
-                # See rollway.azure.scripts.
+                # See rollway.files.scripts.
                 operation = await _put(session, entity, skip_script_validation=True)
 
     await write_when_free(put, what=f"endpoint {endpoint}", clock=clock)

@@ -108,14 +108,18 @@ def prefect_yaml() -> None:
 
 def validate(*rollouts: Rollout, as_json: AsJson = False) -> None:
     """Check rollout folders; default: all of deployments/, and that prefect.yaml has them. Needs no network."""
-    specs = load_offline(rollouts or find_all())
+    from rollway.files.check import is_surely_valid
+
+    given = rollouts or find_all()
+    folders = [folder_path(one) for one in given]
+    specs = load_offline(given) if as_json or not all(map(is_surely_valid, folders)) else ()
     if not rollouts:
-        require_entries([spec.name for spec in specs])
+        require_entries([rollout_name(folder) for folder in folders])
     if as_json:
         documents = [spec.model_dump(mode="json") for spec in specs]
         answer(json.dumps(documents[0] if len(rollouts) == 1 else documents, indent=2))
     else:
-        answer("\n".join(f"{spec.folder} is valid" for spec in specs))
+        answer("\n".join(f"{folder} is valid" for folder in folders))
 
 
 def find_all() -> list[str]:

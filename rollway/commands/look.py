@@ -79,7 +79,7 @@ def score(
     """Send a request to an endpoint and print the answer; its latency and who answered go to stderr."""
     from rollway.azure.endpoint_folders import find_endpoint
     from rollway.azure.live import score_once
-    from rollway.azure.request_files import read_request
+    from rollway.files.request_files import read_request
 
     name, request = find_endpoint(endpoint).endpoint, read_request(file, content_type)
     found = asyncio.run(score_once(name, request, online_deployment, workspace_of_block()))

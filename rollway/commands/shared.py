@@ -37,6 +37,8 @@ def configure_prefect() -> None:
     """Set what Prefect reads from the environment when it is imported, unless the user has."""
     for name, value in PREFECT_PATIENCE.items():
         os.environ.setdefault(name, value)
+    # So that `rollway status` knows, as of a worker's run, that a process which was killed is gone.
+    os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
     # Without a server Prefect starts a temporary one; its very first start takes longer than the default limit.
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
@@ -14,6 +15,8 @@ from prefect.settings import PREFECT_API_URL
 
 from rollway.prefect.best_effort import best_effort
 from rollway.prefect.run import add_tag
+from rollway.prefect.silence import has_fallen_silent
+from rollway.prefect.triggers import DEFAULT_TIMING
 from rollway.rollout.record import is_same_run
 from rollway.rollout.state import EndpointState
 
@@ -62,9 +65,13 @@ async def ended_attempts(endpoint: EndpointState, attempt: str) -> frozenset[str
     return await _ended_of(one for one in makers if not is_same_run(one, attempt))
 
 
-async def find_ended(attempts: Iterable[str]) -> frozenset[str]:
-    """Return those of the attempts that are known to have ended; without a server that runs, none is known."""
-    return await _ended_of(attempts) if PREFECT_API_URL.value() else frozenset()
+async def find_ended(attempts: frozenset[str]) -> frozenset[str]:
+    """Return those of the attempts that have ended, or whose process is gone; none is known without a server."""
+    if not PREFECT_API_URL.value():
+        return frozenset()
+    ended = await _ended_of(attempts)
+    silent = [one for one in sorted(attempts - ended) if await _is_silent(one)]
+    return ended | frozenset(silent)
 
 
 async def has_ended(holder: str) -> bool:
@@ -109,6 +116,14 @@ def _forget_leases() -> None:
     # At the end of the flow Prefect would release them once more, and wait for its server with all of its retries.
     if context := ConcurrencyContext.get():
         context.cleanup_lease_ids.clear()
+
+
+async def _is_silent(holder: str) -> bool:
+    with contextlib.suppress(ValueError):  # not of Prefect
+        run, now = UUID(holder.partition("/")[0]), datetime.now(UTC)
+        asking = has_fallen_silent(run, now, DEFAULT_TIMING.silent_seconds)
+        return await best_effort(f"it is unknown whether {holder} is alive", asking) or False
+    return False
 
 
 async def _has_ended(holder: str) -> bool:

@@ -22,14 +22,24 @@ async def crash_if_silent(flow_run_id: UUID, now: datetime, silent_seconds: floa
     """
     async with get_client() as client:
         found = await client.read_flow_run(flow_run_id)
-        heard = await _last_sign_of_life(client, found)
-        if heard is None:
+        signs = await _signs_of_life(client, found)
+        if not signs:
             return f"it is {found.state_name}, not running"
-        silence = (now - heard).total_seconds()
+        silence = (now - max(signs)).total_seconds()
         if silence < silent_seconds:
             return f"it is alive: its last sign of life was {silence:.0f} s ago"
         await client.set_flow_run_state(flow_run_id, Crashed(message=CRASHED_MESSAGE))
     return f"it was silent for {silence:.0f} s and is Crashed now"
+
+
+async def has_fallen_silent(flow_run_id: UUID, now: datetime, silent_seconds: float) -> bool:
+    """Return True if a run is Running and has sent heartbeats, but none for so long.
+
+    Without any heartbeat nothing is known: its process may be told not to send them.
+    """
+    async with get_client() as client:
+        signs = await _signs_of_life(client, await client.read_flow_run(flow_run_id))
+    return len(signs) > 1 and (now - max(signs)).total_seconds() >= silent_seconds
 
 
 async def cancelled_run(flow_run_id: UUID) -> FlowRun | None:
@@ -39,14 +49,14 @@ async def cancelled_run(flow_run_id: UUID) -> FlowRun | None:
     return found if found.state is not None and found.state.is_cancelled() else None
 
 
-async def _last_sign_of_life(client: PrefectClient, run: FlowRun) -> datetime | None:
-    """Return when the server last heard of a running run; None if it is not running."""
+async def _signs_of_life(client: PrefectClient, run: FlowRun) -> list[datetime]:
+    """Return when a running run began, and when its last heartbeat came, if any has; empty if it is not running."""
     if run.state is None or not run.state.is_running():
-        return None
+        return []
     heartbeats = EventFilter(
         event=EventNameFilter(name=[HEARTBEAT_EVENT]),
         resource=EventResourceFilter(id=[f"prefect.flow-run.{run.id}"]),
     )
     page = await client.read_events(heartbeats, limit=1)  # the newest first
     # When the server got them: the clock of the run's machine may be wrong.
-    return max([run.state.timestamp, *(event.received for event in page.events)])
+    return [run.state.timestamp, *(event.received for event in page.events)]

@@ -50,7 +50,7 @@ def table(status: WorkspaceStatus) -> Group:
     rows.add_column(no_wrap=True)
     rows.add_column(justify="right", no_wrap=True)
     rows.add_column(overflow="fold")
-    rows.add_row("endpoint", "traffic", Text(status.workspace), style="dim")
+    rows.add_row("endpoint", "traffic", "rollout, model", style="dim")
     for one in status.endpoints:
         rows.add_row(Text(_name(one), f"bold {_colour(one)}"), "", _summary(one, status.at))
         for role in _ORDER:
@@ -59,7 +59,9 @@ def table(status: WorkspaceStatus) -> Group:
                 weight = f"{behind.weight} %" if behind.weight else ""
                 rows.add_row(Text(f"  {behind.name}"), weight, Text(_behind(behind, status.at)), style=style)
     problems = (Text(f"! {one.name}: {problem}", "red") for one in status.endpoints for problem in _problems(one))
-    return Group(rows, *problems, *(part for one in status.endpoints for part in _evidence(one)))
+    return Group(
+        Text(status.workspace, "dim"), rows, *problems, *(part for one in status.endpoints for part in _evidence(one))
+    )
 
 
 class Watch:

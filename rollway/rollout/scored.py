@@ -3,7 +3,7 @@
 from http import HTTPStatus
 
 from rollway.errors import RollwayError
-from rollway.rollout.smoke import MODEL_STATUS, REASON, REQUEST_ID, Measurement, NoAnswer, excerpt, is_models_error
+from rollway.rollout.smoke import MODEL_STATUS, REQUEST_ID, Measurement, NoAnswer, excerpt, is_models_error
 
 _MEANINGS = {
     401: (
@@ -44,9 +44,14 @@ def require_answer(
     who = answer.served_by or online_deployment
     option = f" --online-deployment {who}" if who else ""
     if is_models_error(answer):
-        reason = answer.headers.get(MODEL_STATUS) or answer.headers.get(REASON)
-        why = "the model's own code failed" + (f" ({reason})" if reason else "")
-        hint = "`rollway logs {endpoint}{option}` shows its exception"
+        own = answer.headers.get(MODEL_STATUS, "")
+        why = f"the model itself answered with status {own}" if own else "the model's own code failed"
+        is_refusal = own.startswith("4")
+        hint = (
+            "correct the request: its answer below says why"
+            if is_refusal
+            else "`rollway logs {endpoint}{option}` shows its exception"
+        )
     else:
         why, hint = _MEANINGS.get(
             answer.status,

@@ -17,6 +17,7 @@ from rollway.spec.folder import (
     check_name,
     check_online_deployment,
     check_range,
+    is_remote,
 )
 from rollway.spec.progressive import (
     FULL_WEIGHT,
@@ -93,6 +94,7 @@ __all__ = [
     "check_strategy",
     "did_you_mean",
     "is_json",
+    "is_remote",
     "json_text",
     "media_type_of",
     "missing_functions",

@@ -144,6 +144,11 @@ def check_online_deployment(raw: Mapping[str, Any], endpoint_name: object, file:
             yield from check_range(raw, f"{probe}.{field}", 1, 3600, file)
 
 
+def is_remote(value: object) -> bool:
+    """Return True if a path in deployment.yml is a reference or an address instead of a local file."""
+    return isinstance(value, str) and value.startswith(("azureml:", "http:", "https:"))
+
+
 def _route_problems(environment: object, file: str) -> Iterator[Problem]:
     """Yield problems of the routes of a custom container."""
     config = environment.get("inference_config") if isinstance(environment, Mapping) else None

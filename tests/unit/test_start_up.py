@@ -22,7 +22,8 @@ print(*(name for name in ("prefect", "azure.ai.ml", "azure.mgmt.monitor", "uvico
 @pytest.mark.parametrize(
     ("arguments", "imported"),
     [
-        (("validate", "deployments/diabetes"), "azure.ai.ml"),
+        (("validate", "deployments/diabetes"), ""),
+        (("validate",), ""),
         (("plan", "deployments/diabetes"), "azure.ai.ml"),
         (("status",), "azure.ai.ml"),
         (("schema",), ""),

@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, Self
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from prefect.concurrency.context import ConcurrencyContext
@@ -164,7 +165,26 @@ def test_only_a_configured_server_is_asked_which_attempts_have_ended(
     setting = {"updates": {PREFECT_API_URL: url}} if url else {"restore_defaults": {PREFECT_API_URL}}
 
     with temporary_settings(**setting):
-        found = asyncio.run(find_ended([holder, "a-laptop/1"]))
+        found = asyncio.run(find_ended(frozenset([holder, "a-laptop/1"])))
 
     assert len(found & {holder}) == count
     assert server.calls.count(("read run",)) == count
+
+
+@pytest.mark.parametrize("is_silent", [True, False])
+def test_a_run_that_has_fallen_silent_counts_as_ended(monkeypatch: pytest.MonkeyPatch, is_silent: bool) -> None:
+    serve(monkeypatch, Server(run=SimpleNamespace(state=Running(), run_count=1)))
+    holder, asked = f"{uuid4()}/1", list[float]()
+
+    async def has_fallen_silent(run: UUID, _: datetime, silent_seconds: float) -> bool:
+        assert holder.startswith(str(run))
+        asked.append(silent_seconds)
+        return is_silent
+
+    monkeypatch.setattr(concurrency, "has_fallen_silent", has_fallen_silent)
+
+    with temporary_settings({PREFECT_API_URL: "http://prefect.example.com/api"}):
+        found = asyncio.run(find_ended(frozenset([holder, "a-laptop/1"])))
+
+    assert found == ({holder} if is_silent else set())
+    assert asked == [90]

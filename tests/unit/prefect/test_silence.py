@@ -12,7 +12,7 @@ from prefect.events.filters import EventFilter
 from prefect.states import AwaitingRetry, Completed, Crashed, Running, Suspended
 
 from rollway.prefect import silence
-from rollway.prefect.silence import crash_if_silent
+from rollway.prefect.silence import crash_if_silent, has_fallen_silent
 
 RUN = uuid4()
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -89,3 +89,16 @@ def test_a_run_that_waits_or_has_ended_is_left_alone_however_silent_it_is(
 
     assert check(monkeypatch, server) == f"it is {state.name}, not running"
     assert server.became == []
+
+
+@pytest.mark.parametrize(
+    ("state", "heartbeat", "is_silent"),
+    [(Running(), 90, True), (Running(), 89, False), (Running(), None, False), (Completed(), 6000, False)],
+    ids=["silent", "alive", "sends none", "ended"],
+)
+def test_only_a_running_run_that_has_sent_heartbeats_can_fall_silent(
+    monkeypatch: pytest.MonkeyPatch, state: State[Any], heartbeat: float | None, is_silent: bool
+) -> None:
+    monkeypatch.setattr(silence, "get_client", lambda: Server(since(state, 6000), heartbeat))
+
+    assert asyncio.run(has_fallen_silent(RUN, NOW, 90)) is is_silent

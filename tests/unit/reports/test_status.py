@@ -155,7 +155,8 @@ def test_a_terminal_of_80_columns_gets_a_line_per_online_deployment_and_says_how
     assert (
         shown(EVERYTHING)
         == """\
-endpoint               traffic  rg/[ws]
+rg/[ws]
+endpoint               traffic  rollout, model
 diabetes                        promoted 3 min ago
   green                  100 %  diabetes:3 (newest)
   blue                          diabetes:2 (newest is 3), to roll back to, 57
@@ -182,7 +183,7 @@ def test_the_longest_names_that_azure_allows_fit_into_80_columns() -> None:
     lines = shown(long).splitlines()
 
     assert max(map(len, lines)) <= 80
-    assert lines[2] == f"  {name}    100 %  diabetes:3 (newest)"
+    assert lines[3] == f"  {name}    100 %  diabetes:3 (newest)"
 
 
 @pytest.mark.parametrize(
@@ -201,7 +202,7 @@ def test_a_rollout_that_was_not_promoted_is_called_so(outcome: LastOutcome, word
 
     lines = shown(WorkspaceStatus(workspace="ws", at=READ, endpoints=(one_endpoint,))).splitlines()
 
-    assert lines[1].split("  ")[-1].strip() == f"{words}, traffic is so for 3 min"
+    assert lines[2].split("  ")[-1].strip() == f"{words}, traffic is so for 3 min"
 
 
 GREEN, YELLOW, RED = "\x1b[1;32m", "\x1b[1;33m", "\x1b[1;31m"

@@ -26,15 +26,26 @@ def test_an_answer_without_an_error_is_the_answer(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [{REASON: "model_error", MODEL_STATUS: "500"}, {RUN_FAILED: "true"}], ids=["gateway", "server"]
+    ("headers", "why"),
+    [
+        ({REASON: "model_error", MODEL_STATUS: "500"}, "the model itself answered with status 500"),
+        ({RUN_FAILED: "true"}, "the model's own code failed"),
+    ],
+    ids=["gateway", "server"],
 )
-def test_an_exception_of_the_model_leads_to_its_log(headers: dict[str, str]) -> None:
+def test_an_exception_of_the_model_leads_to_its_log(headers: dict[str, str], why: str) -> None:
     error = error_of(measurement(status=424, headers=headers, served_by="green", body="boom", size=4))
 
     assert error.what == "green answered with status 424"
-    assert str(error.why).startswith("the model's own code failed")
+    assert error.why == why
     assert error.hint == "`rollway logs diabetes --online-deployment green` shows its exception"
     assert error.details == "answer: boom"
+
+
+def test_a_request_that_the_model_refuses_is_to_be_corrected() -> None:
+    error = error_of(measurement(status=424, headers={REASON: "model_error", MODEL_STATUS: "400"}, body="no", size=2))
+
+    assert (error.hint, error.details) == ("correct the request: its answer below says why", "answer: no")
 
 
 @pytest.mark.parametrize(

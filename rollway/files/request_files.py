@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from rollway.azure.local_files import absent, neighbour
 from rollway.errors import ConfigurationError, InvalidRollout
+from rollway.files.local_files import absent, neighbour
 from rollway.rollout.bodies import parse_pattern
 from rollway.settings import ROLLOUT_FILE
 from rollway.spec import (

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rollway.azure.content import is_remote
-from rollway.spec import Problem, did_you_mean, missing_functions
+from rollway.spec import Problem, did_you_mean, is_remote, missing_functions
 
 FIELD = "code_configuration.scoring_script"
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import yaml
 
-from rollway.azure.content import is_remote
-from rollway.spec import Problem
+from rollway.spec import Problem, is_remote
 
 FLAVOR = "python_function"
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from rollway.azure.folder import load_folder
-from rollway.azure.request_files import read_requests
 from rollway.errors import InvalidRollout
+from rollway.files.request_files import read_requests
 from tests.support.builders import RolloutFolder
 
 ROLLOUT = "rollout.yml"

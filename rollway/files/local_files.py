@@ -7,10 +7,9 @@ from typing import Any
 
 import yaml
 
-from rollway.azure.content import is_remote
-from rollway.azure.scripts import check_script, needs_functions
-from rollway.azure.yaml_files import parse_yaml, yaml_fault
-from rollway.spec import Problem, did_you_mean
+from rollway.files.scripts import check_script, needs_functions
+from rollway.files.yaml_files import parse_yaml, yaml_fault
+from rollway.spec import Problem, did_you_mean, is_remote
 
 CONDA_FILE = "environment.conda_file"
 _CONDA_KEYS = ("name", "channels", "dependencies", "variables", "prefix", "platforms")
