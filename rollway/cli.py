@@ -22,6 +22,7 @@ from rollway.commands.shared import (
     Endpoint,
     Rollout,
     configure_prefect,
+    loading,
     refuse_options,
     run_flow,
     workspace_of_block,
@@ -155,8 +156,9 @@ def deploy(
     refuse_options(of_many, f"{rollout!r} is one folder, and these options are for a pattern such as 'team-*'")
     _check_folder(rollout)
     configure_prefect()
-    from flows.deploy import deploy_endpoint
-    from rollway.prefect.ending import run_here
+    with loading():
+        from flows.deploy import deploy_endpoint
+        from rollway.prefect.ending import run_here
 
     _report(
         run_flow(lambda: run_here(deploy_endpoint, rollout, model_version, requested_by, dry_run, force, weight)),
@@ -175,8 +177,9 @@ def rollback(
     require_checkout("rollback")
     _check_folder(rollout)
     configure_prefect()
-    from flows.rollback import rollback_endpoint
-    from rollway.prefect.ending import run_here
+    with loading():
+        from flows.rollback import rollback_endpoint
+        from rollway.prefect.ending import run_here
 
     _report(run_flow(lambda: run_here(rollback_endpoint, rollout, to)), as_json)
 

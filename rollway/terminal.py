@@ -50,6 +50,7 @@ def saying(
     what: str,
     note: str = "",
     *,
+    at_once: bool = True,
     say: Callable[[str], None] = say,
     pause: Callable[[float], float] = pause_seconds,
 ) -> Iterator[None]:
@@ -57,6 +58,7 @@ def saying(
 
     Args:
         note: Follows `what` in the first line.
+        at_once: False leaves the first line out, so that nothing is said about what is quick.
         pause: Returns the seconds until the next line, from the seconds so far.
     """
     started, is_over = time.monotonic(), threading.Event()
@@ -65,7 +67,8 @@ def saying(
         while not is_over.wait(pause(time.monotonic() - started)):
             say(f"  still {what}, after {time.monotonic() - started:.0f} s")
 
-    say(f"{what}{note}")
+    if at_once:
+        say(f"{what}{note}")
     teller = threading.Thread(target=tell, daemon=True)
     teller.start()
     try:

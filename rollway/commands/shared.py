@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -10,7 +11,7 @@ from cyclopts import Parameter
 
 from rollway.errors import ConfigurationError, RollwayError, unexpected
 from rollway.settings import PREFECT_PATIENCE, Identity, Workspace, block_from_environment, is_debug
-from rollway.terminal import explain, quiet_stdout
+from rollway.terminal import explain, quiet_stdout, saying
 
 T = TypeVar("T")
 
@@ -31,6 +32,11 @@ Rollout = Annotated[
 ]
 Endpoint = Annotated[str, Parameter(help="Name of the endpoint, or its rollout folder.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
+
+
+def loading() -> AbstractContextManager[None]:
+    """Return a context that says, if it lasts, that Prefect and the SDK are imported in it."""
+    return saying("loading Prefect and Azure's SDK", at_once=False)
 
 
 def configure_prefect() -> None:

@@ -64,8 +64,7 @@ def up(*, port: Port = 4200, images: Path | None = None) -> None:
         stack.start_emulator(*(["--images", str(images.resolve())] if images is not None else []))
         stack.start_prefect(port)
         models = {version: train(stack.folder, version, say) for version in ("1", "2")}
-        wait_until_ready(stack, say)
-        os.environ.update(stack.environment())
+        os.environ.update(wait_until_ready(stack, say))
         for version, model in models.items():
             register(model, version, say)
         with saying("creating the Prefect deployments and starting a worker"):

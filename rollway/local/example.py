@@ -28,17 +28,17 @@ def running_example(folder: Path, say: Say) -> Iterator[tuple[Stack, dict[str, P
         stack.start_emulator()
         stack.start_prefect()
         models = {version: train(folder, version, say) for version in ("1", "2")}
-        wait_until_ready(stack, say)
-        variables = stack.environment()
+        variables = wait_until_ready(stack, say)
         os.environ.update(variables)
         yield stack, models, variables
 
 
-def wait_until_ready(stack: Stack, say: Say) -> None:
-    """Wait until the local Azure ML and the Prefect server answer."""
+def wait_until_ready(stack: Stack, say: Say) -> dict[str, str]:
+    """Wait until the local Azure ML and the Prefect server answer; return the variables of a client."""
     with saying("waiting for the local Azure ML and the Prefect server", say=say):
         stack.wait_for_emulator()
         stack.wait_for_prefect()
+        return stack.environment()
 
 
 def deploy_command(rollout: str) -> list[str]:
