@@ -25,6 +25,7 @@ from rollway.rollout.moves import Kind, Move
 from rollway.rollout.plan import facts_after
 from rollway.rollout.planned import PlannedRollout
 from rollway.rollout.predictions import Comparison
+from rollway.rollout.provision import seconds_without_process
 from rollway.rollout.smoke import SmokeTestResult, work_seconds
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
 from rollway.rollout.wanted import RequestedBy
@@ -134,6 +135,8 @@ class Run:
         self._know(now=now, ended=self.facts.ended | ended, lease_age_seconds=age_seconds)
         if self.facts.began_with is None:
             self._know(began_with=endpoint.serving)
+            if self.facts.is_woken and not self.facts.owned:
+                self._know(provisioning_seconds=seconds_without_process(endpoint, self.attempt_id))
         underway = endpoint.record.underway
         if underway is not None and underway.is_of(self.attempt_id):
             self._know(owned=True)

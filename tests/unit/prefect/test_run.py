@@ -16,8 +16,8 @@ from rollway.prefect.labels import CAUSE, FAILED_TASK, NEXT
 from rollway.prefect.run import Run, current_run, rename_run, title
 from rollway.prefect.waiting import Woken
 from rollway.rollout.moves import Kind
-from rollway.rollout.record import OnlineDeploymentRecord
-from rollway.rollout.state import OnlineDeploymentState, ResolvedAsset
+from rollway.rollout.record import EndpointRecord, OnlineDeploymentRecord
+from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
 from tests.support.builders import rollout_spec
 from tests.support.runs import SlowServer, a_run, attempt, run_after
 
@@ -76,6 +76,24 @@ def test_a_woken_run_began_with_its_first_attempt_and_owns_the_steps_in_which_it
 
     assert (woken.started, woken.is_woken, woken.owned) == (began, True, is_owner)
     assert (fresh.started, fresh.is_woken, fresh.owned) == (now, False, False)
+
+
+@pytest.mark.parametrize(
+    ("waited_for", "seconds"), [(Kind.WAIT_UNTIL_READY.value, 480), (Kind.BAKE.value, None)], ids=["ready", "a bake"]
+)
+def test_only_a_run_that_waited_for_its_online_deployment_learns_that_it_was_faster(
+    waited_for: str, seconds: int | None
+) -> None:
+    flow_run, now = str(uuid4()), datetime(2026, 1, 2, 12, tzinfo=UTC)
+    created = OnlineDeploymentRecord().created(f"{flow_run}/1", now.isoformat())
+    made = OnlineDeploymentState(name="blue", provisioning_state="Succeeded", instance_count=1, tags=created.tags())
+    known = EndpointRecord(provisioning_seconds=600)
+    one = Run(flow_run, 2)
+    one.start(rollout_spec(), now, Woken(now - timedelta(seconds=600), waited_for))
+
+    one.look(EndpointState(name="diabetes", tags=known.tags(), online_deployments=(made,)), now, frozenset())
+
+    assert one.facts.provisioning_seconds == seconds
 
 
 def test_the_time_without_a_process_counts_for_the_deadline_of_what_the_run_itself_created() -> None:

@@ -9,6 +9,7 @@ from rollway.rollout.decide import decide
 from rollway.rollout.entries import Lease, Served
 from rollway.rollout.fingerprint import SCHEMES
 from rollway.rollout.moves import Kind, Outcome
+from rollway.rollout.provision import seconds_without_process
 from rollway.rollout.record import EndpointRecord, with_record
 from rollway.rollout.wanted import RequestedBy
 from tests.unit.rollout.examples import (
@@ -233,6 +234,26 @@ def test_nobody_needs_to_look_before_a_new_online_deployment_is_nearly_ready(
 
     expected = None if seconds_after_creation is None else NOW + timedelta(seconds=seconds_after_creation)
     assert (later.kind, later.until) == (Kind.WAIT_UNTIL_READY, expected)
+
+
+@pytest.mark.parametrize(
+    ("created_by", "state", "usual", "seconds"),
+    [
+        ("run/1", "Succeeded", 600, 480),
+        ("run/1", "Creating", 600, None),
+        ("other/1", "Succeeded", 600, None),
+        ("run/1", "Succeeded", None, None),
+    ],
+    ids=["ready", "not ready", "of another run", "no last time"],
+)
+def test_what_became_ready_while_its_run_had_no_process_was_faster_than_usual(
+    created_by: str, state: str, usual: int | None, seconds: int | None
+) -> None:
+    live = rolled_out("1")
+    record = live.record.model_copy(update={"provisioning_seconds": usual})
+    found = with_changes(live, record, behind=(ours("new", by=created_by, provisioning_state=state),))
+
+    assert seconds_without_process(found, "run/2") == seconds
 
 
 def test_a_change_in_place_is_looked_at_all_the_time() -> None:
