@@ -58,7 +58,7 @@ def up(*, port: Port = 4200, images: Path | None = None) -> None:
     require_free(port)
     if (entries := update_prefect_yaml()).is_change:
         say(str(entries))
-    stack = Stack(FOLDER / "up", say)
+    stack = Stack(FOLDER / "up", say, outlives=True)
     try:
         say("starting the local Azure ML and the Prefect server")
         stack.start_emulator(*(["--images", str(images.resolve())] if images is not None else []))

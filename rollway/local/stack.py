@@ -1,6 +1,7 @@
 """Processes of a local Rollway, on loopback and free ports; each is stopped by its process id."""
 
 import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from rollway.errors import ConfigurationError, RollwayError
 WORK_POOL = "rollway"
 START_TIMEOUT_SECONDS = 180
 STOP_TIMEOUT_SECONDS = 20
+PR_SET_PDEATHSIG = 1  # man 2 prctl
 Say = Callable[[str], None]
 
 
@@ -59,12 +61,15 @@ class Stack:
 
     Attributes:
         database_url: Database of the Prefect server; None for SQLite in its own home.
+        outlives: True if the processes go on when this one ends. Otherwise they end with it, even if it is killed (on
+            Linux).
     """
 
-    def __init__(self, folder: Path, say: Say, python: str = sys.executable) -> None:
+    def __init__(self, folder: Path, say: Say, python: str = sys.executable, *, outlives: bool = False) -> None:
         self.folder = folder.resolve()
         self.python = python
         self.database_url: str | None = None
+        self.outlives = outlives
         self.processes: list[Process] = []
         self._say = say
         self._prefect_port: int | None = None
@@ -214,6 +219,7 @@ class Stack:
                 start_new_session=True,
                 env=environment,
                 cwd=working_directory,
+                preexec_fn=_child_of(None if self.outlives else os.getpid()),  # noqa: PLW1509 (it takes no lock)
             )
         process = Process(name, started.pid)
         self.processes.append(process)
@@ -281,6 +287,24 @@ def gone_wrong(what: str, errors: Sequence[str] = ()) -> RollwayError:
     """
     hint = "read the rollouts' output above; if it happens again, report it with that"
     return RollwayError(what, where="the output above", hint=hint, details="\n".join(errors[:5]) or None)
+
+
+def _child_of(parent: int | None) -> Callable[[], None]:
+    """Return what a child process does before its program starts.
+
+    It takes the default signals, because a shell's background job ignores Ctrl-C, and it ends when its parent ends.
+    """
+    kernel = ctypes.CDLL(None) if parent is not None and sys.platform == "linux" else None
+
+    def prepare() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        if kernel is not None:
+            kernel.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+            if os.getppid() != parent:  # it has ended meanwhile
+                os._exit(1)
+
+    return prepare
 
 
 def _answers(url: str) -> bool:

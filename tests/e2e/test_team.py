@@ -1,0 +1,162 @@
+"""A team: PostgreSQL, two workers, seven folders, and one worker that dies with its runs; nobody steps in."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rollway.local.stack import Process, temporary_stack
+from tests.support import pages
+from tests.support.alerting import documented_block
+from tests.support.clone import make_clone
+from tests.support.forks import Forks
+from tests.support.postgres import Postgres
+from tests.support.prefect_api import PrefectApi
+from tests.support.receiver import Receiver, receiver
+from tests.support.rest import Rest
+from tests.support.world import Rollout, World
+
+NAMES = tuple(f"team-{number}" for number in range(1, 8))
+WAIT_SECONDS = 300
+TOKEN = "token-of-the-receiver"
+OPERATIONS = "docs/operations.md"
+
+
+@dataclass
+class Team:
+    """A checkout with seven folders whose Prefect deployments exist, two workers, and somebody who listens."""
+
+    world: World
+    api: PrefectApi
+    inbox: Receiver
+    checkout: Path
+    rollouts: dict[str, Rollout]
+    workers: list[Process]
+
+    def rollway(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start a command in the checkout."""
+        command = [self.world.python, "-m", "rollway", *arguments]
+        return subprocess.Popen(
+            command,
+            cwd=self.checkout,
+            env=self.world.variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def change_all(self) -> None:
+        """Change every folder, so that there is something to roll out."""
+        for rollout in self.rollouts.values():
+            rollout.online_deployment["environment_variables"] = {"CHANGED": str(time.time_ns())}
+            rollout.write()
+
+    def runs(self, name: str) -> list[dict[str, Any]]:
+        """Return the runs of a folder, the newest first."""
+        chosen = {"flow_runs": {"tags": {"all_": [f"rollout:{name}"]}}, "sort": "START_TIME_DESC"}
+        found: list[dict[str, Any]] = self.api.post("/flow_runs/filter", chosen)
+        return found
+
+    def wait_until(self, is_so: Callable[[], Any], what: str) -> Any:
+        """Return the first true answer."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not (found := is_so()):
+            assert time.monotonic() < deadline, f"there is still no {what}"
+            time.sleep(0.5)
+        return found
+
+
+@pytest.fixture
+def team(forks: Forks, postgres: Postgres | None, tmp_path: Path) -> Iterator[Team]:
+    checkout = make_clone(tmp_path / "checkout")
+    with temporary_stack(tmp_path / "state", lambda _: None, forks.python) as stack, receiver() as inbox:
+        stack.start_emulator()
+        stack.database_url = postgres.new_database() if postgres else None
+        stack.start_prefect()
+        stack.wait_for_emulator()
+        stack.wait_for_prefect()
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        variables = {**stack.environment(), "NO_COLOR": "1", "COLUMNS": "200", "PATH": path}
+        world = World(stack, variables, Rest(variables), tmp_path)
+        rollouts = {name: world.make_rollout() for name in NAMES}
+        for name, rollout in rollouts.items():
+            rollout.folder = checkout / "deployments" / name
+            rollout.write()
+        documented = [one for one in pages.commands(OPERATIONS, "Register everything") if not one.startswith("export ")]
+        for command in documented:
+            typed = ["bash", "-c", command]
+            done = subprocess.run(typed, check=False, cwd=checkout, env=variables, capture_output=True, text=True)
+            assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        subprocess.run([sys.executable, "-c", documented_block(inbox.url, TOKEN)], env=variables, check=True)
+        workers = [stack.add_worker(checkout), stack.add_worker(checkout)]
+        yield Team(world, PrefectApi(stack), inbox, checkout, rollouts, workers)
+
+
+def test_a_fleet_of_seven_ends_well_although_a_worker_dies_with_its_runs(team: Team) -> None:
+    world = team.world
+    applied = team.rollway("alerts", "--apply")
+    said = applied.communicate(timeout=WAIT_SECONDS)[0]
+    assert applied.returncode == 0, said
+
+    first = team.rollway("deploy", "team-*", "--at-most", "4")
+    said = first.communicate(timeout=WAIT_SECONDS)[0]
+
+    assert first.returncode == 0, said
+    assert "fleet: 7 done" in said
+    assert [line.split()[:3] for line in said.splitlines() if line.startswith("  wave")] == [
+        ["wave", "1" if number < 5 else "2", f"team-{number}"] for number in range(1, 8)
+    ]
+    assert team.inbox.deliveries == []
+    served = {name: world.rest.traffic(rollout.name) for name, rollout in team.rollouts.items()}
+
+    team.change_all()
+    lost = team.rollouts["team-7"]
+    world.rest.fault(method="PUT", path=f"/onlineEndpoints/{lost.name}/deployments/", operation="stuck")
+    second = team.rollway("deploy", "team-*", "--at-most", "7", "--stop-after", "8")
+
+    def waiting() -> dict[str, Any] | None:
+        runs = team.runs("team-7")
+        task = str(runs[0]["labels"].get("rollway.task", "")) if runs else ""
+        return runs[0] if task.startswith("wait until") and runs[0]["state_type"] == "RUNNING" else None
+
+    run = team.wait_until(waiting, "run of team-7 that waits")
+    pid = int(run["infrastructure_pid"].rpartition(":")[2])
+    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    for one in (parent, pid):
+        os.kill(one, signal.SIGKILL)
+    world.rest.clear_faults()
+    said = second.communicate(timeout=WAIT_SECONDS)[0]
+
+    assert second.returncode == 4, said
+    assert "1 of 7 rollouts went wrong" in said
+    assert "team-7: failed, " in said
+    alert = team.inbox.wait_for("rollout team-7: crashed", timeout_seconds=120)
+    assert run["id"] in alert.body
+
+    subprocess.run(
+        ["prefect", "deployment", "run", "watch-endpoints/watch-endpoints"],
+        cwd=team.checkout,
+        env=world.variables,
+        check=True,
+        capture_output=True,
+    )
+    team.wait_until(
+        lambda: [one for one in team.runs("team-7") if one["id"] != run["id"] and one["state_type"] == "COMPLETED"][1:],
+        "run of team-7 that ends its rollout",
+    )
+
+    for name, rollout in team.rollouts.items():
+        serving = {one: weight for one, weight in (world.rest.traffic(rollout.name) or {}).items() if weight}
+        assert list(serving.values()) == [100], name
+        assert serving != served[name], f"{name} serves what its folder says"
+    assert [one.subject for one in team.inbox.deliveries if "crashed" in one.subject] == [alert.subject]
+    assert [one.subject for one in team.inbox.deliveries if "team-7" not in one.subject] == []
+    assert json.dumps([one.body for one in team.inbox.deliveries]).count(TOKEN) == 0
