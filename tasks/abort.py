@@ -20,7 +20,7 @@ from rollway.errors import RollwayError, ToldToAbort, TrafficNotRestored
 from rollway.prefect.artifacts import publish_result
 from rollway.prefect.best_effort import best_effort
 from rollway.prefect.blocks import find_workspace
-from rollway.prefect.run import current_run
+from rollway.prefect.run import current_run, run_url
 from rollway.prefect.task import task
 from rollway.reports import dossier
 from rollway.reports.dossier import Dossier
@@ -142,7 +142,7 @@ def _dossier(error: BaseException, spec: RolloutSpec, done: AbortResult) -> Doss
         findings=plan.findings if plan else (),
         workspace=str(run.workspace) if run.workspace else None,
         model=str(plan.model) if plan and plan.model else None,
-        run_url=flow_run.ui_url,
+        run_url=run_url(),
         studio_page=run.studio_page,
         parameters=flow_run.parameters,
         is_promoted=run.has_promoted,

@@ -1,10 +1,8 @@
 """The last task: the report."""
 
-from prefect.runtime import flow_run
-
 from rollway.prefect.artifacts import publish_result
 from rollway.prefect.events import emit_completed
-from rollway.prefect.run import current_run
+from rollway.prefect.run import current_run, run_url
 from rollway.prefect.task import task
 from rollway.reports import rollout as rollout_report
 from rollway.reports.rollout import RolloutReport
@@ -27,7 +25,7 @@ async def write_report(rollout: PlannedRollout) -> RolloutReport:
         end=(run.last_move or plan.end).why,
         timeline=run.timeline,
         studio_page=run.studio_page,
-        run_url=flow_run.ui_url,
+        run_url=run_url(),
     )
     await publish_result("rollout", result.rollout, rollout_report.markdown(result), f"Rollout of {result.rollout}")
     await emit_completed(result)

@@ -36,7 +36,9 @@ def require_folder(found: EndpointFolder) -> str:
         raise NotFound(
             f"no rollout folder describes the endpoint {found.endpoint!r}",
             where=f"{deployments_folder()}/*/{ENDPOINT_FILE}: name",
-            hint=f"they describe {', '.join(known) or 'no endpoints'}{did_you_mean(found.endpoint, known)}",
+            hint=f"name one of {', '.join(known)}, or the path of its folder{did_you_mean(found.endpoint, known)}"
+            if known
+            else "name the path of its folder",
         )
     return found.folder
 

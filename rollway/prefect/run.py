@@ -230,6 +230,12 @@ def current_run() -> Run:
     return _run(str(flow_run.id), flow_run.run_count)
 
 
+def run_url() -> str | None:
+    """Return the address of this run's page; None if it has none, because the server is temporary."""
+    url = flow_run.ui_url
+    return url if url and url.startswith("http") else None
+
+
 async def is_news(reason: str) -> bool:
     """Return True if people were not told yet that this flow run waits for them for that reason."""
 

@@ -193,5 +193,5 @@ def test_promote_of_an_endpoint_without_a_folder_names_those_that_have_one(
 
     error = capsys.readouterr().err
     assert "error: no rollout folder describes the endpoint 'diabets'\n" in error
-    assert "try: they describe diabetes, did you mean 'diabetes'?" in error
+    assert "try: name one of diabetes, or the path of its folder, did you mean 'diabetes'?" in error
     assert flow[1:] == []

@@ -38,7 +38,7 @@ def test_an_endpoint_without_a_folder_is_known_by_its_name_only() -> None:
     with pytest.raises(NotFound) as caught:
         require_folder(found)
     assert caught.value.what == "no rollout folder describes the endpoint 'churn'"
-    assert caught.value.hint == "they describe risk"
+    assert caught.value.hint == "name one of risk, or the path of its folder"
 
 
 def test_a_faulty_online_deployment_is_no_reason_not_to_find_the_endpoint(folder: RolloutFolder) -> None:

@@ -235,3 +235,15 @@ def test_a_server_that_refuses_labels_ends_nothing(
     asyncio.run(label())
 
     assert "Alerts about this run will be out of date: no server" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [("http://ui.example/runs/1", "http://ui.example/runs/1"), ("None/runs/1", None), (None, None)],
+)
+def test_a_run_of_a_temporary_server_has_no_page(
+    monkeypatch: pytest.MonkeyPatch, url: str | None, shown: str | None
+) -> None:
+    monkeypatch.setattr(run, "flow_run", SimpleNamespace(ui_url=url))
+
+    assert run.run_url() == shown

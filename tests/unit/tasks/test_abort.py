@@ -73,13 +73,14 @@ class Failing:
             labels_written=self._nothing,
         )
         self.labels: dict[str, str] = {}
-        flow_run = SimpleNamespace(parameters={"model_version": "2", "weight": 10}, ui_url="http://prefect/run")
+        flow_run = SimpleNamespace(parameters={"model_version": "2", "weight": 10})
         for name, value in {
             "open_session": self._open_session,
             "publish_result": self._publish,
             "get_run_logger": lambda: logging.getLogger("abort"),
             "current_run": lambda: self.run,
             "flow_run": flow_run,
+            "run_url": lambda: "http://prefect/run",
         }.items():
             monkeypatch.setattr(abort, name, value)
         # Without Prefect and the timeline around the task.
