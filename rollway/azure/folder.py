@@ -4,6 +4,7 @@ Nothing here touches the network. All problems of all files are collected and ra
 """
 
 import inspect
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -56,6 +57,7 @@ from rollway.spec import (
     check_online_deployment,
     check_strategy,
     did_you_mean,
+    no_reference,
     parse_rollout_file,
     without_consequences,
 )
@@ -295,6 +297,11 @@ def _load(loader: Any, path: Path, raw: object, found: list[Problem], shapes: Ma
     except MlException as error:
         if not found:
             found.append(Problem(file=str(path), message=first_line(str(error.message))))
+    except (AttributeError, KeyError, TypeError) as error:  # the SDK does not check every form before it uses it
+        if not found:
+            missing = re.search(r"missing .*argument.*: (.+)", str(error))
+            fault = f"a part lacks {missing[1]}" if missing else first_line(str(error))
+            found.append(Problem(file=str(path), message=f"does not have the form of Azure's schema: {fault}"))
     return None
 
 
@@ -306,10 +313,7 @@ def _leaves(messages: Any, raw: Any, shapes: Mapping[str, type], field: str = ""
     elif field in ("model", "environment") and not isinstance(nested(raw, field), dict):
         yield (
             field,
-            (
-                f"{nested(raw, field)!r} is not a reference; write azureml:<name>:<version>, azureml:<name>@latest, "
-                "azureml:<ARM id>, azureml://registries/<registry>/…, or a definition with its own keys"
-            ),
+            no_reference(nested(raw, field)),
         )
     elif field in ("model", "environment") and isinstance(messages, list) and not isinstance(messages[-1], str):
         yield from _leaves(messages[-1], raw, shapes, field)  # the last alternative is the definition
@@ -317,8 +321,12 @@ def _leaves(messages: Any, raw: Any, shapes: Mapping[str, type], field: str = ""
         # The SDK reports every alternative of a field that may be a reference or a definition. Show only the first.
         texts = list(dict.fromkeys(_texts(messages)))
         for text in texts[:1]:
-            words = in_words_of_the_sdk(text, nested(raw, field), field.split("."))
-            yield field, words if text != "Unknown field." else _unknown(field, shapes)
+            # Of a part that has several forms, the text begins with the key inside it.
+            key, _, rest = text.partition(": ")
+            is_inside = nested(raw, f"{field}.{key}") is not None or rest.startswith("Missing data")
+            place, fault = (f"{field}.{key}", rest) if is_inside else (field, text)
+            words = in_words_of_the_sdk(fault, nested(raw, place), place.split("."))
+            yield place, words if fault != "Unknown field." else _unknown(place, shapes)
 
 
 def _texts(messages: Any) -> Iterator[str]:

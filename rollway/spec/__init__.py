@@ -18,6 +18,7 @@ from rollway.spec.folder import (
     check_online_deployment,
     check_range,
     is_remote,
+    no_reference,
 )
 from rollway.spec.progressive import (
     FULL_WEIGHT,
@@ -98,6 +99,7 @@ __all__ = [
     "json_text",
     "media_type_of",
     "missing_functions",
+    "no_reference",
     "parse_rollout_file",
     "probes_of",
     "with_boundary",

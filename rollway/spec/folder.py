@@ -112,10 +112,34 @@ def check_range(raw: Mapping[str, Any], field: str, low: int, high: int, file: s
         yield Problem(file=file, field=field, message=f"{value} is out of range, allowed is {low} to {high}")
 
 
+def no_reference(value: object) -> str:
+    """Return the words for something that stands where a model or an environment must be named or defined."""
+    return (
+        f"{value!r} is not a reference; write azureml:<name>:<version>, azureml:<name>@latest, azureml:<ARM id>, "
+        "azureml://registries/<registry>/…, or a definition with its own keys"
+    )
+
+
+def _form_problems(raw: Mapping[str, Any], file: str) -> Iterator[Problem]:
+    """Yield problems of parts that are neither text nor a mapping, which the SDK's schema does not survive."""
+    code, environment = raw.get("code_configuration"), raw.get("environment")
+    for field in ("model", "environment"):
+        if not isinstance(raw.get(field), str | Mapping | None):
+            yield Problem(file=file, field=field, message=no_reference(raw[field]))
+    if not isinstance(code, Mapping | None):
+        message = f"{shown(code)} is not a mapping: write code and scoring_script below it"
+        yield Problem(file=file, field="code_configuration", message=message)
+    conda_file = environment.get("conda_file") if isinstance(environment, Mapping) else None
+    if not isinstance(conda_file, str | Mapping | None):
+        message = f"{shown(conda_file)} is not the path of a conda file"
+        yield Problem(file=file, field="environment.conda_file", message=message)
+
+
 def check_online_deployment(raw: Mapping[str, Any], endpoint_name: object, file: str) -> Iterator[Problem]:
     """Yield problems that the SDK's schema lets pass but Azure refuses; `endpoint_name` is that of endpoint.yml."""
     if "name" in raw:
         yield from check_name(raw["name"], file, "name")
+    yield from _form_problems(raw, file)
     if isinstance(endpoint_name, str) and raw.get("endpoint_name") not in (None, endpoint_name):
         message = f"{raw['endpoint_name']!r} is not the endpoint of endpoint.yml, {endpoint_name!r}"
         yield Problem(file=file, field="endpoint_name", message=message)

@@ -68,8 +68,8 @@ def shown(value: object, path: Sequence[str] = ()) -> str:
 
 def not_allowed(value: object, choices: Sequence[str], path: Sequence[str] = ()) -> str:
     """Return the words for a value that is none of the allowed ones."""
-    names = [repr(one) for one in choices]
-    allowed = " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    *others, last = map(repr, choices)
+    allowed = f"{', '.join(others)} or {last}" if others else last
     close = did_you_mean(value, choices) if isinstance(value, str) else ""
     return f"{shown(value, path)} is not allowed: write {allowed}{close}"
 
@@ -86,7 +86,10 @@ def in_words(details: Mapping[str, Any], path: Sequence[str], patterns: Mapping[
     if kind in _IS_NOT:
         return f"{given} is not {_IS_NOT[kind]}"
     if kind == "literal_error":
-        return not_allowed(details["input"], _CHOICE.findall(limits["expected"]), path)
+        choices = _CHOICE.findall(limits["expected"])
+        if not choices:  # numbers
+            return f"{given} is not allowed: write {limits['expected']}"
+        return not_allowed(details["input"], choices, path)
     if kind == "string_pattern_mismatch":
         return f"{given} is not {patterns.get(limits['pattern'], limits['pattern'])}"
     if kind in _LIMITS:

@@ -115,7 +115,7 @@ def test_a_script_that_raises_is_shown_with_its_own_traceback(
     found = dossier_of(caught.value, "wait until ready")
     assert (found.code, found.cause) == ("ResourceNotReady", Cause.PERMANENT)
     assert found.clue == "RuntimeError: broken_init: the weights are from another planet"
-    assert f"log: {found.clue}" in dossier.text(found)
+    assert f"what: {found.clue} (the online deployment" in dossier.text(found)
 
 
 def test_one_that_failed_although_its_operation_succeeded_says_that_the_reason_is_not_known(
@@ -131,7 +131,7 @@ def test_one_that_failed_although_its_operation_succeeded_says_that_the_reason_i
     with pytest.raises(ProvisioningFailed, match="this run does not know which one that was; the state is") as caught:
         asyncio.run(wait_until_ready(session, endpoint, "silent", timeout_seconds=60))
 
-    assert "read the log below" in dossier_of(caught.value, "wait until ready").next_action
+    assert "read the log, fix what" in dossier_of(caught.value, "wait until ready").next_action
 
 
 @pytest.mark.parametrize(

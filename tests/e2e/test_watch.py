@@ -277,7 +277,7 @@ def test_broken_folders_are_told_once_and_disturb_nobody(watched: Watched, folde
     assert [row["verdict"] for row in rows] == ["up_to_date", "up_to_date"]
     table = watched.table()
     assert [table[name]["verdict"] for name in ("broken", "orphan")] == ["error", "error"]
-    assert "smoke_test: Field required" in table["broken"]["reason"]
+    assert "smoke_test: is missing" in table["broken"]["reason"]
     assert table["orphan"]["reason"].startswith("there is no Prefect deployment deploy-endpoint/orphan")
     told = [one["resource"]["prefect.resource.id"] for one in events(watched, "rollway.folder.broken", began)]
     assert sorted(told) == ["rollway.rollout.broken", "rollway.rollout.orphan"]
