@@ -95,7 +95,7 @@ async def change_online_deployment(rollout: PlannedRollout, move: Move) -> None:
 async def wait_until_ready(rollout: PlannedRollout, move: Move) -> None:
     """Poll the state up to the deadline in rollout.yml; the progress artifact shows the used part of it."""
     allowed, made = rollout.spec.rollout.ready_timeout_seconds, seen().online_deployment(move.target)
-    async with show_progress(move.target, allowed, move.seconds) as show:
+    async with show_progress(move.target, allowed, rollout.why_it_may_last(move)) as show:
 
         async def on_progress(state: str, waited: float) -> None:
             await show(state, waited)

@@ -42,7 +42,6 @@ async def register_environment(connected: WorkspaceFacts, spec: RolloutSpec, req
         return None
     session = await open_session(connected.workspace)
     environment = await assets.register_environment(session, spec, is_dry_run=request.is_dry_run)
-    new = "registered; Azure builds it for its first online deployment, which takes minutes more"
-    action = new if environment and environment.is_new else "already registered"
+    action = "registered" if environment and environment.is_new else "already registered"
     get_run_logger().info("Environment %s %s", environment or "(none)", action if environment else "")
     return environment

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from rollway.prefect.artifacts import Progress
 from rollway.prefect.logs import ChangeLog
@@ -12,19 +12,19 @@ INTERVAL_SECONDS = 5.0
 
 @contextlib.asynccontextmanager
 async def show_progress(
-    what: str, allowed_seconds: float, usual_seconds: float = 0.0
+    what: str, allowed_seconds: float, reasons: Sequence[str] = ()
 ) -> AsyncIterator[Callable[[str, float], Awaitable[None]]]:
     """Show how much of the allowed time a wait has used, until it has gone well.
 
     Yields the callback for its state and seconds so far.
 
     Args:
-        usual_seconds: How long the last one took; 0 if that is unknown.
+        reasons: Why the wait may last, for the log.
     """
     progress = Progress()
     await progress.show(0.0, f"{what}: requested")
-    usual = f"the last one took {usual_seconds:.0f} s, " if usual_seconds else ""
-    log, last_state, next_update = ChangeLog(what, f"{usual}{allowed_seconds:g} s are allowed"), "", 0.0
+    log = ChangeLog(what, "; ".join([*reasons, f"{allowed_seconds:g} s are allowed"]))
+    last_state, next_update = "", 0.0
 
     async def on_progress(state: str, waited: float) -> None:
         nonlocal last_state, next_update

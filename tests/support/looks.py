@@ -1,4 +1,4 @@
-"""What a person sees of a page: what is cut off, and what can hardly be read; measured in the browser."""
+"""A page as a person sees it: texts that are cut off or can hardly be read; measured in the browser."""
 
 from typing import Any
 

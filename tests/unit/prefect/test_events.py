@@ -34,7 +34,7 @@ class Server:
 def announced(
     monkeypatch: pytest.MonkeyPatch, last: str | None = "", outcome: RolloutOutcome = RolloutOutcome.PROMOTED
 ) -> tuple[list[dict[str, Any]], Server]:
-    """What is emitted when a rollout ends with an outcome, on a server whose last event is that."""
+    """Return what is emitted when a rollout ends with an outcome, on a server with that last event, and the server."""
     emitted: list[dict[str, Any]] = []
     server = Server(last)
     monkeypatch.setattr(events, "emit_event", lambda name, **rest: emitted.append({"event": name, **rest}))
