@@ -245,3 +245,18 @@ def test_what_rollway_says_about_an_unknown_endpoint_is_an_error(
 
     assert code_of("logs", "x") == 2
     assert capsys.readouterr().err == "error: there is no endpoint 'x'\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_completes_commands_and_options(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, shell: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SHELL", f"/bin/{shell}")
+    for name in ("ZSH", "ZSH_CUSTOM", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    assert code_of("--install-completion", "--shell", shell) == 0
+
+    written = "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
+    assert all(word in written for word in ("status", "logs", "online-deployment"))
