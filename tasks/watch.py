@@ -1,7 +1,7 @@
 """Tasks of the watcher: look at all rollouts, start what is due, report."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from prefect.client.schemas.objects import FlowRun
 from prefect.logging import get_run_logger
@@ -15,9 +15,11 @@ from rollway.prefect.concurrency import has_ended
 from rollway.prefect.events import emit_broken, emit_finding
 from rollway.prefect.task import task
 from rollway.reports.watch import newly_broken, watch_table
-from rollway.rollout.watch import Finding, Look, Verdict, WatchedFolders, broken, unrecorded_failures
+from rollway.rollout.watch import Finding, Look, Verdict, WatchedFolders, after_crash, broken, unrecorded_failures
 from rollway.settings import known_rollouts
 from tasks.connect import open_session
+
+CRASHES_SINCE = timedelta(days=1)
 
 
 @task("list rollouts", run_name="list rollouts", timeout_seconds=300)
@@ -48,10 +50,14 @@ async def look(connected: WorkspaceFacts, rollouts: Sequence[str], interval_seco
 @task("start runs", run_name="start runs", timeout_seconds=900)
 async def start_runs(looks: Sequence[Look]) -> tuple[Look, ...]:
     """Create the run of each rollout for which something is due, unless one has not ended."""
-    under_way = await watching.runs_under_way(datetime.now(UTC))
+    now = datetime.now(UTC)
+    under_way = await watching.runs_under_way(now)
+    crashed = await watching.crashed_rollouts(now - CRASHES_SINCE)
     started = []
     for given in looks:
         one = await _without_a_dead_run(given, under_way)
+        if one.rollout in crashed - under_way.keys():
+            one = after_crash(one, await watching.ended_runs(one.rollout))
         if one.finding is not None and one.finding.verdict is Verdict.START:
             try:
                 run = under_way.get(one.rollout)

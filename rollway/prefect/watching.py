@@ -14,6 +14,7 @@ from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
+    FlowRunFilterEndTime,
     FlowRunFilterNextScheduledStartTime,
     FlowRunFilterState,
     FlowRunFilterStateName,
@@ -68,6 +69,17 @@ async def runs_under_way(now: datetime) -> dict[str, FlowRun]:
     return {rollout_name(str(run.parameters.get("rollout", ""))): run for run in found}
 
 
+async def crashed_rollouts(since: datetime) -> frozenset[str]:
+    """Return the folders of which a run has crashed since a time."""
+    crashed = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED])),
+        end_time=FlowRunFilterEndTime.model_validate({"after_": since}),
+    )
+    async with get_client() as client:
+        found = await _runs(client, crashed)
+    return frozenset(rollout_name(str(run.parameters.get("rollout", ""))) for run in found)
+
+
 async def ended_runs(rollout: str) -> tuple[EndedRun, ...]:
     """Return the last runs of a folder's Prefect deployment that have ended, the newest first."""
     async with get_client() as client:
@@ -79,7 +91,12 @@ async def ended_runs(rollout: str) -> tuple[EndedRun, ...]:
             limit=MOST_ENDED,
         )
     return tuple(
-        EndedRun(id=str(one.id), at=one.end_time, has_failed=one.state_type in (StateType.FAILED, StateType.CRASHED))
+        EndedRun(
+            id=str(one.id),
+            at=one.end_time,
+            has_failed=one.state_type in (StateType.FAILED, StateType.CRASHED),
+            has_crashed=one.state_type is StateType.CRASHED,
+        )
         for one in found
         if one.end_time is not None
     )

@@ -98,11 +98,12 @@ class WatchedFolders(Frozen):
 
 
 class EndedRun(Frozen):
-    """A flow run that has ended."""
+    """A flow run that has ended; one that crashed has failed, too, because its worker or machine was lost."""
 
     id: str
     at: AwareDatetime
     has_failed: bool
+    has_crashed: bool = False
 
 
 def find(spec: RolloutSpec, models: Models, endpoint: EndpointState, workspace: Workspace, now: datetime) -> Finding:
@@ -209,13 +210,15 @@ def forgotten_promotion(endpoint: EndpointState, now: datetime) -> Command | Non
 def unrecorded_failures(ended: Sequence[EndedRun], last_attempt: str | None, now: datetime) -> str:
     """Return why the next run must wait: the last ones failed before they could write that down; empty if it need not.
 
-    Failures in the record hold automation back by themselves.
+    Failures in the record hold automation back by themselves. After a single crash another worker goes on at once.
 
     Args:
         ended: The last runs of the folder, the newest first.
         last_attempt: The attempt whose end the record has.
     """
     failed = list(itertools.takewhile(lambda run: run.has_failed, ended))
+    if len(failed) == 1 and failed[0].has_crashed:
+        return ""
     if not failed or (last_attempt is not None and is_same_run(last_attempt, failed[0].id)):
         return ""
     again = failed[0].at + distance(len(failed))
@@ -225,6 +228,22 @@ def unrecorded_failures(ended: Sequence[EndedRun], last_attempt: str | None, now
         if now < again
         else ""
     )
+
+
+def after_crash(look: Look, ended: Sequence[EndedRun]) -> Look:
+    """Return the look with the verdict START if nothing else is due and the last run of the folder crashed.
+
+    Args:
+        look: A look at a folder.
+        ended: The last runs of the folder, the newest first.
+    """
+    found = look.finding
+    if found is None or found.verdict not in (Verdict.UP_TO_DATE, Verdict.NOTHING_ELIGIBLE):
+        return look
+    if not ended or not ended[0].has_crashed:
+        return look
+    reason = f"{found.reason}; but its last run {ended[0].id} crashed, and nobody has gone on with it"
+    return look.model_copy(update={"finding": found.model_copy(update={"verdict": Verdict.START, "reason": reason})})
 
 
 def broken(rollout: str, error: Exception, *, is_unreadable: bool = False) -> Look:

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from prefect.exceptions import ObjectNotFound
-from prefect.states import AwaitingRetry, Completed, Crashed, Running
+from prefect.states import AwaitingRetry, Completed, Crashed, Failed, Running
 
 from rollway.errors import NotFound
 from rollway.prefect import best_effort, watching
@@ -108,14 +108,20 @@ def test_runs_belong_to_folders_by_their_parameter_which_may_be_a_path(server: S
 
 
 def test_of_ended_runs_only_failures_and_crashes_count_as_failed(server: Server) -> None:
-    server.runs = [a_run("diabetes", Crashed()), a_run("diabetes", Completed())]
+    server.runs = [a_run("diabetes", Crashed()), a_run("diabetes", Failed()), a_run("diabetes", Completed())]
 
     runs = asyncio.run(watching.ended_runs("diabetes"))
 
     assert runs == tuple(
-        EndedRun(id=str(run.id), at=NOW, has_failed=failed)
-        for run, failed in zip(server.runs, (True, False), strict=True)
+        EndedRun(id=str(run.id), at=NOW, has_failed=failed, has_crashed=crashed)
+        for run, (failed, crashed) in zip(server.runs, ((True, True), (True, False), (False, False)), strict=True)
     )
+
+
+def test_the_folders_of_crashed_runs_are_found_by_name(server: Server) -> None:
+    server.runs = [a_run("diabetes", Crashed()), a_run("deployments/other", Crashed())]
+
+    assert asyncio.run(watching.crashed_rollouts(NOW)) == {"diabetes", "other"}
 
 
 def test_a_started_run_gets_no_version_and_knows_who_asked(server: Server) -> None:

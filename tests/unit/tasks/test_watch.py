@@ -24,9 +24,10 @@ class Prefect:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.under_way: dict[str, Any] = {}
         self.ended: tuple[EndedRun, ...] = ()
+        self.crashed: frozenset[str] = frozenset()
         self.blocks: dict[str, str | None] = {}
         self.started: list[str] = []
-        for name in ("workspace_blocks", "runs_under_way", "ended_runs", "start_run"):
+        for name in ("workspace_blocks", "runs_under_way", "ended_runs", "crashed_rollouts", "start_run"):
             monkeypatch.setattr(watching, name, getattr(self, f"_{name}"))
         monkeypatch.setattr(watch, "get_run_logger", lambda: logging.getLogger("run"))
 
@@ -35,6 +36,9 @@ class Prefect:
 
     async def _runs_under_way(self, _: datetime) -> dict[str, Any]:
         return self.under_way
+
+    async def _crashed_rollouts(self, _: datetime) -> frozenset[str]:
+        return self.crashed
 
     async def _ended_runs(self, _: str) -> tuple[EndedRun, ...]:
         return self.ended
@@ -70,6 +74,45 @@ def test_a_run_is_started_only_where_something_is_due(prefect: Prefect) -> None:
         (Verdict.UP_TO_DATE, None),
         None,
     ]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "newest_has_crashed", "is_started"),
+    [
+        (Verdict.UP_TO_DATE, True, True),
+        (Verdict.NOTHING_ELIGIBLE, True, True),
+        (Verdict.HELD_BACK, True, False),
+        (Verdict.UP_TO_DATE, False, False),
+    ],
+    ids=["nothing else is due", "nothing eligible", "the endpoint is paused", "a later run did not crash"],
+)
+def test_another_run_goes_on_with_a_rollout_whose_run_crashed(
+    prefect: Prefect, verdict: Verdict, newest_has_crashed: bool, is_started: bool
+) -> None:
+    crash = EndedRun(id="crash", at=datetime.now(UTC), has_failed=True, has_crashed=True)
+    good = EndedRun(id="good", at=datetime.now(UTC), has_failed=False)
+    prefect.crashed = frozenset({"old"})
+    prefect.ended = (crash, good) if newest_has_crashed else (good, crash)
+
+    [look] = act(watch.start_runs, [due("old", verdict)])
+
+    assert prefect.started == (["old"] if is_started else [])
+    assert look.finding
+    assert ("its last run crash crashed" in look.finding.reason) is is_started
+
+
+def test_after_several_crashes_the_next_run_waits(prefect: Prefect) -> None:
+    now = datetime.now(UTC)
+    prefect.crashed = frozenset({"old"})
+    prefect.ended = tuple(
+        EndedRun(id=f"crash {number}", at=now, has_failed=True, has_crashed=True) for number in range(2)
+    )
+
+    [look] = act(watch.start_runs, [due("old", Verdict.UP_TO_DATE)])
+
+    assert prefect.started == []
+    assert look.finding
+    assert (look.finding.verdict, "the last 2 runs failed" in look.finding.reason) == (Verdict.HELD_BACK, True)
 
 
 def test_a_run_that_has_not_ended_is_not_started_twice(prefect: Prefect) -> None:
