@@ -101,7 +101,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(installed: Installed) -> N
     assert others == ["None", "None"]
 
 
-@pytest.mark.parametrize("command", ["new", "deploy", "rollback", "webhook", "alerts", "emulator", "plan", "status"])
+@pytest.mark.parametrize("command", ["new", "deploy", "webhook", "alerts", "emulator", "status", "logs", "doctor"])
 def test_every_command_has_its_help(installed: Installed, command: str) -> None:
     done = installed.run(command, "--help")
 
@@ -146,9 +146,20 @@ def test_a_command_that_needs_a_checkout_says_so(installed: Installed, command: 
     assert error.startswith("error: `")
     assert error.endswith(f"/rollway {name}` runs only in a checkout of Rollway"), "the command can be pasted"
     assert rest == [
+        f"  where: {installed.folder}",
         "  why: the flows and tasks that it runs are files of a checkout and not part of the installed package",
         "  try: clone the repository and run the command there",
     ]
+
+
+def test_the_doctor_works_without_a_checkout_and_says_what_needs_one(installed: Installed) -> None:
+    done = installed.run("doctor")
+
+    lines = {line.split()[1]: line for line in done.stdout.splitlines()}
+    assert done.returncode == 2, done.stderr
+    assert lines["versions"].startswith("ok "), lines["versions"]
+    assert lines["checkout"].startswith("optional "), lines["checkout"]
+    assert lines["workspace"].startswith("missing "), lines["workspace"]
 
 
 def test_the_webhook_starts_and_asks_for_its_settings(installed: Installed) -> None:
