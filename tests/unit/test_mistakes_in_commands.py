@@ -161,6 +161,53 @@ def test_a_prefect_server_that_is_away_is_named(
         assert_explained(mistake, answer_to(mistake.arguments(folder.path), capsys))
 
 
+class EmptyPrefect:
+    """A Prefect server without Prefect deployments and blocks."""
+
+    async def __aenter__(self) -> "EmptyPrefect":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def read_deployments(self, **_: object) -> list[object]:
+        return []
+
+    async def read_block_documents(self, **_: object) -> list[object]:
+        return []
+
+
+@pytest.mark.parametrize("arguments", ["alerts", "alerts --channel team-ml"])
+def test_a_channel_that_prefect_does_not_have_is_named(
+    arguments: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415 - takes a second
+
+    monkeypatch.setattr("rollway.prefect.automations.get_client", EmptyPrefect)
+    monkeypatch.setattr("rollway.prefect.automations.server.require_reachable", lambda: None)
+    channel = arguments.rsplit(maxsplit=1)[-1].replace("alerts", "rollway-alerts")
+    what, where = f"no notification block '{channel}'", "rollout.yml: alerts.channel, or --channel"
+    mistake = Mistake("forgot the channel", arguments, what, where, "create it in the UI under Blocks")
+
+    with temporary_settings({PREFECT_API_URL: AWAY}):
+        assert_explained(mistake, answer_to(arguments.split(), capsys))
+
+
+def test_a_workspace_block_that_is_not_there_is_named(
+    folder: RolloutFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rollway.prefect.blocks import AzureMLWorkspace  # noqa: PLC0415 - takes a second
+
+    async def refuse(name: str) -> None:
+        raise ValueError(f"Unable to find block document named {name}")
+
+    monkeypatch.setattr(AzureMLWorkspace, "aload", refuse)
+    monkeypatch.setenv("ROLLWAY_WORKSPACE_BLOCK", "nope")
+    mistake = Mistake("misspelt a block", "plan {folder}", "nope", "ROLLWAY_WORKSPACE_BLOCK", "prefect block register")
+
+    assert_explained(mistake, answer_to(mistake.arguments(folder.path), capsys))
+
+
 def test_stopping_what_does_not_run_is_no_error_and_says_what_starts_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of("local", "down") == 0
     assert capsys.readouterr().out == "nothing is running here; `make up` starts it\n"

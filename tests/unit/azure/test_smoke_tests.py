@@ -1,6 +1,7 @@
 """Smoke tests, against a small HTTP server on loopback."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -294,4 +295,4 @@ def test_a_header_that_the_model_repeats_is_shown_nowhere(gateway: Gateway, stat
         return
     with pytest.raises(CouldNotMeasure) as caught:
         smoke_test(gateway.url, request=request)
-    assert caught.value.details == f"answer: {masked}"
+    assert caught.value.details == f"answer: {json.dumps(masked)}"

@@ -218,6 +218,15 @@ def test_the_exception_of_a_failing_model_is_in_the_title_and_is_told_once() -> 
     assert "log:" not in dossier.text(found)
 
 
+def test_an_alert_begins_with_the_exception_in_one_line_without_secrets() -> None:
+    error = with_log(ProvisioningFailed("it failed", hint="read it"), "ValueError: password=hunter22-abc\nmore\n")
+
+    cause, next_action = dossier.cause_and_next_action(error)
+
+    assert cause == "ValueError: password=*** more (it failed) (permanent)"
+    assert next_action == "read it"
+
+
 def test_a_log_without_an_exception_gives_no_clue() -> None:
     assert "log:" not in dossier.text(a_dossier(logs="Error: 3\n  ValueError: indented\nstarting"))
 

@@ -386,3 +386,11 @@ def test_functions_that_the_environment_may_need_are_warned_about() -> None:
 
     assert (finding.severity, finding.field) == (Severity.WARNING, "deployment.yml: code_configuration.scoring_script")
     assert finding.message.startswith("has no init() and no run(): ")
+
+
+def test_a_conda_file_without_the_server_is_warned_about() -> None:
+    (finding,) = findings(a_spec(lacks_server=True))
+
+    assert (finding.severity, finding.field) == (Severity.WARNING, "deployment.yml: environment.conda_file")
+    assert finding.message.startswith("names no azureml-inference-server-http: ")
+    assert "below pip" in finding.hint
