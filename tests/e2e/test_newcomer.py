@@ -18,7 +18,7 @@ from tests.support.clone import make_clone
 README, PAGE = "README.md", "docs/your-own-model.md"
 ON_AZURE = "Point it at your Azure subscription"
 ONLY_AZURE = ("export AZURE_", "az login")  # `make up` gives the variables and the identity
-ALLOWED_SECONDS = 600
+ALLOWED_SECONDS = 800  # a busy machine is no failure
 
 
 @dataclass(frozen=True)
