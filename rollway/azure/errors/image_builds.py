@@ -13,7 +13,7 @@ _NO_CONNECTION = (
     r"|connection (refused|reset|aborted)|failed to establish a new connection|newconnectionerror|condahttperror"
     r"|connection failed for url|error sending request for url|tunnel connection failed|proxyerror"
 )
-_INDEX = r"(pypi\.org|pythonhosted\.org|anaconda\.(org|com)|/simple/)"
+_INDEX = r"(httpsconnectionpool|/simple/|/conda-forge/)"
 _TIMED_OUT = r"tim(ed|e)[ -]?out"
 # The container registry has rules of its own.
 _NO_INDEX = (
@@ -40,7 +40,7 @@ IMAGE_BUILDS = (
         "ImageBuildFailure",
         Cause.TRANSIENT,
         "the machine that builds the environment cannot reach the package index: check its network, DNS and proxy "
-        f"(HTTPS_PROXY), and in a private network that it may reach pypi.org and conda.anaconda.org; {_AGAIN}",
+        f"(HTTPS_PROXY), and in a private network that it may reach the index and the conda channels; {_AGAIN}",
         _NO_INDEX,
     ),
     Rule(

@@ -21,7 +21,7 @@ OPERATIONS = [
     ("InternalServerError", "No space left on device: /root/.cache. See the log.", QUOTA, "the disk of the machine"),
     (
         "ImageBuildFailure",
-        "error sending request for url (https://pypi.org/simple/numpy/)\n dns error: failed to lookup address",
+        "error sending request for url (https://index.example.com/simple/numpy/)\n dns error: failed to lookup address",
         TRANSIENT,
         "cannot reach the package index",
     ),
@@ -34,11 +34,16 @@ OPERATIONS = [
     ),
     (
         "ImageBuildFailure",
-        "CondaHTTPError: HTTP 000 CONNECTION FAILED for url <https://conda.anaconda.org/x>",
+        "CondaHTTPError: HTTP 000 CONNECTION FAILED for url <https://channel.example.com/x>",
         TRANSIENT,
         "cannot reach",
     ),
-    ("ImageBuildFailure", "HTTPSConnectionPool(host='pypi.org', port=443): Read timed out.", TRANSIENT, "cannot reach"),
+    (
+        "ImageBuildFailure",
+        "HTTPSConnectionPool(host='index.example.com', port=443): Read timed out.",
+        TRANSIENT,
+        "cannot reach",
+    ),
     ("ImageBuildFailure", "invalid peer certificate: UnknownIssuer", PERMANENT, "does not trust the certificate"),
     ("ImageBuildFailure", "SSL: CERTIFICATE_VERIFY_FAILED self-signed certificate", PERMANENT, "does not trust"),
     (
