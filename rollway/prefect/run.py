@@ -13,6 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectSignal
 from prefect.runtime import flow_run
+from prefect.utilities.urls import url_for
 
 from rollway.prefect.arrows import Arrows
 from rollway.prefect.best_effort import best_effort, run_logger
@@ -232,8 +233,7 @@ def current_run() -> Run:
 
 def run_url() -> str | None:
     """Return the address of this run's page; None if it has none, because the server is temporary."""
-    url = flow_run.ui_url
-    return url if url and url.startswith("http") else None
+    return url_for("flow-run", flow_run.id)  # flow_run.ui_url is an address that the UI has no longer
 
 
 async def is_news(reason: str) -> bool:

@@ -201,7 +201,7 @@ def markdown(dossier: Dossier) -> str:
         *listed([(name, value.replace("\n", " ")) for name, value in facts if value]),
     ]
     lines += ["", "### Run it again", "", *_code(dossier.retry_command)]
-    lines += ["", "Or press Retry in the Prefect UI: tasks whose result still holds are skipped."]
+    lines += ["", "Or press Retry in the Prefect UI: the run goes on from what is there."]
     nothing = "Nothing." if dossier.kept else "Nothing had been changed."
     lines += ["", "### Cleaned up", "", *(_bullets(dossier.cleaned_up) or [nothing])]
     for title, entries in (("Kept", dossier.kept), ("Quota", dossier.quota)):

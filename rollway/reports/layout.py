@@ -20,6 +20,11 @@ def code(value: str) -> str:
     return f"`{line}`"
 
 
+def block(value: str) -> str:
+    """Return a text as a block of code inside a list: it scrolls where a phone has no room for it."""
+    return f"\n  ```text\n  {value}\n  ```"
+
+
 def link(text: str, url: str | None) -> str:
     """Return a text as a link of Markdown, or as it is if there is nowhere to go."""
     return f"[{text}]({url})" if url else text

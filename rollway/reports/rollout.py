@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from rollway.reports import plan as plan_report
-from rollway.reports.layout import aligned, asset_text, code, link, listed
+from rollway.reports.layout import aligned, asset_text, block, code, link, listed
 from rollway.reports.plan import plan_lines
 from rollway.reports.timeline import TaskTime, timeline_picture
 from rollway.rollout import traffic
@@ -96,7 +96,8 @@ def text(report: RolloutReport) -> str:
 
 def markdown(report: RolloutReport) -> str:
     """Return the report as an artifact, with the timeline as a picture."""
-    shown = {"scoring URI": code(report.scoring_uri or "(none)")}  # a browser cannot open it: it takes only POST
+    # No link, because a browser cannot open it: it takes only POST.
+    shown = {"scoring URI": block(report.scoring_uri)} if report.scoring_uri else {}
     facts = [(name, shown.get(name, value)) for name, value in _facts(report)]
     pages = [("Azure ML Studio", report.studio_page), ("Prefect", report.run_url)]
     links = [link(f"open in {name}", page) for name, page in pages if page]

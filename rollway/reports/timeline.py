@@ -6,7 +6,7 @@ from datetime import datetime
 from rollway.reports.svg import WIDTH, as_image, document, rect, text
 from rollway.spec import Frozen
 
-LEFT, RIGHT, ABOVE, ROW, BAR = 24, WIDTH - 24, 72, 46, 9
+LEFT, RIGHT, ABOVE, ROW, BAR = 24, WIDTH - 24, 38, 46, 9
 LONGEST_NAME = 46
 
 
@@ -33,7 +33,7 @@ def timeline_svg(timeline: Sequence[TaskTime]) -> str:
     """Return an SVG document with one bar per task on a common time axis; each bar is below the name of its task."""
     start = min(task.started for task in timeline)
     total = max((task.ended - start).total_seconds() for task in timeline) or 1.0
-    parts = [text(LEFT, 34, "Timeline", "ink title")]
+    parts: list[str] = []
     for index, task in enumerate(sorted(timeline, key=lambda task: task.started)):
         y = ABOVE + index * ROW
         at, length = (task.started - start).total_seconds() / total, task.seconds / total

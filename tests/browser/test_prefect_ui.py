@@ -8,23 +8,31 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, ViewportSize, expect, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 
 from rollway.local.example import MODEL, ROLLOUT, train
-from rollway.local.stack import WORK_POOL, Stack
+from rollway.local.stack import WORK_POOL, Stack, emulator_url
 from rollway.prefect import orders
+from tests.support.looks import NOTHING, measure
 from tests.support.prefect_api import PrefectApi
 from tests.support.rest import Rest
 from tests.support.world import World
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LOAD_TIMEOUT_MS = 60_000
+WIDE: ViewportSize = {"width": 1400, "height": 820}
+LOOKS: list[tuple[str, Literal["light", "dark"], int]] = [
+    ("/v2", "light", 1400),
+    ("/v2", "dark", 420),
+    ("", "dark", 1400),
+    ("", "light", 420),
+]
 expect.set_options(timeout=LOAD_TIMEOUT_MS)
 TASKS = [
     "read diabetes",
@@ -84,7 +92,7 @@ def page() -> Iterator[Page]:
     switches = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=switches)
-        page = browser.new_page(viewport={"width": 1400, "height": 820}, device_scale_factor=1)
+        page = browser.new_page(viewport=WIDE, device_scale_factor=1)
         page.set_default_timeout(LOAD_TIMEOUT_MS)
         yield page
         browser.close()
@@ -106,18 +114,42 @@ def press_until_taken(page: Page, press: Callable[[], None], call: str) -> dict[
     raise AssertionError(f"{call} was never taken; the page says:\n{page.locator('body').inner_text()}")
 
 
-def keep_picture(page: Page, name: str) -> None:
-    """Writes a screenshot where `make screenshot` wants it."""
+def keep_picture(page: Page, name: str, until: Locator | None = None) -> None:
+    """Writes a screenshot where `make screenshot` wants it: of the whole page, or `until` the end of something."""
     folder = os.environ.get("ROLLWAY_SCREENSHOTS")
     if folder:
+        page.set_viewport_size(WIDE)
+        inner = "[...document.querySelectorAll('*')].map(one => one.scrollHeight)"
+        height = page.evaluate(f"Math.max(...{inner})")
+        page.set_viewport_size({**WIDE, "height": height})
         page.wait_for_timeout(3000)  # the graph is drawn on a canvas that nothing in the page tells about
-        page.screenshot(path=Path(folder) / name)
+        box = until.bounding_box() if until else None
+        height = box["y"] + box["height"] + 7 if box else height
+        page.screenshot(path=Path(folder) / name, clip={"x": 0, "y": 0, "width": WIDE["width"], "height": height})
+
+
+def tabs(page: Page) -> Locator:
+    """The tabs under the graph of a run."""
+    return page.get_by_role("tablist").first
+
+
+def look_at(page: Page, stack: Stack, artifact: str, heading: str) -> None:
+    """Looks at an artifact in both UIs and both themes, in a wide window and on a phone."""
+    browser = page.context.browser
+    assert browser
+    for version, theme, width in LOOKS:
+        window = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
+        window.goto(f"{stack.ui_url}{version}/artifacts/artifact/{artifact}", timeout=LOAD_TIMEOUT_MS)
+        shown = window.locator(".prose, .artifact-data-markdown").first
+        expect(shown.get_by_role("heading", level=2)).to_contain_text(heading)
+        assert measure(shown) == NOTHING, (version, theme, width)
+        window.close()
 
 
 def test_the_run_page_shows_each_task_by_its_name(page: Page, stack: Stack, run: dict[str, Any]) -> None:
     page.goto(f"{stack.ui_url}/v2/runs/flow-run/{run['id']}")
     expect(page.get_by_text("Completed").first).to_be_visible()
-    keep_picture(page, "flow-run.png")
+    keep_picture(page, "flow-run.png", tabs(page))
 
     page.get_by_role("tab", name="Task Runs").click()
 
@@ -137,14 +169,60 @@ def test_the_report_is_an_artifact_with_a_timeline(page: Page, stack: Stack, run
     timeline = page.get_by_role("img", name="timeline")
     expect(timeline).to_be_visible()
     assert timeline.evaluate("image => image.naturalWidth") > 0, "the picture is drawn, not a broken link"
-    timeline.scroll_into_view_if_needed()
+    expect(page.get_by_text("none serves traffic")).to_be_visible()
     keep_picture(page, "report.png")
+    look_at(page, stack, run["artifacts"]["rollout-diabetes"], "diabetes: promoted")
 
 
-def test_the_plan_is_an_artifact(page: Page, stack: Stack, run: dict[str, Any]) -> None:
-    page.goto(f"{stack.ui_url}/v2/artifacts/artifact/{run['artifacts']['plan-diabetes']}")
+def test_the_report_is_the_only_artifact_of_a_run_that_went_well(run: dict[str, Any]) -> None:
+    assert list(run["artifacts"]) == ["rollout-diabetes"]
 
-    expect(page.get_by_role("cell", name="none serves traffic")).to_be_visible()
+
+@pytest.mark.parametrize("version", ["", "/v2"])
+def test_the_graph_has_an_arrow_from_each_task_to_the_next(
+    page: Page, stack: Stack, run: dict[str, Any], version: str
+) -> None:
+    with page.expect_response(lambda one: one.url.endswith("/graph-v2")) as asked:
+        page.goto(f"{stack.ui_url}{version}/runs/flow-run/{run['id']}")
+    nodes = dict(asked.value.json()["nodes"])
+    arrows = {(node["label"], nodes[child["id"]]["label"]) for node in nodes.values() for child in node["children"]}
+
+    expect(page.locator("canvas").first).to_be_visible()
+    assert (len(nodes), len(arrows)) == (13, 13), "\n".join(map(str, arrows))  # a chain, with two tasks side by side
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_the_page_of_the_local_azure_shows_the_rollout(
+    page: Page, variables: dict[str, str], run: dict[str, Any], theme: Literal["dark", "light"]
+) -> None:
+    assert run
+    browser = page.context.browser
+    assert browser
+    window = browser.new_page(viewport=WIDE, color_scheme=theme, ignore_https_errors=True)
+    window.goto(emulator_url(variables))
+    window.get_by_text("Try it").first.click()
+    window.get_by_role("button", name="Send").first.click()
+
+    expect(window.locator("output").first).to_contain_text("200 from diabetes-")
+    assert measure(window.locator("main")) == NOTHING
+    if theme == "light":
+        keep_picture(window, "emulator-page.png", window.locator("main"))
+
+
+@pytest.mark.parametrize(
+    ("style", "found"),
+    [
+        ("color:#999;background:#fff", {"cut": [], "pale": ["some words (2.8)"]}),
+        ("width:3em;overflow:hidden;white-space:nowrap", {"cut": ["P some words"], "pale": []}),
+        ("position:absolute;left:1380px;white-space:nowrap", {"cut": ["P some words"], "pale": []}),
+        ("color:#333;background:#fff", NOTHING),
+    ],
+    ids=["pale", "cut", "leaves", "fine"],
+)
+def test_what_is_cut_off_or_pale_is_found(page: Page, style: str, found: dict[str, list[str]]) -> None:
+    page.set_content(f'<body><p style="{style}">some words</p></body>')
+
+    assert measure(page.locator("body")) == found
 
 
 @pytest.mark.parametrize("version", ["", "/v2"])
@@ -218,11 +296,14 @@ def test_a_person_starts_a_run_reads_why_it_failed_and_presses_retry(
 
         page.goto(f"{stack.ui_url}/v2/runs/flow-run/{started}")
         expect(page.get_by_text("Failed").first).to_be_visible()
-        keep_picture(page, "failed-run.png")
-        page.goto(f"{stack.ui_url}/v2/artifacts/artifact/{prefect.artifact_ids(started)[f'failure-{MODEL}']}")
+        keep_picture(page, "failed-run.png", tabs(page))
+        artifacts = prefect.artifact_ids(started)
+        page.goto(f"{stack.ui_url}/v2/artifacts/artifact/{artifacts[f'failure-{MODEL}']}")
         expect(page.get_by_text("aborted at").first).to_be_visible()
         expect(page.get_by_text("AzureML Data Scientist").first).to_be_visible()
         keep_picture(page, "dossier.png")
+        look_at(page, stack, artifacts[f"failure-{MODEL}"], "diabetes: aborted")
+        look_at(page, stack, artifacts[f"rollout-{MODEL}"], "Create online deployment")
 
         page.goto(f"{stack.ui_url}/v2/runs/flow-run/{started}")
 
@@ -233,8 +314,9 @@ def test_a_person_starts_a_run_reads_why_it_failed_and_presses_retry(
 
         press_until_taken(page, retry, "/set_state")
         assert prefect.wait(started, attempt=2)["name"] == "Completed", prefect.logs(started)
+        page.reload()
         expect(page.get_by_text("Completed").first).to_be_visible()
-        keep_picture(page, "retried-run.png")
+        keep_picture(page, "retried-run.png", tabs(page))
     finally:
         rest.clear_faults()
         worker.stop()

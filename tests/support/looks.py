@@ -4,8 +4,8 @@ from typing import Any
 
 from playwright.sync_api import Locator
 
-# Elements with text of their own that is wider than the room for it, or that leaves the page; and text on a background
-# of too little contrast, by the formula of WCAG 2.1.
+# Finds elements with text of their own that is wider than the room for it, or that leaves the page (but no blocks of
+# code that scroll), and text on a background of too little contrast by WCAG 2.1.
 _MEASURE = """
 root => {
   const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
@@ -32,9 +32,11 @@ root => {
     const own = texts.map(child => child.textContent.trim()).join(' ').trim();
     const box = one.getBoundingClientRect(), style = getComputedStyle(one);
     if (!box.width || !box.height || style.visibility === 'hidden' || one.closest('svg')) continue;
+    const block = one.closest('pre');
+    const scrolls = block && ['auto', 'scroll'].includes(getComputedStyle(block).overflowX);
     const leaves = box.right > document.documentElement.clientWidth + 1;
     const hides = one.scrollWidth > one.clientWidth + 1 && style.display !== 'inline' && style.overflowX !== 'visible';
-    if (own && (hides || leaves)) cut.push(`${one.tagName} ${own.slice(0, 60)}`);
+    if (own && !scrolls && (hides || leaves)) cut.push(`${one.tagName} ${own.slice(0, 60)}`);
     if (!own || one.disabled) continue;
     const back = background(one), front = over(colour(style.color), back);
     const [high, low] = [light(front), light(back)].sort((a, b) => b - a);

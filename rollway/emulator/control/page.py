@@ -123,7 +123,9 @@ def _ways_to_try(emulator: Emulator, endpoint: Resource, deployments: list[Resou
     """Return a form and a command that send a scoring request."""
     body = emulator.samples.example(endpoint)
     choices = "".join(f'<option value="{escape(one.name)}">{escape(one.name)}</option>' for one in deployments)
-    key = f'-H "Authorization: Bearer $({_own_command(emulator, "key", endpoint.id)})"'
+    first = emulator.seed.workspaces[0].name  # of its endpoints the name is enough
+    which = endpoint.name if endpoint.id.split("/")[8].lower() == first.lower() else endpoint.id
+    key = f'-H "Authorization: Bearer $({_own_command(emulator, "key", which)})"'
     trust = "" if emulator.access.bundle is None else f"--cacert {shlex.quote(str(emulator.access.bundle))} "
     curl = (
         f"curl --noproxy {urlsplit(emulator.url).hostname} {trust}{key} -H 'Content-Type: application/json' "

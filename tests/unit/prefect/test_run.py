@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from prefect.exceptions import Abort, Pause, PrefectSignal
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 
 from rollway.errors import RollwayError
 from rollway.prefect import best_effort, run
@@ -238,12 +239,14 @@ def test_a_server_that_refuses_labels_ends_nothing(
 
 
 @pytest.mark.parametrize(
-    ("url", "shown"),
-    [("http://ui.example/runs/1", "http://ui.example/runs/1"), ("None/runs/1", None), (None, None)],
+    ("ui", "shown"),
+    [("http://ui.example", "http://ui.example/runs/flow-run/1"), (None, None)],
+    ids=["own", "temporary"],
 )
-def test_a_run_of_a_temporary_server_has_no_page(
-    monkeypatch: pytest.MonkeyPatch, url: str | None, shown: str | None
+def test_a_run_has_a_page_unless_its_server_is_temporary(
+    monkeypatch: pytest.MonkeyPatch, ui: str | None, shown: str | None
 ) -> None:
-    monkeypatch.setattr(run, "flow_run", SimpleNamespace(ui_url=url))
+    monkeypatch.setattr(run, "flow_run", SimpleNamespace(id="1"))
 
-    assert run.run_url() == shown
+    with temporary_settings({PREFECT_UI_URL: ui, PREFECT_API_URL: None}):
+        assert run.run_url() == shown

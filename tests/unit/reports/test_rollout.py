@@ -171,7 +171,8 @@ def test_the_artifact_has_no_empty_row_and_no_link_that_a_browser_cannot_open() 
     lines = report.markdown(a_report()).splitlines()
 
     assert lines[2] == "- **endpoint**: diabetes"
-    assert "- **scoring URI**: `https://diabetes.example/score`" in lines
+    place = lines.index("- **scoring URI**: ")
+    assert lines[place + 1 : place + 4] == ["  ```text", "  https://diabetes.example/score", "  ```"]
 
 
 def test_the_artifact_links_to_the_studio_and_to_the_run() -> None:
