@@ -225,8 +225,8 @@ def test_a_model_that_cannot_be_started_is_alerted_with_what_its_container_says(
     alert = alerting.inbox.wait_for(run)
 
     assert alert.subject == "[notify] rollout broken: failed"
-    assert lines(alert)["Cause"].startswith("the online deployment 'main-")
-    assert "' did not become ready (permanent" in lines(alert)["Cause"]
+    assert lines(alert)["Cause"].startswith("RuntimeError: broken_init: the weights are from another planet (the")
+    assert "' did not become ready) (permanent" in lines(alert)["Cause"]
     assert lines(alert)["Task"].startswith("wait until main-")
     assert lines(alert)["Traffic, as last seen by this run"] == "none"
 
