@@ -122,7 +122,7 @@ def keep_picture(page: Page, name: str, until: Locator | None = None) -> None:
         inner = "[...document.querySelectorAll('*')].map(one => one.scrollHeight)"
         height = page.evaluate(f"Math.max(...{inner})")
         page.set_viewport_size({**WIDE, "height": height})
-        page.wait_for_timeout(3000)  # the graph is drawn on a canvas that nothing in the page tells about
+        page.wait_for_timeout(15_000)  # the graph is drawn on a canvas that nothing in the page tells about
         box = until.bounding_box() if until else None
         height = box["y"] + box["height"] + 7 if box else height
         page.screenshot(path=Path(folder) / name, clip={"x": 0, "y": 0, "width": WIDE["width"], "height": height})
