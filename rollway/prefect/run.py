@@ -216,12 +216,12 @@ class Run:
         written: dict[str, str] = {}
         try:
             while written != self._labels:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LABELS_PAUSE_SECONDS):
-                        await self._write_now.wait()
                 written = dict(self._labels)
                 async with get_client() as client:
                     await client.update_flow_run_labels(UUID(self.flow_run_id), {**written})
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LABELS_PAUSE_SECONDS):
+                        await self._write_now.wait()
         except Exception as error:  # noqa: BLE001 (an alert that knows less is better than a failed rollout)
             run_logger().warning("Alerts about this run will be out of date: %s", error)
 
