@@ -1,6 +1,7 @@
 """The page on `/`, as a browser gets it."""
 
 import base64
+import colorsys
 import hashlib
 import json
 import os
@@ -8,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from html import unescape
 from pathlib import Path
 from typing import Literal
@@ -17,6 +19,7 @@ import pytest
 from azure.ai.ml import MLClient
 from playwright.sync_api import expect, sync_playwright
 
+from rollway.emulator.control import page
 from tests.contract.conftest import Served, create_endpoint
 from tests.support.emulator_process import EmulatorProcess, running_emulator
 from tests.support.looks import NOTHING, measure
@@ -198,6 +201,29 @@ def test_each_container_has_its_log(served: Served) -> None:
 
     assert [name for name, _ in logs] == ["blue, container 0", "blue, container 1"]
     assert all("Server" in text or "server" in text for _, text in logs)
+
+
+@pytest.mark.parametrize(("card", "rule"), [("#ffffff", 0), ("#1d2127", 1)], ids=["light", "dark"])
+def test_every_colour_of_a_weight_stands_out_from_its_text(card: str, rule: int) -> None:
+    style = Path(page.__file__).with_name("page.css").read_text()
+    lightness = int(re.findall(r"--lightness:(\d+)%", style)[rule]) / 100
+    background = [int(card[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+
+    contrasts = {hue: contrast(colorsys.hls_to_rgb(hue / 360, lightness, 0.6), background) for hue in page.HUES}
+
+    assert {hue: ratio for hue, ratio in contrasts.items() if ratio < 4.5} == {}
+
+
+def contrast(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return the contrast ratio of two colours, from 1 to 21 (WCAG 2.2)."""
+    darker, lighter = sorted(map(luminance, (one, other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour: Sequence[float]) -> float:
+    """Return the relative luminance of red, green and blue from 0 to 1."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium on the PATH, such as Debian's `chromium`")
