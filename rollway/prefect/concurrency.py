@@ -9,7 +9,7 @@ from uuid import UUID
 from prefect.client.orchestration import get_client
 from prefect.concurrency.asyncio import concurrency
 from prefect.concurrency.context import ConcurrencyContext
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_API_URL
 
@@ -90,7 +90,8 @@ async def _take(
     slot: contextlib.AsyncExitStack, name: str, endpoint: str, timeout_seconds: float | None = None
 ) -> bool:
     async with asyncio.timeout(TAKING_SECONDS), get_client() as client:
-        await client.upsert_global_concurrency_limit_by_name(name, 1)
+        with contextlib.suppress(ObjectAlreadyExists):  # another run of the endpoint has created it just now
+            await client.upsert_global_concurrency_limit_by_name(name, 1)
         limit = await client.read_global_concurrency_limit_by_name(name)
     if limit.active_slots:
         get_run_logger().info("Another rollout of %s is running; this one waits until it has ended", endpoint)

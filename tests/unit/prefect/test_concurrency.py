@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from prefect.concurrency.context import ConcurrencyContext
+from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Running
 
@@ -93,6 +94,18 @@ def test_a_rollout_that_waits_says_so(monkeypatch: pytest.MonkeyPatch, caplog: p
     asyncio.run(roll_out())
 
     assert "Another rollout of diabetes is running; this one waits until it has ended" in caplog.text
+
+
+def test_two_runs_that_make_the_limit_at_the_same_time_both_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve(monkeypatch, Server())
+
+    async def create_second(*_: object) -> None:
+        raise ObjectAlreadyExists(http_exc=OSError("409 Conflict"))
+
+    monkeypatch.setattr(server, "upsert_global_concurrency_limit_by_name", create_second)
+
+    assert asyncio.run(roll_out()) == "done"
+    assert ("acquire", "endpoint:ml-prod:diabetes") in server.calls
 
 
 @pytest.mark.parametrize(
