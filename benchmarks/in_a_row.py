@@ -10,7 +10,6 @@ fails.
 
 import argparse
 import itertools
-import os
 import re
 import statistics
 import sys
@@ -21,14 +20,8 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import httpx
-
 from rollway.local.stack import temporary_stack
-from rollway.settings import PREFECT_PATIENCE
-from tests.support.emulator_process import running_emulator
-from tests.support.lab import LEASE_SECONDS, Lab
-from tests.support.prefect_api import Patient
-from tests.support.rest import Rest
+from tests.support.lab import Lab, running_lab
 
 MOST_SECONDS = 5.0
 TIME = re.compile(r"^(\d\d:\d\d:\d\d\.\d{3}) ", re.MULTILINE)
@@ -40,22 +33,8 @@ def a_lab(folder: Path) -> Iterator[Lab]:
     with temporary_stack(folder / "stack", lambda _: None) as stack:
         stack.start_prefect()
         stack.wait_for_prefect()
-        with running_emulator(folder / "emulator") as emulator:
-            authority = str(folder / "emulator" / "tls" / "ca.pem")
-            variables = {
-                **os.environ,
-                **stack.prefect_variables(),
-                **emulator.environment,
-                **PREFECT_PATIENCE,
-                "REQUESTS_CA_BUNDLE": authority,
-                "SSL_CERT_FILE": authority,
-                "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential",
-                "ROLLWAY_LEASE_SECONDS": str(LEASE_SECONDS),
-                "NO_COLOR": "1",
-                "COLUMNS": "200",
-            }
-            with httpx.Client(base_url=f"{stack.ui_url}/api", timeout=30, transport=Patient()) as prefect:
-                yield Lab(emulator, variables, folder, sys.executable, Rest(variables), prefect)
+        with running_lab(folder, stack) as made:
+            yield made
 
 
 def longest_silence(log: str, ended: datetime) -> float:

@@ -6,15 +6,15 @@ from prefect import flow
 from pydantic import Field
 
 from rollway.prefect.parameters import Requester
-from rollway.rollout.fleet import Fleet, require_good_end
+from rollway.rollout.fleet import DEFAULT_SIZE, DEFAULT_STOP, Fleet, require_good_end
 from tasks.fleet import choose_folders, report_fleet, roll_out_wave
 
 
 @flow(name="deploy-fleet", flow_run_name="fleet · {pattern}")
 async def deploy_fleet(
     pattern: str = "*",
-    at_most: Annotated[int, Field(ge=1)] = 20,
-    stop_after: Annotated[int, Field(ge=1)] = 1,
+    at_most: Annotated[int, Field(ge=1)] = DEFAULT_SIZE,
+    stop_after: Annotated[int, Field(ge=1)] = DEFAULT_STOP,
     waves: list[str] | None = None,
     requested_by: Requester = "person",
 ) -> Fleet:

@@ -27,7 +27,7 @@ from rollway.commands.shared import (
     run_flow,
     workspace_of_block,
 )
-from rollway.errors import ConfigurationError, PreflightFailed, RollwayError, unexpected
+from rollway.errors import ConfigurationError, PreflightFailed, RollwayError, known
 from rollway.local.cli import app as local_app
 from rollway.prefect.alerts import DEFAULT_CHANNEL, AlertedRollout
 from rollway.prefect.parameters import MODEL_VERSION_PATTERN, Requester
@@ -312,13 +312,11 @@ def _wrong_usage(error: CycloptsError) -> ConfigurationError:
 
 
 def _known(error: Exception) -> RollwayError:
-    if isinstance(error, RollwayError):
-        return error
     emulator = sys.modules.get("rollway.emulator.cli")  # it knows nothing of our errors
     if emulator is not None and isinstance(error, emulator.CommandFailed):
         kind = ConfigurationError if error.exit_code == ConfigurationError.exit_code else RollwayError
         return kind(error.what, where=error.where, why=error.why, hint=error.hint)
-    return unexpected(error)
+    return known(error)
 
 
 def _check_folder(rollout: str) -> None:

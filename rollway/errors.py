@@ -298,6 +298,11 @@ class Busy(AzureUnavailable):
     cause = Cause.BUSY
 
 
+def known(error: BaseException) -> RollwayError:
+    """Return an error of ours as it is, and any other exception as the error that stands for it."""
+    return error if isinstance(error, RollwayError) else unexpected(error)
+
+
 def unexpected(error: BaseException) -> RollwayError:
     """Return the error for an exception that nobody expected: of the operating system, of a library, or a bug."""
     if isinstance(error, OSError) and error.strerror:

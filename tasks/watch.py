@@ -52,11 +52,11 @@ async def start_runs(looks: Sequence[Look]) -> tuple[Look, ...]:
     """Create the run of each rollout for which something is due, unless one has not ended."""
     now = datetime.now(UTC)
     under_way = await watching.runs_under_way(now)
-    crashed = await watching.crashed_rollouts(now - CRASHES_SINCE)
+    crashed = await watching.crashed_rollouts(now - CRASHES_SINCE) - under_way.keys()
     started = []
     for given in looks:
         one = await _without_a_dead_run(given, under_way)
-        if one.rollout in crashed - under_way.keys():
+        if one.rollout in crashed:
             one = after_crash(one, await watching.ended_runs(one.rollout))
         if one.finding is not None and one.finding.verdict is Verdict.START:
             try:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 
 from rollway.commands.shared import AsJson, configure_prefect, workspace_of_block
-from rollway.errors import ConfigurationError, RollwayError, unexpected
+from rollway.errors import ConfigurationError, RollwayError, known
 from rollway.rollout.checkup import Check, Checkup, State
 from rollway.settings import (
     DefaultIdentity,
@@ -60,7 +60,7 @@ def _guarded(name: str, check: Callable[[], tuple[Check, ...]]) -> tuple[Check, 
     try:
         return check()
     except Exception as error:  # noqa: BLE001
-        return (Check.failed(name, error if isinstance(error, RollwayError) else unexpected(error)),)
+        return (Check.failed(name, known(error)),)
 
 
 def _versions() -> Check:

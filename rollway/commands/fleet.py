@@ -7,17 +7,19 @@ from cyclopts import Parameter, validators
 
 from rollway.commands.shared import configure_prefect, run_flow
 from rollway.prefect.parameters import Requester
+from rollway.rollout.fleet import DEFAULT_SIZE, DEFAULT_STOP
 from rollway.terminal import answer
-
-DEFAULT_SIZE, DEFAULT_STOP = 20, 1
 
 AtMost = Annotated[
     int | None,
-    Parameter(help="Folders of a pattern at once; default: 20.", validator=validators.Number(gte=1)),
+    Parameter(help=f"Folders of a pattern at once; default: {DEFAULT_SIZE}.", validator=validators.Number(gte=1)),
 ]
 StopAfter = Annotated[
     int | None,
-    Parameter(help="Begin no further wave after so many went wrong; default: 1.", validator=validators.Number(gte=1)),
+    Parameter(
+        help=f"Begin no further wave after so many went wrong; default: {DEFAULT_STOP}.",
+        validator=validators.Number(gte=1),
+    ),
 ]
 Waves = Annotated[
     tuple[str, ...],

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from cyclopts import Parameter
 
-from rollway.errors import ConfigurationError, RollwayError, unexpected
+from rollway.errors import ConfigurationError, known
 from rollway.settings import PREFECT_PATIENCE, Identity, Workspace, block_from_environment, is_debug
 from rollway.terminal import explain, quiet_stdout, saying
 
@@ -82,4 +82,4 @@ def run_flow(flow: Callable[[], Coroutine[Any, Any, T]]) -> T:
     except Exception as error:
         if is_debug():
             raise
-        leave(explain(error if isinstance(error, RollwayError) else unexpected(error)))
+        leave(explain(known(error)))

@@ -66,7 +66,7 @@ async def runs_under_way(now: datetime) -> dict[str, FlowRun]:
     )
     async with get_client() as client:
         found = [run for which in (due, FlowRunFilter(state=_UNDER_WAY)) for run in await _runs(client, which)]
-    return {rollout_name(str(run.parameters.get("rollout", ""))): run for run in found}
+    return {_folder_of(run): run for run in found}
 
 
 async def crashed_rollouts(since: datetime) -> frozenset[str]:
@@ -77,7 +77,7 @@ async def crashed_rollouts(since: datetime) -> frozenset[str]:
     )
     async with get_client() as client:
         found = await _runs(client, crashed)
-    return frozenset(rollout_name(str(run.parameters.get("rollout", ""))) for run in found)
+    return frozenset(map(_folder_of, found))
 
 
 async def ended_runs(rollout: str) -> tuple[EndedRun, ...]:
@@ -178,6 +178,10 @@ async def _runs(client: PrefectClient, which: FlowRunFilter) -> list[FlowRun]:
             offset=offset,
         )
     )
+
+
+def _folder_of(run: FlowRun) -> str:
+    return rollout_name(str(run.parameters.get("rollout", "")))
 
 
 def _flows(*names: str) -> FlowFilter:

@@ -13,6 +13,7 @@ from rollway.reports.axes import RIGHT, Axes, round_top
 from rollway.reports.columns import Column, Piece, Point, area, columns, line, minute
 from rollway.reports.svg import WIDTH, as_image, document, number, path, rect, text, text_width
 from rollway.spec import Frozen
+from rollway.spec.wording import shortened
 
 __all__ = [
     "Bar",
@@ -148,7 +149,7 @@ def evidence_chart(bars: Sequence[Bar]) -> str:
         share = min(math.log1p(bar.evidence) / math.log1p(bar.limit) * _LIMIT_AT, 1.0)
         colour = "bad" if is_over else "canary"
         value = f"{_plain(bar.evidence)}, limit {_plain(bar.limit)}"
-        parts.append(text(left, y + 27, _short(bar.name, _LONGEST_NAME)))
+        parts.append(text(left, y + 27, shortened(bar.name, _LONGEST_NAME)))
         parts.append(text(right, y + 27, f"✗ {value}" if is_over else value, "bad title end" if is_over else "ink end"))
         parts.append(rect(left, y + 37, limit_x - left, _BAR_HEIGHT, "grid"))
         parts.append(rect(limit_x, y + 37, right - limit_x, _BAR_HEIGHT, "bad pale"))
@@ -246,15 +247,11 @@ def _ends(name: str, canary: Sequence[Piece], stable: Sequence[Piece], unit: str
 
 
 def _label(mark: Mark) -> str:
-    return f"{_short(mark.label, _LONGEST_LABEL)} {_sign(mark).character}".strip()
+    return f"{shortened(mark.label, _LONGEST_LABEL)} {_sign(mark).character}".strip()
 
 
 def _sign(mark: Mark) -> _Sign:
-    return _SIGNS.get(mark.verdict, _Sign(_short(mark.verdict, _LONGEST_LABEL), "ink"))
-
-
-def _short(content: str, most: int) -> str:
-    return content if len(content) <= most else f"{content[: most - 1]}…"
+    return _SIGNS.get(mark.verdict, _Sign(shortened(mark.verdict, _LONGEST_LABEL), "ink"))
 
 
 def _percent(errors: int, requests: int) -> float:

@@ -15,6 +15,7 @@ from rollway.rollout import traffic
 from rollway.rollout.container_log import last_exception
 from rollway.rollout.preflight import Finding
 from rollway.spec import Frozen, RolloutSpec
+from rollway.spec.wording import shortened
 
 MOST_LINE = 300  # characters in a line of the short text
 MEANING = {
@@ -259,8 +260,7 @@ def _masked(part: str | None) -> str | None:
 
 
 def _one_line(value: str) -> str:
-    line = " ".join(value.split())
-    return line if len(line) <= MOST_LINE else f"{line[: MOST_LINE - 1]}…"
+    return shortened(" ".join(value.split()), MOST_LINE)
 
 
 def _bullets(lines: Sequence[str]) -> list[str]:

@@ -1,11 +1,12 @@
 """The rollouts of a fleet as text, as Markdown and as a picture."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 
-from rollway.reports.layout import cell
+from rollway.reports.layout import cell, link
 from rollway.reports.svg import WIDTH, as_image, document, rect, text
-from rollway.rollout.fleet import Fleet, Member, Progress
+from rollway.rollout.fleet import Fleet, Member, Progress, numbers
+from rollway.spec.wording import shortened
 
 _COLOURS: Mapping[Progress, str] = {
     Progress.NOT_STARTED: "none",
@@ -53,7 +54,7 @@ def picture(fleet: Fleet, now: datetime) -> str:
     for wave in range(1, fleet.waves + 1):
         members = [one for one in fleet.members if one.wave == wave]
         parts.append(text(12, y + 22, f"wave {wave}", "axis"))
-        parts.append(text(110, y + 22, _counts(members), "axis"))
+        parts.append(text(110, y + 22, numbers(members), "axis"))
         y += _WAVE
         for one in members:
             if one.rollout in shown and one.started is not None:
@@ -65,24 +66,17 @@ def picture(fleet: Fleet, now: datetime) -> str:
 def _bar(one: Member, y: float, offset: float, seconds: float, total: float) -> list[str]:
     plot = WIDTH - _LABEL_WIDTH - 90
     x, length = _LABEL_WIDTH + plot * offset / total, max(3.0, plot * seconds / total)
-    name = one.rollout if len(one.rollout) <= _LONGEST_NAME else f"{one.rollout[: _LONGEST_NAME - 1]}…"
     return [
-        text(_LABEL_WIDTH - 8, y + 21, name, "ink end"),
+        text(_LABEL_WIDTH - 8, y + 21, shortened(one.rollout, _LONGEST_NAME), "ink end"),
         rect(x, y + 4, length, _ROW - 8, _COLOURS[one.progress]),
         text(x + length + 8, y + 21, f"{seconds:.0f} s", "axis"),
     ]
 
 
-def _counts(members: Sequence[Member]) -> str:
-    counted = {one: sum(member.progress is one for member in members) for one in Progress}
-    return ", ".join(f"{count} {one.value}" for one, count in counted.items() if count)
+def _linked(one: Member, links: Mapping[str, str]) -> str:
+    return link(cell(one.rollout), links.get(one.run or ""))
 
 
 def _seconds(one: Member, now: datetime) -> str:
     seconds = one.seconds(now)
     return "" if seconds is None else f"{seconds:.0f} s"
-
-
-def _linked(one: Member, links: Mapping[str, str]) -> str:
-    page = links.get(one.run or "")
-    return f"[{cell(one.rollout)}]({page})" if page else cell(one.rollout)

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from rollway.reports.svg import WIDTH, as_image, document, rect, text
 from rollway.spec import Frozen
+from rollway.spec.wording import shortened
 
 LEFT, RIGHT, ABOVE, ROW, BAR = 24, WIDTH - 24, 38, 46, 9
 LONGEST_NAME = 46
@@ -38,9 +39,8 @@ def timeline_svg(timeline: Sequence[TaskTime]) -> str:
         y = ABOVE + index * ROW
         at, length = (task.started - start).total_seconds() / total, task.seconds / total
         took, colour = f"{task.seconds:.1f} s", "good" if task.is_completed else "bad"
-        name = task.name if len(task.name) <= LONGEST_NAME else f"{task.name[: LONGEST_NAME - 1]}…"
         parts += [
-            text(LEFT, y, name),
+            text(LEFT, y, shortened(task.name, LONGEST_NAME)),
             text(
                 RIGHT,
                 y,

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from rollway.errors import RollwayError
 from rollway.masking import mask
+from rollway.spec.wording import shortened
 
 E = TypeVar("E", bound=RollwayError)
 
@@ -100,5 +101,4 @@ def _rest_of_text(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _shortened(text: str) -> str:
-    line = " ".join(mask(text).split())
-    return line if len(line) <= MOST_CHARACTERS else f"{line[: MOST_CHARACTERS - 1]}…"
+    return shortened(" ".join(mask(text).split()), MOST_CHARACTERS)

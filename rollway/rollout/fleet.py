@@ -13,6 +13,7 @@ from rollway.errors import ConfigurationError, FleetIncomplete
 from rollway.spec import Frozen
 
 REST = "rest"
+DEFAULT_SIZE, DEFAULT_STOP = 20, 1  # folders of a wave; regressions that stop a fleet
 
 
 class Progress(StrEnum):
@@ -70,7 +71,7 @@ class Fleet(Frozen):
     """
 
     members: tuple[Member, ...]
-    stop_after: int = 1
+    stop_after: int = DEFAULT_STOP
 
     @property
     def waves(self) -> int:
@@ -88,11 +89,6 @@ class Fleet(Frozen):
         return self.regressions >= self.stop_after
 
     @property
-    def is_over(self) -> bool:
-        """True if nothing is running and nothing will be started."""
-        return not self.due and all(one.is_over or one.progress is Progress.NOT_STARTED for one in self.members)
-
-    @property
     def due(self) -> tuple[Member, ...]:
         """The members of the next wave, if the one before it has ended well enough; else none."""
         waiting = [one for one in self.members if one.progress is Progress.NOT_STARTED]
@@ -103,15 +99,20 @@ class Fleet(Frozen):
     @property
     def sentence(self) -> str:
         """The numbers in words."""
-        counts = Counter(one.progress for one in self.members)
-        numbers = ", ".join(f"{counts[one]} {one.value}" for one in Progress if counts[one])
         stopped = f"; no further wave: {self.regressions} went wrong, and the limit is {self.stop_after}"
-        return numbers + (stopped if self.is_stopped and counts[Progress.NOT_STARTED] else "")
+        is_cut_short = self.is_stopped and any(one.progress is Progress.NOT_STARTED for one in self.members)
+        return numbers(self.members) + (stopped if is_cut_short else "")
 
     def after(self, changed: Sequence[Member]) -> Self:
         """Return the fleet in which some members have changed."""
         by_name = {one.rollout: one for one in changed}
         return self.model_copy(update={"members": tuple(by_name.get(one.rollout, one) for one in self.members)})
+
+
+def numbers(members: Sequence[Member]) -> str:
+    """Return how many rollouts are how far, such as `3 not started, 1 done`."""
+    counts = Counter(one.progress for one in members)
+    return ", ".join(f"{counts[one]} {one.value}" for one in Progress if counts[one])
 
 
 def require_good_end(fleet: Fleet) -> None:
@@ -149,7 +150,7 @@ def fleet_of(
     rollouts: Sequence[str],
     *,
     at_most: int,
-    stop_after: int = 1,
+    stop_after: int = DEFAULT_STOP,
     groups: Sequence[str] = (),
     blocks: Mapping[str, str | None] | None = None,
 ) -> Fleet:

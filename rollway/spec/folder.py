@@ -17,6 +17,8 @@ NAME_RULE = re.compile(r"[a-zA-Z][-a-zA-Z0-9]{1,30}[a-zA-Z0-9]")
 NAME_LIMITS = "3 to 32 letters, digits and '-', a letter first, no '-' last"
 MAX_INSTANCES = 50
 MAX_REQUEST_TIMEOUT_MS = 180_000
+MAX_CONCURRENCY = 10_000  # of one instance
+MAX_PROBE_SETTING = 3600  # seconds, or a number of checks
 ROUTE_KINDS = ("liveness", "readiness", "scoring")  # of a custom container: <kind>_route in its inference_config
 
 
@@ -157,7 +159,7 @@ def check_online_deployment(raw: Mapping[str, Any], endpoint_name: object, file:
             yield Problem(file=file, field=f"environment_variables.{name}", message=message)
     yield from check_range(raw, "instance_count", 1, MAX_INSTANCES, file)
     yield from check_range(raw, "request_settings.request_timeout_ms", 1, MAX_REQUEST_TIMEOUT_MS, file)
-    yield from check_range(raw, "request_settings.max_concurrent_requests_per_instance", 1, 10_000, file)
+    yield from check_range(raw, "request_settings.max_concurrent_requests_per_instance", 1, MAX_CONCURRENCY, file)
     yield from _route_problems(environment, file)
     mount_path = raw.get("model_mount_path")
     if isinstance(mount_path, str) and not mount_path.startswith("/"):
@@ -165,7 +167,7 @@ def check_online_deployment(raw: Mapping[str, Any], endpoint_name: object, file:
         yield Problem(file=file, field="model_mount_path", message=message)
     for probe in ("liveness_probe", "readiness_probe"):
         for field in ("period", "timeout", "success_threshold", "failure_threshold"):
-            yield from check_range(raw, f"{probe}.{field}", 1, 3600, file)
+            yield from check_range(raw, f"{probe}.{field}", 1, MAX_PROBE_SETTING, file)
 
 
 def is_remote(value: object) -> bool:

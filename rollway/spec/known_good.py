@@ -8,7 +8,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rollway.spec.folder import NAME_RULE
+from rollway.spec.folder import (
+    MAX_CONCURRENCY,
+    MAX_INSTANCES,
+    MAX_PROBE_SETTING,
+    MAX_REQUEST_TIMEOUT_MS,
+    NAME_RULE,
+)
 
 ABSENT: Any = None  # a key may be absent, but not null
 
@@ -21,7 +27,7 @@ Tags = Annotated[
     Field(max_length=10),
 ]
 Access = Literal["enabled", "disabled"]
-Count = Annotated[int, Field(ge=1, le=3600)]
+Count = Annotated[int, Field(ge=1, le=MAX_PROBE_SETTING)]
 
 
 class _Known(BaseModel):
@@ -66,13 +72,13 @@ class _Environment(_Known):
 
 
 class _Settings(_Known):
-    request_timeout_ms: Annotated[int, Field(ge=1, le=180_000)] = ABSENT
-    max_concurrent_requests_per_instance: Annotated[int, Field(ge=1, le=10_000)] = ABSENT
-    max_queue_wait_ms: Annotated[int, Field(ge=1, le=180_000)] = ABSENT
+    request_timeout_ms: Annotated[int, Field(ge=1, le=MAX_REQUEST_TIMEOUT_MS)] = ABSENT
+    max_concurrent_requests_per_instance: Annotated[int, Field(ge=1, le=MAX_CONCURRENCY)] = ABSENT
+    max_queue_wait_ms: Annotated[int, Field(ge=1, le=MAX_REQUEST_TIMEOUT_MS)] = ABSENT
 
 
 class _Probe(_Known):
-    initial_delay: Annotated[int, Field(ge=0, le=3600)] = ABSENT
+    initial_delay: Annotated[int, Field(ge=0, le=MAX_PROBE_SETTING)] = ABSENT
     period: Count = ABSENT
     timeout: Count = ABSENT
     success_threshold: Count = ABSENT
@@ -93,7 +99,7 @@ class _OnlineDeployment(_Yaml):
     environment_variables: dict[Text, str | int | float | bool] = ABSENT
     app_insights_enabled: bool = ABSENT
     instance_type: Text
-    instance_count: Annotated[int, Field(ge=1, le=50)] = ABSENT
+    instance_count: Annotated[int, Field(ge=1, le=MAX_INSTANCES)] = ABSENT
     request_settings: _Settings = ABSENT
     liveness_probe: _Probe = ABSENT
     readiness_probe: _Probe = ABSENT

@@ -62,8 +62,12 @@ def shown(value: object, path: Sequence[str] = ()) -> str:
         return _KINDS[type(value)]
     if _HIDDEN_BELOW.intersection(path):
         return "its value"
-    text = mask(repr(value))
-    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 1]}…"
+    return shortened(mask(repr(value)), MOST_SHOWN)
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text of at most so many characters; `…` stands for the rest."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def not_allowed(value: object, choices: Sequence[str], path: Sequence[str] = ()) -> str:

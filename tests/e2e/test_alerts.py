@@ -26,7 +26,7 @@ from tests.support.postgres import Postgres
 from tests.support.prefect_api import Patient
 from tests.support.receiver import Receiver, receiver
 from tests.support.rest import Rest
-from tests.support.world import FIXTURES, Rollout, World
+from tests.support.world import FIXTURES, Rollout, World, start_prefect
 
 ROOT = Path(__file__).parents[2]
 RUN_TIMEOUT_SECONDS = 180
@@ -109,10 +109,7 @@ def alerting(forks: Forks, postgres: Postgres | None, tmp_path_factory: pytest.T
     folder = tmp_path_factory.mktemp("alerting")
     with temporary_stack(folder / "state", lambda _: None, forks.python) as stack, receiver() as inbox:
         stack.start_emulator()
-        stack.database_url = postgres.new_database() if postgres else None
-        stack.start_prefect()
-        stack.wait_for_emulator()
-        stack.wait_for_prefect()
+        start_prefect(stack, postgres)
         variables = {**stack.environment(), "NO_COLOR": "1", "ROLLWAY_DEPLOYMENTS": str(folder / "deployments")}
         world = World(stack, variables, Rest(variables), folder)
         rollouts = {

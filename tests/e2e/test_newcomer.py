@@ -1,7 +1,6 @@
 """The first hour of a newcomer: README and docs/your-own-model.md, word by word, in a fresh clone and an empty home."""
 
 import re
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from rollway.emulator.state import environment_cache
 from rollway.emulator.testing import own_environment
 from tests.support import pages
 from tests.support.clone import make_clone
+from tests.support.postgres import free_port
 
 README, PAGE = "README.md", "docs/your-own-model.md"
 ON_AZURE = "Point it at your Azure subscription"
@@ -49,9 +49,7 @@ class Shell:
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
     """Nothing of it runs any more at the end."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     (home := tmp_path / "home").mkdir()
     cache = subprocess.run([uv.find_uv_bin(), "cache", "dir"], capture_output=True, text=True, check=True)
     hidden = ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME")

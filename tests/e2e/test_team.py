@@ -21,7 +21,7 @@ from tests.support.postgres import Postgres
 from tests.support.prefect_api import PrefectApi
 from tests.support.receiver import Receiver, receiver
 from tests.support.rest import Rest
-from tests.support.world import Rollout, World
+from tests.support.world import Rollout, World, start_prefect
 
 NAMES = tuple(f"team-{number}" for number in range(1, 8))
 WAIT_SECONDS = 300
@@ -85,10 +85,7 @@ def team(forks: Forks, postgres: Postgres | None, tmp_path: Path) -> Iterator[Te
     checkout = make_clone(tmp_path / "checkout")
     with temporary_stack(tmp_path / "state", lambda _: None, forks.python) as stack, receiver() as inbox:
         stack.start_emulator()
-        stack.database_url = postgres.new_database() if postgres else None
-        stack.start_prefect()
-        stack.wait_for_emulator()
-        stack.wait_for_prefect()
+        start_prefect(stack, postgres)
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         variables = {**stack.environment(), "NO_COLOR": "1", "COLUMNS": "200", "PATH": path}
         world = World(stack, variables, Rest(variables), tmp_path)

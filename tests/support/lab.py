@@ -8,6 +8,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -246,13 +247,11 @@ class Lab:
         self.prefect.patch(f"/v2/concurrency_limits/{name}", json={"active_slots": 0}).raise_for_status()
 
 
-@pytest.fixture(scope="session")
-def lab(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """The lab of this test process; the Prefect server is the one that all share."""
-    folder = tmp_path_factory.mktemp("lab")
-    (folder / "seed.yaml").write_text(f"scoring: {{metrics_lag_seconds: {METRICS_LAG_SECONDS}}}")
-    with running_emulator(folder / "emulator", "--seed", str(folder / "seed.yaml")) as emulator:
-        variables = stack.environment() | emulator.environment
+@contextmanager
+def running_lab(folder: Path, stack: Stack, *options: str) -> Iterator[Lab]:
+    """Yield a lab with a Prefect server that is running; `options` are those of its own `emulator up`."""
+    with running_emulator(folder / "emulator", *options) as emulator:
+        variables = {**os.environ, **stack.prefect_variables(), **emulator.environment}
         # Only the emulator's own root: reading a hundred and fifty for each connection is half of a rollout's work.
         authority = str(folder / "emulator" / "tls" / "ca.pem")
         variables |= {
@@ -266,3 +265,12 @@ def lab(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]
         }
         with httpx.Client(base_url=f"{stack.ui_url}/api", timeout=30, transport=Patient()) as prefect:
             yield Lab(emulator, variables, folder, stack.python, Rest(variables), prefect)
+
+
+@pytest.fixture(scope="session")
+def lab(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The lab of this test process; the Prefect server is the one that all share."""
+    folder = tmp_path_factory.mktemp("lab")
+    (folder / "seed.yaml").write_text(f"scoring: {{metrics_lag_seconds: {METRICS_LAG_SECONDS}}}")
+    with running_lab(folder, stack, "--seed", str(folder / "seed.yaml")) as made:
+        yield made

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from rollway.cli import main
 from tests.support.builders import RolloutFolder
+from tests.support.command_line import code_of
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,10 @@ class Answer:
 def answer_to(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> Answer:
     """Run a command twice, for people and for programs, and return what it answers."""
     capsys.readouterr()
-    code = _exit_code(arguments)
+    code = code_of(*arguments)
     for_people = capsys.readouterr()
     assert for_people.out == "", "an error is no answer"
-    assert _exit_code([*arguments, "--json"]) == code
+    assert code_of(*arguments, "--json") == code
     return Answer(code, for_people.err, json.loads(capsys.readouterr().out)["error"])
 
 
@@ -99,11 +99,3 @@ def assert_explained(mistake: Mistake, answer: Answer) -> None:
     assert answer.text.startswith(f"error: {error['what']}\n")
     assert f"\n  where: {error['where']}\n" in answer.text
     assert "\n  try: " in answer.text
-
-
-def _exit_code(arguments: list[str]) -> int:
-    try:
-        main(arguments)
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0

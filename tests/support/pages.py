@@ -1,6 +1,7 @@
 """The pages of the documentation as a reader uses them: commands to paste and files to save."""
 
 import re
+import shlex
 import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -53,11 +54,7 @@ def _command(line: str) -> str:
 
 def script(lines: Sequence[str]) -> str:
     """Return a script for one shell that runs every command, and prints its exit code in a line of its own."""
-    return "".join(f"echo '>>> '{_quoted(line)}\n{line}\necho \"<<< $?\"\n" for line in lines)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"
+    return "".join(f"echo '>>> '{shlex.quote(line)}\n{line}\necho \"<<< $?\"\n" for line in lines)
 
 
 def results(output: str) -> list[tuple[str, int, str]]:

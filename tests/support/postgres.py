@@ -107,6 +107,7 @@ def wait_until_ready(server: Postgres, process: "subprocess.Popen[bytes]") -> No
 
 
 def free_port() -> int:
+    """Return a port of loopback that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

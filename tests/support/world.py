@@ -174,6 +174,14 @@ def postgres() -> Iterator[Postgres | None]:
         yield server
 
 
+def start_prefect(stack: Stack, postgres: Postgres | None) -> None:
+    """Start the Prefect server of a stack, on PostgreSQL if there is one; wait until it and the emulator are ready."""
+    stack.database_url = postgres.new_database() if postgres else None
+    stack.start_prefect()
+    stack.wait_for_emulator()
+    stack.wait_for_prefect()
+
+
 @pytest.fixture(scope="session")
 def stack(forks: Forks, postgres: Postgres | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The local Azure ML and a Prefect server."""
@@ -185,10 +193,7 @@ def stack(forks: Forks, postgres: Postgres | None, tmp_path_factory: pytest.Temp
             # Its clients trust no other authority: reading the usual hundred and fifty takes a second per rollout.
             patch.setenv("SSL_CERT_FILE", str(folder / "no-authority.pem"))
             running.start_emulator("--seed", str(folder / "seed.yml"))
-        running.database_url = postgres.new_database() if postgres else None
-        running.start_prefect()
-        running.wait_for_emulator()
-        running.wait_for_prefect()
+        start_prefect(running, postgres)
         yield running
 
 

@@ -27,15 +27,7 @@ from rollway.rollout.request import Request
 from rollway.rollout.wanted import RequestedBy
 from rollway.spec import RolloutFile, RolloutSpec
 from tests.support.builders import RolloutFolder, a_plan
-
-
-def code_of(*arguments: str) -> int:
-    """Return the exit code of the process."""
-    try:
-        main(list(arguments))
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
+from tests.support.command_line import code_of
 
 
 @pytest.fixture(autouse=True)

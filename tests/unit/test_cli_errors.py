@@ -10,7 +10,8 @@ import pytest
 from rollway.errors import NotFound, PrefectUnavailable, RollwayError, unexpected
 from rollway.prefect.server import require_reachable
 from tests.support.builders import RolloutFolder
-from tests.unit.test_cli import code_of, plain, plan_gives
+from tests.support.command_line import code_of
+from tests.unit.test_cli import plain, plan_gives
 
 __all__ = ["plain"]
 

@@ -14,7 +14,8 @@ from rollway.rollout.smoke import Measurement
 from rollway.settings import DefaultIdentity, Workspace
 from rollway.spec import ScoringRequest
 from tests.support.builders import RolloutFolder, measurement
-from tests.unit.test_cli import code_of, plain
+from tests.support.command_line import code_of
+from tests.unit.test_cli import plain
 
 __all__ = ["plain"]
 

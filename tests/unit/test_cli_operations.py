@@ -13,7 +13,8 @@ from rollway.errors import NotFound
 from rollway.reports.rollout import RolloutOutcome, RolloutReport
 from rollway.rollout.status import EndpointStatus, WorkspaceStatus
 from tests.support.builders import NOW
-from tests.unit.test_cli import a_report, code_of, plain  # noqa: F401 (a fixture that every test here uses)
+from tests.support.command_line import code_of
+from tests.unit.test_cli import a_report, plain  # noqa: F401 (a fixture that every test here uses)
 
 HEALTHY = EndpointStatus(name="diabetes", is_ours=True, provisioning_state="Succeeded")
 FAILED = HEALTHY.model_copy(update={"name": "churn", "problems": ("the endpoint is Failed",)})

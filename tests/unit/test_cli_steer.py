@@ -16,7 +16,8 @@ from rollway.reports.rollout import RolloutOutcome, RolloutReport
 from rollway.rollout.entries import Command, Order
 from rollway.rollout.steering import Steered
 from tests.support.builders import RolloutFolder
-from tests.unit.test_cli import a_report, code_of, plain  # noqa: F401 (a fixture that every test here uses)
+from tests.support.command_line import code_of
+from tests.unit.test_cli import a_report, plain  # noqa: F401 (a fixture that every test here uses)
 
 
 @pytest.fixture(autouse=True)

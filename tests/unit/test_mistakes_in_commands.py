@@ -8,8 +8,9 @@ import pytest
 
 from rollway.prefect.server import require_reachable
 from tests.support.builders import RolloutFolder
+from tests.support.command_line import code_of
 from tests.support.mistakes import Mistake, answer_to, assert_explained
-from tests.unit.test_cli import code_of, plain
+from tests.unit.test_cli import plain
 
 __all__ = ["plain"]
 

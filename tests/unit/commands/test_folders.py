@@ -11,7 +11,7 @@ import yaml
 from rollway.commands import folders
 from rollway.prefect.yaml_entries import missing_entries
 from rollway.settings import known_rollouts
-from tests.unit.test_cli import code_of
+from tests.support.command_line import code_of
 
 ROOT = Path(__file__).parents[3]
 

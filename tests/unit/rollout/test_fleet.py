@@ -104,7 +104,8 @@ def test_a_fleet_ends_whatever_its_rollouts_do(at_most: int, stop_after: int, en
         steps += 1
         assert steps <= len(NAMES)
 
-    assert fleet.is_over
+    assert not fleet.due
+    assert all(one.is_over or one.progress is Progress.NOT_STARTED for one in fleet.members)
     assert fleet.is_stopped or all(one.is_over for one in fleet.members)
 
 
