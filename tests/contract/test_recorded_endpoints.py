@@ -145,6 +145,20 @@ def test_system_data_has_three_fields_and_that_of_an_online_deployment_does_not_
     assert after["lastModifiedAt"] > before["lastModifiedAt"] >= before["createdAt"] == after["createdAt"]
 
 
+def test_a_creation_names_its_operation_and_where_the_online_deployment_can_be_read(
+    recorded: Recorded, arm: Arm
+) -> None:
+    assert "/mfeOperationsStatus/odidp:" in operation(recorded.created)
+    assert arm.http.get(recorded.created.headers["Location"]).raise_for_status().json()["name"] == "blue"
+
+
+@pytest.mark.parametrize("answer", ["created", "updated", "moved"])
+def test_no_answer_has_an_etag_or_says_when_to_ask_again(recorded: Recorded, answer: str) -> None:
+    headers = getattr(recorded, answer).headers
+
+    assert not {"etag", "retry-after"} & set(headers)
+
+
 def test_a_move_of_traffic_is_answered_with_201_and_the_traffic_before_it(recorded: Recorded) -> None:
     document = recorded.moved.json()["properties"]
 

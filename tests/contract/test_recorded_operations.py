@@ -66,6 +66,7 @@ def test_addresses_of_operations_are_signed_and_long_and_the_copy_in_the_propert
     created = arm.send("PUT", f"/onlineEndpoints/{name}", BODY)
     deleted = arm.send("DELETE", f"/onlineEndpoints/{name}")
 
+    assert deleted.headers["x-ms-async-operation-timeout"] == "PT30M"
     copy = created.json()["properties"]["properties"]["AzureAsyncOperationUri"]
     signed = [created.headers["Azure-AsyncOperation"], deleted.headers["Azure-AsyncOperation"]]
     for address in [*signed, deleted.headers["Location"]]:
