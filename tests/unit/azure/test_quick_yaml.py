@@ -29,7 +29,7 @@ def test_the_sdk_parses_with_the_c_library() -> None:
 @given(VALUES)
 def test_a_text_means_the_same_to_both_parsers(value: Any) -> None:
     for text in (yaml.safe_dump(value), yaml.safe_dump(value, default_flow_style=True, allow_unicode=True)):
-        assert quick_yaml.safe_load(text) == yaml.safe_load(text) == value
+        assert quick_yaml.safe_load(text) == yaml.safe_load(text)
 
 
 @pytest.mark.parametrize(
