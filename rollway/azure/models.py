@@ -1,10 +1,15 @@
 """The model versions that a run can roll out."""
 
+import asyncio
+import itertools
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import cast
 
 from azure.ai.ml.entities import Model
 from azure.ai.ml.operations import ModelOperations
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.core.paging import ItemPaged
 
 from rollway.azure.assets import resolve_model
 from rollway.azure.entities import tags_of
@@ -16,6 +21,7 @@ from rollway.rollout.request import Models, Request
 from rollway.rollout.state import EndpointState
 from rollway.spec import RolloutSpec
 
+FEW_MODELS = 3  # of a place: their versions are listed, which tells everything
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -71,6 +77,37 @@ async def list_model_versions(session: Session, source: ModelSource) -> tuple[Mo
 
     with azure_errors(f"cannot list the versions of the model {source.name!r}", where=_where(source)):
         return tuple(_version(one) for one in await in_thread(read))
+
+
+async def list_latest_versions(session: Session, sources: Sequence[ModelSource]) -> dict[ModelSource, str]:
+    """Return the latest version of each model, as the workspace's and the registries' lists of models tell it.
+
+    A page of such a list replaces a list of versions per model. A model is left out if its place has few of the models,
+    if too many other models come before it, or if the identity may not list models: its versions must be listed.
+    """
+    by_place: dict[str | None, list[ModelSource]] = {}
+    for source in sources:
+        by_place.setdefault(source.registry, []).append(source)
+    many = [of_place for of_place in by_place.values() if len(of_place) > FEW_MODELS]
+    found = await asyncio.gather(*(in_thread(_read_latest, session, of_place) for of_place in many))
+    return {source: version for one in found for source, version in one.items()}
+
+
+def _read_latest(session: Session, sources: Sequence[ModelSource]) -> dict[ModelSource, str]:
+    missing = {one.name.lower(): one for one in sources}
+    found: dict[ModelSource, str] = {}
+    try:
+        pages = cast("ItemPaged[Model]", _models(session, sources[0]).list()).by_page()
+        for page in itertools.islice(pages, len(sources) // 2):
+            for model in page:
+                source = missing.pop(str(model.name).lower(), None)
+                if source is not None and model.latest_version:
+                    found[source] = str(model.latest_version)
+            if not missing:
+                break
+    except Exception:  # noqa: BLE001 (the lists of versions say what is wrong, for each model)
+        return {}
+    return found
 
 
 async def read_model_version(session: Session, source: ModelSource, version: str) -> ModelVersion | None:

@@ -2,8 +2,9 @@
 
 Rollway waits with its own poller (`rollway.azure.waiting`) and reads what it needs itself. Beside that, the SDK would
 poll every operation in a thread of its own, read the workspace before each PUT, the endpoint before each PUT of an
-online deployment, and all online deployments with each endpoint. The SDK has no option for any of them, so this module
-replaces attributes of azure-ai-ml 1.35.2: operations/_online_endpoint_operations.py, _online_deployment_operations.py.
+online deployment, and all online deployments with each endpoint. Its lists take the pages that Azure makes. The SDK has
+no option for any of them, so this module replaces attributes of azure-ai-ml 1.35.2:
+operations/_online_endpoint_operations.py, _online_deployment_operations.py, _model_operations.py.
 """
 
 import functools
@@ -13,6 +14,8 @@ from typing import Any
 
 from azure.ai.ml import MLClient
 from azure.core.polling import NoPolling
+
+PAGE = 200  # `count` of Online Endpoints - List and Model Containers - List
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,20 @@ class Unpolled:
         return begin
 
 
+class _InLargePages:
+    """A generated client whose `list` asks for large pages; Azure decides how large they are."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def list(self, **kwargs: Any) -> Any:
+        """Return the pages; the SDK follows their links."""
+        return self._client.list(**{"count": PAGE, **kwargs})
+
+
 class _KnownEndpoint:
     """The generated client that an SDK call asks whether the endpoint exists; Azure refuses the PUT if it does not."""
 
@@ -78,14 +95,16 @@ def without_extra_requests(client: MLClient, read_region: Callable[[], str]) -> 
     """Change the client so that each call for endpoints and online deployments is one request; return it.
 
     Writes return when Azure has accepted them, and the traffic of an endpoint has no entries of weight 0. Uploads and
-    other assets of an online deployment still make their own requests.
+    other assets of an online deployment still make their own requests. Lists of endpoints and models have large pages.
 
     Args:
         read_region: Returns the region of the workspace, which Azure wants in every PUT.
     """
     endpoints: Any = client.online_endpoints
     online_deployments: Any = client.online_deployments
-    endpoints._online_operation = Unpolled(endpoints._online_operation)
+    models: Any = client.models
+    endpoints._online_operation = Unpolled(_InLargePages(endpoints._online_operation))
+    models._model_container_operation = _InLargePages(models._model_container_operation)
     endpoints._online_deployment_operation = _NoList()
     online_deployments._online_deployment = Unpolled(online_deployments._online_deployment)
     online_deployments._online_endpoint_operations = _KnownEndpoint()

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Self
 
 from pydantic import AwareDatetime
@@ -106,6 +107,35 @@ def live_models(endpoint: EndpointState) -> tuple[LiveModel, ...]:
             source, version = parse_reference(reference)
             found.append(LiveModel(source=source, version=version))
     return tuple(found)
+
+
+def serves_latest(source: ModelSource, latest: str | None, endpoint: EndpointState) -> bool:
+    """Return True if a version is live that a list of models calls the latest one.
+
+    Nothing is newer then: `choose` keeps to the live version, whatever the rules of the folder are. The record has no
+    registry, so only the name of the model is compared.
+
+    Args:
+        source: The model of a folder.
+        latest: The latest version; None if no list tells it.
+    """
+    return latest is not None and any(
+        live.source.name.lower() == source.name.lower() and live.version.lower() == latest.lower()
+        for live in live_models(endpoint)
+    )
+
+
+def unread_version(spec: RolloutSpec, source: ModelSource, version: str) -> ModelVersion:
+    """Return a version of which only the number is known, as one that meets the rules of the folder."""
+    follow = spec.rollout.follow or Follow()
+    return ModelVersion(
+        name=source.name,
+        version=version,
+        id=f"{source}:{version}",
+        created_at=datetime.min.replace(tzinfo=UTC),
+        tags=follow.tags,
+        stage=follow.stage,
+    )
 
 
 def choose(

@@ -1,6 +1,5 @@
 """Watching: what is due at an endpoint, and whether a run must be started for it."""
 
-import hashlib
 import itertools
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -143,14 +142,14 @@ def find(spec: RolloutSpec, models: Models, endpoint: EndpointState, workspace: 
     )
 
 
-def must_look_behind(spec: RolloutSpec, endpoint: EndpointState, now: datetime, interval_seconds: int) -> bool:
+def must_look_behind(spec: RolloutSpec, endpoint: EndpointState, now: datetime, *, is_turn: bool) -> bool:
     """Return True if the online deployments of a listed endpoint must be read.
 
     That is so if the record does not know what serves, if somebody else may have to carry out `promote`, if what was
     replaced became due within the last day, and once a day.
 
     Args:
-        interval_seconds: Time between two looks.
+        is_turn: Whether this is the look of the day in which the endpoint has its turn.
     """
     if endpoint.is_complete or not endpoint.exists or endpoint.record.underway is not None:
         return False
@@ -164,15 +163,24 @@ def must_look_behind(spec: RolloutSpec, endpoint: EndpointState, now: datetime, 
         due = replaced_stays_until(spec.rollout, record.promoted_at)
         if due <= now < due + DAY:
             return True
-    return is_turn(endpoint.name, now, interval_seconds)
+    return is_turn
 
 
-def is_turn(name: str, now: datetime, interval_seconds: int) -> bool:
-    """Return True if this is the one look of the day in which the endpoint of that name has its turn."""
+def turns(names: Iterable[str], now: datetime, interval_seconds: int) -> frozenset[str]:
+    """Return the names, in lower case, that have their turn in this look: each has one look of the day.
+
+    A look gets an equal part of them, in alphabetical order, so that none makes many requests. A new endpoint moves the
+    turns of others by one place: one of them may have its turn twice, or only on the next day.
+
+    Args:
+        names: All endpoints of a workspace.
+        interval_seconds: Time between two looks.
+    """
     looks = max(1, int(DAY.total_seconds()) // interval_seconds)
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     look = min(int((now - midnight).total_seconds()) // interval_seconds, looks - 1)
-    return int(hashlib.sha256(name.lower().encode()).hexdigest(), 16) % looks == look
+    ordered = sorted({name.lower() for name in names})
+    return frozenset(name for place, name in enumerate(ordered) if place * looks // len(ordered) == look)
 
 
 def assumed_environment(spec: RolloutSpec, endpoint: EndpointState) -> ResolvedAsset | None:

@@ -9,7 +9,15 @@ from uuid import uuid4
 from starlette.responses import JSONResponse, Response
 
 from rollway.emulator.arm.conda_files import as_json_text
-from rollway.emulator.arm.resource_manager import PROVIDER, WORKSPACE_PATH, ArmRoute, Call, paginate, workspace_route
+from rollway.emulator.arm.resource_manager import (
+    PROVIDER,
+    WORKSPACE_PATH,
+    ArmRoute,
+    Call,
+    lags_of,
+    paginate,
+    workspace_route,
+)
 from rollway.emulator.arm.storage_uris import read_flavors, replicate, spell_as_azure
 from rollway.emulator.arm.validation import check_field_types
 from rollway.emulator.blob.blobs import ACCOUNT
@@ -129,6 +137,9 @@ def _put(kind: AssetKind, call: Call) -> Response:
         version = new_version(call.emulator, kind, id_, given, call.system_data())
     else:
         version = _changed_version(call, kind, before, given)
+    if before is None:
+        now = call.emulator.clock.now()
+        call.emulator.operations.views["lists"].remember(id_, None, now, lags_of(call)["lists"])
     call.emulator.store.put(version)
     status = 201 if before is None else kind.status_again
     return JSONResponse(version.document, status, _creation_headers(call, kind, version) if status == 201 else {})
@@ -239,11 +250,13 @@ def _get_container(kind: AssetKind, call: Call) -> Response:
 
 
 def _list_containers(kind: AssetKind, call: Call) -> Response:
+    """List the names in pages of `count`, in the order of their creation. New versions show late in `latestVersion`."""
     names: dict[str, list[Resource]] = {}
-    for version in call.emulator.store.find(kind.type, kind.id(call)):
+    for version in call.emulator.operations.views["lists"].find(kind.type, kind.id(call)):
         if not version.properties.get("isAnonymous") and is_listed(call, version):
             names.setdefault(version.id.rsplit("/", 2)[0].lower(), []).append(version)
-    return paginate(call, [container_document(kind, versions) for versions in names.values()])
+    documents = [container_document(kind, versions) for versions in names.values()]
+    return paginate(call, documents, size="count", continued_by="$skip")
 
 
 def container_document(kind: AssetKind, versions: list[Resource]) -> Document:

@@ -15,6 +15,7 @@ from rollway.emulator.arm.resource_manager import (
     PROVIDER,
     Call,
     accepted_response,
+    lags_of,
     operation_url,
     paginate,
     shown_to,
@@ -30,7 +31,7 @@ from rollway.emulator.arm.validation import (
 )
 from rollway.emulator.core import errors, faults
 from rollway.emulator.core.errors import Document
-from rollway.emulator.core.lags import LaggingView, profile_lags
+from rollway.emulator.core.lags import LaggingView
 from rollway.emulator.core.operations import Operation, new_operation_id
 from rollway.emulator.core.store import Resource, Store
 from rollway.emulator.runtime.routes import Routes
@@ -85,7 +86,6 @@ def new_operation(call: Call, prefix: str, method: str, resource: Resource, acti
     """
     emulator, request = call.emulator, call.request
     now = emulator.clock.now()
-    lags = emulator.seed.lag_seconds.resolve(profile_lags(emulator.profile))
     operation = Operation(
         id=new_operation_id(prefix, call.workspace.properties["workspaceId"]),
         method=method,  # type: ignore[arg-type]
@@ -93,7 +93,7 @@ def new_operation(call: Call, prefix: str, method: str, resource: Resource, acti
         region=resource.document["location"],
         started=now,
         not_before=now + emulator.profile.seconds(action),
-        lags=faults.find_lags(emulator.faults, request.method, request.url.path).resolve(lags),
+        lags=lags_of(call),
     )
     faults.apply_to_operation(emulator.faults, request.method, request.url.path, operation)
     return operation

@@ -14,9 +14,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from rollway.emulator.arm.headers import common_headers, service_headers, signed
-from rollway.emulator.core import errors
+from rollway.emulator.core import errors, faults
 from rollway.emulator.core.clock import format_iso, format_iso_offset
 from rollway.emulator.core.errors import Document
+from rollway.emulator.core.lags import Reader, profile_lags
 from rollway.emulator.core.operations import RESULTS, STATUS, Operation
 from rollway.emulator.core.roles import is_allowed
 from rollway.emulator.core.store import Resource
@@ -213,6 +214,13 @@ async def _read_body(request: Request) -> Document:
     if not isinstance(body, dict):
         raise errors.invalid_content(f"an object is expected, not {type(body).__name__}")
     return body
+
+
+def lags_of(call: Call) -> dict[Reader, float]:
+    """Return the seconds by which each reader lags behind the write that the request makes."""
+    emulator, request = call.emulator, call.request
+    usual = emulator.seed.lag_seconds.resolve(profile_lags(emulator.profile))
+    return faults.find_lags(emulator.faults, request.method, request.url.path).resolve(usual)
 
 
 def paginate(

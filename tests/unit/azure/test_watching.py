@@ -1,5 +1,6 @@
 """The watcher's look at a workspace: the requests to Azure, and errors that concern one folder only."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from rollway.azure.watching import look_at_workspace
 from rollway.errors import AccessDenied
 from rollway.rollout.entries import Served
 from rollway.rollout.record import EndpointRecord, with_record
-from rollway.rollout.watch import Look, Verdict, is_turn
+from rollway.rollout.watch import Look, Verdict, turns
 from rollway.settings import Workspace
 from tests.support.builders import WORKSPACE_ID, RolloutFolder, good_folder
 from tests.support.fake_azure import run
@@ -33,6 +34,7 @@ class FakeWorkspace:
         self.behind: dict[str, list[ManagedOnlineDeployment]] = {}
         self.versions: list[Model] = []
         self.archived: list[str] = []
+        self.page = 50  # models of one page of their list
         self.trouble: dict[str, Exception] = {}  # the answer to a call
 
     @property
@@ -58,25 +60,29 @@ class FakeWorkspace:
             Model(name=name, version=version, path="x", id=model_id, creation_context=context, **values)
         )
 
-    def serve(self, version: str, endpoint: str = "diabetes", *, is_recorded: bool = True) -> None:
+    def serve(
+        self, version: str, endpoint: str = "diabetes", *, is_recorded: bool = True, model: str = "diabetes"
+    ) -> None:
         """Send all traffic of an endpoint to a version of its model."""
-        live = Served(online_deployment="main", model=f"diabetes:{version}") if is_recorded else None
+        live = Served(online_deployment="main", model=f"{model}:{version}") if is_recorded else None
         self.endpoints[endpoint] = ManagedOnlineEndpoint(
             name=endpoint,
             traffic={"main": 100},
             provisioning_state="Succeeded",
             tags=with_record({}, EndpointRecord(live=live)),
         )
-        model = f"{WORKSPACE_ID}/models/diabetes/versions/{version}"
+        model_id = f"{WORKSPACE_ID}/models/{model}/versions/{version}"
         self.behind[endpoint] = [
             ManagedOnlineDeployment(
-                name="main", endpoint_name=endpoint, instance_type="x", model=model, provisioning_state="Succeeded"
+                name="main", endpoint_name=endpoint, instance_type="x", model=model_id, provisioning_state="Succeeded"
             )
         ]
 
-    def look(self, *folders: RolloutFolder, now: datetime | None = None) -> tuple[Look, ...]:
+    def look(
+        self, *folders: RolloutFolder, now: datetime | None = None, interval_seconds: int = INTERVAL
+    ) -> tuple[Look, ...]:
         paths = [str(one.path) for one in folders]
-        return run(look_at_workspace(self.session, paths, now or quiet(*folders), INTERVAL))
+        return run(look_at_workspace(self.session, paths, now or quiet(*folders), interval_seconds))
 
     def _call(self, call: str) -> None:
         self.calls.append(call)
@@ -95,9 +101,18 @@ class FakeWorkspace:
         self._call(f"behind {endpoint}")
         return self.behind[endpoint]
 
-    def _list_versions(self, name: str) -> list[Model]:
+    def _list_versions(self, name: str | None = None) -> Any:
+        if name is None:
+            return SimpleNamespace(by_page=self._pages_of_models)
         self._call(f"versions of {name}")
         return [one for one in self.versions if one.name == name and one.version not in self.archived]
+
+    def _pages_of_models(self) -> Iterator[list[SimpleNamespace]]:
+        latest = {one.name: one.version for one in self.versions if one.version not in self.archived}
+        models = [SimpleNamespace(name=name, latest_version=version) for name, version in latest.items()]
+        for start in range(0, max(len(models), 1), self.page):
+            self._call("models")
+            yield models[start : start + self.page]
 
     def _get_version(self, name: str, version: str) -> Model:
         self._call(f"version {name}:{version}")
@@ -116,7 +131,7 @@ def quiet(*folders: RolloutFolder) -> datetime:
     """A time at which no endpoint of the folders has its turn."""
     names = [one.read("endpoint.yml")["name"] for one in folders]
     looks = (FIRST + timedelta(days=1, seconds=number * INTERVAL) for number in range(144))
-    return next(now for now in looks if not any(is_turn(name, now, INTERVAL) for name in names))
+    return next(now for now in looks if not turns(names, now, INTERVAL))
 
 
 @pytest.fixture

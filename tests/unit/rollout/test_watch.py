@@ -394,4 +394,4 @@ def test_a_list_of_endpoints_misses_no_new_version_and_nothing_left_behind(situa
 
     if endpoint.exists and complete.verdict is Verdict.START and is_urgent:
         short = find(spec, models, listed(endpoint), WORKSPACE, now)
-        assert short.verdict is Verdict.START or must_look_behind(spec, listed(endpoint), now, INTERVAL)
+        assert short.verdict is Verdict.START or must_look_behind(spec, listed(endpoint), now, is_turn=False)

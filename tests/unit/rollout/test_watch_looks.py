@@ -1,7 +1,6 @@
 """The endpoints that a look of the watcher reads closely, and which failures it counts or tells."""
 
-from collections import Counter
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -13,9 +12,9 @@ from rollway.rollout.watch import (
     Look,
     broken,
     forgotten_promotion,
-    is_turn,
     must_look_behind,
     require_read,
+    turns,
     unrecorded_failures,
 )
 from rollway.spec import Problem
@@ -41,16 +40,18 @@ def test_only_a_closer_look_finds_an_order_to_promote() -> None:
     endpoint = listed(canary(Order.PROMOTE))
 
     assert forgotten_promotion(endpoint, NOW) is None
-    assert must_look_behind(following(), endpoint, NOW, INTERVAL)
+    assert must_look_behind(following(), endpoint, NOW, is_turn=False)
 
 
-def test_every_endpoint_has_one_turn_a_day_and_the_turns_are_spread() -> None:
+@pytest.mark.parametrize("endpoints", [1, 2, 143, 144, 145, 200, 300])
+def test_every_endpoint_has_one_turn_a_day_and_the_turns_are_spread(endpoints: int) -> None:
+    names = [f"Endpoint-{number}" for number in range(endpoints)]
     looks = [NOW + timedelta(seconds=INTERVAL * number) for number in range(144)]
 
-    turns = {name: [look for look in looks if is_turn(name, look, INTERVAL)] for name in map(str, range(300))}
+    found = [turns(names, look, INTERVAL) for look in looks]
 
-    assert {len(one) for one in turns.values()} == {1}
-    assert max(Counter(one[0] for one in turns.values()).values()) <= 12
+    assert sorted(name for one in found for name in one) == sorted(name.lower() for name in names)
+    assert max(map(len, found)) == -(-endpoints // 144)
 
 
 @pytest.mark.parametrize("interval_seconds", [1, 7, 600, 601, 50_000, 86_400, 10**6])
@@ -58,23 +59,22 @@ def test_the_turn_of_an_endpoint_comes_with_any_interval(interval_seconds: int) 
     midnight = NOW.replace(hour=0)
     starts = range(0, 86_400, min(interval_seconds, 86_400))
 
-    turns = [one for one in starts if is_turn("Diabetes", midnight + timedelta(seconds=one), interval_seconds)]
+    found = [turns(["a", "B", "c"], midnight + timedelta(seconds=one), interval_seconds) for one in starts]
 
-    assert turns
-    assert all(is_turn("diabetes", midnight + timedelta(seconds=one), interval_seconds) for one in turns)
+    assert frozenset().union(*found) == {"a", "b", "c"}
 
 
-def quiet(endpoint: EndpointState) -> datetime:
-    """A time at which the endpoint does not have its turn."""
-    return next(now for now in (NOW, NOW + timedelta(seconds=INTERVAL)) if not is_turn(endpoint.name, now, INTERVAL))
+def test_a_workspace_without_endpoints_has_no_turns() -> None:
+    assert turns([], NOW, INTERVAL) == frozenset()
 
 
 def test_a_listed_endpoint_whose_record_knows_everything_is_not_looked_behind() -> None:
     endpoint = listed(serving(ONE))
 
-    assert not must_look_behind(following(), endpoint, quiet(endpoint), INTERVAL)
-    assert not must_look_behind(following(), serving(ONE), NOW, INTERVAL)
-    assert not must_look_behind(following(), EndpointState(name="diabetes", exists=False), NOW, INTERVAL)
+    assert not must_look_behind(following(), endpoint, NOW, is_turn=False)
+    assert must_look_behind(following(), endpoint, NOW, is_turn=True)
+    assert not must_look_behind(following(), serving(ONE), NOW, is_turn=False)
+    assert not must_look_behind(following(), EndpointState(name="diabetes", exists=False), NOW, is_turn=False)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_listed_endpoint_whose_record_knows_everything_is_not_looked_behind() 
     ids=["an older record", "somebody else's traffic"],
 )
 def test_an_endpoint_whose_record_does_not_know_what_serves_is_looked_behind(endpoint: EndpointState) -> None:
-    assert must_look_behind(following(), listed(endpoint), quiet(endpoint), INTERVAL)
+    assert must_look_behind(following(), listed(endpoint), NOW, is_turn=False)
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,8 @@ def test_what_was_replaced_is_looked_for_within_a_day_after_its_time(seconds: fl
     endpoint = listed(with_changes(serving(ONE), record)).model_copy(update={"name": "other"})
     keep = following().rollout.keep_replaced_seconds
     now = NOW - timedelta(days=1) + timedelta(seconds=keep + seconds)
-    assert not is_turn(endpoint.name, now, INTERVAL)
 
-    assert must_look_behind(following(), endpoint, now, INTERVAL) is is_due
+    assert must_look_behind(following(), endpoint, now, is_turn=False) is is_due
 
 
 def ended(minutes: float, run: str = "run", *, has_failed: bool = True) -> EndedRun:
