@@ -16,7 +16,6 @@ import pytest
 from rollway.errors import ConfigurationError
 from rollway.local.team import SERVERS, Programs, TeamStack
 from tests.support.clone import make_clone
-from tests.support.forks import Forks
 from tests.support.prefect_api import PrefectApi
 from tests.support.rest import Rest
 from tests.support.world import World
@@ -50,9 +49,9 @@ def installed() -> None:
 
 
 @pytest.fixture
-def stack(installed: None, forks: Forks, tmp_path: Path) -> Iterator[TeamStack]:
-    """A team's stack that is ready."""
-    team = TeamStack(tmp_path / "state", lambda _: None, forks.python)
+def stack(installed: None, tmp_path: Path) -> Iterator[TeamStack]:
+    """A team's stack that is ready. Its commands are no forks: each API would need warm processes of its own."""
+    team = TeamStack(tmp_path / "state", lambda _: None)
     try:
         team.start_emulator("--profile", PROFILE)
         team.start_prefect()
