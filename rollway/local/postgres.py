@@ -35,7 +35,11 @@ class Postgres:
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres", "postgres")
         server = cls(programs, folder, port)
-        server.run("initdb", "-D", server._data, "-A", "trust", "-U", "postgres", "-N", "--no-locale", "-E", "UTF8")
+        try:
+            server.run("initdb", "-D", server._data, "-A", "trust", "-U", "postgres", "-N", "--no-locale", "-E", "UTF8")
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return server
 
     def command(self, *options: str) -> list[str]:
