@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 UV := $(BIN)/python -I rollway/local/uv_like_pip.py
 # At a terminal both show their progress.
 QUIET := $(shell test -t 2 || echo --quiet)
-.PHONY: help demo demo-progressive test matrix check lint imports types unit format up down lock schema screenshot clean
+.PHONY: help demo demo-progressive test matrix check lint imports types unit format up up-team down lock schema screenshot clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -60,12 +60,15 @@ format: .venv/ready ## format, and fix what can be fixed automatically
 up: .venv/ready ## local Azure ML, Prefect server and a worker, to explore in the browser; PORT=4201 for another port
 	@$(BIN)/rollway local up $(if $(PORT),--port $(PORT))
 
-down: .venv/ready ## stop what `make up` started
+up-team: .venv/ready ## the same as a team runs it: two Prefect servers on PostgreSQL and Redis, two workers
+	@$(BIN)/rollway local up --team $(if $(PORT),--port $(PORT))
+
+down: .venv/ready ## stop what `make up` or `make up-team` started
 	@$(BIN)/rollway local down
 
 lock: .venv/ready ## resolve pyproject.toml again into requirements.lock
 	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --no-annotate --group dev --extra emulator pyproject.toml --output-file requirements.lock
+		--no-header --no-annotate --group dev --extra emulator --extra team pyproject.toml --output-file requirements.lock
 
 schema: .venv/ready ## generate deployments/schema/rollout.schema.json
 	$(BIN)/rollway schema > deployments/schema/rollout.schema.json

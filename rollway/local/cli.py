@@ -40,7 +40,7 @@ def demo_progressive() -> None:
 
 
 @app.command
-def up(*, port: Port = 4200, images: Path | None = None) -> None:
+def up(*, port: Port = 4200, images: Path | None = None, team: Annotated[bool, Parameter(negative="")] = False) -> None:
     """Start the local Azure ML with two models, a Prefect server (UI on PORT) and a worker in the background.
 
     Parameters
@@ -49,16 +49,19 @@ def up(*, port: Port = 4200, images: Path | None = None) -> None:
         The port of the Prefect UI.
     images
         A YAML file that maps more container images to Python packages, for the local Azure ML.
+    team
+        Two Prefect servers on PostgreSQL and Redis, with a worker each, as for a team.
     """
     _begin("local up")
     from rollway.local.example import register, train, wait_until_ready
     from rollway.local.stack import Stack, emulator_url, require_free, stop_saved
+    from rollway.local.team import TeamStack
 
+    stack = (TeamStack if team else Stack)(FOLDER / "up", say, outlives=True)
     stop_saved(FOLDER / "up", say)
-    require_free(port)
+    require_free(port, "up-team" if team else "up")
     if (entries := update_prefect_yaml()).is_change:
         say(str(entries))
-    stack = Stack(FOLDER / "up", say, outlives=True)
     try:
         say("starting the local Azure ML and the Prefect server")
         stack.start_emulator(*(["--images", str(images.resolve())] if images is not None else []))
@@ -67,14 +70,18 @@ def up(*, port: Port = 4200, images: Path | None = None) -> None:
         os.environ.update(wait_until_ready(stack, say))
         for version, model in models.items():
             register(model, version, say)
-        with saying("creating the Prefect deployments and starting a worker"):
+        with saying(f"creating the Prefect deployments and starting {'two workers' if team else 'a worker'}"):
             stack.start_worker()
+            if team:
+                stack.add_worker()
     except BaseException:
         stack.stop()
         raise
     stack.save()
     rollway = program()
     print(f"Prefect UI:     {stack.ui_url}/deployments (run deploy-endpoint > diabetes)")
+    if isinstance(stack, TeamStack):
+        print(f"second API:     {stack.api_url(2)} (the second worker uses it)")
     print(f"local Azure ML: {emulator_url(os.environ)} (a page with its endpoints; its certificate is its own)")
     print()
     print("for commands in this shell:")

@@ -63,6 +63,7 @@ class Stack:
         database_url: Database of the Prefect server; None for SQLite in its own home.
         outlives: True if the processes go on when this one ends. Otherwise they end with it, even if it is killed (on
             Linux).
+        temporary_folders: Folders elsewhere that `stop` removes.
     """
 
     def __init__(self, folder: Path, say: Say, python: str = sys.executable, *, outlives: bool = False) -> None:
@@ -71,6 +72,7 @@ class Stack:
         self.database_url: str | None = None
         self.outlives = outlives
         self.processes: list[Process] = []
+        self.temporary_folders: list[Path] = []
         self._say = say
         self._prefect_port: int | None = None
 
@@ -145,7 +147,7 @@ class Stack:
 
     def start_prefect(self, port: int | None = None) -> Process:
         """Start a Prefect server with its own home; `wait_for_prefect` waits until it is ready."""
-        self._prefect_port = port or _free_port()
+        self._prefect_port = port or free_port()
         command = [
             sys.executable,
             "-m",
@@ -161,33 +163,41 @@ class Stack:
 
     def wait_for_prefect(self) -> None:
         """Wait until the API answers."""
-        self._wait("prefect-server", lambda: _answers(f"{self.ui_url}/api/health"))
+        self._wait("prefect-server", lambda: answers(f"{self.ui_url}/api/health"))
 
-    def start_worker(self, checkout: Path | None = None) -> Process:
-        """Create a work pool and the Prefect deployments of the checkout's prefect.yaml, and start a worker."""
+    def start_worker(self, checkout: Path | None = None, *, limit: int | None = None) -> Process:
+        """Create a work pool and the Prefect deployments of the checkout's prefect.yaml, and start a worker.
+
+        Args:
+            limit: Most runs of the worker at once.
+        """
         variables = self.environment()
-        prefect = [self.python, "-m", "prefect", "--no-prompt"]
         for arguments in (["work-pool", "create", WORK_POOL, "--type", "process", "--overwrite"], ["deploy", "--all"]):
-            done = subprocess.run(
-                [*prefect, *arguments], cwd=checkout, env=variables, capture_output=True, text=True, check=False
-            )
-            if done.returncode:
-                raise RollwayError(
-                    f"`prefect {' '.join(arguments)}` failed",
-                    where=str(checkout or Path.cwd()),
-                    hint="correct what Prefect names below, then start it again",
-                    details=done.stdout + done.stderr,
-                )
-        return self.add_worker(checkout)
+            self._prefect(self.python, arguments, variables, checkout)
+        return self.add_worker(checkout, limit=limit)
 
-    def add_worker(self, checkout: Path | None = None) -> Process:
-        """Start another worker for the existing work pool and Prefect deployments."""
+    def add_worker(
+        self, checkout: Path | None = None, *, limit: int | None = None, api_url: str | None = None
+    ) -> Process:
+        """Start another worker for the existing work pool and Prefect deployments.
+
+        Args:
+            limit: Most runs of the worker at once.
+            api_url: The API that the worker and its runs use; default: that of the UI.
+        """
         command = [self.python, "-m", "prefect", "--no-prompt", "worker", "start", "--pool", WORK_POOL]
-        return self._start("worker", command, self.environment(), checkout)
+        if limit is not None:
+            command += ["--limit", str(limit)]
+        variables = self.environment() | ({"PREFECT_API_URL": api_url} if api_url else {})
+        return self._start("worker", command, variables, checkout)
 
     def save(self) -> None:
         """Save the process ids for `down`."""
-        record = {"ui": self.ui_url, "processes": {process.name: process.pid for process in self.processes}}
+        record = {
+            "ui": self.ui_url,
+            "processes": {process.name: process.pid for process in self.processes},
+            "temporary_folders": [str(folder) for folder in self.temporary_folders],
+        }
         (self.folder / "stack.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
 
     def stop(self) -> None:
@@ -196,11 +206,30 @@ class Stack:
             self._say(f"stopping {process.name}")
             process.stop()
         self.processes.clear()
+        for folder in self.temporary_folders:
+            shutil.rmtree(folder, ignore_errors=True)
         (self.folder / "stack.json").unlink(missing_ok=True)
 
     @property
     def _emulator_state(self) -> str:
         return str(self.folder / "emulator")
+
+    @staticmethod
+    def _prefect(
+        python: str, arguments: Sequence[str], variables: Mapping[str, str], working_directory: Path | None = None
+    ) -> None:
+        """Run `prefect` to its end; raises RollwayError if it fails."""
+        command = [python, "-m", "prefect", "--no-prompt", *arguments]
+        done = subprocess.run(
+            command, cwd=working_directory, env=variables, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise RollwayError(
+                f"`prefect {' '.join(arguments)}` failed",
+                where=str(working_directory or Path.cwd()),
+                hint="correct what Prefect names below, then start it again",
+                details=done.stdout + done.stderr,
+            )
 
     def _start(
         self,
@@ -210,6 +239,8 @@ class Stack:
         working_directory: Path | None = None,
     ) -> Process:
         self.folder.mkdir(parents=True, exist_ok=True)
+        names = {process.name for process in self.processes}
+        name = next(one for one in (name, *(f"{name}-{n}" for n in range(2, 100))) if one not in names)
         with (self.folder / f"{name}.log").open("w", encoding="utf-8") as log:
             started = subprocess.Popen(
                 command,
@@ -259,8 +290,9 @@ def stop_saved(folder: Path, say: Say) -> bool:
     if not record.is_file():
         return False
     stack = Stack(folder, say)
-    for name, pid in json.loads(record.read_text(encoding="utf-8"))["processes"].items():
-        stack.processes.append(Process(name, pid))
+    saved = json.loads(record.read_text(encoding="utf-8"))
+    stack.processes += [Process(name, pid) for name, pid in saved["processes"].items()]
+    stack.temporary_folders += map(Path, saved.get("temporary_folders", []))  # an earlier version saved none
     stack.stop()
     return True
 
@@ -307,7 +339,8 @@ def _child_of(parent: int | None) -> Callable[[], None]:
     return prepare
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Return True if a GET of a loopback address succeeds."""
     try:
         with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 (a loopback address made above)
             return bool(response.status == 200)
@@ -328,8 +361,12 @@ def emulator_url(variables: Mapping[str, str]) -> str:
     return variables["ARM_CLOUD_METADATA_URL"].partition("/metadata")[0]
 
 
-def require_free(port: int) -> None:
-    """Raise ConfigurationError if something listens on a port of loopback."""
+def require_free(port: int, target: str = "up") -> None:
+    """Raise ConfigurationError if something listens on a port of loopback.
+
+    Args:
+        target: The target of `make` that the hint names.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that has just ended does not count
         try:
@@ -339,11 +376,12 @@ def require_free(port: int) -> None:
                 f"port {port} cannot be used for the Prefect server",
                 where=f"127.0.0.1:{port}",
                 why=error.strerror,
-                hint=f"stop what listens there, or choose another one: make up PORT={port + 1}",
+                hint=f"stop what listens there, or choose another one: make {target} PORT={port + 1}",
             ) from error
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

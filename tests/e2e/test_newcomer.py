@@ -11,9 +11,9 @@ import uv
 
 from rollway.emulator.state import environment_cache
 from rollway.emulator.testing import own_environment
+from rollway.local.stack import free_port
 from tests.support import pages
 from tests.support.clone import make_clone
-from tests.support.postgres import free_port
 
 README, PAGE = "README.md", "docs/your-own-model.md"
 ON_AZURE = "Point it at your Azure subscription"

@@ -39,8 +39,8 @@ class Patient(httpx.HTTPTransport):
 class PrefectApi:
     """Starts, retries and cancels flow runs as the UI does."""
 
-    def __init__(self, stack: Stack) -> None:
-        self.http = httpx.Client(base_url=f"{stack.ui_url}/api", timeout=120, transport=Patient())
+    def __init__(self, stack: Stack, url: str | None = None) -> None:
+        self.http = httpx.Client(base_url=url or f"{stack.ui_url}/api", timeout=120, transport=Patient())
 
     def post(self, path: str, body: Any) -> Any:
         """The answer to a POST, which must not be an error."""

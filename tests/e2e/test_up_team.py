@@ -1,0 +1,168 @@
+"""A stack as a team runs it: one of two API servers of Prefect dies in the middle of rollouts, and comes back."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from rollway.errors import ConfigurationError
+from rollway.local.team import SERVERS, Programs, TeamStack
+from tests.support.clone import make_clone
+from tests.support.prefect_api import PrefectApi
+from tests.support.rest import Rest
+from tests.support.world import World
+
+T = TypeVar("T")
+NAMES = ("team-1", "team-2", "team-3", "team-4")
+# An online deployment takes 16 s: time to kill a server meanwhile.
+PROFILE = "azure:0.03"
+WAIT_SECONDS = 120
+
+
+STARTER = """
+import json, sys, time
+from pathlib import Path
+from rollway.local.team import TeamStack
+
+stack = TeamStack(Path(sys.argv[1]), lambda _: None)
+stack.start_stores()
+print(json.dumps([[one.pid for one in stack.processes], [str(one) for one in stack.temporary_folders]]), flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def installed() -> None:
+    """Skip the test on a machine without the programs."""
+    try:
+        Programs.find()
+    except ConfigurationError as missing:
+        pytest.skip(missing.what)
+
+
+@pytest.fixture
+def stack(installed: None, tmp_path: Path) -> Iterator[TeamStack]:
+    """A team's stack that is ready. Its commands are no forks: each API would need warm processes of its own."""
+    team = TeamStack(tmp_path / "state", lambda _: None)
+    try:
+        team.start_emulator("--profile", PROFILE)
+        team.start_prefect()
+        team.wait_for_emulator()
+        team.wait_for_prefect()
+        yield team
+    finally:
+        team.stop()
+
+
+def processes() -> dict[int, int]:
+    """Return the parent of every process by its id, without those that have ended."""
+    found = {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = file.read_text().rpartition(")")[2].split()[:2]
+        except OSError:  # it has just ended
+            continue
+        if state != "Z":
+            found[int(file.parent.name)] = int(parent)
+    return found
+
+
+def family(pids: set[int]) -> set[int]:
+    """Return the processes and all that they have started."""
+    parents = processes()
+    while more := {pid for pid, parent in parents.items() if parent in pids} - pids:
+        pids = pids | more
+    return pids
+
+
+def wait_until(read: Callable[[], T | None], what: str) -> T:
+    """Return the first true answer."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not (found := read()):
+        assert time.monotonic() < deadline, f"there is still no {what}"
+        time.sleep(0.2)
+    return found
+
+
+def uses_api(pid: str, url: str) -> bool:
+    """Return True if a process of that id, `host:pid`, runs with that API."""
+    try:
+        variables = Path("/proc", pid.rpartition(":")[2], "environ").read_bytes()
+    except OSError:
+        return False
+    return f"PREFECT_API_URL={url}".encode() in variables.split(b"\0")
+
+
+def task_states(api: PrefectApi, run: str) -> set[str]:
+    return {task.state for task in api.task_runs(run)}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+def test_runs_of_both_servers_complete_although_one_dies_and_nothing_is_left(stack: TeamStack, tmp_path: Path) -> None:
+    variables = {**stack.environment(), "NO_COLOR": "1"}
+    world = World(stack, variables, Rest(variables), tmp_path)
+    checkout = make_clone(tmp_path / "checkout")
+    rollouts = {name: world.make_rollout() for name in NAMES}
+    for name, rollout in rollouts.items():
+        rollout.folder = checkout / "deployments" / name
+        rollout.write()
+    entries = [stack.python, "-m", "rollway", "prefect-yaml"]
+    subprocess.run(entries, cwd=checkout, env=variables, check=True, capture_output=True)
+    stack.start_worker(checkout, limit=len(NAMES) // 2)
+    stack.add_worker(checkout, limit=len(NAMES) // 2)
+    first, second = (PrefectApi(stack, stack.api_url(number)) for number in SERVERS)
+
+    apis = dict(zip(NAMES, (first, second, first, second), strict=True))
+    runs = {name: api.run(f"deploy-endpoint/{name}", rollout=name) for name, api in apis.items()}
+
+    def caught() -> bool:
+        """Return True if a run that uses the second server waits for Azure."""
+        rows = first.post("/flow_runs/filter", {"flow_runs": {"id": {"any_": list(runs.values())}}})
+        waiting = [row for row in rows if str(row["labels"].get("rollway.task", "")).startswith("wait until")]
+        return any(uses_api(row["infrastructure_pid"] or "", stack.api_url(2)) for row in waiting)
+
+    wait_until(caught, "run of the second server that waits")
+    stack.kill_server(2)
+    stack.start_server(2)
+    stack.wait_for_server(2)
+
+    states = {name: first.wait(run)["name"] for name, run in runs.items()}
+    assert set(states.values()) == {"Completed"}, {name: first.logs(run) for name, run in runs.items()}
+    wait_until(lambda: all("Next: promote" in second.logs(run) for run in runs.values()), "end of every log")
+    wait_until(lambda: all(task_states(second, run) == {"Completed"} for run in runs.values()), "end of every task")
+    for name, rollout in rollouts.items():
+        serving = world.rest.traffic(rollout.name) or {}
+        assert [weight for weight in serving.values() if weight] == [100], name
+
+    left = family({process.pid for process in stack.processes})
+    temporary = stack.temporary_folders.copy()
+    assert len(left) > len(stack.processes), "PostgreSQL has processes of its own"
+    stack.stop()
+    assert left & set(processes()) == set()
+    assert temporary
+    assert [folder for folder in temporary if folder.exists()] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent has ended")
+def test_a_killed_process_takes_its_database_and_redis_with_it(installed: None, tmp_path: Path) -> None:
+    starter = subprocess.Popen([sys.executable, "-c", STARTER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert starter.stdout is not None
+    pids, temporary = json.loads(starter.stdout.readline())
+    started = family(set(pids))
+    assert len(pids) == 2
+    assert started <= set(processes())
+
+    os.kill(starter.pid, signal.SIGKILL)
+    starter.wait()
+
+    wait_until(lambda: not started & set(processes()), f"end of {started}")
+    for folder in temporary:
+        shutil.rmtree(folder)
