@@ -106,17 +106,22 @@ class Rest:
         key = self.workspace(f"onlineEndpoints/{endpoint}/listKeys", method="POST").json()["primaryKey"]
         return self.http.post(uri, json=body, headers={"Authorization": f"Bearer {key}"})
 
+    def requests(self, *, after: int = 0) -> list[dict[str, Any]]:
+        """The requests that the cloud has handled after that one, oldest first; it keeps only the last thousands."""
+        answer = self.http.get(f"{self._base}/_emulator/requests", params={"after": after}).raise_for_status()
+        found: list[dict[str, Any]] = answer.json()
+        return found
+
     def last_request(self) -> int:
         """The number of the last request the cloud has handled; 0 before the first."""
-        requests = self.http.get(f"{self._base}/_emulator/requests").json()
+        requests = self.requests()
         return int(requests[-1]["number"]) if requests else 0
 
     def writes(self, *, to: str = "", after: int = 0) -> list[str]:
         """Every write the cloud has been asked for after that request, `METHOD path`, whose path contains `to`."""
-        requests = self.http.get(f"{self._base}/_emulator/requests", params={"after": after}).json()
         return [
             f"{one['method']} {one['path']}"
-            for one in requests
+            for one in self.requests(after=after)
             if one["method"] not in ("GET", "HEAD") and to.lower() in one["path"].lower()
         ]
 
