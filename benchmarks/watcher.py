@@ -234,8 +234,8 @@ def report(idle: Look, busy: Look, new: int) -> bool:
             0,
         ),
         ("task runs", (idle.task_runs, busy.task_runs), (MOST_TASK_RUNS, MOST_TASK_RUNS), 0),
-        ("seconds", (idle.seconds, busy.seconds), (MOST_SECONDS, MOST_SECONDS), 1),
-        ("  of the flow", (idle.flow_seconds, busy.flow_seconds), None, 1),
+        ("seconds", (idle.flow_seconds, busy.flow_seconds), (MOST_SECONDS, MOST_SECONDS), 1),
+        ("  with the start", (idle.seconds, busy.seconds), None, 1),
         ("CPU seconds", (idle.cpu_seconds, busy.cpu_seconds), None, 1),
         ("runs started", (idle.started, busy.started), (0, new), 0),
     ):
