@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 UV := $(BIN)/python -I rollway/local/uv_like_pip.py
 # At a terminal both show their progress.
 QUIET := $(shell test -t 2 || echo --quiet)
-.PHONY: help demo demo-progressive test matrix check lint imports types unit format up up-team down lock schema screenshot clean
+.PHONY: help demo demo-progressive test matrix check lint imports types unit coverage format up up-team down lock schema screenshot clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -30,11 +30,11 @@ demo-progressive: .venv/ready ## roll out a good version in steps, then a bad on
 	@$(BIN)/rollway local demo-progressive
 
 test: .venv/ready ## all checks and all tests
-	@$(MAKE) --no-print-directory check COVERAGE="--cov --cov-report="
+	@$(MAKE) --no-print-directory check
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 25 tests/e2e tests/browser tests/packaging tests/contract
-	@echo "the unit tests cover $$($(BIN)/coverage report --format=total) % of rollway, tasks and flows (emulator and local stack aside)"
 
-matrix: .venv/ready ## every call of a rollout with every fault, every write with a kill; `make test` tries a part
+matrix: .venv/ready ## every call of a rollout with every fault, every write with a kill, more examples; `make test` tries a part
+	ROLLWAY_MATRIX=full $(BIN)/pytest -n 2 tests/unit
 	ROLLWAY_MATRIX=full $(BIN)/pytest -n 2 -o timeout=3600 tests/e2e/test_fault_matrix.py tests/e2e/test_kill_matrix.py tests/e2e/test_progressive.py
 
 check: .venv/ready ## format, lint, types, import rules, unit tests
@@ -51,7 +51,10 @@ types: .venv/ready
 	@$(BIN)/mypy
 
 unit: .venv/ready
-	@$(BIN)/pytest -n 2 $(COVERAGE) tests/unit
+	@$(BIN)/pytest -n 2 tests/unit
+
+coverage: .venv/ready ## how much of rollway, tasks and flows the unit tests cover (emulator and local stack aside)
+	@$(BIN)/pytest -n 2 --cov --cov-report=term-missing:skip-covered tests/unit
 
 format: .venv/ready ## format, and fix what can be fixed automatically
 	$(BIN)/ruff format .

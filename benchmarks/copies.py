@@ -1,4 +1,4 @@
-"""Many endpoints from one: its rows in the state of a local Azure ML that is not running, under other names."""
+"""Copy an endpoint in the state of a local Azure ML that does not run."""
 
 import contextlib
 import json

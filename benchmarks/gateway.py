@@ -29,7 +29,7 @@ PER_SECOND = 50
 CLIENTS = 4
 REQUESTS_IN_A_BURST = 200
 BODY = json.dumps({"data": [[round(0.1 * number, 1) for number in range(10)]] * 4}).encode()
-MAX_ADDED_P50_MS, MAX_ADDED_P99_MS, MIN_THROUGHPUT = 3.0, 15.0, 0.60
+MAX_ADDED_P50_MS, MAX_ADDED_P99_MS, MIN_THROUGHPUT = 1.0, 5.0, 0.80
 
 
 @dataclass

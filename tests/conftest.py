@@ -4,6 +4,7 @@ import os
 import signal
 
 import pytest
+from hypothesis import settings
 
 # A Python that the machine has not is replaced in the environments of the emulator: no test downloads one.
 os.environ["UV_PYTHON_DOWNLOADS"] = "never"
@@ -13,6 +14,17 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.SIG_DFL)
+
+# `make test` tries the same examples of a property each time; `make matrix` tries more, and others each time.
+IS_FULL = os.environ.get("ROLLWAY_MATRIX") == "full"
+settings.register_profile(
+    "rollway",
+    max_examples=500 if IS_FULL else 50,
+    derandomize=not IS_FULL,
+    deadline=None,  # a busy machine is no failure
+    database=None,  # a test run leaves nothing behind
+)
+settings.load_profile("rollway")
 
 pytest_plugins = ["tests.support.world", "tests.support.lab"]
 

@@ -13,6 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import yaml
 from azure.ai.ml._utils._asset_utils import (  # no public names; uploads use them
     get_ignore_file,
     get_upload_files_from_folder,
@@ -21,7 +22,6 @@ from azure.ai.ml.entities import Environment, Model, OnlineDeployment
 from pydantic import JsonValue
 
 from rollway.azure.entities import tags_of
-from rollway.azure.quick_yaml import safe_load
 from rollway.spec import AssetSpec, HiddenText, OnlineDeploymentSpec, is_remote
 
 # Keys of deployment.yml that are not settings: they are outside the fingerprint, or enter it as resolved ids.
@@ -162,7 +162,7 @@ def _with_text_keys(value: Any) -> Any:
 def _dumped(entity: OnlineDeployment) -> dict[str, Any]:
     text = io.StringIO()
     entity.dump(text)
-    return {key: value for key, value in safe_load(text.getvalue()).items() if key not in _NOT_SETTINGS}
+    return {key: value for key, value in yaml.safe_load(text.getvalue()).items() if key not in _NOT_SETTINGS}
 
 
 def _said(said: Any, dumped: Any) -> Any:

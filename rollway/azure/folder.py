@@ -29,7 +29,6 @@ from marshmallow import ValidationError
 from rollway.azure.content import spec_of, variables_of
 from rollway.azure.entities import identities_of, kind_of, tags_of
 from rollway.azure.errors.translate import first_line
-from rollway.azure.quick_yaml import quicken
 from rollway.errors import ConfigurationError, InvalidRollout
 from rollway.files.local_files import check_local_files, lacks_server, nested
 from rollway.files.no_code import check_no_code
@@ -63,8 +62,6 @@ from rollway.spec import (
     without_consequences,
 )
 from rollway.spec.wording import in_words_of_the_sdk
-
-quicken()
 
 _YAML_NAMES = {  # of fields of the spec
     "code_sha256": "code",

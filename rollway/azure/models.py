@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import cast
@@ -13,7 +14,7 @@ from azure.core.paging import ItemPaged
 
 from rollway.azure.assets import resolve_model
 from rollway.azure.entities import tags_of
-from rollway.azure.errors.translate import azure_errors
+from rollway.azure.errors.translate import azure_errors, first_line
 from rollway.azure.session import Session
 from rollway.azure.threads import in_thread
 from rollway.rollout.follow import ModelSource, ModelVersion, followed_model, live_models, parse_reference
@@ -105,8 +106,8 @@ def _read_latest(session: Session, sources: Sequence[ModelSource]) -> dict[Model
                     found[source] = str(model.latest_version)
             if not missing:
                 break
-    except Exception:  # noqa: BLE001 (the lists of versions say what is wrong, for each model)
-        return {}
+    except Exception as error:  # noqa: BLE001 (the lists of versions say what is wrong, for each model)
+        logging.getLogger(__name__).warning("The list of models cannot be read to its end: %s", first_line(str(error)))
     return found
 
 

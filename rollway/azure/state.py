@@ -74,7 +74,10 @@ async def read_endpoint_patiently(session: Session, name: str, clock: Clock = SY
 
 
 async def list_endpoints(session: Session) -> dict[str, EndpointState]:
-    """Return the endpoints of the workspace without their online deployments, by name in lower case: one request."""
+    """Return the endpoints of the workspace without their online deployments, by name in lower case.
+
+    One request per page.
+    """
     with azure_errors("cannot list the endpoints", where=str(session.workspace)):
         entities = await in_thread(lambda: list(session.ml.online_endpoints.list()))
     bare = {"is_complete": False}

@@ -8,11 +8,13 @@ operations/_online_endpoint_operations.py, _online_deployment_operations.py, _mo
 """
 
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from azure.ai.ml import MLClient
+from azure.core.exceptions import HttpResponseError
 from azure.core.polling import NoPolling
 
 PAGE = 200  # `count` of Online Endpoints - List and Model Containers - List
@@ -76,6 +78,23 @@ class _InLargePages:
         return self._client.list(**{"count": PAGE, **kwargs})
 
 
+class _EndpointsInLargePages(_InLargePages):
+    """The generated client of endpoints. If Azure refuses the size of the pages, they have Azure's own."""
+
+    def list(self, **kwargs: Any) -> Iterator[Any]:
+        """Return the endpoints; the SDK does nothing with the pages but to go through them."""
+        found = iter(super().list(**kwargs))
+        try:
+            first = list(itertools.islice(found, 1))
+        except HttpResponseError as error:
+            if error.status_code != 400:
+                raise
+            yield from self._client.list(**kwargs)
+            return
+        yield from first
+        yield from found
+
+
 class _KnownEndpoint:
     """The generated client that an SDK call asks whether the endpoint exists; Azure refuses the PUT if it does not."""
 
@@ -103,7 +122,7 @@ def without_extra_requests(client: MLClient, read_region: Callable[[], str]) -> 
     endpoints: Any = client.online_endpoints
     online_deployments: Any = client.online_deployments
     models: Any = client.models
-    endpoints._online_operation = Unpolled(_InLargePages(endpoints._online_operation))
+    endpoints._online_operation = Unpolled(_EndpointsInLargePages(endpoints._online_operation))
     models._model_container_operation = _InLargePages(models._model_container_operation)
     endpoints._online_deployment_operation = _NoList()
     online_deployments._online_deployment = Unpolled(online_deployments._online_deployment)

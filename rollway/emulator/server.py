@@ -88,6 +88,7 @@ def run(
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _hold_lock(folder), closing(Store(folder / DATABASE)) as store:
         loaded = load_seed(store, seed)
+        store.set_setting(CONNECTION, "")  # that of the last start
         files = provide_certificates(store, folder / "tls", Path(roots) if roots else None, public_name)
         with _listen(store, host, port) as listener:
             url = f"https://{public_name or 'localhost'}:{listener.getsockname()[1]}"
@@ -192,7 +193,7 @@ def read_client_environment(folder: Path) -> dict[str, str]:
         pass
     with closing(sqlite3.connect(f"file:{folder / DATABASE}?mode=ro", uri=True, timeout=5)) as connection:
         row = connection.execute("SELECT value FROM settings WHERE name = ?", (CONNECTION,)).fetchone()
-    if row is None:
+    if row is None or not row[0]:
         raise NotRunning(f"the emulator on {folder} is still starting")
     values: dict[str, str] = json.loads(row[0])
     return values

@@ -53,6 +53,8 @@ def up(*, port: Port = 4200, images: Path | None = None, team: Annotated[bool, P
         Two Prefect servers on PostgreSQL and Redis, with a worker each, as for a team.
     """
     _begin("local up")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(143))  # so that all processes are stopped
     from rollway.local.example import register, train, wait_until_ready
     from rollway.local.stack import Stack, emulator_url, require_free, stop_saved
     from rollway.local.team import TeamStack

@@ -32,10 +32,10 @@ class Postgres:
         Its folder is where temporary files are, because the user that it runs as may not reach others.
         """
         folder = Path(tempfile.mkdtemp(prefix="rollway-postgres-"))
-        if os.geteuid() == 0:
-            shutil.chown(folder, "postgres", "postgres")
         server = cls(programs, folder, port)
         try:
+            if os.geteuid() == 0:
+                shutil.chown(folder, "postgres", "postgres")
             server.run("initdb", "-D", server._data, "-A", "trust", "-U", "postgres", "-N", "--no-locale", "-E", "UTF8")
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)

@@ -108,8 +108,9 @@ class Stack:
             # With leases in memory a restart of the server leaks held slots for good.
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         }
-        if self.database_url:
-            variables["PREFECT_API_DATABASE_CONNECTION_URL"] = self.database_url
+        # Always set, and by the name that wins: the shell may name a team's database.
+        database = self.database_url or f"sqlite+aiosqlite:///{home / 'prefect.db'}"
+        variables["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database
         if self._prefect_port is not None:
             variables |= {"PREFECT_API_URL": f"{self.ui_url}/api", "PREFECT_UI_URL": self.ui_url}
         return variables

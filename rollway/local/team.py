@@ -1,6 +1,6 @@
 """The local stack as a team runs it: PostgreSQL, Redis, two API servers of Prefect, and its services by themselves.
 
-Any of the API servers may die: a worker and its runs use one of them and wait until it is back.
+Each worker and its runs use one API server. If that dies, they wait until it is back.
 """
 
 import contextlib
@@ -50,13 +50,13 @@ class Programs:
         postgres, redis = find_programs(), shutil.which("redis-server")
         missing = {"PostgreSQL": postgres, "redis-server": redis, "prefect-redis": _has_prefect_redis()}
         if postgres is None or redis is None or not all(missing.values()):
+            hints = [] if postgres and redis else ["apt-get install postgresql redis-server"]
+            hints += [] if _has_prefect_redis() else ["pip install 'rollway[team]'"]
             raise ConfigurationError(
                 f"not installed: {', '.join(name for name, found in missing.items() if not found)}",
                 where="this machine: /usr/lib/postgresql, PATH and the packages of Python",
                 why="a team's stack runs Prefect on PostgreSQL and Redis",
-                hint="apt-get install postgresql redis-server"
-                if _has_prefect_redis()
-                else "apt-get install postgresql redis-server && pip install 'rollway[team]'",
+                hint=" && ".join(hints),
             )
         return cls(postgres, redis)
 
@@ -75,6 +75,7 @@ class TeamStack(Stack):
         self._programs = Programs.find()
         self._redis_port: int | None = None
         self._server_ports: dict[int, int] = {}
+        self._services: Process | None = None
         self._workers_started = 0
 
     def prefect_variables(self) -> dict[str, str]:
@@ -115,7 +116,7 @@ class TeamStack(Stack):
             self._prefect(sys.executable, ["server", "database", "upgrade", "-y"], self._server_variables())
         servers = [self.start_server(number) for number in SERVERS]
         command = [sys.executable, "-m", "prefect", "server", "services", "start"]
-        self._start("prefect-services", command, self._server_variables())
+        self._services = self._start("prefect-services", command, self._server_variables())
         return servers[0]
 
     def start_stores(self) -> None:
@@ -145,6 +146,7 @@ class TeamStack(Stack):
         """Wait until both APIs answer."""
         for number in SERVERS:
             self.wait_for_server(number)
+        self._wait("prefect-services", lambda: self._services is not None and self._services.is_running)
 
     def start_server(self, number: int) -> Process:
         """Start an API server, also again on its port; `wait_for_server` waits until it is ready."""

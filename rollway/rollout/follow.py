@@ -126,7 +126,7 @@ def serves_latest(source: ModelSource, latest: str | None, endpoint: EndpointSta
 
 
 def unread_version(spec: RolloutSpec, source: ModelSource, version: str) -> ModelVersion:
-    """Return a version of which only the number is known, as one that meets the rules of the folder."""
+    """Return a stand-in for a version of which only the number is known. It meets all rules of the folder."""
     follow = spec.rollout.follow or Follow()
     return ModelVersion(
         name=source.name,

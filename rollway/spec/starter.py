@@ -86,7 +86,7 @@ def texts(starter: Starter) -> dict[str, str]:
 def scalar(text: str) -> str:
     """Return a text as it is written in YAML, with quotes where YAML would read something else."""
     try:
-        is_plain = yaml.safe_load(f"[{text}]") == [text]
+        is_plain = yaml.safe_load(f"key: {text}") == {"key": text} and yaml.safe_load(f"[{text}]") == [text]
     except yaml.YAMLError:
         is_plain = False
     return text if is_plain else json.dumps(text, ensure_ascii=False)

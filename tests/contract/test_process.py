@@ -1,9 +1,11 @@
 """The emulator as a process: what it prints, what survives a restart, what it leaves behind."""
 
+import fcntl
 import json
 import os
 import shlex
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from rollway.emulator.server import LOCK
 from tests.support.emulator_process import REPOSITORY, EmulatorProcess, own_environment, read_env, running_emulator
 
 SETUP = """
@@ -129,6 +132,23 @@ def test_env_without_an_emulator_says_how_to_start_one(tmp_path: Path) -> None:
 
     assert [answer.returncode for answer in answers] == [2, 2]
     assert all("no emulator runs on" in answer.stderr and "emulator up" in answer.stderr for answer in answers)
+
+
+def test_env_never_prints_the_address_of_an_earlier_start(tmp_path: Path) -> None:
+    with running_emulator(tmp_path):
+        pass
+    with socket.socket() as taken, (tmp_path / LOCK).open("a") as lock:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "rollway.emulator", "up", "--state", str(tmp_path), "--port", port]
+        again = subprocess.run(command, capture_output=True, text=True, check=False, env=own_environment())
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as one that starts
+        answer = read_env(tmp_path)
+
+    assert again.returncode != 0, "its port is taken"
+    assert answer.returncode == 2
+    assert "is still starting" in answer.stderr
 
 
 def test_env_prints_the_same_variables_for_a_shell_and_as_json(tmp_path: Path) -> None:

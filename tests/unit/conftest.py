@@ -6,18 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
 
 from tests.support.builders import RolloutFolder, good_folder
 
 # Before any test module imports the SDK, which reads these while it is imported: azure/ai/ml/_azure_environments.py.
 for _name in [name for name in os.environ if name.startswith(("AZURE", "ARM_CLOUD", "ROLLWAY"))]:
     del os.environ[_name]
-
-
-# No deadline per example: a busy machine is no failure. No database: a test run leaves nothing behind.
-settings.register_profile("unit", max_examples=50, deadline=None, database=None)
-settings.load_profile("unit")
 
 
 @pytest.fixture(autouse=True)

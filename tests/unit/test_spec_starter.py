@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rollway.errors import ConfigurationError
@@ -35,6 +35,7 @@ def test_every_valid_name_is_the_name_of_the_endpoint_in_all_files(name: str) ->
     require_name(name)
 
 
+@example("-")
 @given(st.text(alphabet=string.printable + "äß{}[]", max_size=60))
 def test_every_path_arrives_in_the_files_as_it_is(path: str) -> None:
     made = documents(Starter(name="abc", model_path=path, code=path, conda_file=path, request_file=path or "r"))

@@ -1,5 +1,6 @@
 """The requests that azure-ai-ml really sends for Rollway's session, counted below its HTTP client."""
 
+import asyncio
 import io
 import json
 import threading
@@ -20,7 +21,7 @@ from urllib3 import HTTPResponse
 from rollway.azure import session as session_module
 from rollway.azure.endpoints import write_endpoint
 from rollway.azure.session import Session, connect
-from rollway.azure.state import read_bare_endpoint, read_endpoint
+from rollway.azure.state import list_endpoints, read_bare_endpoint, read_endpoint
 from rollway.azure.unpolled import Accepted, Unpolled
 from rollway.rollout.moves import Kind, Move
 from rollway.settings import Workspace
@@ -53,10 +54,13 @@ class Arm:
         self.traffic = {"blue": 100}
         self.states = ["Succeeded"]  # of the endpoint, by read; the last one stays
         self.has_endpoint = True
+        self.queries: list[str] = []
+        self.has_large_pages = True
 
     def send(self, request: PreparedRequest, **_: Any) -> Response:
         """Answer one request of `requests`."""
         path = str(request.path_url).partition("?")[0]
+        self.queries.append(str(request.path_url).partition("?")[2])
         self.requests.append(f"{request.method} {path.removeprefix(ROOT) or 'workspace'}")
         if request.method in ("PUT", "PATCH") and path == ENDPOINT:
             body = json.loads(str(request.body, "utf-8") if isinstance(request.body, bytes) else str(request.body))
@@ -92,12 +96,15 @@ class Arm:
         }
         if method == "DELETE":
             return 202, {}
+        if "count=" in self.queries[-1] and not self.has_large_pages:
+            return 400, {"error": {"code": "BadRequest", "message": "count is out of range"}}
         if method == "GET" and not self.has_endpoint and path.startswith(ENDPOINT):
             return 404, {"error": {"code": "ResourceNotFound", "message": "no such endpoint"}}
         if method == "GET" and path == ENDPOINT and len(self.states) > 1:
             self.states.pop(0)
         documents: dict[str, dict[str, Any]] = {
             ROOT: {"id": ROOT, "name": "ws", "location": "westeurope", "properties": {"v1LegacyMode": True}},
+            f"{ROOT}/onlineEndpoints": {"value": [endpoint]},
             ENDPOINT: endpoint,
             f"{ENDPOINT}/deployments": {"value": [blue]},
             f"{ENDPOINT}/deployments/blue": blue,
@@ -191,6 +198,18 @@ def test_an_endpoint_with_its_online_deployments_is_two_requests(session: Sessio
 
     assert arm.requests == ["GET /onlineEndpoints/diabetes", "GET /onlineEndpoints/diabetes/deployments"]
     assert (state.traffic, [one.name for one in state.online_deployments]) == ({"blue": 100}, ["blue"])
+
+
+@pytest.mark.parametrize("has_large_pages", [True, False])
+def test_endpoints_are_listed_in_large_pages_unless_azure_refuses_them(
+    session: Session, arm: Arm, has_large_pages: bool
+) -> None:
+    arm.has_large_pages = has_large_pages
+
+    found = asyncio.run(list_endpoints(session))
+
+    assert list(found) == ["diabetes"]
+    assert ["count=200" in query for query in arm.queries] == ([True] if has_large_pages else [True, False])
 
 
 def test_the_endpoint_alone_is_one_request(session: Session, arm: Arm) -> None:

@@ -1,11 +1,12 @@
-"""The ports of a local stack."""
+"""The ports and the variables of a local stack."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
 from rollway.errors import ConfigurationError
-from rollway.local.stack import require_free
+from rollway.local.stack import Stack, require_free
 
 
 def test_a_port_in_use_is_named_with_another_one() -> None:
@@ -27,3 +28,16 @@ def test_a_free_port_passes() -> None:
         port = probe.getsockname()[1]
 
     require_free(port)
+
+
+def test_a_database_that_the_shell_names_is_not_that_of_the_stack(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    name = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+    monkeypatch.setenv(name, "postgresql+asyncpg://prefect@db.internal/prefect")
+    stack = Stack(tmp_path, lambda _: None)
+
+    assert stack.prefect_variables()[name] == f"sqlite+aiosqlite:///{tmp_path}/prefect/prefect.db"
+
+    stack.database_url = "postgresql+asyncpg://postgres@127.0.0.1:1/own"
+    assert stack.prefect_variables()[name] == stack.database_url
