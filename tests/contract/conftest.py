@@ -33,6 +33,7 @@ SEED = f"""
 taken_endpoint_names: [{TAKEN_NAME}]
 vm_quotas: {{standardFSv2Family: 40}}
 registries: [team]
+limits: {{endpoints_per_region: 1000}}  # the tests delete few of theirs; tests/contract/test_limits.py has its own
 principals:
   - {{client_id: contributor, client_secret: contributor-secret}}
   - {{client_id: reader, client_secret: reader-secret, role: reader}}

@@ -271,6 +271,7 @@ def running_lab(folder: Path, stack: Stack, *options: str) -> Iterator[Lab]:
 def lab(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The lab of this test process; the Prefect server is the one that all share."""
     folder = tmp_path_factory.mktemp("lab")
-    (folder / "seed.yaml").write_text(f"scoring: {{metrics_lag_seconds: {METRICS_LAG_SECONDS}}}")
+    seed = {"scoring": {"metrics_lag_seconds": METRICS_LAG_SECONDS}, "limits": {"endpoints_per_region": 1000}}
+    (folder / "seed.yaml").write_text(json.dumps(seed))
     with running_lab(folder, stack, "--seed", str(folder / "seed.yaml")) as made:
         yield made

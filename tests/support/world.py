@@ -26,6 +26,7 @@ SEED = {
         {"client_id": "visitor", "client_secret": "visitor-secret", "role": "none"},
     ],
     "taken_endpoint_names": ["taken"],
+    "limits": {"endpoints_per_region": 1000},  # the tests delete few of theirs
 }
 REGISTER_MODEL = """
 import os
