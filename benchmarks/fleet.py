@@ -28,15 +28,17 @@ from typing import Any
 
 import psutil
 
-from benchmarks.copies import copy_endpoint
+from benchmarks.copies import replace_by_copies
 from benchmarks.meter import Meter
 from rollway.local.stack import Process
 from rollway.local.team import TeamStack
+from rollway.terminal import say
 from tests.support.clone import make_clone
 from tests.support.emulator_process import REPOSITORY
 from tests.support.lab import QUICK
-from tests.support.pages import commands
+from tests.support.pages import register_everything
 from tests.support.prefect_api import PrefectApi
+from tests.support.processes import family
 from tests.support.rest import Rest
 from tests.support.watched import WATCH
 from tests.support.world import Rollout, World
@@ -68,10 +70,6 @@ GROUPS = {
 }
 
 
-def say(text: str) -> None:
-    print(f"· {text}", file=sys.stderr, flush=True)
-
-
 class Fleet:
     """Endpoints that serve the first version of their models, and a checkout with a folder for each of them.
 
@@ -97,7 +95,8 @@ class Fleet:
         first = self._roll_out_once()
         self._copy(first)
         self._write_folders(first)
-        self._register()
+        say("creating the Prefect deployments")
+        register_everything(self.checkout, self.variables)
 
     @property
     def rest(self) -> Rest:
@@ -113,9 +112,7 @@ class Fleet:
     def register_new_versions(self) -> None:
         """Register version 2 of each model."""
         for name in self.names:
-            first = self.rest.workspace(f"models/{name}/versions/1").raise_for_status().json()["properties"]
-            body = {"properties": {key: first[key] for key in ("modelUri", "modelType")}}
-            self.rest.workspace(f"models/{name}/versions/2", method="PUT", body=body).raise_for_status()
+            self.rest.register_version(f"{name}-model", "2")
             time.sleep(PAUSE_SECONDS)
 
     def serving(self) -> Counter[str]:
@@ -139,9 +136,9 @@ class Fleet:
         conda = self._stack.folder / "conda.yaml"
         conda.write_text("name: fleet\ndependencies: [python=3.11]\n")
         model = Path(rollout.online_deployment["model"]["path"])
-        self.world.register_model(rollout.name, model)
+        self.world.register_model(f"{rollout.name}-model", model)
         rollout.online_deployment |= {
-            "model": f"azureml:{rollout.name}@latest",
+            "model": f"azureml:{rollout.name}-model@latest",
             "code_configuration": {"code": str(code), "scoring_script": "score.py"},
         }
         rollout.online_deployment["environment"] |= {"name": "fleet", "conda_file": str(conda)}
@@ -157,11 +154,12 @@ class Fleet:
         return rollout
 
     def _copy(self, first: Rollout) -> None:
-        """Copy the first endpoint in the emulator's state, which then starts the containers of all."""
+        """Replace the first endpoint by copies; the emulator then starts the containers of all."""
         say(f"copying it {len(self.names)} times")
         self._emulator.stop()
         self._stack.processes.remove(self._emulator)
-        copy_endpoint(self._stack.folder / "emulator", first.name, self.names)
+        models = {name: f"{name}-model" for name in self.names}
+        replace_by_copies(self._stack.folder / "emulator", first.name, models)
         self._emulator = self._stack.start_emulator(*self._profile)
         self._stack.wait_for_emulator()
         self.world.rest = self._observer()
@@ -176,23 +174,10 @@ class Fleet:
                 online_deployment={
                     **first.online_deployment,
                     "endpoint_name": name,
-                    "model": f"azureml:{name}@latest",
+                    "model": f"azureml:{name}-model@latest",
                 },
                 rollout={**first.rollout, "keep_replaced_seconds": 86_400},
             ).write()
-
-    def _register(self) -> None:
-        """Create the work pool, the blocks and the Prefect deployments as docs/operations.md says."""
-        say("creating the Prefect deployments")
-        for command in commands("docs/operations.md", "Register everything"):
-            if command.startswith("export "):
-                continue
-            typed = ["bash", "-c", command]
-            done = subprocess.run(
-                typed, cwd=self.checkout, env=self.variables, capture_output=True, text=True, check=False
-            )
-            if done.returncode:
-                raise RuntimeError(f"{command} failed:\n{done.stdout}{done.stderr}")
 
 
 class Race:
@@ -271,8 +256,7 @@ class Race:
 
     def _disturb(self) -> None:
         say("killing a worker with its runs, and an API server")
-        worker = psutil.Process(self._workers.pop().pid)
-        for process in (*worker.children(recursive=True), worker):
+        for process in reversed(family(self._workers.pop().pid)):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self._stack.kill_server(1)
@@ -323,17 +307,13 @@ def main() -> int:
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all processes are stopped
     os.chdir(REPOSITORY)
-    with tempfile.TemporaryDirectory() as folder:
-        stack = TeamStack(Path(folder) / "stack", say)
-        try:
-            fleet = Fleet(stack, given.endpoints, given.scale)
-            workers = [stack.add_worker(fleet.checkout, limit=RUNS_OF_A_WORKER) for _ in range(WORKERS)]
-            fleet.register_new_versions()
-            race = Race(fleet, stack, workers)
-            meter = race.run(is_disturbed=given.disturb)
-            is_met = report(race, meter, fleet.serving(), given.endpoints)
-        finally:
-            stack.stop()
+    with tempfile.TemporaryDirectory() as folder, TeamStack(Path(folder) / "stack", say) as stack:
+        fleet = Fleet(stack, given.endpoints, given.scale)
+        workers = [stack.add_worker(fleet.checkout, limit=RUNS_OF_A_WORKER) for _ in range(WORKERS)]
+        fleet.register_new_versions()
+        race = Race(fleet, stack, workers)
+        meter = race.run(is_disturbed=given.disturb)
+        is_met = report(race, meter, fleet.serving(), given.endpoints)
     return 0 if is_met else 1
 
 

@@ -8,6 +8,8 @@ from typing import Self
 
 import psutil
 
+from tests.support.processes import family
+
 BETWEEN_SECONDS = 1.0
 
 
@@ -52,7 +54,7 @@ class Meter:
 
     def _look(self) -> None:
         for group, firsts in self._groups().items():
-            found = [process for first in firsts for process in _with_descendants(first)]
+            found = [process for first in firsts for process in family(first)]
             bytes_used = 0
             for process in found:
                 with contextlib.suppress(psutil.Error):  # it has ended
@@ -61,10 +63,3 @@ class Meter:
                     bytes_used += process.memory_full_info().pss
             self.peak_megabytes[group] = max(self.peak_megabytes[group], round(bytes_used / 1e6))
             self.most_processes[group] = max(self.most_processes[group], len(found))
-
-
-def _with_descendants(pid: int) -> list[psutil.Process]:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        first = psutil.Process(pid)
-        return [first, *first.children(recursive=True)]
-    return []

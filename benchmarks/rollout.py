@@ -32,6 +32,7 @@ import yaml
 
 from rollway.local.example import MODEL, ROLLOUT, train
 from rollway.local.stack import Process, Stack, temporary_stack
+from rollway.terminal import say
 from tests.support.calls import READING_POSTS, pattern_of
 from tests.support.emulator_process import REPOSITORY
 
@@ -86,10 +87,6 @@ class Run:
 def is_write(request: Mapping[str, Any]) -> bool:
     """Return True if the request changes something in Azure."""
     return request["method"] not in ("GET", "HEAD") and not str(request["path"]).endswith(READING_POSTS)
-
-
-def say(text: str) -> None:
-    print(f"· {text}", file=sys.stderr, flush=True)
 
 
 class Race:

@@ -16,7 +16,6 @@ import json
 import os
 import resource
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -28,12 +27,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from benchmarks.copies import ENDPOINT, ONLINE_DEPLOYMENT, replace_by_copies
+from benchmarks.rollout import kind_of
 from rollway.azure.folder import load_folder
-from rollway.emulator.server import DATABASE
 from rollway.local.stack import temporary_stack
 from rollway.rollout.fingerprint import fingerprint
 from rollway.rollout.record import FINGERPRINT, EndpointRecord, with_record
-from tests.support.calls import pattern_of
+from rollway.terminal import say
 from tests.support.emulator_process import REPOSITORY
 from tests.support.lab import Lab, running_lab
 from tests.support.postgres import running_postgres
@@ -44,7 +44,6 @@ MOST_REQUESTS, REQUESTS_PER_RUN = 10, 2  # for each run, the versions of a model
 MOST_TASK_RUNS = 5
 MOST_SECONDS = 10.0
 NEW_VERSIONS = 3
-MODEL, ENDPOINT, ONLINE_DEPLOYMENT = COPIED = ("/models/versions", "/onlineEndpoints", "/onlineEndpoints/deployments")
 FLOWS = ("deploy-endpoint", "steer-rollout")
 
 
@@ -56,20 +55,16 @@ class Look:
         seconds: From the start of the process to its end.
         flow_seconds: Of the flow run alone, as Prefect counts it.
         cpu_seconds: Processor time of the process.
-        requests: The requests to Resource Manager, as `METHOD path`.
+        requests: The requests to Resource Manager.
         started: Number of flow runs that it started.
     """
 
     seconds: float
     flow_seconds: float
     cpu_seconds: float
-    requests: tuple[str, ...]
+    requests: tuple[Mapping[str, Any], ...]
     task_runs: int
     started: int
-
-
-def say(text: str) -> None:
-    print(f"· {text}", file=sys.stderr, flush=True)
 
 
 class Fleet:
@@ -116,10 +111,7 @@ class Fleet:
     def register_new_versions(self, count: int) -> None:
         """Register version 2 of the first models."""
         for number in range(min(count, self._models)):
-            model = self._model(number)
-            first = self._lab.rest.workspace(f"models/{model}/versions/1").raise_for_status().json()["properties"]
-            body = {"properties": {name: first[name] for name in ("modelUri", "modelType")}}
-            self._lab.rest.workspace(f"models/{model}/versions/2", method="PUT", body=body).raise_for_status()
+            self._lab.rest.register_version(self._model(number), "2")
 
     def verdicts(self) -> Counter[str]:
         """Return how often each verdict is in the watcher's last table."""
@@ -146,31 +138,18 @@ class Fleet:
         return f"watched-{number % self._models}-model"
 
     def _copy_endpoints(self) -> None:
-        """Copy the endpoint, its online deployment and its model in the emulator's state, under other names."""
-        first, what = self._first.name, load_folder(str(self._first.folder)).online_deployment
-        with contextlib.closing(sqlite3.connect(self._lab.emulator.folder / DATABASE, isolation_level=None)) as state:
-            state.execute("PRAGMA busy_timeout=5000")
-            rows = state.execute("SELECT key, type, document, private FROM resources ORDER BY sequence").fetchall()
-            state.execute("BEGIN IMMEDIATE")
-            for number, name in enumerate(self._names):
-                for key, kind, text, private in rows:
-                    if (
-                        first not in key
-                        or not kind.endswith(COPIED)
-                        or (kind.endswith(MODEL) and number >= self._models)
-                    ):
-                        continue
-                    names = {f"{first}-model": self._model(number), first: name}
-                    document = json.loads(_replaced(text, names))
-                    if kind.endswith(ENDPOINT):
-                        document["tags"] = _as_of_old(document["tags"])
-                    elif kind.endswith(ONLINE_DEPLOYMENT):
-                        ids = (document["properties"]["model"], document["properties"]["environmentId"])
-                        document["tags"] |= {FINGERPRINT: fingerprint(what, *ids)}
-                    row = (_replaced(key, names), kind, json.dumps(document), _replaced(private, names))
-                    state.execute("INSERT INTO resources (key, type, document, private) VALUES (?, ?, ?, ?)", row)
-            state.execute("DELETE FROM resources WHERE key LIKE ? AND type NOT LIKE ?", (f"%{first}%", f"%{MODEL}"))
-            state.execute("COMMIT")
+        """Replace the first endpoint by copies, which look as if they had been rolled out days ago."""
+        what = load_folder(str(self._first.folder)).online_deployment
+
+        def change(kind: str, document: dict[str, Any]) -> None:
+            if kind == ENDPOINT:
+                document["tags"] = _as_of_old(document["tags"])
+            elif kind == ONLINE_DEPLOYMENT:
+                ids = (document["properties"]["model"], document["properties"]["environmentId"])
+                document["tags"] |= {FINGERPRINT: fingerprint(what, *ids)}
+
+        models = {name: self._model(number) for number, name in enumerate(self._names)}
+        replace_by_copies(self._lab.emulator.folder, self._first.name, models, change)
 
     def _write_folders(self) -> None:
         """Write a rollout folder for each endpoint, and create its Prefect deployment."""
@@ -186,9 +165,8 @@ class Fleet:
             body = {"name": name, "flow_id": flow, "enforce_parameter_schema": False}
             self._lab.prefect.post("/deployments/", json=body).raise_for_status()
 
-    def _requests_after(self, number: int) -> tuple[str, ...]:
-        found = [one for one in self._lab.emulator.get(f"requests?after={number}") if "/subscriptions/" in one["path"]]
-        return tuple(f"{one['method']} {one['path']}" for one in found)
+    def _requests_after(self, number: int) -> tuple[Mapping[str, Any], ...]:
+        return tuple(one for one in self._lab.rest.requests(after=number) if "/subscriptions/" in one["path"])
 
     def _task_runs(self, run: str) -> int:
         """Return the number of task runs of a flow run, once all of them have reached Prefect's database."""
@@ -207,13 +185,6 @@ class Fleet:
 
     def _flows(self, *names: str) -> dict[str, Any]:
         return {"name": {"any_": list(names)}}
-
-
-def _replaced(text: str, names: Mapping[str, str]) -> str:
-    """Return a text with names replaced, one after the other."""
-    for old, new in names.items():
-        text = text.replace(old, new)
-    return text
 
 
 def _as_of_old(tags: Mapping[str, str]) -> dict[str, str]:
@@ -253,15 +224,8 @@ def report(idle: Look, busy: Look, new: int) -> bool:
 def print_calls(title: str, look: Look) -> None:
     """Print how often each kind of request was sent, the most frequent first."""
     print(f"\n{title}: requests to ARM")
-    kinds = Counter(f"{one.partition(' ')[0]} {_open(one.partition(' ')[2])}" for one in look.requests)
-    for kind, count in kinds.most_common():
+    for kind, count in Counter(map(kind_of, look.requests)).most_common():
         print(f"{count:5}  {kind}")
-
-
-def _open(path: str) -> str:
-    """Return the end of a path, with names and ids left open."""
-    pattern = pattern_of(path).strip("^$").replace("\\", "").replace("[^/]+", "*")
-    return pattern.partition("/providers/Microsoft.MachineLearningServices")[2] or pattern
 
 
 @contextlib.contextmanager

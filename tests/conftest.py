@@ -6,6 +6,8 @@ import signal
 import pytest
 from hypothesis import settings
 
+from tests.support.matrix import IS_FULL
+
 # A Python that the machine has not is replaced in the environments of the emulator: no test downloads one.
 os.environ["UV_PYTHON_DOWNLOADS"] = "never"
 
@@ -16,7 +18,6 @@ for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, si
         signal.signal(number, signal.SIG_DFL)
 
 # `make test` tries the same examples of a property each time; `make matrix` tries more, and others each time.
-IS_FULL = os.environ.get("ROLLWAY_MATRIX") == "full"
 settings.register_profile(
     "rollway",
     max_examples=500 if IS_FULL else 50,

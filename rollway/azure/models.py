@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import cast
 
 from azure.ai.ml.entities import Model
@@ -17,13 +16,12 @@ from rollway.azure.entities import tags_of
 from rollway.azure.errors.translate import azure_errors, first_line
 from rollway.azure.session import Session
 from rollway.azure.threads import in_thread
-from rollway.rollout.follow import ModelSource, ModelVersion, followed_model, live_models, parse_reference
+from rollway.rollout.follow import NEVER, ModelSource, ModelVersion, followed_model, live_models, parse_reference
 from rollway.rollout.request import Models, Request
 from rollway.rollout.state import EndpointState
 from rollway.spec import RolloutSpec
 
 FEW_MODELS = 3  # of a place: their versions are listed, which tells everything
-_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 async def find_models(session: Session, spec: RolloutSpec, request: Request) -> Models:
@@ -133,7 +131,7 @@ def _version(entity: Model) -> ModelVersion:
             "name": str(entity.name),
             "version": str(entity.version),
             "id": str(entity.id),
-            "created_at": created or _NEVER,
+            "created_at": created or NEVER,
             "tags": tags_of(entity),
             "stage": entity.stage or None,
         }

@@ -83,10 +83,9 @@ def _at_a_glance(
 ) -> Finding | None:
     """Return the finding if the lists alone prove that no run must be started, or None."""
     source = followed_model(spec)
-    version = latest.get(source) if source is not None else None
-    if source is None or version is None or must_look_behind(spec, bare, now, is_turn=False):
+    if source is None or source not in latest or must_look_behind(spec, bare, now, is_turn=False):
         return None
-    if not serves_latest(source, version, bare):
+    if not serves_latest(source, version := latest[source], bare):
         return None
     models = Models(source=source, versions=(unread_version(spec, source, version),))
     finding = find(spec, models, bare, session.workspace, now)

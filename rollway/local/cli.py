@@ -23,7 +23,7 @@ Port = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=65535))]
 def demo() -> None:
     """Train, register and roll out two versions of a model; a third rollout has nothing to do."""
     _begin("local demo")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all processes are stopped
+    _stop_all_at(signal.SIGTERM)
     from rollway.local.demo import run
 
     run(FOLDER / "demo", say)
@@ -33,7 +33,7 @@ def demo() -> None:
 def demo_progressive() -> None:
     """Roll out a good version in steps, and then a bad one, which is caught and rolled back."""
     _begin("local demo-progressive")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all processes are stopped
+    _stop_all_at(signal.SIGTERM)
     from rollway.local.demo_progressive import run
 
     run(FOLDER / "demo-progressive", say)
@@ -53,8 +53,6 @@ def up(*, port: Port = 4200, images: Path | None = None, team: Annotated[bool, P
         Two Prefect servers on PostgreSQL and Redis, with a worker each, as for a team.
     """
     _begin("local up")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(143))  # so that all processes are stopped
     from rollway.local.example import register, train, wait_until_ready
     from rollway.local.stack import Stack, emulator_url, require_free, stop_saved
     from rollway.local.team import TeamStack
@@ -64,6 +62,7 @@ def up(*, port: Port = 4200, images: Path | None = None, team: Annotated[bool, P
     require_free(port, "up-team" if team else "up")
     if (entries := update_prefect_yaml()).is_change:
         say(str(entries))
+    _stop_all_at(signal.SIGTERM, signal.SIGHUP)
     try:
         say("starting the local Azure ML and the Prefect server")
         stack.start_emulator(*(["--images", str(images.resolve())] if images is not None else []))
@@ -107,3 +106,9 @@ def _begin(command: str) -> None:
     """Require a checkout, and give uv, which trains the model and builds environments, the settings of pip."""
     require_checkout(command)
     os.environ.update(pip_variables())
+
+
+def _stop_all_at(*signals: signal.Signals) -> None:
+    """Let signals end this process as an exception does, so that all that it has started is stopped."""
+    for number in signals:
+        signal.signal(number, lambda *_: sys.exit(143))

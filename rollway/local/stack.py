@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rollway.errors import ConfigurationError, RollwayError
 
@@ -75,6 +75,12 @@ class Stack:
         self.temporary_folders: list[Path] = []
         self._say = say
         self._prefect_port: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables of a client process of this stack."""
@@ -257,8 +263,11 @@ class Stack:
         self.processes.append(process)
         return process
 
+    def _process(self, name: str) -> Process:
+        return next(one for one in self.processes if one.name == name)
+
     def _wait(self, name: str, is_ready: Callable[[], bool]) -> None:
-        process = next(one for one in self.processes if one.name == name)
+        process = self._process(name)
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while not is_ready():
             if not process.is_running or time.monotonic() > deadline:
@@ -278,11 +287,8 @@ class Stack:
 def temporary_stack(folder: Path, say: Say, python: str = sys.executable) -> Iterator[Stack]:
     """Yield a stack in an emptied folder; stop it at the end of the block."""
     shutil.rmtree(folder, ignore_errors=True)
-    stack = Stack(folder, say, python)
-    try:
+    with Stack(folder, say, python) as stack:
         yield stack
-    finally:
-        stack.stop()
 
 
 def stop_saved(folder: Path, say: Say) -> bool:

@@ -23,6 +23,7 @@ from rollway.terminal import saying
 # Each of the three processes of Prefect opens up to 15, its pool and the overflow; runs and workers open none.
 MAX_CONNECTIONS = 200
 SERVERS: Final = (1, 2)
+SERVICES = "prefect-services"
 # docs/operations.md says why.
 SCALE = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "50",
@@ -48,12 +49,13 @@ class Programs:
     def find(cls) -> "Programs":
         """Find them; raises ConfigurationError that names all that are missing."""
         postgres, redis = find_programs(), shutil.which("redis-server")
-        missing = {"PostgreSQL": postgres, "redis-server": redis, "prefect-redis": _has_prefect_redis()}
-        if postgres is None or redis is None or not all(missing.values()):
+        package = importlib.util.find_spec("prefect_redis")
+        if postgres is None or redis is None or package is None:
+            found = {"PostgreSQL": postgres, "redis-server": redis, "prefect-redis": package}
             hints = [] if postgres and redis else ["apt-get install postgresql redis-server"]
-            hints += [] if _has_prefect_redis() else ["pip install 'rollway[team]'"]
+            hints += [] if package else ["pip install 'rollway[team]'"]
             raise ConfigurationError(
-                f"not installed: {', '.join(name for name, found in missing.items() if not found)}",
+                f"not installed: {', '.join(name for name, one in found.items() if one is None)}",
                 where="this machine: /usr/lib/postgresql, PATH and the packages of Python",
                 why="a team's stack runs Prefect on PostgreSQL and Redis",
                 hint=" && ".join(hints),
@@ -75,7 +77,6 @@ class TeamStack(Stack):
         self._programs = Programs.find()
         self._redis_port: int | None = None
         self._server_ports: dict[int, int] = {}
-        self._services: Process | None = None
         self._workers_started = 0
 
     def prefect_variables(self) -> dict[str, str]:
@@ -116,7 +117,7 @@ class TeamStack(Stack):
             self._prefect(sys.executable, ["server", "database", "upgrade", "-y"], self._server_variables())
         servers = [self.start_server(number) for number in SERVERS]
         command = [sys.executable, "-m", "prefect", "server", "services", "start"]
-        self._services = self._start("prefect-services", command, self._server_variables())
+        self._start(SERVICES, command, self._server_variables())
         return servers[0]
 
     def start_stores(self) -> None:
@@ -143,10 +144,10 @@ class TeamStack(Stack):
         self._wait("redis", self._redis_answers)
 
     def wait_for_prefect(self) -> None:
-        """Wait until both APIs answer."""
+        """Wait until both APIs answer; raises RollwayError if they do not, or if the services have ended."""
         for number in SERVERS:
             self.wait_for_server(number)
-        self._wait("prefect-services", lambda: self._services is not None and self._services.is_running)
+        self._wait(SERVICES, lambda: self._process(SERVICES).is_running)
 
     def start_server(self, number: int) -> Process:
         """Start an API server, also again on its port; `wait_for_server` waits until it is ready."""
@@ -162,7 +163,7 @@ class TeamStack(Stack):
 
     def kill_server(self, number: int) -> None:
         """Kill an API server, as a loss of its machine does; `start_server` starts it again."""
-        server = next(one for one in self.processes if one.name == _server_name(number))
+        server = self._process(_server_name(number))
         os.killpg(server.pid, signal.SIGKILL)
         server.stop()
         self.processes.remove(server)
@@ -187,7 +188,3 @@ class TeamStack(Stack):
 
 def _server_name(number: int) -> str:
     return f"prefect-server-{number}"
-
-
-def _has_prefect_redis() -> bool:
-    return importlib.util.find_spec("prefect_redis") is not None

@@ -16,6 +16,7 @@ _IN_REGISTRY = re.compile(r"azureml://registries/([^/]+)/models/([^/]+)/(version
 _IN_WORKSPACE = re.compile(r"(?:azureml:)?/subscriptions/.*/models/([^/]+)/versions/([^/]+)", re.IGNORECASE)
 _DIGITS = re.compile(r"(\d+)")
 LATEST = "latest"
+NEVER = datetime.min.replace(tzinfo=UTC)  # the creation of a version of which it is not known
 
 
 class ModelSource(Frozen):
@@ -132,7 +133,7 @@ def unread_version(spec: RolloutSpec, source: ModelSource, version: str) -> Mode
         name=source.name,
         version=version,
         id=f"{source}:{version}",
-        created_at=datetime.min.replace(tzinfo=UTC),
+        created_at=NEVER,
         tags=follow.tags,
         stage=follow.stage,
     )

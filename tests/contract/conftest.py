@@ -183,6 +183,13 @@ def arm(emulator: EmulatorProcess, token: Callable[..., str]) -> Arm:
     return Arm(http, emulator.url, f"{group}/providers/Microsoft.MachineLearningServices/workspaces/local")
 
 
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+    """An emulator for the tests of one module, which may move its clock and read all that there is."""
+    with running_emulator(tmp_path_factory.mktemp("own")) as emulator:
+        yield emulator
+
+
 @pytest.fixture
 def name() -> str:
     """A name that no other test uses."""

@@ -17,13 +17,6 @@ LAG = 300  # seconds: longer than any test takes
 Deploy = Callable[..., None]
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
-    """An emulator for the tests that move its clock."""
-    with running_emulator(tmp_path_factory.mktemp("lagging")) as emulator:
-        yield emulator
-
-
 @pytest.fixture
 def rest(own: EmulatorProcess) -> Iterator[PlainRest]:
     yield PlainRest(own)

@@ -6,17 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.emulator_process import EmulatorProcess, running_emulator
+from tests.support.emulator_process import EmulatorProcess
 from tests.support.plain_rest import PlainRest
 
 LAG = 300  # seconds: longer than any test takes
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
-    """An emulator with few models, for the tests that read all names and move the clock."""
-    with running_emulator(tmp_path_factory.mktemp("models")) as emulator:
-        yield emulator
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import httpx
 
 from rollway.emulator.server import LOCK
 from tests.support.emulator_process import REPOSITORY, EmulatorProcess, own_environment, read_env, running_emulator
+from tests.support.processes import is_running
 
 SETUP = """
 import os, sys
@@ -67,21 +68,13 @@ def children(pid: int) -> list[int]:
     return [int(one) for one in found]
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-
-
 def test_everything_survives_a_restart_and_a_stop_leaves_no_process(tmp_path: Path) -> None:
     with running_emulator(tmp_path) as first:
         key, uri = set_up_endpoint(first)
         containers = children(first.pid)
         assert containers
         assert first.stop() == 0
-        assert not any(map(is_alive, containers))
+        assert not any(map(is_running, containers))
 
     with running_emulator(tmp_path) as second:
         answer = score_until_200(second, key, uri)
@@ -96,7 +89,7 @@ def test_a_killed_emulator_leaves_no_process_and_has_lost_nothing(tmp_path: Path
         containers = children(first.pid)
         first.kill()
     deadline = time.monotonic() + 10
-    while any(map(is_alive, containers)):
+    while any(map(is_running, containers)):
         assert time.monotonic() < deadline, "a container has outlived the emulator"
         time.sleep(0.05)
 
@@ -196,7 +189,7 @@ def test_a_reset_forgets_resources_and_keeps_identity(tmp_path: Path) -> None:
 
         assert emulator.get("health")["online_deployments"] == {}
         assert emulator.get("requests") == []
-        assert not any(map(is_alive, containers))
+        assert not any(map(is_running, containers))
         assert json.loads(read_env(tmp_path, "--format", "json").stdout) == emulator.environment
 
 

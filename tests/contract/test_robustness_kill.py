@@ -9,9 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.contract.test_process import children, is_alive
+from tests.contract.test_process import children
 from tests.support.emulator_process import EmulatorProcess, running_emulator
 from tests.support.plain_rest import ENDPOINT, PlainRest, register_assets, wait_for
+from tests.support.processes import is_running
 
 ROUNDS = 3
 WRITERS = 4
@@ -92,7 +93,7 @@ def test_a_deployment_killed_at_any_moment_is_finished_by_the_next_start(tmp_pat
             wait_for(rest, path)
         containers = children(first.pid)
         first.kill()
-    while any(map(is_alive, containers)):
+    while any(map(is_running, containers)):
         assert time.monotonic() < deadline, "a container has outlived the emulator"
 
     with running_emulator(tmp_path) as second:

@@ -1,7 +1,7 @@
 """The time that the emulator tells in each response, and that Rollway takes from there."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -22,12 +22,11 @@ NEAR = timedelta(seconds=10)  # for a slow machine
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+def own(own: EmulatorProcess) -> EmulatorProcess:
     """An emulator whose clock is a day ahead."""
-    with running_emulator(tmp_path_factory.mktemp("time")) as emulator:
-        emulator.advance_clock(DAY.total_seconds())
-        PlainRest(emulator).send("PUT", "/onlineEndpoints/diabetes", ENDPOINT).raise_for_status()
-        yield emulator
+    own.advance_clock(DAY.total_seconds())
+    PlainRest(own).send("PUT", "/onlineEndpoints/diabetes", ENDPOINT).raise_for_status()
+    return own
 
 
 def ahead(at: datetime) -> timedelta:

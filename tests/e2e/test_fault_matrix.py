@@ -15,7 +15,8 @@ import pytest
 from rollway.errors import TrafficNotRestored
 from rollway.rollout.record import EndpointRecord
 from tests.support.calls import ANY, Call, calls_of
-from tests.support.lab import IS_FULL, Lab, RunResult, Seen
+from tests.support.lab import Lab, RunResult, Seen
+from tests.support.matrix import IS_FULL
 
 EXPIRED = {"error": {"code": "ExpiredAuthenticationToken", "message": "The access token expiry UTC time is earlier."}}
 CONFLICT = {"error": {"code": "Conflict", "message": "Already running method CreateOrUpdate on the resource."}}

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.forks import Forks
+from tests.support.processes import is_running
 
 SHOW = """
 import json, os, sys
@@ -79,7 +80,7 @@ def test_a_signal_ends_a_fork_as_it_ends_a_process(forks: Forks, number: signal.
 
         assert process.stdout.read() == "", "the fork has closed its end"
         assert process.wait() == -number
-    while lives(pid):  # the kernel may take a moment to end it
+    while is_running(pid):  # the kernel may take a moment to end it
         time.sleep(0.01)
 
 
@@ -105,9 +106,3 @@ def test_where_a_fork_would_differ_python_starts(forks: Forks, tmp_path: Path) -
 
     assert elsewhere.stdout == f"another checkout\n{sys.executable}\n"
     assert no_imports.stdout == f"{sys.executable}\n"
-
-
-def lives(pid: int) -> bool:
-    """Return True if the process exists and has not ended."""
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"

@@ -12,7 +12,8 @@ import pytest
 
 from rollway.rollout.record import PROVISIONING
 from tests.support.calls import Call, calls_of
-from tests.support.lab import IS_FULL, Lab, Seen
+from tests.support.lab import Lab, Seen
+from tests.support.matrix import IS_FULL
 from tests.support.rest import Client
 
 KILLED = -9

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.postgres import Postgres
+from tests.support.processes import is_running
 
 WAIT_SECONDS = 60
 STARTER = """
@@ -32,14 +33,6 @@ with temporary_stack(folder / "stack", lambda _: None) as stack:
     print(json.dumps([one.pid for one in stack.processes]), flush=True)
     time.sleep(600)
 """
-
-
-def is_running(pid: int) -> bool:
-    """Return False for a process that has ended, also if nobody has asked for its exit code."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent has ended")

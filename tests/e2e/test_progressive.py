@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support.calls import Call, calls_of
-from tests.support.lab import IS_FULL, Lab, RunResult, Seen
+from tests.support.lab import Lab, RunResult, Seen
+from tests.support.matrix import IS_FULL
 from tests.support.rest import Client
 
 KILLED = -9

@@ -21,12 +21,11 @@ from tests.support.postgres import Postgres
 from tests.support.prefect_api import PrefectApi
 from tests.support.receiver import Receiver, receiver
 from tests.support.rest import Rest
-from tests.support.world import Rollout, World, start_prefect
+from tests.support.world import Rollout, World, start_prefect, wait_for
 
 NAMES = tuple(f"team-{number}" for number in range(1, 8))
 WAIT_SECONDS = 300
 TOKEN = "token-of-the-receiver"
-OPERATIONS = "docs/operations.md"
 
 
 @dataclass
@@ -73,11 +72,7 @@ class Team:
 
     def wait_until(self, is_so: Callable[[], Any], what: str) -> Any:
         """Return the first true answer."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not (found := is_so()):
-            assert time.monotonic() < deadline, f"there is still no {what}"
-            time.sleep(0.5)
-        return found
+        return wait_for(is_so, what, WAIT_SECONDS)
 
 
 @pytest.fixture
@@ -93,11 +88,7 @@ def team(forks: Forks, postgres: Postgres | None, tmp_path: Path) -> Iterator[Te
         for name, rollout in rollouts.items():
             rollout.folder = checkout / "deployments" / name
             rollout.write()
-        documented = [one for one in pages.commands(OPERATIONS, "Register everything") if not one.startswith("export ")]
-        for command in documented:
-            typed = ["bash", "-c", command]
-            done = subprocess.run(typed, check=False, cwd=checkout, env=variables, capture_output=True, text=True)
-            assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        pages.register_everything(checkout, variables)
         subprocess.run([sys.executable, "-c", documented_block(inbox.url, TOKEN)], env=variables, check=True)
         workers = [stack.add_worker(checkout), stack.add_worker(checkout)]
         yield Team(world, PrefectApi(stack), inbox, checkout, rollouts, workers)

@@ -4,10 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
@@ -15,15 +13,13 @@ from rollway.errors import ConfigurationError
 from rollway.local.team import SERVERS, Programs, TeamStack
 from tests.support.clone import make_clone
 from tests.support.prefect_api import PrefectApi
+from tests.support.processes import family, is_running
 from tests.support.rest import Rest
-from tests.support.world import World
+from tests.support.world import World, wait_for
 
-T = TypeVar("T")
 NAMES = ("team-1", "team-2", "team-3", "team-4")
 # An online deployment takes 16 s: time to kill a server meanwhile.
 PROFILE = "azure:0.03"
-WAIT_SECONDS = 120
-
 
 STARTER = """
 import json, sys, time
@@ -49,45 +45,12 @@ def installed() -> None:
 @pytest.fixture
 def stack(installed: None, tmp_path: Path) -> Iterator[TeamStack]:
     """A team's stack that is ready. Its commands are no forks: each API would need warm processes of its own."""
-    team = TeamStack(tmp_path / "state", lambda _: None)
-    try:
+    with TeamStack(tmp_path / "state", lambda _: None) as team:
         team.start_emulator("--profile", PROFILE)
         team.start_prefect()
         team.wait_for_emulator()
         team.wait_for_prefect()
         yield team
-    finally:
-        team.stop()
-
-
-def processes() -> dict[int, int]:
-    """Return the parent of every process by its id, without those that have ended."""
-    found = {}
-    for file in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, parent = file.read_text().rpartition(")")[2].split()[:2]
-        except OSError:  # it has just ended
-            continue
-        if state != "Z":
-            found[int(file.parent.name)] = int(parent)
-    return found
-
-
-def family(pids: set[int]) -> set[int]:
-    """Return the processes and all that they have started."""
-    parents = processes()
-    while more := {pid for pid, parent in parents.items() if parent in pids} - pids:
-        pids = pids | more
-    return pids
-
-
-def wait_until(read: Callable[[], T | None], what: str) -> T:
-    """Return the first true answer."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not (found := read()):
-        assert time.monotonic() < deadline, f"there is still no {what}"
-        time.sleep(0.2)
-    return found
 
 
 def uses_api(pid: str, url: str) -> bool:
@@ -127,24 +90,25 @@ def test_runs_of_both_servers_complete_although_one_dies_and_nothing_is_left(sta
         waiting = [row for row in rows if str(row["labels"].get("rollway.task", "")).startswith("wait until")]
         return any(uses_api(row["infrastructure_pid"] or "", stack.api_url(2)) for row in waiting)
 
-    wait_until(caught, "run of the second server that waits")
+    wait_for(caught, "run of the second server that waits")
     stack.kill_server(2)
     stack.start_server(2)
     stack.wait_for_server(2)
 
     states = {name: first.wait(run)["name"] for name, run in runs.items()}
     assert set(states.values()) == {"Completed"}, {name: first.logs(run) for name, run in runs.items()}
-    wait_until(lambda: all("Next: promote" in second.logs(run) for run in runs.values()), "end of every log")
-    wait_until(lambda: all(task_states(second, run) == {"Completed"} for run in runs.values()), "end of every task")
+    wait_for(lambda: all("Next: promote" in second.logs(run) for run in runs.values()), "end of every log")
+    wait_for(lambda: all(task_states(second, run) == {"Completed"} for run in runs.values()), "end of every task")
     for name, rollout in rollouts.items():
         serving = world.rest.traffic(rollout.name) or {}
         assert [weight for weight in serving.values() if weight] == [100], name
 
-    left = family({process.pid for process in stack.processes})
+    started = {process.pid for process in stack.processes}
+    left = {one.pid for pid in started for one in family(pid)}
     temporary = stack.temporary_folders.copy()
-    assert len(left) > len(stack.processes), "PostgreSQL has processes of its own"
+    assert len(left) > len(started), "PostgreSQL has processes of its own"
     stack.stop()
-    assert left & set(processes()) == set()
+    assert [pid for pid in left if is_running(pid)] == []
     assert temporary
     assert [folder for folder in temporary if folder.exists()] == []
 
@@ -154,13 +118,13 @@ def test_a_killed_process_takes_its_database_and_redis_with_it(installed: None, 
     starter = subprocess.Popen([sys.executable, "-c", STARTER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert starter.stdout is not None
     line = starter.stdout.readline()
-    started = family({starter.pid}) - {starter.pid}
+    started = {one.pid for one in family(starter.pid)} - {starter.pid}
     starter.kill()
     starter.wait()
 
     pids, temporary = json.loads(line)
     assert len(pids) == 2
     assert set(pids) < started
-    wait_until(lambda: not started & set(processes()), f"end of {started}")
+    wait_for(lambda: not any(map(is_running, started)), f"end of {started}")
     for folder in temporary:
         shutil.rmtree(folder)

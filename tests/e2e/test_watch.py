@@ -16,7 +16,7 @@ from rollway.local.stack import Stack
 from rollway.prefect import watching
 from rollway.rollout.entries import Command, Lease, Order
 from rollway.rollout.record import with_record
-from tests.support.lab import IS_FULL
+from tests.support.matrix import IS_FULL
 from tests.support.prefect_api import Patient
 from tests.support.rest import Rest
 from tests.support.watched import ENDED, TIMEOUT_SECONDS, Watched, wait

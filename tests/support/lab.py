@@ -27,7 +27,6 @@ from tests.support.world import FIXTURES, Rollout
 QUICK = FIXTURES / "azureml_inference_server_http"
 SCRIPT = (QUICK / "score.py").read_text()
 RUN_SECONDS = 600
-IS_FULL = os.environ.get("ROLLWAY_MATRIX") == "full"  # whether the matrices try all of their cells
 LEASE_SECONDS = 3000  # of the rollouts' fast time: none is renewed, so that every rollout makes the same writes
 SHORT_BAKE_SECONDS, METRICS_LAG_SECONDS = 120, 90
 LEASE, PROVEN, WRITTEN = "rollway:lease", "rollway:proven-traffic", "rollway:traffic"

@@ -2,8 +2,9 @@
 
 import re
 import shlex
+import subprocess
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +17,16 @@ def commands(page: str, heading: str = "") -> list[str]:
     """Return the commands of a page, or of one section of it, in their order and without comments."""
     found = [line for kind, text in _blocks(page, heading) if kind == "console" for line in text.splitlines()]
     return [_command(line) for line in found if line.startswith("$ ")]
+
+
+def register_everything(checkout: Path, variables: Mapping[str, str]) -> None:
+    """Create the work pool, the blocks and the Prefect deployments of a checkout as docs/operations.md says."""
+    for command in commands("docs/operations.md", "Register everything"):
+        if command.startswith("export "):  # `variables` have its values
+            continue
+        typed = ["bash", "-c", command]
+        done = subprocess.run(typed, check=False, cwd=checkout, env=variables, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
 
 def answers(page: str) -> list[tuple[str, str]]:

@@ -49,6 +49,12 @@ class Rest:
         url = f"{root}/{path}"
         return self.http.request(method, url, params={"api-version": API_VERSION}, headers=self._headers, json=body)
 
+    def register_version(self, model: str, version: str) -> None:
+        """Register a version of a model with the content of the first."""
+        first = self.workspace(f"models/{model}/versions/1").raise_for_status().json()["properties"]
+        body = {"properties": {name: first[name] for name in ("modelUri", "modelType")}}
+        self.workspace(f"models/{model}/versions/{version}", method="PUT", body=body).raise_for_status()
+
     def traffic(self, endpoint: str) -> dict[str, int] | None:
         """The endpoint's traffic map, or None when there is no such endpoint."""
         answer = self.workspace(f"onlineEndpoints/{endpoint}")

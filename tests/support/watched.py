@@ -34,9 +34,7 @@ class Watched:
 
     def register(self, version: str) -> None:
         """A new version with the content of the first, over plain REST."""
-        first = self.world.rest.workspace(f"models/{self.name}/versions/1").json()["properties"]
-        body = {"properties": {name: first[name] for name in ("modelUri", "modelType")}}
-        self.world.rest.workspace(f"models/{self.name}/versions/{version}", method="PUT", body=body).raise_for_status()
+        self.world.rest.register_version(self.name, version)
 
     def start_watcher(self, **variables: str) -> subprocess.Popen[str]:
         """A watcher beside those of the Prefect deployment, whose limit it does not know."""

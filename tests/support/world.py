@@ -42,6 +42,15 @@ print(client.models.create_or_update(Model(name=sys.argv[1], path=sys.argv[2])).
 """
 
 
+def wait_for(read: Callable[[], T | None], what: str, seconds: float = WAIT_TIMEOUT_SECONDS) -> T:
+    """Wait until `read` returns a true value; return it."""
+    deadline = time.monotonic() + seconds
+    while not (found := read()):
+        assert time.monotonic() < deadline, f"there is still no {what}"
+        time.sleep(0.1)
+    return found
+
+
 @dataclass
 class Rollout:
     """A rollout folder under construction; every change is written at once."""
@@ -117,11 +126,7 @@ class World:
 
     def wait_for(self, read: Callable[[], T | None], what: str) -> T:
         """Wait until `read` returns a true value; return it."""
-        deadline = time.monotonic() + WAIT_TIMEOUT_SECONDS
-        while not (found := read()):
-            assert time.monotonic() < deadline, f"there is still no {what}"
-            time.sleep(0.1)
-        return found
+        return wait_for(read, what)
 
     def register_model(self, name: str, path: Path) -> str:
         """Registers a file or folder with the unmodified SDK, and gives the version."""

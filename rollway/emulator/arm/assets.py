@@ -135,11 +135,10 @@ def _put(kind: AssetKind, call: Call) -> Response:
     before = call.emulator.store.get(id_)
     if before is None:
         version = new_version(call.emulator, kind, id_, given, call.system_data())
-    else:
-        version = _changed_version(call, kind, before, given)
-    if before is None:
         now = call.emulator.clock.now()
         call.emulator.operations.views["lists"].remember(id_, None, now, lags_of(call)["lists"])
+    else:
+        version = _changed_version(call, kind, before, given)
     call.emulator.store.put(version)
     status = 201 if before is None else kind.status_again
     return JSONResponse(version.document, status, _creation_headers(call, kind, version) if status == 201 else {})
