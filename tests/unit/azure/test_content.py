@@ -1,6 +1,7 @@
 """The content of an online deployment: the keys of deployment.yml and the contents of its files, and nothing else."""
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from azure.ai.ml.entities import ManagedOnlineDeployment
 from rollway.azure.content import settings_of, variables_of
 from rollway.azure.folder import load_folder, load_online_deployment_entity
 from rollway.rollout.fingerprint import fingerprint, folder_digest, is_same_content
-from rollway.spec import OnlineDeploymentSpec
+from rollway.spec import HiddenText, OnlineDeploymentSpec
 from tests.support.builders import WORKSPACE_ID, RolloutFolder
 
 DEPLOYMENT = "deployment.yml"
@@ -44,6 +45,32 @@ def test_settings_are_the_keys_that_the_file_has(folder: RolloutFolder) -> None:
         "app_insights_enabled": True,
         "egress_public_network_access": "disabled",
     }
+
+
+def test_all_settings_are_what_the_sdk_writes_to_a_file(folder: RolloutFolder, tmp_path: Path) -> None:
+    folder.change(
+        DEPLOYMENT,
+        liveness_probe={"initial_delay": 9, "period": 10, "timeout": 2},
+        request_settings={"request_timeout_ms": 90_000, "max_concurrent_requests_per_instance": 3},
+        scale_settings={"type": "default"},
+        model_mount_path="/var/azureml-app/models",
+        environment_variables={"EMPTY": "", "NUMBER": "1e3", "TRUE": "yes"},
+    )
+    entity = load_online_deployment_entity(str(folder.path))
+
+    entity.dump(tmp_path / "dumped.yml")
+
+    dumped = yaml.safe_load((tmp_path / "dumped.yml").read_text())
+    settings = settings_of(entity)
+    assert {"liveness_probe", "request_settings", "model_mount_path"} <= settings.keys()
+    shared = settings.keys() - {"code_configuration"}  # of which only the script is a setting
+    assert {key: settings[key] for key in shared} == {key: dumped[key] for key in shared}
+
+
+def test_a_date_among_the_environment_variables_is_text(folder: RolloutFolder) -> None:
+    folder.change(DEPLOYMENT, environment_variables={"SINCE": date(2026, 11, 30)})
+
+    assert load(folder).environment_variables["SINCE"] == HiddenText.of("2026-11-30")
 
 
 def later_sdk(entity: Any, said_before: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
