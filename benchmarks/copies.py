@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from rollway.emulator.server import DATABASE
+from rollway.emulator.folder import DATABASE
 
 MODEL, ENDPOINT, ONLINE_DEPLOYMENT = COPIED = ("/models/versions", "/onlineEndpoints", "/onlineEndpoints/deployments")
 

@@ -9,10 +9,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter, validators
 
-from rollway.emulator.client import Refused, read_key
-from rollway.emulator.core.clock import Profile
-from rollway.emulator.core.seed import SeedError
-from rollway.emulator.server import LOOPBACK, NotRunning, NotSafe, StateInUse, read_client_environment, run
+from rollway.emulator.folder import NotRunning, StateInUse, read_client_environment
 
 app = App(name="emulator", help="A local Azure ML, for the same clients and the same flow.")
 Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
@@ -42,7 +39,7 @@ def up(
     profile: str = "instant",
     seed: Path | None = None,
     images: Path | None = None,
-    host: str = LOOPBACK,
+    host: str = "127.0.0.1",
     public_name: str | None = None,
 ) -> None:
     """Run the emulator in the foreground. It prints its URL when it is ready, and stops on SIGTERM or Ctrl-C.
@@ -64,6 +61,11 @@ def up(
     public_name
         The host name that other machines use.
     """
+    # The server takes a second to import, which `env` need not wait for.
+    from rollway.emulator.core.clock import Profile
+    from rollway.emulator.core.seed import SeedError
+    from rollway.emulator.server import NotSafe, run
+
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         chosen = Profile.parse(profile)
@@ -126,6 +128,8 @@ def key(endpoint: str, *, state: Path = STATE) -> None:
     state
         The emulator's state folder.
     """
+    from rollway.emulator.client import Refused, read_key
+
     try:
         print(read_key(state, endpoint))
     except NotRunning as exc:

@@ -8,8 +8,8 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
+from rollway.emulator.folder import read_client_environment
 from rollway.emulator.login.identity import AZURE_ML
-from rollway.emulator.server import read_client_environment
 
 API_VERSION = "2024-04-01"
 

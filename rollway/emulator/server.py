@@ -1,14 +1,12 @@
 """Server process of one emulator on a state directory: lock, port, TLS, signals, and variables for its clients."""
 
 import asyncio
-import fcntl
 import ipaddress
 import json
 import logging
 import os
 import signal
 import socket
-import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -21,15 +19,13 @@ from rollway.emulator.certificates import Certificates, provide_certificates
 from rollway.emulator.core.clock import Profile
 from rollway.emulator.core.seed import Seed, load_seed
 from rollway.emulator.core.store import Store
+from rollway.emulator.folder import CONNECTION, DATABASE, hold_lock
 from rollway.emulator.runtime.mapping import read_mapping
 from rollway.emulator.state import create_emulator
 
 log = logging.getLogger("rollway.emulator")
 
-LOOPBACK = "127.0.0.1"
 SECRET_VARIABLE, MIN_SECRET_CHARACTERS = "ROLLWAY_EMULATOR_SECRET", 16
-DATABASE, LOCK = "emulator.sqlite", "emulator.lock"
-CONNECTION = "connection"
 # Longer than the polling intervals of clients. Otherwise the server would close connections as they send a request.
 KEEP_ALIVE_SECONDS = 75
 GRACE_SECONDS = 10
@@ -37,16 +33,8 @@ GRACE_SECONDS = 10
 CLIENT_PREFIXES = ("AZURE_", "AZUREML_CURRENT_CLOUD", "ARM_CLOUD_")
 
 
-class StateInUse(Exception):
-    """Another emulator runs on this state directory."""
-
-
 class NotSafe(Exception):
     """The emulator would be open to other machines without a secret."""
-
-
-class NotRunning(Exception):
-    """No emulator runs on this state directory."""
 
 
 def run(
@@ -57,7 +45,7 @@ def run(
     seed: Path | None,
     images: Path | None,
     on_ready: Callable[[str], None],
-    host: str = LOOPBACK,
+    host: str,
     public_name: str | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then stop all containers.
@@ -86,7 +74,7 @@ def run(
         read_mapping(images)  # it is read again for each build
     folder = folder.resolve()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _hold_lock(folder), closing(Store(folder / DATABASE)) as store:
+    with hold_lock(folder), closing(Store(folder / DATABASE)) as store:
         loaded = load_seed(store, seed)
         store.set_setting(CONNECTION, "")  # that of the last start
         files = provide_certificates(store, folder / "tls", Path(roots) if roots else None, public_name)
@@ -180,34 +168,6 @@ def client_environment(url: str, seed: Seed, files: Certificates) -> dict[str, s
         "AZURE_RESOURCE_GROUP": workspace.resource_group,
         "AZUREML_WORKSPACE": workspace.name,
     }
-
-
-def read_client_environment(folder: Path) -> dict[str, str]:
-    """Return the variables for clients of the emulator that runs on a state directory. Raises NotRunning."""
-    try:
-        with _hold_lock(folder):
-            raise NotRunning(f"no emulator runs on {folder}")
-    except FileNotFoundError as exc:
-        raise NotRunning(f"no emulator runs on {folder}") from exc
-    except StateInUse:
-        pass
-    with closing(sqlite3.connect(f"file:{folder / DATABASE}?mode=ro", uri=True, timeout=5)) as connection:
-        row = connection.execute("SELECT value FROM settings WHERE name = ?", (CONNECTION,)).fetchone()
-    if row is None or not row[0]:
-        raise NotRunning(f"the emulator on {folder} is still starting")
-    values: dict[str, str] = json.loads(row[0])
-    return values
-
-
-@contextmanager
-def _hold_lock(folder: Path) -> Iterator[None]:
-    """Lock the state directory. The lock ends with the process, even if it is killed."""
-    with (folder / LOCK).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            raise StateInUse(f"another emulator runs on {folder}") from exc
-        yield
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from rollway.emulator.server import LOCK
+from rollway.emulator.folder import LOCK
 from tests.support.emulator_process import REPOSITORY, EmulatorProcess, own_environment, read_env, running_emulator
 from tests.support.processes import is_running
 

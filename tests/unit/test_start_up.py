@@ -27,6 +27,7 @@ print(*(name for name in ("prefect", "azure.ai.ml", "azure.mgmt.monitor", "uvico
         (("plan", "deployments/diabetes"), "azure.ai.ml"),
         (("status",), "azure.ai.ml"),
         (("schema",), ""),
+        (("emulator", "env", "--state", "not-there"), ""),
     ],
     ids=" ".join,
 )
