@@ -31,7 +31,7 @@ demo-progressive: .venv/ready ## roll out a good version in steps, then a bad on
 
 test: .venv/ready ## all checks and all tests
 	@$(MAKE) --no-print-directory check
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 25 tests/e2e tests/browser tests/packaging tests/contract
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --durations 25 tests/e2e tests/browser tests/packaging tests/contract
 
 matrix: .venv/ready ## every call of a rollout with every fault, every write with a kill, more examples; `make test` tries a part
 	ROLLWAY_MATRIX=full $(BIN)/pytest -n 2 tests/unit

@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +25,13 @@ WORK_POOL = "rollway"
 START_TIMEOUT_SECONDS = 180
 STOP_TIMEOUT_SECONDS = 20
 PR_SET_PDEATHSIG = 1  # man 2 prctl
+# docs/operations.md says why.
+SCALE = {
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "50",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_READ_BATCH_SIZE": "50",
+}
 Say = Callable[[str], None]
 
 
@@ -84,21 +92,7 @@ class Stack:
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables of a client process of this stack."""
-        command = [
-            sys.executable,
-            "-m",
-            "rollway",
-            "emulator",
-            "env",
-            "--format",
-            "json",
-            "--state",
-            self._emulator_state,
-        ]
-        variables: dict[str, str] = json.loads(
-            subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        )
-        return {**os.environ, **variables, **self.prefect_variables()}
+        return {**os.environ, **self._emulator_variables, **self.prefect_variables()}
 
     def prefect_variables(self) -> dict[str, str]:
         """Return the environment variables of a process that only needs Prefect."""
@@ -113,6 +107,7 @@ class Stack:
             "PREFECT_WORKER_QUERY_SECONDS": "2",
             # With leases in memory a restart of the server leaks held slots for good.
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+            **SCALE,
         }
         # Always set, and by the name that wins: the shell may name a team's database.
         database = self.database_url or f"sqlite+aiosqlite:///{home / 'prefect.db'}"
@@ -220,6 +215,15 @@ class Stack:
     @property
     def _emulator_state(self) -> str:
         return str(self.folder / "emulator")
+
+    @cached_property
+    def _emulator_variables(self) -> dict[str, str]:
+        """Return what `rollway emulator env` says; raises CalledProcessError until the emulator is ready."""
+        command = [sys.executable, "-m", "rollway", "emulator", "env", "--format", "json"]
+        command += ["--state", self._emulator_state]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        variables: dict[str, str] = json.loads(done.stdout)
+        return variables
 
     @staticmethod
     def _prefect(

@@ -24,13 +24,6 @@ from rollway.terminal import saying
 MAX_CONNECTIONS = 200
 SERVERS: Final = (1, 2)
 SERVICES = "prefect-services"
-# docs/operations.md says why.
-SCALE = {
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "50",
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
-    "PREFECT_SERVER_SERVICES_TRIGGERS_READ_BATCH_SIZE": "50",
-}
 
 
 @dataclass(frozen=True)
@@ -94,7 +87,6 @@ class TeamStack(Stack):
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect_redis.lease_storage",
             "PREFECT_REDIS_MESSAGING_URL": f"{redis}/0",
             "PREFECT_SERVER_DOCKET_URL": f"{redis}/1",
-            **SCALE,
         }
 
     def api_url(self, server: int) -> str:

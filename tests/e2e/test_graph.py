@@ -9,6 +9,7 @@ from tests.support.world import World
 
 def arrows(prefect: PrefectApi, run_id: str) -> dict[str, set[str]]:
     """The names of the task runs that lead to each task run."""
+    prefect.wait_until_recorded(run_id, "report")
     rows = prefect.post("/task_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}, "limit": 200})
     names = {row["id"]: row["name"] for row in rows}
     found: dict[str, set[str]] = defaultdict(set)

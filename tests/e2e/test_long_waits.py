@@ -120,6 +120,7 @@ def test_a_bake_of_a_day_holds_no_process_and_one_worker_goes_on(
     ended = api.wait(run, attempt=2)
 
     assert ended["name"] == "Completed", api.logs(run)
+    api.wait_until_recorded(run, "report", attempt=2)
     assert {one.state for one in api.task_runs(run)} == {"Completed"}, "no task seems to run for ever"
     assert api.flow_run(run)["run_count"] == 2, "one attempt before the bake and one after it"
     assert stable not in serving(world, rollout)
@@ -152,6 +153,7 @@ def test_a_long_provisioning_holds_no_process_and_one_worker_goes_on(world: Worl
     ended = api.wait(run, attempt=2)
 
     assert ended["name"] == "Completed", api.logs(run)
+    api.wait_until_recorded(run, "report", attempt=2)
     assert {one.state for one in api.task_runs(run)} == {"Completed"}
     assert list(serving(world, rollout).values()) == [100]
     assert stable not in serving(world, rollout)

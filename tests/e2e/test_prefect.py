@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 
+from tests.support.prefect_api import PrefectApi
 from tests.support.world import World
 
 TASKS = {
@@ -40,6 +41,7 @@ def test_each_task_has_a_task_run_with_its_own_name_and_state(world: World) -> N
     assert world.deploy(rollout).returncode == 0
 
     run = flow_run_of(world, rollout.name)
+    PrefectApi(world.stack).wait_until_recorded(run["id"], "report")
     of_run = {"flow_runs": {"id": {"any_": [run["id"]]}}}
     task_runs = ask(world, "task_runs", **of_run)
     names = {one["name"] for one in task_runs}
@@ -55,6 +57,7 @@ def test_a_failed_rollout_shows_the_abort_and_leaves_its_reason_as_an_artifact(w
     assert world.deploy(rollout).returncode == 3
 
     run = flow_run_of(world, rollout.name)
+    PrefectApi(world.stack).wait_until_recorded(run["id"], "abort: restore traffic")
     of_run = {"flow_runs": {"id": {"any_": [run["id"]]}}}
     states = {one["name"]: one["state_name"] for one in ask(world, "task_runs", **of_run)}
     artifacts = {one["key"]: one["data"] for one in ask(world, "artifacts", **of_run)}

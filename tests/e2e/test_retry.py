@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rollway.local.stack import Stack
-from tests.support.prefect_api import PrefectApi, TaskRun
+from tests.support.prefect_api import PrefectApi
 from tests.support.world import World
 
 FORBIDDEN = {"status": 403, "body": {"error": {"code": "AuthorizationFailed", "message": "not today"}}, "count": None}
@@ -28,8 +28,8 @@ def api(world: World, workers: None) -> Iterator[PrefectApi]:
     world.rest.clear_faults()
 
 
-def in_state(task_runs: list[TaskRun], state: str) -> set[str]:
-    return {one.run_name for one in task_runs if one.state == state}
+def in_state(api: PrefectApi, run_id: str, attempt: int, state: str) -> set[str]:
+    return {one.run_name for one in api.task_runs(run_id) if (one.attempt, one.state) == (attempt, state)}
 
 
 def test_each_retry_goes_on_where_the_run_failed_and_does_nothing_twice(world: World, api: PrefectApi) -> None:
@@ -47,7 +47,7 @@ def test_each_retry_goes_on_where_the_run_failed_and_does_nothing_twice(world: W
         (("smoke test ",), [{"method": "POST", "path": f"{endpoint}/listKeys", "after": 1}]),
         (("promote ",), [{"method": "PATCH", "path": f"{endpoint}$"}]),
     ]
-    run_id, seen = "", 0
+    run_id = ""
     for attempt, (prefixes, faults) in enumerate(failures, start=1):
         for fault in faults:
             world.rest.fault(**{**FORBIDDEN, **fault})
@@ -59,21 +59,23 @@ def test_each_retry_goes_on_where_the_run_failed_and_does_nothing_twice(world: W
         state = api.wait(run_id, attempt=attempt)
         world.rest.clear_faults()
 
-        task_runs = api.task_runs(run_id)[seen:]
-        seen += len(task_runs)
-        failed = in_state(task_runs, "Failed")
+        for prefix in prefixes:
+            api.wait_until_recorded(run_id, prefix, attempt=attempt, state="Failed")
+        failed = in_state(api, run_id, attempt, "Failed")
         assert state["name"] == "Failed", (attempt, state["name"], api.logs(run_id))
         assert {name for name in failed if name.startswith(prefixes)} == failed, (attempt, api.logs(run_id))
         assert len(failed) == len(prefixes)
-        assert in_state(task_runs, "Cached") == set(), "every attempt finds its own work"
+        assert in_state(api, run_id, attempt, "Cached") == set(), "every attempt finds its own work"
 
+    last = len(failures) + 1
     api.retry(run_id)
-    state = api.wait(run_id, attempt=len(failures) + 1)
+    state = api.wait(run_id, attempt=last)
+    api.wait_until_recorded(run_id, "report", attempt=last)
 
     assert state["name"] == "Completed", api.logs(run_id)
     puts = [one for one in world.rest.writes(to=f"{endpoint}/deployments/") if one.startswith("PUT")]
     assert len(puts) == 2, "one was refused, one carried out"
-    assert not any(name.startswith("move ") for name in in_state(api.task_runs(run_id)[seen:], "Completed"))
+    assert not any(name.startswith("move ") for name in in_state(api, run_id, last, "Completed"))
     assert world.rest.score(rollout.name, {"data": [[1.0]]}).json()["answer"] == 42
     assert len(world.rest.online_deployments(rollout.name)) == 1
 

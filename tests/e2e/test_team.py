@@ -15,7 +15,7 @@ import pytest
 from rollway.local.stack import Process, temporary_stack
 from tests.support import pages
 from tests.support.alerting import documented_block
-from tests.support.clone import make_clone
+from tests.support.clone import make_checkout
 from tests.support.forks import Forks
 from tests.support.postgres import Postgres
 from tests.support.prefect_api import PrefectApi
@@ -77,7 +77,7 @@ class Team:
 
 @pytest.fixture
 def team(forks: Forks, postgres: Postgres | None, tmp_path: Path) -> Iterator[Team]:
-    checkout = make_clone(tmp_path / "checkout")
+    checkout = make_checkout(tmp_path / "checkout")
     with temporary_stack(tmp_path / "state", lambda _: None, forks.python) as stack, receiver() as inbox:
         stack.start_emulator()
         start_prefect(stack, postgres)

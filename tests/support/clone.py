@@ -3,11 +3,13 @@
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.pages import ROOT
 
 PROGRAMS = ("rollway", "prefect")
+PACKAGES = ("rollway", "flows", "tasks")
 
 
 def make_clone(folder: Path) -> Path:
@@ -15,14 +17,30 @@ def make_clone(folder: Path) -> Path:
 
     It is one of its own, whose commands run the code of the clone. Its packages are those of this Python.
     """
+    _copy_files(folder)
+    _make_environment(folder)
+    return folder
+
+
+def make_checkout(folder: Path) -> Path:
+    """Copy all files that git has, or would add, but link our packages: forks of a warm process can run its commands.
+
+    It has no virtual environment.
+    """
+    _copy_files(folder, without=PACKAGES)
+    for package in PACKAGES:
+        (folder / package).symlink_to(ROOT / package)
+    return folder
+
+
+def _copy_files(folder: Path, without: Sequence[str] = ()) -> None:
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
     for name in filter(None, names):
-        if (ROOT / name).exists():  # deleted and not committed
+        is_there = (ROOT / name).exists()  # otherwise it is deleted and not committed
+        if is_there and name.partition("/")[0] not in without:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes((ROOT / name).read_bytes())
-    _make_environment(folder)
-    return folder
 
 
 def _make_environment(clone: Path) -> None:

@@ -10,6 +10,7 @@ for each set of variables that an import may read, started by the first command 
 import contextlib
 import gc
 import importlib
+import inspect
 import json
 import os
 import runpy
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect.context import refresh_global_settings_context
+from pydantic import BaseModel
 
 PRELOADED = (
     "rollway.cli",
@@ -34,9 +36,14 @@ PRELOADED = (
     "azure.ai.ml",
     # Imported by them only when they are used.
     "anyio._backends._asyncio",
+    "azure.mgmt.monitor",
     "fastapi",
     "graphviz",
+    "msal_extensions",
     "prefect.concurrency.asyncio",
+    "prefect.concurrency.v1",
+    "prefect.flow_engine",
+    "prefect.task_engine",
 )
 REPOSITORY = Path(__file__).parents[2]
 STREAMS = (0, 1, 2)
@@ -70,6 +77,8 @@ def serve(address: Path) -> None:
     """Run each command that a launcher sends to the socket `address` in a fork, while the owner lives."""
     for name in PRELOADED:
         importlib.import_module(name)
+    build_models(BaseModel)
+    inspect.stack()  # finds the file of each module, which Azure's SDK asks for
     assert threading.active_count() == 1, f"a fork would lack some of {threading.enumerate()}"
     gc.freeze()  # otherwise the garbage collector of each fork copies all that they share
     owner = int((address.parent / "owner").read_text())
@@ -91,6 +100,13 @@ def serve(address: Path) -> None:
             run(str(address.with_name("python")), **command)
             return
         connection.close()
+
+
+def build_models(base: type[BaseModel]) -> None:
+    """Build the validators that pydantic leaves to the first use of a model: each fork would build them again."""
+    for model in base.__subclasses__():
+        model.model_rebuild(raise_errors=False)
+        build_models(model)
 
 
 def lives(pid: int) -> bool:

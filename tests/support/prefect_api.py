@@ -96,10 +96,24 @@ class PrefectApi:
         """Until a cancelled attempt undoes what it did, or its process is gone: then its worker does."""
         self._wait(run_id, "abort", lambda: self._has_begun(run_id, "abort", attempt) or not self._lives(run_id))
 
+    def wait_until_recorded(self, run_id: str, task: str, *, attempt: int = 1, state: str = "Completed") -> None:
+        """Wait until that attempt has a task in that state, whose name begins so.
+
+        The server records task runs in batches, in their order: then it has all that came before.
+        """
+        self._wait(
+            run_id,
+            task,
+            lambda: any(
+                (one.attempt, one.state) == (attempt, state) and one.run_name.startswith(task)
+                for one in self.task_runs(run_id)
+            ),
+        )
+
     def _wait(self, run_id: str, task: str, is_so: Callable[[], bool]) -> None:
         deadline = time.monotonic() + TIMEOUT_SECONDS
         while not is_so():
-            assert time.monotonic() < deadline, f"{task} never began\n{self.logs(run_id)}"
+            assert time.monotonic() < deadline, f"{task}: still not\n{self.logs(run_id)}"
             time.sleep(0.1)
 
     def _has_begun(self, run_id: str, task: str, attempt: int) -> bool:
@@ -127,6 +141,7 @@ class PrefectApi:
 
     def span(self, run_id: str, first: str, last: str) -> tuple[str, str]:
         """Return when the task of the first prefix ended, and when that of the last prefix ended."""
+        self.wait_until_recorded(run_id, last)
         rows = self.post("/task_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}})
         first_end, last_end = (
             next(row["end_time"] for row in rows if row["name"].startswith(prefix)) for prefix in (first, last)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from rollway.errors import ConfigurationError
-from rollway.local.stack import Stack, require_free
+from rollway.local.stack import SCALE, Stack, require_free
+from tests.support.pages import ROOT
 
 
 def test_a_port_in_use_is_named_with_another_one() -> None:
@@ -41,3 +42,11 @@ def test_a_database_that_the_shell_names_is_not_that_of_the_stack(
 
     stack.database_url = "postgresql+asyncpg://postgres@127.0.0.1:1/own"
     assert stack.prefect_variables()[name] == stack.database_url
+
+
+def test_the_batches_of_the_server_are_those_of_the_documentation(tmp_path: Path) -> None:
+    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    variables = Stack(tmp_path, lambda _: None).prefect_variables()
+
+    assert SCALE.items() <= variables.items()
+    assert [name for name, value in SCALE.items() if f"`{name}={value}`" not in page] == []

@@ -83,9 +83,3 @@ def test_the_servers_have_the_settings_that_the_documentation_names(installed: N
         "/0",
         "/1",
     }
-
-
-def test_the_documentation_has_the_sizes_of_batches(installed: None, tmp_path: Path) -> None:
-    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
-
-    assert [name for name, value in team.SCALE.items() if f"`{name}={value}`" not in page] == []
