@@ -15,7 +15,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -83,6 +82,7 @@ class Stack:
         self.temporary_folders: list[Path] = []
         self._say = say
         self._prefect_port: int | None = None
+        self._azure: dict[str, str] = {}  # the variables of the emulator that runs
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +92,7 @@ class Stack:
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables of a client process of this stack."""
-        return {**os.environ, **self._emulator_variables, **self.prefect_variables()}
+        return {**os.environ, **self._azure_variables(), **self.prefect_variables()}
 
     def prefect_variables(self) -> dict[str, str]:
         """Return the environment variables of a process that only needs Prefect."""
@@ -132,6 +132,7 @@ class Stack:
 
     def start_emulator(self, *options: str) -> Process:
         """Start the local Azure ML with options of `emulator up`; `wait_for_emulator` waits until it is ready."""
+        self._azure = {}
         command = [sys.executable, "-m", "rollway", "emulator", "up", "--state", self._emulator_state, *options]
         return self._start("emulator", command)
 
@@ -216,14 +217,14 @@ class Stack:
     def _emulator_state(self) -> str:
         return str(self.folder / "emulator")
 
-    @cached_property
-    def _emulator_variables(self) -> dict[str, str]:
+    def _azure_variables(self) -> dict[str, str]:
         """Return what `rollway emulator env` says; raises CalledProcessError until the emulator is ready."""
-        command = [sys.executable, "-m", "rollway", "emulator", "env", "--format", "json"]
-        command += ["--state", self._emulator_state]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        variables: dict[str, str] = json.loads(done.stdout)
-        return variables
+        if not self._azure:
+            command = [sys.executable, "-m", "rollway", "emulator", "env", "--format", "json"]
+            command += ["--state", self._emulator_state]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            self._azure = json.loads(done.stdout)
+        return self._azure
 
     @staticmethod
     def _prefect(

@@ -1,7 +1,9 @@
 """The ports and the variables of a local stack."""
 
+import json
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -42,6 +44,25 @@ def test_a_database_that_the_shell_names_is_not_that_of_the_stack(
 
     stack.database_url = "postgresql+asyncpg://postgres@127.0.0.1:1/own"
     assert stack.prefect_variables()[name] == stack.database_url
+
+
+def test_the_variables_are_those_of_the_emulator_that_was_started_last(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answers = iter(("first", "second"))
+    monkeypatch.setattr(
+        "rollway.local.stack.subprocess.run",
+        lambda *_, **__: SimpleNamespace(stdout=json.dumps({"AZURE_AUTHORITY_HOST": next(answers)})),
+    )
+    monkeypatch.setattr(Stack, "_start", lambda *_: None)
+    stack = Stack(tmp_path, lambda _: None)
+
+    seen = []
+    for _ in range(2):
+        stack.start_emulator()
+        seen += [stack.environment()["AZURE_AUTHORITY_HOST"] for _ in range(2)]
+
+    assert seen == ["first", "first", "second", "second"], "it is asked once for each"
 
 
 def test_the_batches_of_the_server_are_those_of_the_documentation(tmp_path: Path) -> None:
