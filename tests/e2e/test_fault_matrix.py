@@ -46,7 +46,7 @@ def calls(lab: Lab) -> list[Call]:
 def test_every_call_with(
     trouble: str, lab: Lab, calls: list[Call], record_property: Callable[[str, object], None]
 ) -> None:
-    try_cells(trouble, lab, calls, "at once", record_property)
+    try_cells(trouble, lab, calls, lab.start_afresh, record_property)
 
 
 @pytest.fixture(scope="session")
@@ -64,23 +64,18 @@ def steps_and_looks(lab: Lab, calls: list[Call]) -> list[Call]:
 def test_every_step_and_look_with(
     trouble: str, lab: Lab, steps_and_looks: list[Call], record_property: Callable[[str, object], None]
 ) -> None:
-    try_cells(trouble, lab, steps_and_looks, "in steps", record_property)
+    try_cells(trouble, lab, steps_and_looks, lab.start_progressive, record_property)
 
 
 def try_cells(
     trouble: str,
     lab: Lab,
     calls: list[Call],
-    how: str,
+    begin: Callable[[], None],
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Try a trouble with the calls that are chosen, on an endpoint that serves; on another one after a problem.
-
-    `how` says how it is rolled out: at once or in steps.
-    """
-    begin = lab.start_afresh if how == "at once" else lab.start_progressive
-    if lab.serves != how:
-        begin()
+    """Try a trouble with the calls that are chosen, on an endpoint that serves; on another one after a problem."""
+    begin()
     chosen = [call for number, call in enumerate(calls) if is_chosen(number, call, trouble)]
     problems, ends = [], Counter[str]()
     for call in chosen:

@@ -28,10 +28,6 @@ def api(world: World, workers: None) -> Iterator[PrefectApi]:
     world.rest.clear_faults()
 
 
-def in_state(api: PrefectApi, run_id: str, attempt: int, state: str) -> set[str]:
-    return {one.run_name for one in api.task_runs(run_id) if (one.attempt, one.state) == (attempt, state)}
-
-
 def test_each_retry_goes_on_where_the_run_failed_and_does_nothing_twice(world: World, api: PrefectApi) -> None:
     rollout = world.make_rollout()
     endpoint = f"/onlineEndpoints/{rollout.name}"
@@ -61,11 +57,11 @@ def test_each_retry_goes_on_where_the_run_failed_and_does_nothing_twice(world: W
 
         for prefix in prefixes:
             api.wait_until_recorded(run_id, prefix, attempt=attempt, state="Failed")
-        failed = in_state(api, run_id, attempt, "Failed")
+        failed = api.names_in("Failed", run_id, attempt)
         assert state["name"] == "Failed", (attempt, state["name"], api.logs(run_id))
         assert {name for name in failed if name.startswith(prefixes)} == failed, (attempt, api.logs(run_id))
         assert len(failed) == len(prefixes)
-        assert in_state(api, run_id, attempt, "Cached") == set(), "every attempt finds its own work"
+        assert api.names_in("Cached", run_id, attempt) == set(), "every attempt finds its own work"
 
     last = len(failures) + 1
     api.retry(run_id)
@@ -75,7 +71,7 @@ def test_each_retry_goes_on_where_the_run_failed_and_does_nothing_twice(world: W
     assert state["name"] == "Completed", api.logs(run_id)
     puts = [one for one in world.rest.writes(to=f"{endpoint}/deployments/") if one.startswith("PUT")]
     assert len(puts) == 2, "one was refused, one carried out"
-    assert not any(name.startswith("move ") for name in in_state(api, run_id, last, "Completed"))
+    assert not any(name.startswith("move ") for name in api.names_in("Completed", run_id, last))
     assert world.rest.score(rollout.name, {"data": [[1.0]]}).json()["answer"] == 42
     assert len(world.rest.online_deployments(rollout.name)) == 1
 

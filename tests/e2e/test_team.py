@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from rollway.local.stack import Process, temporary_stack
@@ -123,8 +124,7 @@ def test_a_fleet_of_seven_ends_well_although_a_worker_dies_with_its_runs(team: T
 
     run = team.wait_until(waiting, "run of team-7 that waits")
     pid = int(run["infrastructure_pid"].rpartition(":")[2])
-    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    for one in (parent, pid):
+    for one in (psutil.Process(pid).ppid(), pid):
         os.kill(one, signal.SIGKILL)
     world.rest.clear_faults()
     said = second.communicate(timeout=WAIT_SECONDS)[0]

@@ -6,10 +6,10 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.support.launcher import OURS
 from tests.support.pages import ROOT
 
 PROGRAMS = ("rollway", "prefect")
-PACKAGES = ("rollway", "flows", "tasks")
 
 
 def make_clone(folder: Path) -> Path:
@@ -27,8 +27,8 @@ def make_checkout(folder: Path) -> Path:
 
     It has no virtual environment.
     """
-    _copy_files(folder, without=PACKAGES)
-    for package in PACKAGES:
+    _copy_files(folder, without=OURS)
+    for package in OURS:
         (folder / package).symlink_to(ROOT / package)
     return folder
 

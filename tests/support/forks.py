@@ -27,6 +27,8 @@ from typing import Any
 from prefect.context import refresh_global_settings_context
 from pydantic import BaseModel
 
+from tests.support.processes import is_running
+
 PRELOADED = (
     "rollway.cli",
     "rollway.azure.status",
@@ -89,7 +91,7 @@ def serve(address: Path) -> None:
     listener.listen(64)
     listener.settimeout(OWNER_SECONDS)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the launcher that started this process reads to the end
-    while lives(owner):
+    while is_running(owner):
         try:
             connection, _ = listener.accept()
         except TimeoutError:
@@ -107,14 +109,6 @@ def build_models(base: type[BaseModel]) -> None:
     for model in base.__subclasses__():
         model.model_rebuild(raise_errors=False)
         build_models(model)
-
-
-def lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def receive(connection: socket.socket) -> dict[str, Any]:

@@ -82,12 +82,11 @@ class Lab:
     prefect: httpx.Client
     rollout: Rollout = field(init=False)
     changes: int = 0
-    serves: str = ""  # how the endpoint's first version was rolled out, empty before that
     moves_clock: bool = False  # whether Azure's clock goes on by what a rollout waits
 
     def use_new_endpoint(self) -> None:
         """From now on rollouts are of another endpoint, the next one is its first."""
-        self.serves, self.moves_clock = "", False
+        self.moves_clock = False
         self.rest.sign_in()  # earlier rollouts may have moved the clock
         name = f"lab-{uuid.uuid4().hex[:12]}"
         code = self.folder / name / "code" / QUICK.name
@@ -123,7 +122,6 @@ class Lab:
         self.use_new_endpoint()
         first = self.roll_out()
         assert first.exit_code == 0, first.log
-        self.serves = "at once"
 
     def start_progressive(self, source: str = "both", bake_seconds: int = SHORT_BAKE_SECONDS) -> None:
         """A new endpoint that serves, with room for clients and probes at once; the next rollouts have two steps.
@@ -146,7 +144,6 @@ class Lab:
             },
             "deadline_seconds": 1200 + 2 * bake_seconds,
         }
-        self.serves = "in steps"
 
     def change(self) -> None:
         """Makes everything different that an online deployment is made of."""

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 
 from rollway.local.stack import Stack
+from tests.support.processes import is_running
 
 TIMEOUT_SECONDS = 300
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -101,14 +101,7 @@ class PrefectApi:
 
         The server records task runs in batches, in their order: then it has all that came before.
         """
-        self._wait(
-            run_id,
-            task,
-            lambda: any(
-                (one.attempt, one.state) == (attempt, state) and one.run_name.startswith(task)
-                for one in self.task_runs(run_id)
-            ),
-        )
+        self._wait(run_id, task, lambda: any(one.startswith(task) for one in self.names_in(state, run_id, attempt)))
 
     def _wait(self, run_id: str, task: str, is_so: Callable[[], bool]) -> None:
         deadline = time.monotonic() + TIMEOUT_SECONDS
@@ -121,7 +114,7 @@ class PrefectApi:
         return any(one.state != "Pending" for one in found)
 
     def _lives(self, run_id: str) -> bool:
-        return Path("/proc", self.flow_run(run_id)["infrastructure_pid"].rpartition(":")[2]).exists()
+        return is_running(int(self.flow_run(run_id)["infrastructure_pid"].rpartition(":")[2]))
 
     def task_runs(self, run_id: str) -> list[TaskRun]:
         """All task runs so far, oldest first."""
@@ -138,6 +131,10 @@ class PrefectApi:
             )
             for row in rows
         ]
+
+    def names_in(self, state: str, run_id: str, attempt: int) -> set[str]:
+        """The names of the task runs of that attempt that are in a state so far."""
+        return {one.run_name for one in self.task_runs(run_id) if (one.attempt, one.state) == (attempt, state)}
 
     def span(self, run_id: str, first: str, last: str) -> tuple[str, str]:
         """Return when the task of the first prefix ended, and when that of the last prefix ended."""
