@@ -22,6 +22,7 @@ COMPLETED_EVENT = "rollway.rollout.completed"
 HELD_EVENT = "rollway.rollout.held"
 AFTER_FAILURE = "rollway.after-failure"  # label of COMPLETED_EVENT's resource, yes or no
 
+REPEATED_SECONDS = 600  # the same end of the same attempt may be reported again for so long
 MOST_CAUSE_CHARACTERS = 1500  # Slack and Teams cut or refuse much longer messages
 
 _RUNS, _FOLDERS = "prefect.flow-run.*", "rollway.rollout.*"
@@ -194,9 +195,9 @@ def _of_channel(channel: str, rollouts: Sequence[AlertedRollout], timing: Timing
         name = f"{PREFIX}{kind} ({channel})"
         return Automation(name=name, description=description, trigger=trigger, action=message)
 
-    def on(resource: str, expect: Sequence[str], **silence: Any) -> dict[str, Any]:
-        match = {"prefect.resource.id": resource}
-        return event(expect=expect, match=match, match_related=tags, for_each=["prefect.resource.id"], **silence)
+    def on(resource: str, expect: Sequence[str], *more: str, **times: Any) -> dict[str, Any]:
+        match, for_each = {"prefect.resource.id": resource}, ["prefect.resource.id", *more]
+        return event(expect=expect, match=match, match_related=tags, for_each=for_each, **times)
 
     recovered = on(_FOLDERS, [COMPLETED_EVENT])
     recovered["match"][AFTER_FAILURE] = "yes"
@@ -204,7 +205,8 @@ def _of_channel(channel: str, rollouts: Sequence[AlertedRollout], timing: Timing
         made(
             "failed",
             "A rollout failed, crashed, timed out or was cancelled.",
-            on(_RUNS, FAILED_EVENTS),
+            # A crash may be reported twice: by the run and by the check of silent runs, or again after a slow answer.
+            on(_RUNS, FAILED_EVENTS, "prefect.run-count", "prefect.state-type", once_in=REPEATED_SECONDS),
             "{{ flow_run.state.name | default('ended', true) | lower }}",
             _CAUSE_AND_NEXT + _FACTS_OF_RUN,
         ),

@@ -54,8 +54,13 @@ def event(
     after: Sequence[str] = (),
     for_each: Sequence[str] = (),
     absent_for: int = 0,
+    once_in: int = 1,
 ) -> dict[str, Any]:
-    """Return a trigger that fires on one of the events, or after `absent_for` seconds without any."""
+    """Return a trigger that fires on one of the events, or after `absent_for` seconds without any.
+
+    It fires once in `once_in` seconds for the same values of `for_each`. Not 0: if the evaluation of one automation
+    fails, Prefect delivers the event again to all of them.
+    """
     return {
         "type": "event",
         "posture": "Proactive" if absent_for else "Reactive",
@@ -65,9 +70,7 @@ def event(
         "match_related": match_related,
         "for_each": list(for_each),
         "threshold": 1,
-        # Not 0: if the evaluation of one automation fails, Prefect delivers the event again to all of them, and those
-        # that have fired ignore it for `within` seconds.
-        "within": absent_for or 1,
+        "within": absent_for or once_in,
     }
 
 

@@ -299,16 +299,24 @@ def test_a_silent_run_that_no_worker_checks_is_told() -> None:
 
 def test_only_an_event_starts_the_time_of_a_silence() -> None:
     triggers = [one.trigger for one in wanted([DIABETES], "ops", DEFAULT_TIMING)]
-    silences = [one for trigger in triggers for one in trigger.get("triggers", [trigger]) if one["within"] > 1]
+    silences = [one for trigger in triggers for one in trigger.get("triggers", [trigger])]
+    silences = [one for one in silences if one["posture"] == "Proactive"]
 
     assert len(silences) == 5
-    assert all(one["posture"] == "Proactive" and one["after"] and one["for_each"] for one in silences)
+    assert all(one["within"] > 1 and one["after"] and one["for_each"] for one in silences)
 
 
 def test_an_event_that_is_delivered_again_fires_nothing_again() -> None:
     reactive = [one.trigger for one in wanted([DIABETES], "ops", Timing()) if one.trigger.get("posture") == "Reactive"]
 
-    assert [trigger["within"] for trigger in reactive] == [1, 1, 1, 1]
+    assert [trigger["within"] for trigger in reactive] == [1, 600, 1, 1]
+
+
+def test_an_end_that_is_reported_again_is_told_once_and_that_of_the_next_attempt_again() -> None:
+    trigger = automation("failed").trigger
+
+    assert trigger["for_each"] == ["prefect.resource.id", "prefect.run-count", "prefect.state-type"]
+    assert trigger["within"] == 600
 
 
 def test_alerts_come_from_the_rollouts_file_and_the_default_channel() -> None:
