@@ -30,7 +30,7 @@ import psutil
 
 from benchmarks.copies import replace_by_copies
 from benchmarks.meter import Meter
-from rollway.local.stack import Process
+from rollway.local.process import Process
 from rollway.local.team import TeamStack
 from rollway.terminal import say
 from tests.support.clone import make_clone

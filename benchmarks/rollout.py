@@ -31,7 +31,8 @@ from typing import Any
 import yaml
 
 from rollway.local.example import MODEL, ROLLOUT, train
-from rollway.local.stack import Process, Stack, temporary_stack
+from rollway.local.process import Process
+from rollway.local.stack import Stack, temporary_stack
 from rollway.terminal import say
 from tests.support.calls import READING_POSTS, pattern_of
 from tests.support.emulator_process import REPOSITORY

@@ -1,11 +1,9 @@
 """Processes of a local Rollway, on loopback and free ports; each is stopped by its process id."""
 
 import contextlib
-import ctypes
 import json
 import os
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
@@ -14,16 +12,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from rollway.errors import ConfigurationError, RollwayError
+from rollway.local.process import Process
 
 WORK_POOL = "rollway"
 START_TIMEOUT_SECONDS = 180
-STOP_TIMEOUT_SECONDS = 20
-PR_SET_PDEATHSIG = 1  # man 2 prctl
 # docs/operations.md says why.
 SCALE = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "50",
@@ -32,32 +28,6 @@ SCALE = {
     "PREFECT_SERVER_SERVICES_TRIGGERS_READ_BATCH_SIZE": "50",
 }
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Process:
-    """A process of the stack, with its own process group, so that its children stop with it."""
-
-    name: str
-    pid: int
-
-    @property
-    def is_running(self) -> bool:
-        """True if the process exists and has not ended."""
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, os.WNOHANG)  # reap an ended child
-        return Path(f"/proc/{self.pid}").exists() if sys.platform == "linux" else _exists(self.pid)
-
-    def stop(self) -> None:
-        """Terminate the process; kill it after a grace period."""
-        for signal_number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal_number)
-            deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
-            while self.is_running and time.monotonic() < deadline:
-                time.sleep(0.05)
-            if not self.is_running:
-                return
 
 
 class Stack:
@@ -253,18 +223,14 @@ class Stack:
         self.folder.mkdir(parents=True, exist_ok=True)
         names = {process.name for process in self.processes}
         name = next(one for one in (name, *(f"{name}-{n}" for n in range(2, 100))) if one not in names)
-        with (self.folder / f"{name}.log").open("w", encoding="utf-8") as log:
-            started = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env=environment,
-                cwd=working_directory,
-                preexec_fn=_child_of(None if self.outlives else os.getpid()),  # noqa: PLW1509 (it takes no lock)
-            )
-        process = Process(name, started.pid)
+        process = Process.start(
+            name,
+            command,
+            owner=self.folder,
+            environment=environment,
+            working_directory=working_directory,
+            outlives=self.outlives,
+        )
         self.processes.append(process)
         return process
 
@@ -297,13 +263,14 @@ def temporary_stack(folder: Path, say: Say, python: str = sys.executable) -> Ite
 
 
 def stop_saved(folder: Path, say: Say) -> bool:
-    """Stop the saved stack; return False if there is none."""
+    """Stop what still runs of the saved stack; return False if no stack is saved."""
     record = folder / "stack.json"
     if not record.is_file():
         return False
     stack = Stack(folder, say)
     saved = json.loads(record.read_text(encoding="utf-8"))
-    stack.processes += [Process(name, pid) for name, pid in saved["processes"].items()]
+    processes = [Process(name, pid) for name, pid in saved["processes"].items()]
+    stack.processes += [process for process in processes if process.belongs_to(stack.folder)]
     stack.temporary_folders += map(Path, saved.get("temporary_folders", []))  # an earlier version saved none
     stack.stop()
     return True
@@ -333,24 +300,6 @@ def gone_wrong(what: str, errors: Sequence[str] = ()) -> RollwayError:
     return RollwayError(what, where="the output above", hint=hint, details="\n".join(errors[:5]) or None)
 
 
-def _child_of(parent: int | None) -> Callable[[], None]:
-    """Return what a child process does before its program starts.
-
-    It takes the default signals, because a shell's background job ignores Ctrl-C, and it ends when its parent ends.
-    """
-    kernel = ctypes.CDLL(None) if parent is not None and sys.platform == "linux" else None
-
-    def prepare() -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-        if kernel is not None:
-            kernel.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != parent:  # it has ended meanwhile
-                os._exit(1)
-
-    return prepare
-
-
 def answers(url: str) -> bool:
     """Return True if a GET of a loopback address succeeds."""
     try:
@@ -358,14 +307,6 @@ def answers(url: str) -> bool:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def emulator_url(variables: Mapping[str, str]) -> str:

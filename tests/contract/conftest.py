@@ -1,7 +1,6 @@
 """One emulator per pytest process, and unmodified clients that reach it through environment variables alone."""
 
 import json
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -314,11 +313,3 @@ def fields(error: HttpResponseError) -> dict[str, list[str]]:
 
 def _parsed(error: ODataV4Format) -> ParsedError:
     return ParsedError(error.code, str(error.message), [_parsed(one) for one in error.details or []])
-
-
-def wait_until(condition: Any, seconds: float = 20) -> None:
-    """Poll until something is so."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)

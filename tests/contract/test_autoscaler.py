@@ -8,9 +8,10 @@ from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Environment, Model
 
 from rollway.emulator.monitor.autoscaler import choose_capacity
-from tests.contract.conftest import Arm, create_endpoint, describe, serving, set_traffic, wait_until
+from tests.contract.conftest import Arm, create_endpoint, describe, serving, set_traffic
 from tests.support.emulator_process import EmulatorProcess
 from tests.support.other_clients import OtherClient
+from tests.support.waiting import wait_for
 
 DEADLINE_SECONDS = 60
 
@@ -100,7 +101,7 @@ def test_a_setting_outlives_its_target_and_scales_the_next_online_deployment_of_
     kept = monitor("autoscale_settings.get", "rollway", name)["properties"]["targetResourceUri"]
     emulator.fail(method="PATCH", path=f"{name}/deployments/blue$", operation="stuck")
     client.online_deployments.begin_create_or_update(wanted).result()
-    wait_until(lambda: client.online_deployments.get("blue", name).provisioning_state == "Scaling", DEADLINE_SECONDS)
+    wait_for(lambda: client.online_deployments.get("blue", name).provisioning_state == "Scaling", "scaling")
     during = client.online_deployments.get("blue", name).instance_count
     emulator.delete_faults()
     wait_for_capacity(client, name, 2)

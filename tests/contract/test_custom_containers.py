@@ -18,9 +18,9 @@ from tests.contract.conftest import (
     fields,
     serving,
     set_traffic,
-    wait_until,
 )
 from tests.support.emulator_process import EmulatorProcess
+from tests.support.waiting import wait_for
 
 IMAGE = "registry.example.com/team/own-server:1"  # in tests/fixtures/images.yml
 ROUTES = {
@@ -140,7 +140,7 @@ def test_a_startup_probe_is_kept_with_its_defaults_and_asks_its_own_route(
     document["name"] = "green"
 
     started = arm.send("PUT", f"/onlineEndpoints/{name}/deployments/green", document)
-    wait_until(lambda: state_of(arm, name, "green") == "Succeeded")
+    wait_for(lambda: state_of(arm, name, "green") == "Succeeded", "end of the creation")
 
     assert started.status_code == 201
     probe = arm.send("GET", f"/onlineEndpoints/{name}/deployments/green").json()["properties"]["startupProbe"]

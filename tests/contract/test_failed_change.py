@@ -9,8 +9,9 @@ from rollway.azure.online_deployments import change_online_deployment, wait_unti
 from rollway.azure.session import Session
 from rollway.errors import ProvisioningFailed
 from rollway.rollout.moves import Kind, Move
-from tests.contract.conftest import Arm, Served, create_endpoint, wait_until
+from tests.contract.conftest import Arm, Served, create_endpoint
 from tests.support.emulator_process import EmulatorProcess
+from tests.support.waiting import wait_for
 
 UNKNOWN = (
     "Azure gives the reason only in the operation that failed, and this run does not know which one that was; "
@@ -31,7 +32,7 @@ def put_blue(arm: Arm, served: Served, endpoint: str) -> None:
     path = f"/onlineEndpoints/{endpoint}/deployments/blue"
     arm.send("PUT", path, source).raise_for_status()
     ended = ("Succeeded", "Failed")
-    wait_until(lambda: arm.send("GET", path).json()["properties"]["provisioningState"] in ended, 60)
+    wait_for(lambda: arm.send("GET", path).json()["properties"]["provisioningState"] in ended, "end of the creation")
 
 
 def reason(session: Session, endpoint: str, operation: str | None = None) -> ProvisioningFailed:

@@ -16,8 +16,9 @@ from azure.core.exceptions import (
 )
 from azure.identity import ClientSecretCredential
 
-from tests.contract.conftest import Arm, Served, create_endpoint, describe, error_of, wait_until
+from tests.contract.conftest import Arm, Served, create_endpoint, describe, error_of
 from tests.support.emulator_process import EmulatorProcess
+from tests.support.waiting import wait_for
 
 
 def credential(emulator: EmulatorProcess, **settings: Any) -> ClientSecretCredential:
@@ -82,7 +83,7 @@ def test_a_late_answer_comes_at_once_when_faults_are_deleted(
 
     with ThreadPoolExecutor() as threads:
         late = threads.submit(client.online_endpoints.get, name)
-        wait_until(lambda: emulator.get("faults") == [])  # it has met the fault
+        wait_for(lambda: emulator.get("faults") == [], "request that meets the fault")  # it has met the fault
         is_late = not late.done()
         emulator.delete_faults()
 

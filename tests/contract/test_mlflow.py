@@ -20,9 +20,9 @@ from tests.contract.conftest import (
     fields,
     serving,
     set_traffic,
-    wait_until,
 )
 from tests.support.emulator_process import EmulatorProcess
+from tests.support.waiting import wait_for
 
 FOLDER = FIXTURES / "mlflow_folder" / "model"
 SPLIT = {"columns": ["x"], "index": [0, 1], "data": [[0.0], [2.5]]}
@@ -150,7 +150,7 @@ def collected(store: ContainerClient, served: Served, collection: str, value: An
         found[:] = [one for one in read_events(store, prefix) if one["data"] == value]
         return bool(found)
 
-    wait_until(is_there)
+    wait_for(is_there, "event of the request")
     (event,) = found
     return event
 

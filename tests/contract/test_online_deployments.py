@@ -20,9 +20,9 @@ from tests.contract.conftest import (
     fields,
     serving,
     set_traffic,
-    wait_until,
 )
 from tests.support.emulator_process import EmulatorProcess
+from tests.support.waiting import wait_for
 
 
 def test_a_deployment_succeeds_with_the_services_defaults(client: MLClient, arm: Arm, served: Served) -> None:
@@ -247,7 +247,7 @@ def test_deleting_a_deployment_lets_its_requests_in_flight_end(
     answers: list[httpx.Response] = []
     request = threading.Thread(target=lambda: answers.append(blue.score({}, azureml_model_deployment="blue")))
     request.start()
-    wait_until(lambda: any(one["path"].endswith(f"{name}/score") for one in emulator.get("requests")))
+    wait_for(lambda: any(one["path"].endswith(f"{name}/score") for one in emulator.get("requests")), "request")
 
     client.online_deployments.begin_delete("blue", name).result()
     request.join()

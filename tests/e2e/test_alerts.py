@@ -20,7 +20,8 @@ from typing import Any
 import httpx
 import pytest
 
-from rollway.local.stack import Process, temporary_stack
+from rollway.local.process import Process
+from rollway.local.stack import temporary_stack
 from tests.support.alerting import documented_block, lines, prefect_file
 from tests.support.forks import Forks
 from tests.support.postgres import Postgres

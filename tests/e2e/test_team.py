@@ -13,7 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from rollway.local.stack import Process, temporary_stack
+from rollway.local.process import Process
+from rollway.local.stack import temporary_stack
 from tests.support import pages
 from tests.support.alerting import documented_block
 from tests.support.clone import make_checkout
@@ -22,7 +23,8 @@ from tests.support.postgres import Postgres
 from tests.support.prefect_api import PrefectApi
 from tests.support.receiver import Receiver, receiver
 from tests.support.rest import Rest
-from tests.support.world import Rollout, World, start_prefect, wait_for
+from tests.support.waiting import wait_for
+from tests.support.world import Rollout, World, start_prefect
 
 NAMES = tuple(f"team-{number}" for number in range(1, 8))
 WAIT_SECONDS = 300

@@ -15,7 +15,8 @@ from tests.support.clone import make_clone
 from tests.support.prefect_api import PrefectApi
 from tests.support.processes import family, is_running
 from tests.support.rest import Rest
-from tests.support.world import World, wait_for
+from tests.support.waiting import wait_for
+from tests.support.world import World
 
 NAMES = ("team-1", "team-2", "team-3", "team-4")
 # An online deployment takes 16 s: time to kill a server meanwhile.

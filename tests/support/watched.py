@@ -2,8 +2,6 @@
 
 import json
 import subprocess
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +9,9 @@ import httpx
 
 from rollway.local.stack import WORK_POOL
 from rollway.rollout.record import EndpointRecord
+from tests.support.waiting import TIMEOUT_SECONDS, wait_for
 from tests.support.world import Rollout, World
 
-TIMEOUT_SECONDS = 300
 WATCH = "import asyncio; from flows.watch import watch_endpoints; asyncio.run(watch_endpoints())"
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
@@ -64,7 +62,7 @@ class Watched:
 
     def wait_until_ended(self) -> None:
         """Wait until every run of the rollout has ended, and none has failed."""
-        wait(lambda: all(one["state_type"] in ENDED for one in self.runs()), f"{self.name} to end")
+        wait_for(lambda: all(one["state_type"] in ENDED for one in self.runs()), f"end of the runs of {self.name}")
         assert [one["state"]["message"] for one in self.runs() if one["state_type"] != "COMPLETED"] == []
 
     def served(self) -> str:
@@ -78,11 +76,3 @@ class Watched:
     def pause_workers(self, *, is_paused: bool) -> None:
         """Let the workers start no run, or start them again."""
         self.api.patch(f"/work_pools/{WORK_POOL}", json={"is_paused": is_paused}).raise_for_status()
-
-
-def wait(is_done: Callable[[], bool], what: str) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not is_done():
-        assert time.monotonic() < deadline, f"waited {TIMEOUT_SECONDS} s for {what}"
-        time.sleep(0.5)

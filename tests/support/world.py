@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,9 +15,9 @@ from rollway.local.stack import Stack, temporary_stack
 from tests.support.forks import Forks
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.rest import Rest
+from tests.support.waiting import wait_for
 
 T = TypeVar("T")
-WAIT_TIMEOUT_SECONDS = 120
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SEED = {
     "principals": [
@@ -40,15 +39,6 @@ client = MLClient(
 )
 print(client.models.create_or_update(Model(name=sys.argv[1], path=sys.argv[2])).version)
 """
-
-
-def wait_for(read: Callable[[], T | None], what: str, seconds: float = WAIT_TIMEOUT_SECONDS) -> T:
-    """Wait until `read` returns a true value; return it."""
-    deadline = time.monotonic() + seconds
-    while not (found := read()):
-        assert time.monotonic() < deadline, f"there is still no {what}"
-        time.sleep(0.1)
-    return found
 
 
 @dataclass
