@@ -279,9 +279,16 @@ def test_a_workspace_block_is_filled_in_and_hides_its_secret(
 
 
 def test_a_person_starts_a_run_reads_why_it_failed_and_presses_retry(
-    page: Page, stack: Stack, variables: dict[str, str], deployed: dict[str, Any], run: dict[str, Any]
+    page: Page,
+    stack: Stack,
+    variables: dict[str, str],
+    deployed: dict[str, Any],
+    run: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rest, prefect = Rest(variables), PrefectApi(stack)
+    # As after `source .venv/bin/activate`: the dossier then calls `rollway` by its name.
+    monkeypatch.setenv("PATH", f"{Path(stack.python).parent}{os.pathsep}{os.environ['PATH']}")
     worker = stack.start_worker()
     try:
         refusal = {"error": {"code": "AuthorizationFailed", "message": "not today"}}
@@ -301,6 +308,7 @@ def test_a_person_starts_a_run_reads_why_it_failed_and_presses_retry(
         page.goto(f"{stack.ui_url}/v2/artifacts/artifact/{artifacts[f'failure-{MODEL}']}")
         expect(page.get_by_text("aborted at").first).to_be_visible()
         expect(page.get_by_text("AzureML Data Scientist").first).to_be_visible()
+        expect(page.get_by_text(f"rollway deploy deployments/{MODEL} --force", exact=True).first).to_be_visible()
         keep_picture(page, "dossier.png")
         look_at(page, stack, artifacts[f"failure-{MODEL}"], "diabetes: aborted")
         look_at(page, stack, artifacts[f"rollout-{MODEL}"], "Create online deployment")

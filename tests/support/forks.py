@@ -65,6 +65,7 @@ class Forks:
             f"from tests.support.launcher import launch\nlaunch({str(self._folder)!r}, {sys.executable!r})\n"
         )
         launcher.chmod(0o700)
+        (self._folder / "rollway").symlink_to(Path(sys.executable).with_name("rollway"))  # as beside any Python
         self.python = str(launcher)
 
     def close(self) -> None:
