@@ -2,6 +2,8 @@
 SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
+# Test processes of `make test`. Each needs up to 2 GB; on a machine with 2 cores, more than 4 save little.
+WORKERS ?= 4
 .DEFAULT_GOAL := help
 # Many containers set it, and then each of the hundreds of processes of the tests compiles Rollway again: a second each.
 unexport PYTHONDONTWRITEBYTECODE
@@ -31,7 +33,7 @@ demo-progressive: .venv/ready ## roll out a good version in steps, then a bad on
 
 test: .venv/ready ## all checks and all tests
 	@$(MAKE) --no-print-directory check
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --durations 25 tests/e2e tests/browser tests/packaging tests/contract
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 25 tests/e2e tests/browser tests/packaging tests/contract
 
 matrix: .venv/ready ## every call of a rollout with every fault, every write with a kill, more examples; `make test` tries a part
 	ROLLWAY_MATRIX=full $(BIN)/pytest -n 2 tests/unit
