@@ -52,7 +52,7 @@ async def roll_out_wave(fleet: Fleet, number: int, requested_by: str) -> Fleet:
             return fleet
         await SYSTEM_CLOCK.sleep(POLL_SECONDS)
         try:
-            fleet, unanswered = fleet.after(await runs.read(running)), 0
+            fleet, unanswered = fleet.after(await runs.read(running, datetime.now(UTC))), 0
         except Exception as error:
             unanswered += 1
             get_run_logger().warning("Prefect did not say how far the runs are: %s", str(error) or type(error).__name__)

@@ -11,7 +11,7 @@ from typing import Any
 
 from rollway.errors import ConfigurationError
 from rollway.prefect.labels import CAUSE, ENDPOINT, FAILED_TASK, MODEL, NEXT, STUDIO, TASK, TRAFFIC, WORKSPACE
-from rollway.prefect.triggers import Automation, Message, SilenceCheck, Timing, duration, event, tag
+from rollway.prefect.triggers import PENDING_SECONDS, Automation, Message, SilenceCheck, Timing, duration, event, tag
 from rollway.prefect.watcher_alerts import PREFIX, watcher_back, watcher_late
 from rollway.spec import Frozen, RolloutSpec
 
@@ -221,7 +221,8 @@ def _of_channel(channel: str, rollouts: Sequence[AlertedRollout], timing: Timing
             ),
             "waiting for a worker",
             f"Cause: no worker has started the run within {duration(timing.waiting_seconds)}\n"
-            "Next: check the work pool: is a worker alive, is its limit reached? The run then starts by itself\n"
+            "Next: check the work pool: is a worker alive, is its limit reached? The run then starts by itself. "
+            f"If its worker died when it had taken the run, that becomes Crashed after {duration(PENDING_SECONDS)}\n"
             + _FACTS_OF_RUN,
         ),
         made(

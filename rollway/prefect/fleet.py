@@ -14,6 +14,7 @@ from prefect.utilities.urls import url_for
 
 from rollway.errors import ConfigurationError, NotFound
 from rollway.prefect.pages import PAGE, all_pages
+from rollway.prefect.silence import crash_never_started
 from rollway.prefect.waiting import WAITING
 from rollway.prefect.watching import DEPLOY, run_deployment
 from rollway.rollout.fleet import Member, Progress
@@ -53,8 +54,11 @@ async def start(one: Member, requested_by: str, key: str, under_way: FlowRun | N
         return one.model_copy(update={"progress": Progress.FAILED, "why": error.what, "started": now, "ended": now})
 
 
-async def read(members: Sequence[Member]) -> tuple[Member, ...]:
-    """Return members as far as their runs are now."""
+async def read(members: Sequence[Member], now: datetime) -> tuple[Member, ...]:
+    """Return members as far as their runs are.
+
+    Runs that were never started are set to Crashed; the next call returns them as failed.
+    """
     ids = [UUID(one.run) for one in members if one.run]
     async with get_client() as client:
         found = await all_pages(
@@ -65,6 +69,7 @@ async def read(members: Sequence[Member]) -> tuple[Member, ...]:
                 offset=offset,
             )
         )
+        await crash_never_started(client, found, now)
     runs = {str(one.id): one for one in found}
     return tuple(after(one, runs[one.run]) if one.run in runs else one for one in members)
 

@@ -1,5 +1,6 @@
-"""Runs whose process, worker or machine is gone: they send no heartbeats, and stay Running for ever."""
+"""Runs whose process, worker or machine is gone: they send no heartbeats, and stay Running or Pending for ever."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -8,8 +9,11 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 from prefect.states import Crashed
 
+from rollway.prefect.triggers import PENDING_SECONDS, duration
+
 HEARTBEAT_EVENT = "prefect.flow-run.heartbeat"
 CRASHED_MESSAGE = "no heartbeat: its worker or machine is gone"
+NEVER_STARTED_MESSAGE = f"Pending for {duration(PENDING_SECONDS)}: the worker that took it is gone, or cannot start it"
 
 
 async def crash_if_silent(flow_run_id: UUID, now: datetime, silent_seconds: float) -> str:
@@ -40,6 +44,21 @@ async def has_fallen_silent(flow_run_id: UUID, now: datetime, silent_seconds: fl
     async with get_client() as client:
         signs = await _signs_of_life(client, await client.read_flow_run(flow_run_id))
     return len(signs) > 1 and (now - max(signs)).total_seconds() >= silent_seconds
+
+
+async def crash_never_started(client: PrefectClient, runs: Sequence[FlowRun], now: datetime) -> list[FlowRun]:
+    """Set the runs that have been Pending for `PENDING_SECONDS` to Crashed; return the others.
+
+    No other worker takes such a run, and it would stand in the way of all later runs of its folder.
+    """
+    others = []
+    for run in runs:
+        state = run.state
+        if state and state.is_pending() and (now - state.timestamp).total_seconds() >= PENDING_SECONDS:
+            await client.set_flow_run_state(run.id, Crashed(message=NEVER_STARTED_MESSAGE))
+        else:
+            others.append(run)
+    return others
 
 
 async def cancelled_run(flow_run_id: UUID) -> FlowRun | None:

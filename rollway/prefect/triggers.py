@@ -7,6 +7,9 @@ from pydantic import Field
 
 from rollway.spec import Frozen
 
+# A worker that takes a run makes it Pending. Kubernetes may then need minutes for a machine and an image.
+PENDING_SECONDS = 1800
+
 
 class Timing(Frozen):
     """Time limits of the alerts, in seconds."""

@@ -28,6 +28,7 @@ from prefect.exceptions import ObjectNotFound
 from rollway.errors import NotFound
 from rollway.prefect.best_effort import best_effort
 from rollway.prefect.pages import PAGE, all_pages
+from rollway.prefect.silence import crash_never_started
 from rollway.rollout.watch import EndedRun, Finding
 from rollway.settings import rollout_name
 
@@ -59,13 +60,17 @@ async def workspace_blocks() -> dict[str, str | None]:
 
 
 async def runs_under_way(now: datetime) -> dict[str, FlowRun]:
-    """Return a run of each folder that has one which has not ended and is due: rollouts, rollbacks and orders."""
+    """Return a run of each folder that has one which has not ended and is due: rollouts, rollbacks and orders.
+
+    Runs that were never started are set to Crashed first.
+    """
     due = FlowRunFilter(
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
         next_scheduled_start_time=FlowRunFilterNextScheduledStartTime.model_validate({"before_": now}),
     )
     async with get_client() as client:
         found = [run for which in (due, FlowRunFilter(state=_UNDER_WAY)) for run in await _runs(client, which)]
+        found = await crash_never_started(client, found, now)
     return {_folder_of(run): run for run in found}
 
 

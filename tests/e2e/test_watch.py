@@ -14,6 +14,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from rollway.local.stack import Stack
 from rollway.prefect import watching
+from rollway.prefect.silence import NEVER_STARTED_MESSAGE
 from rollway.rollout.entries import Command, Lease, Order
 from rollway.rollout.record import with_record
 from tests.support.matrix import IS_FULL
@@ -351,6 +352,22 @@ def test_a_run_counts_until_it_has_ended_but_not_before_it_is_due(
         watched.pause_workers(is_paused=False)
 
     assert (watched.name in found and str(found[watched.name].id) == run) is counts
+
+
+def test_a_run_that_its_worker_has_never_started_blocks_its_folder_for_half_an_hour(watched: Watched) -> None:
+    watched.pause_workers(is_paused=True)
+    try:
+        body = {"parameters": {"rollout": watched.name}, "state": {"type": "PENDING", "name": "Submitting"}}
+        made = watched.api.post(f"/deployments/{watched.deployment_id}/create_flow_run", json=body)
+        run = made.raise_for_status().json()["id"]
+        now, url = datetime.now(UTC), f"{watched.world.stack.ui_url}/api"
+        with temporary_settings({PREFECT_API_URL: url}):
+            found = [asyncio.run(watching.runs_under_way(now + timedelta(minutes=after))) for after in (29, 31)]
+    finally:
+        watched.pause_workers(is_paused=False)
+
+    assert [watched.name in runs for runs in found] == [True, False]
+    assert watched.api.get(f"/flow_runs/{run}").json()["state"]["message"] == NEVER_STARTED_MESSAGE
 
 
 def shipped_deployment(api: httpx.Client) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """The flow runs of a fleet: how far a run is, and which one a folder gets."""
 
 import asyncio
-from datetime import UTC, datetime
-from typing import Any
-from uuid import uuid4
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.schemas.objects import FlowRun, State, StateType
@@ -58,6 +58,34 @@ def test_a_run_that_is_under_way_counts_as_the_folders_run(monkeypatch: pytest.M
     under_way = run_in(StateType.RUNNING, "Running")
 
     assert asyncio.run(fleet.start(ONE, "person", "key", under_way)).run == str(under_way.id)
+
+
+def test_a_fleet_does_not_wait_for_a_run_that_was_never_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_in(StateType.PENDING, "Submitting")
+    member = ONE.model_copy(update={"run": str(run.id)})
+
+    class Server:
+        async def __aenter__(self) -> Self:
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            pass
+
+        async def read_flow_runs(self, **_: Any) -> list[FlowRun]:
+            return [run]
+
+        async def set_flow_run_state(self, _: UUID, state: State[Any]) -> None:
+            run.state = state
+
+    monkeypatch.setattr(fleet, "get_client", Server)
+    assert run.state
+    seen = [
+        asyncio.run(fleet.read([member], run.state.timestamp + timedelta(minutes=after)))[0].progress
+        for after in (29, 31, 32)
+    ]
+
+    assert seen[0] is Progress.RUNNING
+    assert seen[2] is Progress.FAILED
 
 
 def test_a_folder_gets_a_run_of_its_own_prefect_deployment(monkeypatch: pytest.MonkeyPatch) -> None:

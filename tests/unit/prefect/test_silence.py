@@ -3,16 +3,17 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any, Self, cast
 from uuid import UUID, uuid4
 
 import pytest
-from prefect.client.schemas.objects import State
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.events.filters import EventFilter
-from prefect.states import AwaitingRetry, Completed, Crashed, Running, Suspended
+from prefect.states import AwaitingRetry, Completed, Crashed, Pending, Running, Suspended
 
 from rollway.prefect import silence
-from rollway.prefect.silence import crash_if_silent, has_fallen_silent
+from rollway.prefect.silence import crash_if_silent, crash_never_started, has_fallen_silent
 
 RUN = uuid4()
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -102,3 +103,30 @@ def test_only_a_running_run_that_has_sent_heartbeats_can_fall_silent(
     monkeypatch.setattr(silence, "get_client", lambda: Server(since(state, 6000), heartbeat))
 
     assert asyncio.run(has_fallen_silent(RUN, NOW, 90)) is is_silent
+
+
+SUBMITTING: State[Any] = Pending().model_copy(update={"name": "Submitting"})
+
+
+@pytest.mark.parametrize("state", [Pending(), SUBMITTING], ids=lambda state: state.name)
+@pytest.mark.parametrize(("seconds", "is_lost"), [(1799, False), (1800, True)])
+def test_a_run_that_its_worker_has_never_started_becomes_crashed(
+    state: State[Any], seconds: float, is_lost: bool
+) -> None:
+    server = Server(state, None)
+    run = FlowRun(id=RUN, flow_id=uuid4(), state=since(state, seconds))
+
+    others = asyncio.run(crash_never_started(cast(PrefectClient, server), [run], NOW))
+
+    assert others == ([] if is_lost else [run])
+    crashed = ["Pending for 30 min: the worker that took it is gone, or cannot start it"]
+    assert [state.message for state in server.became if state.is_crashed()] == (crashed if is_lost else [])
+
+
+@pytest.mark.parametrize("state", [Running(), AwaitingRetry()], ids=lambda state: state.name)
+def test_a_run_that_was_started_is_no_run_that_was_never_started(state: State[Any]) -> None:
+    server = Server(state, None)
+    run = FlowRun(id=RUN, flow_id=uuid4(), state=since(state, 86_400))
+
+    assert asyncio.run(crash_never_started(cast(PrefectClient, server), [run], NOW)) == [run]
+    assert server.became == []

@@ -71,7 +71,13 @@ def a_run(rollout: str | None, state: Any = None, **values: Any) -> Any:
     parameters = {} if rollout is None else {"rollout": rollout}
     state = state or Running()
     return SimpleNamespace(
-        id=uuid4(), parameters=parameters, state_name=state.name, state_type=state.type, end_time=NOW, **values
+        id=uuid4(),
+        parameters=parameters,
+        state=state,
+        state_name=state.name,
+        state_type=state.type,
+        end_time=NOW,
+        **values,
     )
 
 
