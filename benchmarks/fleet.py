@@ -44,7 +44,7 @@ from tests.support.watched import WATCH
 from tests.support.world import Rollout, World
 
 MOST_MEGABYTES = 1500
-WORKERS, RUNS_OF_A_WORKER = 2, 2  # a run needs 170 MB
+WORKERS, RUNS_OF_A_WORKER = 2, 2  # a run needs 170 MB and a core
 POLL_SECONDS, SAY_SECONDS = 2.0, 60.0
 MOST_SECONDS = 1800.0  # of what is left to do when the watcher has looked
 PAUSE_SECONDS = 0.1  # of the benchmark's own requests, which Azure limits, too

@@ -101,7 +101,9 @@ def test_a_setting_outlives_its_target_and_scales_the_next_online_deployment_of_
     kept = monitor("autoscale_settings.get", "rollway", name)["properties"]["targetResourceUri"]
     emulator.fail(method="PATCH", path=f"{name}/deployments/blue$", operation="stuck")
     client.online_deployments.begin_create_or_update(wanted).result()
-    wait_for(lambda: client.online_deployments.get("blue", name).provisioning_state == "Scaling", "scaling")
+    wait_for(
+        lambda: client.online_deployments.get("blue", name).provisioning_state == "Scaling", "scaling", DEADLINE_SECONDS
+    )
     during = client.online_deployments.get("blue", name).instance_count
     emulator.delete_faults()
     wait_for_capacity(client, name, 2)

@@ -140,7 +140,7 @@ def test_a_startup_probe_is_kept_with_its_defaults_and_asks_its_own_route(
     document["name"] = "green"
 
     started = arm.send("PUT", f"/onlineEndpoints/{name}/deployments/green", document)
-    wait_for(lambda: state_of(arm, name, "green") == "Succeeded", "end of the creation")
+    wait_for(lambda: state_of(arm, name, "green") == "Succeeded", "end of the creation", 20)
 
     assert started.status_code == 201
     probe = arm.send("GET", f"/onlineEndpoints/{name}/deployments/green").json()["properties"]["startupProbe"]

@@ -32,7 +32,9 @@ def put_blue(arm: Arm, served: Served, endpoint: str) -> None:
     path = f"/onlineEndpoints/{endpoint}/deployments/blue"
     arm.send("PUT", path, source).raise_for_status()
     ended = ("Succeeded", "Failed")
-    wait_for(lambda: arm.send("GET", path).json()["properties"]["provisioningState"] in ended, "end of the creation")
+    wait_for(
+        lambda: arm.send("GET", path).json()["properties"]["provisioningState"] in ended, "end of the creation", 60
+    )
 
 
 def reason(session: Session, endpoint: str, operation: str | None = None) -> ProvisioningFailed:

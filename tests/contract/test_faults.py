@@ -83,7 +83,7 @@ def test_a_late_answer_comes_at_once_when_faults_are_deleted(
 
     with ThreadPoolExecutor() as threads:
         late = threads.submit(client.online_endpoints.get, name)
-        wait_for(lambda: emulator.get("faults") == [], "request that meets the fault")  # it has met the fault
+        wait_for(lambda: emulator.get("faults") == [], "request that meets the fault", 20)
         is_late = not late.done()
         emulator.delete_faults()
 

@@ -150,7 +150,7 @@ def collected(store: ContainerClient, served: Served, collection: str, value: An
         found[:] = [one for one in read_events(store, prefix) if one["data"] == value]
         return bool(found)
 
-    wait_for(is_there, "event of the request")
+    wait_for(is_there, "event of the request", 20)
     (event,) = found
     return event
 

@@ -247,7 +247,7 @@ def test_deleting_a_deployment_lets_its_requests_in_flight_end(
     answers: list[httpx.Response] = []
     request = threading.Thread(target=lambda: answers.append(blue.score({}, azureml_model_deployment="blue")))
     request.start()
-    wait_for(lambda: any(one["path"].endswith(f"{name}/score") for one in emulator.get("requests")), "request")
+    wait_for(lambda: any(one["path"].endswith(f"{name}/score") for one in emulator.get("requests")), "request", 20)
 
     client.online_deployments.begin_delete("blue", name).result()
     request.join()

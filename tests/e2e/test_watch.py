@@ -18,10 +18,9 @@ from rollway.prefect.silence import NEVER_STARTED_MESSAGE
 from rollway.rollout.entries import Command, Lease, Order
 from rollway.rollout.record import with_record
 from tests.support.matrix import IS_FULL
-from tests.support.prefect_api import Patient
+from tests.support.prefect_api import ENDED, Patient
 from tests.support.rest import Rest
-from tests.support.waiting import TIMEOUT_SECONDS, wait_for
-from tests.support.watched import ENDED, Watched
+from tests.support.watched import TIMEOUT_SECONDS, Watched
 from tests.support.world import World
 
 
@@ -95,16 +94,16 @@ def test_a_schedule_notices_a_new_version_and_rolls_it_out_once(watched: Watched
     ).raise_for_status()
 
     try:
-        wait_for(watched.runs, "rollout of the schedule")
+        watched.wait_for(watched.runs, "rollout of the schedule")
         watched.wait_until_ended()
-        wait_for(lambda: len(watches(watched, "COMPLETED")) > 1, "second watch")
+        watched.wait_for(lambda: len(watches(watched, "COMPLETED")) > 1, "second watch")
     finally:
         pause_schedules(watched.api)
 
     assert watched.served() == "1"
     assert len(watched.runs()) == 1, "every watch found the same version"
     assert watched.runs()[0]["parameters"] == {"rollout": watched.name, "requested_by": "watcher"}
-    wait_for(lambda: not watches(watched, "PENDING", "RUNNING"), "end of the last watch")
+    watched.wait_for(lambda: not watches(watched, "PENDING", "RUNNING"), "end of the last watch")
 
 
 @pytest.mark.parametrize("turn", range(10 if IS_FULL else 1))
@@ -114,7 +113,7 @@ def test_versions_that_come_during_a_rollout_end_with_the_newest_whatever_the_or
     first = f"{100 + turn}"
     watched.register(first)
     assert watched.watch()["verdict"] == "start"
-    wait_for(lambda: any(one["state_type"] == "RUNNING" for one in watched.runs()), "rollout that runs")
+    watched.wait_for(lambda: any(one["state_type"] == "RUNNING" for one in watched.runs()), "rollout that runs")
     versions = [f"{first}.{number}" for number in (9, 11, 10, 3, 7)]  # the newest is the one created last
     order = random.Random(turn)  # noqa: S311 (the same order in each run of the test)
     watchers = []
@@ -243,7 +242,7 @@ def test_a_schedule_leaves_a_paused_endpoint_alone_and_a_person_does_not(watched
     def ended() -> list[dict[str, Any]]:
         return [run for run in watched.runs() if run["id"] not in before and run["state_type"] in ENDED]
 
-    wait_for(ended, "rollout of the schedule that ended")
+    watched.wait_for(ended, "rollout of the schedule that ended")
     watched.api.delete(f"{path}/schedules/{made[0]['id']}").raise_for_status()
     (run,) = ended()
     assert (run["auto_scheduled"], run["state_type"]) == (True, "COMPLETED"), run["state"]["message"]
@@ -253,7 +252,7 @@ def test_a_schedule_leaves_a_paused_endpoint_alone_and_a_person_does_not(watched
     assert "nothing to do" in report["data"]
 
     watched.api.post(f"{path}/create_flow_run", json={"parameters": parameters}).raise_for_status()
-    wait_for(lambda: len(ended()) > 1, "rollout of a person that ended")
+    watched.wait_for(lambda: len(ended()) > 1, "rollout of a person that ended")
     watched.wait_until_ended()
     assert watched.served() == "201"
     assert watched.record().pause_reason == ""
@@ -291,7 +290,7 @@ def test_an_order_to_promote_that_nobody_carried_out_is_carried_out(watched: Wat
 
     row = watched.watch()
     steered = {"flows": {"name": {"any_": ["steer-rollout"]}}, "flow_runs": {"id": {"any_": [row["flow run"]]}}}
-    wait_for(lambda: watched.ask("flow_runs", **steered)[0]["state_type"] in ENDED, "end of the order")
+    watched.wait_for(lambda: watched.ask("flow_runs", **steered)[0]["state_type"] in ENDED, "end of the order")
 
     assert (row["verdict"], row["reason"]) == ("start", "nobody carries out: promote by ann: because")
     (run,) = watched.ask("flow_runs", **steered)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-TIMEOUT_SECONDS = 300
+TIMEOUT_SECONDS = 120
 T = TypeVar("T")
 
 

@@ -2,18 +2,21 @@
 
 import json
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
 from rollway.local.stack import WORK_POOL
 from rollway.rollout.record import EndpointRecord
-from tests.support.waiting import TIMEOUT_SECONDS, wait_for
+from tests.support.prefect_api import ENDED
+from tests.support.waiting import wait_for
 from tests.support.world import Rollout, World
 
+TIMEOUT_SECONDS = 300
 WATCH = "import asyncio; from flows.watch import watch_endpoints; asyncio.run(watch_endpoints())"
-ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+T = TypeVar("T")
 
 
 @dataclass
@@ -60,9 +63,13 @@ class Watched:
         answer: list[dict[str, Any]] = self.api.post(f"/{what}/filter", json=filters).raise_for_status().json()
         return answer
 
+    def wait_for(self, read: Callable[[], T | None], what: str) -> T:
+        """Wait until `read` returns a true value; return it."""
+        return wait_for(read, what, TIMEOUT_SECONDS)
+
     def wait_until_ended(self) -> None:
         """Wait until every run of the rollout has ended, and none has failed."""
-        wait_for(lambda: all(one["state_type"] in ENDED for one in self.runs()), f"end of the runs of {self.name}")
+        self.wait_for(lambda: all(one["state_type"] in ENDED for one in self.runs()), f"end of the runs of {self.name}")
         assert [one["state"]["message"] for one in self.runs() if one["state_type"] != "COMPLETED"] == []
 
     def served(self) -> str:

@@ -72,7 +72,7 @@ def test_a_fleet_does_not_wait_for_a_run_that_was_never_started(monkeypatch: pyt
             pass
 
         async def read_flow_runs(self, **_: Any) -> list[FlowRun]:
-            return [run]
+            return [run.model_copy()]
 
         async def set_flow_run_state(self, _: UUID, state: State[Any]) -> None:
             run.state = state
@@ -84,8 +84,7 @@ def test_a_fleet_does_not_wait_for_a_run_that_was_never_started(monkeypatch: pyt
         for after in (29, 31, 32)
     ]
 
-    assert seen[0] is Progress.RUNNING
-    assert seen[2] is Progress.FAILED
+    assert seen == [Progress.RUNNING, Progress.RUNNING, Progress.FAILED]
 
 
 def test_a_folder_gets_a_run_of_its_own_prefect_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
