@@ -1,7 +1,6 @@
 """The command line: every command is one call. Answers go to stdout, everything else to stderr."""
 
 import asyncio
-import gc
 import json
 import logging
 import os
@@ -189,9 +188,10 @@ def promote(endpoint: Endpoint, *, reason: Reason = "", as_json: AsJson = False)
     """Give the canary all traffic, or begin the next step of its progressive rollout."""
     require_checkout("promote")
     configure_prefect()
-    from flows.steer import steer_rollout
-    from rollway.azure.endpoint_folders import find_endpoint, require_folder
-    from rollway.prefect.ending import leave, run_here
+    with loading():
+        from flows.steer import steer_rollout
+        from rollway.azure.endpoint_folders import find_endpoint, require_folder
+        from rollway.prefect.ending import leave, run_here
     from rollway.reports.rollout import RolloutOutcome
     from rollway.reports.steering import promoted
 
@@ -274,7 +274,6 @@ def schema() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the `rollway` command; exit with the code that `rollway.errors` documents."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    gc.set_threshold(100_000)  # importing the SDK makes many objects that all stay: do not look at them again and again
     if "--debug" in arguments:
         arguments = [argument for argument in arguments if argument != "--debug"]
         os.environ["ROLLWAY_DEBUG"] = "1"
@@ -328,10 +327,11 @@ def _check_folder(rollout: str) -> None:
 
 def _steer(order: Order, endpoint: str, reason: str, as_json: bool) -> None:
     configure_prefect()
-    from rollway.azure import steering
-    from rollway.azure.endpoint_folders import find_endpoint
-    from rollway.azure.waiting import now
-    from rollway.prefect.orders import try_to_tell_runs
+    with loading():
+        from rollway.azure import steering
+        from rollway.azure.endpoint_folders import find_endpoint
+        from rollway.azure.waiting import now
+        from rollway.prefect.orders import try_to_tell_runs
 
     found, where = find_endpoint(endpoint), workspace_of_block()
     workspace = where[0] if where else workspace_from_environment()

@@ -10,6 +10,7 @@ import sys
 from azure.core.exceptions import AzureError
 
 from rollway.errors import AzureUnavailable
+from rollway.imports import quick_imports
 
 if not sys.stderr.isatty():
     os.environ.setdefault("TQDM_DISABLE", "1")  # no progress bars in log files; tqdm reads this when it is imported
@@ -17,8 +18,9 @@ if not sys.stderr.isatty():
 try:
     # Importing the SDK reads the metadata of a private cloud, azure/ai/ml/_azure_environments.py, and fails if it
     # cannot be reached. Fail here, once, for every module of this package.
-    import azure.ai.ml  # noqa: F401
-    from azure.ai.ml._artifacts import _blob_storage_helper, _gen2_storage_helper
+    with quick_imports():
+        import azure.ai.ml  # noqa: F401
+        from azure.ai.ml._artifacts import _blob_storage_helper, _gen2_storage_helper
 except AzureError as error:
     raise AzureUnavailable(
         "the cloud that the environment names cannot be reached",

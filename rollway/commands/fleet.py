@@ -5,7 +5,7 @@ from typing import Annotated, NoReturn
 
 from cyclopts import Parameter, validators
 
-from rollway.commands.shared import configure_prefect, run_flow
+from rollway.commands.shared import configure_prefect, loading, run_flow
 from rollway.prefect.parameters import Requester
 from rollway.rollout.fleet import DEFAULT_SIZE, DEFAULT_STOP
 from rollway.terminal import answer
@@ -41,9 +41,10 @@ def deploy_many(
 ) -> NoReturn:
     """Roll the folders of a pattern out in waves, and print how far each of them is."""
     configure_prefect()
-    from flows.fleet import deploy_fleet
-    from rollway.prefect.ending import leave, run_here
-    from rollway.prefect.fleet import require_workers
+    with loading():
+        from flows.fleet import deploy_fleet
+        from rollway.prefect.ending import leave, run_here
+        from rollway.prefect.fleet import require_workers
     from rollway.reports.fleet import terminal
 
     require_workers()

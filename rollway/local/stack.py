@@ -124,7 +124,7 @@ class Stack:
         command = [
             sys.executable,
             "-m",
-            "prefect" if self.database_url else "rollway.local.prefect_server",
+            "rollway.local.prefect_server",
             "server",
             "start",
             "--host",

@@ -58,14 +58,24 @@ def test_a_fork_has_its_own_arguments_variables_folder_streams_and_exit_code(for
 
 
 def test_a_variable_that_imports_read_makes_another_warm_process(forks: Forks) -> None:
-    show = "import prefect.settings; print(prefect.settings.get_current_settings().api.url)"
+    show = "import os, rich; print(rich.get_console().width, os.getsid(0))"
 
-    urls = [
-        run(forks.python, "-c", show, env={**os.environ, "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}).stdout
-        for port in (1, 2)
+    shown = [
+        run(forks.python, "-c", show, env={**os.environ, "COLUMNS": width}).stdout.split() for width in ("81", "82")
     ]
 
-    assert urls == ["http://127.0.0.1:1/api\n", "http://127.0.0.1:2/api\n"]
+    assert [width for width, _ in shown] == ["81", "82"]
+    assert len({warm for _, warm in shown}) == 2
+
+
+def test_forks_of_one_warm_process_have_prefect_settings_of_their_own(forks: Forks, tmp_path: Path) -> None:
+    show = "import os, prefect.settings as s; print(s.PREFECT_API_URL.value(), s.PREFECT_HOME.value(), os.getsid(0))"
+    given = [{"PREFECT_API_URL": f"http://{name}/api", "PREFECT_HOME": str(tmp_path / name)} for name in ("one", "two")]
+
+    shown = [run(forks.python, "-c", show, env={**os.environ, **variables}).stdout.split() for variables in given]
+
+    assert [line[:2] for line in shown] == [list(variables.values()) for variables in given]
+    assert len({warm for *_, warm in shown}) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL])

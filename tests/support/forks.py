@@ -8,7 +8,6 @@ for each set of variables that an import may read, started by the first command 
 """
 
 import contextlib
-import gc
 import importlib
 import inspect
 import json
@@ -21,12 +20,15 @@ import sys
 import tempfile
 import threading
 import types
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from prefect.context import refresh_global_settings_context
 from pydantic import BaseModel
 
+from rollway.imports import quick_imports
+from tests.support.launcher import READ_AGAIN
 from tests.support.processes import is_running
 
 PRELOADED = (
@@ -78,12 +80,12 @@ class Forks:
 
 def serve(address: Path) -> None:
     """Run each command that a launcher sends to the socket `address` in a fork, while the owner lives."""
-    for name in PRELOADED:
-        importlib.import_module(name)
-    build_models(BaseModel)
-    inspect.stack()  # finds the file of each module, which Azure's SDK asks for
+    with quick_imports():  # otherwise the garbage collector of each fork would copy all that they share
+        for name in PRELOADED:
+            importlib.import_module(name)
+        build_models(BaseModel)
+        inspect.stack()  # finds the file of each module, which Azure's SDK asks for
     assert threading.active_count() == 1, f"a fork would lack some of {threading.enumerate()}"
-    gc.freeze()  # otherwise the garbage collector of each fork copies all that they share
     owner = int((address.parent / "owner").read_text())
     address.with_suffix(".pid").write_text(str(os.getpid()))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the supervisors
@@ -145,10 +147,11 @@ def kill_without_launcher(connection: socket.socket, pid: int) -> None:
 
 def run(python: str, arguments: list[str], environment: dict[str, str], directory: str) -> None:
     """Do in this process what a new Python does with these arguments."""
+    has_other_settings = settings_in(environment) != settings_in(os.environ)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(directory)
-    if "PREFECT_FLOWS_HEARTBEAT_FREQUENCY" in environment:
+    if has_other_settings:
         refresh_global_settings_context()
     sys.executable = python  # what a worker starts runs in forks too
     kind, *rest = arguments
@@ -164,6 +167,11 @@ def run(python: str, arguments: list[str], environment: dict[str, str], director
     else:
         sys.path[0], sys.argv = str(Path(kind).parent), arguments
         runpy.run_path(kind, run_name="__main__")
+
+
+def settings_in(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of Prefect's settings that a warm process need not share with its forks."""
+    return {name: value for name, value in environment.items() if name.startswith(READ_AGAIN)}
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import NoReturn
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OURS = ("rollway", "flows", "tasks")
-# Read when a command runs. All others may be read by an import: each set of them has a warm process of its own.
+# Read when a command runs.
 READ_LATE = (
     "AZURE_CLIENT_ID",
     "AZURE_CLIENT_SECRET",
@@ -28,11 +28,29 @@ READ_LATE = (
     "AZURE_TENANT_ID",
     "AZURE_TOKEN_CREDENTIALS",
     "AZUREML_WORKSPACE",
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY",
+    "BASE",
+    "GITHUB_STEP_SUMMARY",
+    "PATH",
     "PREFECT__",
-    "PYTEST_CURRENT_TEST",
+    "PWD",
+    "PYTEST_",
     "ROLLWAY_",
+    "SHLVL",
+    "SYSTEM_PULLREQUEST_",
+    "_",
 )
+# Prefect's settings, which a fork reads again where they are not those of its warm process.
+READ_AGAIN = (
+    "PREFECT_API_",
+    "PREFECT_CLIENT_",
+    "PREFECT_FLOWS_",
+    "PREFECT_HOME",
+    "PREFECT_PROFILES_PATH",
+    "PREFECT_SERVER_",
+    "PREFECT_UI_",
+    "PREFECT_WORKER_",
+)
+# All other variables may be read by an import: each set of them has a warm process of its own.
 FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -69,7 +87,8 @@ def connect(folder: str, python: str) -> socket.socket | None:
     Returns None if the imports fail in this environment: a new process shows how.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(READ_LATE)}
-    key = hashlib.sha256(json.dumps(sorted(environment.items())).encode()).hexdigest()[:16]
+    read_early = sorted((name, value) for name, value in environment.items() if not name.startswith(READ_AGAIN))
+    key = hashlib.sha256(json.dumps(read_early).encode()).hexdigest()[:16]
     address = os.path.join(folder, key)
     connection = socket.socket(socket.AF_UNIX)
     with open(f"{address}.lock", "w") as lock:

@@ -19,7 +19,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 OURS = ("rollway", "flows", "tasks")
 IN_CONTAINERS = {"mlflow_score_script.py"}  # runs in the environment of a model, with the packages of that one
-LOOSE = {"__init__", "__main__", "cli", "errors", "masking", "settings", "terminal"}
+LOOSE = {"__init__", "__main__", "cli", "errors", "imports", "masking", "settings", "terminal"}
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
