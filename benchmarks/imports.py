@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 COUNT = "import atexit, sys; atexit.register(lambda: print(len(sys.modules), file=sys.stderr))"
-ROLLWAY = "from rollway.cli import main; main(sys.argv[1:])"
+ROLLWAY = "from rollway.__main__ import main; main(sys.argv[1:])"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,9 @@
-"""`python -m rollway`."""
+"""The command `rollway`, and `python -m rollway`."""
 
-from rollway.cli import main
+from rollway.imports import quick_imports
 
-main()
+with quick_imports():
+    from rollway.cli import main
+
+if __name__ == "__main__":
+    main()
