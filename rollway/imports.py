@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Import without the garbage collector, which also leaves alone later what is imported in this block.
+    """Turn the garbage collector off in this block, and keep all objects so far out of its later searches.
 
-    It would find nothing, and looks at all objects again and again: that is a quarter of the import of Azure's SDK.
+    It finds nothing among imported objects, but searches them again and again: a quarter of the import of Azure's SDK.
     """
     was_enabled = gc.isenabled()
     gc.disable()
