@@ -2,7 +2,7 @@
 SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
-# Test processes of `make test`. Five take 11 GB of memory, and save little on a machine with 2 cores.
+# Test processes of `make test`. Four take up to 13 GB of memory, and a fifth saves little on a machine with 2 cores.
 WORKERS ?= 4
 .DEFAULT_GOAL := help
 # Many containers set it, and then each of the hundreds of processes of the tests compiles Rollway again: a second each.

@@ -234,8 +234,9 @@ def webhook(*, host: str = "127.0.0.1", port: Port = 8080) -> None:
         Port; 0 picks a free one.
     """
     secret = webhook_secret()
-    from rollway.event_grid.webhook import make_app, serve
-    from rollway.prefect.trigger import require_server, trigger_watcher
+    with loading():
+        from rollway.event_grid.webhook import make_app, serve
+        from rollway.prefect.trigger import require_server, trigger_watcher
 
     require_server()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -254,8 +255,9 @@ def alerts(
     as_json: AsJson = False,
 ) -> None:
     """List the changes that bring Prefect's automations to what the rollout folders ask for, or make them."""
-    from rollway.azure.folder import load_all_folders
-    from rollway.prefect.automations import change_alerts
+    with loading():
+        from rollway.azure.folder import load_all_folders
+        from rollway.prefect.automations import change_alerts
 
     rollouts = [AlertedRollout.of(spec, channel) for spec in load_all_folders()]
     changes = asyncio.run(change_alerts(rollouts, channel=channel, timing=timing, is_dry_run=not apply))

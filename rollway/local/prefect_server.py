@@ -1,6 +1,6 @@
 """The local Prefect server: `python -m rollway.local.prefect_server server start`.
 
-It starts in three quarters of the time, and does not stand still on SQLite.
+It starts in three quarters of the time that `prefect server start` takes, and does not stand still on SQLite.
 
 Prefect begins most transactions on SQLite as deferred. One that reads first and is overtaken by another write fails at
 once with "database is locked", and leaves an open cursor behind. If Python frees it in the event loop while its
