@@ -25,8 +25,10 @@ class Step:
     variables: Mapping[str, str]
     condition: str
 
-    def is_for(self, event: str) -> bool:
-        """Return True if it runs on that event, `pull_request` or `push`."""
+    def is_for(self, event: str, *, after_failure: bool) -> bool:
+        """Return True if it runs on that event, `pull_request` or `push`, and after a step that failed."""
+        if after_failure and "!cancelled()" not in self.condition:
+            return False
         only_merges = "'push'" in self.condition or "ne(" in self.condition
         only_requests = "'pull_request'" in self.condition
         return not (only_merges and event == "pull_request") and not (only_requests and event == "push")
@@ -84,15 +86,16 @@ class Repository:
         self.git("commit", "--quiet", "--allow-empty", "--message", "x")
 
     def run(self, file: str, event: str) -> subprocess.CompletedProcess[str] | None:
-        """Run the steps of an event, up to the first that fails; return that, or None."""
+        """Run the steps of an event; return the first that fails, or None."""
         services = {
             "BASE": self.git("rev-parse", "HEAD~1"),
             "GITHUB_STEP_SUMMARY": str(self.folder / "summary.txt"),
             "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin",
             **({"SYSTEM_PULLREQUEST_TARGETBRANCH": "refs/heads/main"} if event == "pull_request" else {}),
         }
+        failed: subprocess.CompletedProcess[str] | None = None
         for step in steps_of(file):
-            if not step.is_for(event):
+            if not step.is_for(event, after_failure=failed is not None):
                 continue
             done = subprocess.run(
                 ["bash", "-eo", "pipefail", "-c", step.script],
@@ -104,8 +107,8 @@ class Repository:
                 check=False,
             )
             if done.returncode:
-                return done
-        return None
+                failed = failed or done
+        return failed
 
 
 @pytest.fixture
@@ -151,6 +154,28 @@ def test_an_invalid_folder_stops_before_the_sign_in(file: str, repository: Repos
     assert failed is not None
     assert "strategy" in failed.stderr
     assert not (repository.folder / "plan.md").exists()
+
+
+@pytest.mark.parametrize("file", ["github-actions.yml", "azure-pipelines.yml"])
+def test_what_stops_a_rollout_is_shown_and_nothing_is_rolled_out(
+    file: str, repository: Repository, rollout: Rollout, world: World
+) -> None:
+    rollout.online_deployment["instance_type"] = "Standard_DS9_v9"
+    rollout.write()
+    repository.commit()
+
+    planned = repository.run(file, "pull_request")
+
+    assert planned is not None
+    assert "blocker" in (repository.folder / "plan.md").read_text()
+    if file.startswith("github"):
+        assert "blocker" in (repository.folder / "summary.txt").read_text()
+        assert (repository.folder / "gh.txt").read_text().startswith("pr comment 7 --body-file plan.md")
+    else:
+        assert "##vso[task.uploadsummary]" in planned.stdout
+
+    assert repository.run(file, "push") is not None
+    assert rollout.name not in world.rest.endpoints()
 
 
 @pytest.mark.parametrize("file", ["github-actions.yml", "azure-pipelines.yml"])

@@ -88,5 +88,5 @@ def test_an_unknown_endpoint_is_an_error_that_names_the_ones_there_are(world: Wo
     done = world.rollway("status", promoted + "x")
 
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: there is no endpoint '{promoted}x'\n")
+    assert f"error: there is no endpoint '{promoted}x'\n" in done.stderr
     assert f"did you mean '{promoted}'?" in done.stderr

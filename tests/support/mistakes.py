@@ -96,6 +96,6 @@ def assert_explained(mistake: Mistake, answer: Answer) -> None:
         assert error[key], f"it does not say {key}: {answer.text}"
         found = answer.words("what", "why") if key == "what" else answer.words(key)
         assert words in found, f"{key}: {found}"
-    assert answer.text.startswith(f"error: {error['what']}\n")
+    assert f"error: {error['what']}\n" in answer.text
     assert f"\n  where: {error['where']}\n" in answer.text
     assert "\n  try: " in answer.text
