@@ -35,13 +35,12 @@ async def deploy_endpoint(
     weight: Weight = 100,
     workspace_block: BlockName | None = None,
 ) -> RolloutReport:
-    """Put a model behind an Azure ML online endpoint; traffic moves only after a successful smoke test.
+    """Roll out a model to an Azure ML online endpoint; traffic moves only after a successful smoke test.
 
     Args:
         rollout: Folder to roll out: its name in deployments/, or its path.
         model_version: Model version to roll out; default: the one that the folder decides.
-        requested_by: Who asks. What is not asked for by a person leaves a paused endpoint alone, and keeps to freeze
-            windows.
+        requested_by: Who asks. schedule and watcher leave a paused endpoint alone and wait until a freeze window ends.
         dry_run: Only plan and report; write nothing to Azure.
         force: Roll out again even if nothing changed.
         weight: Percent of the traffic for the new online deployment; stable keeps the rest.

@@ -28,8 +28,7 @@ async def deploy_fleet(
         stop_after: No further wave begins after so many rollouts failed or are held.
         waves: Order of the waves: patterns of workspace blocks or folders, such as canary-region; "rest" stands for all
             others.
-        requested_by: Who asks. What is not asked for by a person leaves paused endpoints alone, and keeps to freeze
-            windows.
+        requested_by: Who asks. schedule and watcher leave paused endpoints alone and wait until a freeze window ends.
     """
     fleet = await choose_folders(pattern, at_most, stop_after, waves or ())
     while fleet.due:

@@ -1,1 +1,1 @@
-"""Puts machine-learning models behind Azure ML online endpoints."""
+"""Rolls out machine-learning models to Azure ML online endpoints."""

@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 app = App(
     name="rollway",
-    help="Puts machine-learning models behind Azure ML online endpoints.",
+    help="Rolls out machine-learning models to Azure ML online endpoints. --debug shows the traceback of an error.",
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
 )
@@ -74,7 +74,9 @@ def _check_version(_: object, version: str | None) -> None:
 
 ModelVersion = Annotated[
     str | None,
-    Parameter(help="Model version; default: the one that deployment.yml names.", validator=_check_version),
+    Parameter(
+        help="Model version, such as 7, also a rejected one. Default: the folder decides.", validator=_check_version
+    ),
 ]
 Force = Annotated[bool, Parameter(negative="", help="Roll out again even if nothing changed.")]
 Weight = Annotated[
@@ -87,7 +89,7 @@ Weight = Annotated[
 Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
 RequestedByOption = Annotated[
     Requester,
-    Parameter(help="Who asks: what no person asks for leaves a paused endpoint alone and keeps to freeze windows."),
+    Parameter(help="Who asks. Automation leaves a paused endpoint alone and waits until a freeze window ends."),
 ]
 Reason = Annotated[str, Parameter(help="Why; shown in the status and in reports.")]
 

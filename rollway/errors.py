@@ -4,7 +4,7 @@ A class defines the exit code, whether the same call may succeed later, and whet
 error has a `cause`: that of its class, or the one that Azure's answer implies::
 
     RollwayError               exit 1
-    ├── ConfigurationError     exit 2   the request is invalid or not allowed; nothing in Azure was changed
+    ├── ConfigurationError     exit 2   the request is invalid or not allowed; traffic is where it was
     │   ├── InvalidRollout              the files of the folder are wrong, all problems at once
     │   ├── CredentialsRejected         no credentials, or Microsoft Entra refused them
     │   ├── AccessDenied                the identity lacks a role

@@ -15,7 +15,7 @@ _MEANINGS = {
         "grant yourself the role 'AzureML Data Scientist' on the workspace (it takes minutes to take effect); if "
         "public network access is disabled, score from inside the workspace's network",
     ),
-    404: ("the gateway has no route to it", "`rollway status {endpoint}` shows what serves"),
+    404: ("the gateway has no route to it", "`rollway status {endpoint}` shows the traffic"),
     408: (
         "run() took longer than request_timeout_ms",
         "make run() faster, or raise request_settings.request_timeout_ms in deployment.yml",
