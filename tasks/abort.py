@@ -91,8 +91,9 @@ def _failure(rollout: PlannedRollout, error: BaseException) -> Failure:
     made = None if rollout.wanted.goes_back_to or rollout.wanted.stays_because else rollout
     model = str(rollout.wanted.model) if made and rollout.wanted.model else None
     is_at_fault = made is not None and known is not None and known.is_candidates_fault
-    is_rejected = known is not None and known.is_models_fault
-    is_temporary = known is not None and not is_rejected and not isinstance(error, ToldToAbort)
+    # What fails is the folder of the canary's creation. If that has changed, today's has not been tried.
+    is_rejected = known is not None and known.is_models_fault and not rollout.wanted.has_other_files
+    is_temporary = known is not None and not known.is_models_fault and not isinstance(error, ToldToAbort)
     return Failure(
         attempt=run.attempt_id,
         at=now("milliseconds"),

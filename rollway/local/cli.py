@@ -48,7 +48,8 @@ def up(*, port: Port = 4200, images: Path | None = None, team: Annotated[bool, P
     port
         The port of the Prefect UI.
     images
-        A YAML file that maps more container images to Python packages, to commands or to build contexts, for the local Azure ML.
+        A YAML file that maps more container images to Python packages, to commands or to build contexts, for the local
+        Azure ML.
     team
         Two Prefect servers on PostgreSQL and Redis, with a worker each, as for a team.
     """

@@ -84,7 +84,9 @@ def _ended(record: EndpointRecord, failure: Failure) -> EndpointRecord:
     """Return the record with the end of the rollout in it; the same however often it is called."""
     if record.last is not None and record.last.attempt == failure.attempt:
         return record.released()
-    record = record.aborted(failure.attempt, failure.at).obeyed().released()
+    if not record.is_of_another(failure.attempt):
+        record = record.obeyed()
+    record = record.aborted(failure.attempt, failure.at).released()
     if failure.rejects:
         record = record.rejecting(failure.rejects)
     if failure.pauses:

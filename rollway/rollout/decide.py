@@ -6,10 +6,10 @@ it.
 
 from rollway.rollout import traffic
 from rollway.rollout.changes import endpoint_changes
-from rollway.rollout.entries import Order, time_text
+from rollway.rollout.entries import Order, Underway, time_text
 from rollway.rollout.facts import Facts
 from rollway.rollout.moves import Kind, Move, Outcome, end, wait
-from rollway.rollout.progress import progress
+from rollway.rollout.progress import left_alone, progress
 from rollway.rollout.provision import provision, tidy
 from rollway.rollout.record import is_same_run
 from rollway.rollout.state import EndpointState
@@ -55,12 +55,8 @@ def _due(spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, facts: Fact
         return _absent(wanted, endpoint)
     if back := _ordered_back(wanted, endpoint, facts):
         return back
-    if underway := endpoint.record.underway:
-        candidate = candidate_of(spec, wanted, endpoint)
-        if wanted.stays_because or candidate.existing is None or underway.canary.lower() != candidate.name.lower():
-            why = "another rollout comes first" if endpoint.online_deployment(underway.canary) else "its canary is gone"
-            return restoration(endpoint, facts.attempt, why)
-        return progress(spec, wanted, endpoint, candidate, facts)
+    if endpoint.record.underway is not None:
+        return _under_way(spec, wanted, endpoint, endpoint.record.underway, facts)
     if not wanted.stays_because and not wanted.goes_back_to:
         if endpoint.is_failed and not endpoint.online_deployments:
             return _broken_endpoint(spec, endpoint)
@@ -87,6 +83,20 @@ def _due(spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, facts: Fact
         or tidy(spec, wanted, endpoint, candidate.name, facts)
         or end(Outcome.DONE, endpoint.name, "Azure is as the folder describes it")
     )
+
+
+def _under_way(spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, found: Underway, facts: Facts) -> Move:
+    """Return the move that is due while a progressive rollout is under way: this one goes on with it, or ends it."""
+    candidate = candidate_of(spec, wanted, endpoint)
+    if endpoint.online_deployment(found.canary) is None:
+        return restoration(endpoint, facts.attempt, "its canary is gone")
+    is_same = wanted.is_progressive and found.canary.lower() == candidate.name.lower()
+    if is_same and not wanted.stays_because:
+        return progress(spec, wanted, endpoint, candidate, facts)
+    has_just_begun = wanted.requested_by.is_automatic and found.begun > time_text(facts.started)
+    if not found.is_of(facts.attempt) and (wanted.stays_because or has_just_begun):
+        return left_alone(endpoint, found)
+    return restoration(endpoint, facts.attempt, "another rollout comes first")
 
 
 def _absent(wanted: Wanted, endpoint: EndpointState) -> Move:

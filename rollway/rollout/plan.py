@@ -258,13 +258,14 @@ def _created(spec: RolloutSpec, wanted: Wanted, move: Move, facts: Facts) -> Onl
 
 
 def _keeps(spec: RolloutSpec, before: EndpointState, reached: EndpointState) -> Iterator[str]:
-    for one in before.behind(before.traffic):
-        if reached.weight_of(one.name) or reached.online_deployment(one.name) is None:
+    replaced = [one for one in before.behind(before.traffic) if not reached.weight_of(one.name)]
+    for one in replaced:
+        if reached.online_deployment(one.name) is None:
             continue
         kind = str(one.settings.get("instance_type") or "")
         size = f"{one.instance_count} x {kind or 'unknown size'}"
         cost = f"{one.name} ({cost_class(kind, one.instance_count).value} cost: {size})"
-        if one.is_ours or spec.rollout.adopt:
+        if one.is_ours or (spec.rollout.adopt and one is replaced[0]):  # the record remembers one
             yield f"{cost} for {spec.rollout.keep_replaced_seconds} s, to go back to"
         else:
             yield f"{cost}; Rollway did not create it and leaves it alone"

@@ -86,6 +86,12 @@ def compared_with(endpoint: EndpointState) -> tuple[str, ...]:
     return traffic.served_by(endpoint.record.stable_traffic or endpoint.stable_traffic)
 
 
+def left_alone(endpoint: EndpointState, found: Underway) -> Move:
+    """Return the end of a run that leaves the rollout of another one alone."""
+    why = f"a rollout is under way: {describe(found, endpoint.record.progression)}; {ANSWER}"
+    return end(Outcome.DONE, found.canary, why)
+
+
 def is_lost(found: Underway, now: datetime) -> bool:
     """Return True if the run of a rollout should have advanced long ago."""
     return now > datetime.fromisoformat(found.until) + GRACE
@@ -129,7 +135,7 @@ def _begin(
         if reaction == "hold":
             until = time_text(facts.now + timedelta(seconds=progression.deadline_seconds))
             held = Underway(run=_run_of(facts), canary=name, until=until, asked=facts.at, held=comparison.sentence)
-            record = endpoint.record.going_on(held, progression)
+            record = endpoint.record.told(None).going_on(held, progression)
             return Move(kind=Kind.RECORD, target=endpoint.name, why=comparison.sentence, record=record)
     if move := autoscale_to_copy(endpoint, name, facts):
         return move
@@ -143,8 +149,7 @@ def _owned_by_another(endpoint: EndpointState, found: Underway, progression: Pro
         return None
     has_ended = found.any_attempt in facts.ended
     if not has_ended and not is_lost(found, facts.now):
-        why = f"a rollout is under way: {describe(found, progression)}; {ANSWER}"
-        return end(Outcome.DONE, found.canary, why)
+        return left_alone(endpoint, found)
     why = f"the run {found.run} {'has ended before its rollout' if has_ended else 'is overdue'}; this one goes on"
     until = found.until if found.held else time_text(until_of(progression, found.number, facts.now))
     taken = found.model_copy(update={"run": _run_of(facts), "until": until})
@@ -184,12 +189,8 @@ class _Course:
             return self._wait(Kind.HOLD, f"{foreign}; nothing is touched")
         if not self.found.since or self.found.held.startswith(Verdict.FAILED.value):
             return self._hold(self.found.held)
-        is_probed = self.progression.judge.source == "probes" and self.found.held
-        if is_probed and not self._was_held_by_a_person:  # the more often probes are judged, the more false alarms
-            is_gate = self.found.held.startswith(GATE)
-            if is_gate and self.found.number in self.facts.confirmed:
-                return self._advance("a person confirms")
-            return self._hold(self.found.held, Kind.GATE if is_gate else Kind.HOLD)
+        if self.progression.judge.source == "probes" and self._is_held:  # judged more often, more false alarms
+            return self._still_held()
         look_at = self._look_at()
         if self.facts.now >= look_at:
             return Move(kind=Kind.LOOK, target=self.name, why=f"evidence of {self._where}")
@@ -211,17 +212,22 @@ class _Course:
             return self._succeeded(sentence)
         if self.facts.now < self._extended:
             return self._bake(min(look_at, self._extended), f"{self._where}: {sentence}; the bake is extended")
-        match self.progression.judge.on_inconclusive:
-            case "promote":
-                return self._succeeded(sentence)
-            case "abort":
-                return end(Outcome.UNPROVEN, self.name, sentence)
+        reaction = self.progression.judge.on_inconclusive
+        if reaction == "promote":
+            return self._succeeded(sentence)
+        if self._is_held:  # a later look without a verdict decides nothing
+            return self._still_held()
+        if reaction == "abort":
+            return self._told_to_hold() or end(Outcome.UNPROVEN, self.name, sentence)
         return self._hold(sentence)
 
-    def _succeeded(self, sentence: str) -> Move:
+    def _told_to_hold(self) -> Move | None:
         command = self.endpoint.record.command
-        if command is not None and self.endpoint.record.is_held:
-            return self._hold(command.sentence)
+        return self._hold(command.sentence) if command is not None and self.endpoint.record.is_held else None
+
+    def _succeeded(self, sentence: str) -> Move:
+        if hold := self._told_to_hold():
+            return hold
         if self._step.gate and self.found.number not in self.facts.confirmed:
             return self._hold(f"{GATE} after {self._where}: {sentence}; confirm with rollway promote", Kind.GATE)
         return self._advance(sentence)
@@ -231,6 +237,12 @@ class _Course:
 
         If somebody else changed the traffic in the last step, that begins again: only its own traffic is promoted.
         """
+        canary = self.candidate.existing
+        if canary is None or not canary.is_succeeded:
+            state = canary.provisioning_state if canary else "gone"
+            return self._hold(f"the canary is {state} and gets no more traffic: repair it, or rollway abort")
+        if not self.found.since and (move := autoscale_to_copy(self.endpoint, self.name, self.facts)):
+            return move
         steps, since = self.progression.steps, self.found.since
         if self._foreign() and len(since) == len(steps):
             since = since[:-1]
@@ -241,11 +253,18 @@ class _Course:
         return Move(kind=Kind.PROMOTE, target=self.name, why=why, record=record)
 
     def _hold(self, why: str, kind: Kind = Kind.HOLD) -> Move:
-        """Write once that a person is asked, and wait."""
-        if not self.found.held:
+        """Write once that a person is asked, and wait; a failure is written later, too."""
+        failed = Verdict.FAILED.value
+        if not self.found.held or (why.startswith(failed) and not self.found.held.startswith(failed)):
             changes = {"held": why, "asked": self.facts.at, "until": time_text(self.deadline)}
             return self._record(why, **changes)
         return self._wait(kind, why)
+
+    def _still_held(self) -> Move:
+        is_gate = self.found.held.startswith(GATE)
+        if is_gate and self.found.number in self.facts.confirmed:
+            return self._advance("a person confirms")
+        return self._hold(self.found.held, Kind.GATE if is_gate else Kind.HOLD)
 
     def _bake(self, until: datetime, why: str) -> Move:
         if self.found.held:
@@ -275,8 +294,10 @@ class _Course:
         return ""
 
     @property
-    def _was_held_by_a_person(self) -> bool:
-        return self.found.held.startswith(Order.HOLD.value)
+    def _is_held(self) -> bool:
+        """True if a person must decide, and has not: a hold of a person ends with `resume`."""
+        is_by_a_person = self.found.held.startswith(Order.HOLD.value)
+        return self.endpoint.record.is_held if is_by_a_person else bool(self.found.held)
 
     @property
     def _step(self) -> Step:
@@ -344,6 +365,8 @@ def _step(
         since=begun,
     )
     record = endpoint.record.provisioned(facts.provisioning_seconds)
+    # An order is carried out by the step that it asked for; one that was given before the rollout means nothing to it.
+    record = record.obeyed() if since else record.told(None)
     return Move(
         kind=Kind.MOVE_TRAFFIC,
         target=name,

@@ -217,11 +217,11 @@ class EndpointRecord(Frozen):
         return proven.model_copy(update={"promoted_at": at, "last": last})
 
     def aborted(self, attempt: str, at: str) -> Self:
-        """A rollout failed; an attempt that already promoted stays promoted."""
+        """A rollout failed; an attempt that already promoted stays promoted, and so does another run's rollout."""
         if self.has_promoted(attempt):
             return self
-        last = Ended(outcome=End.ABORTED, attempt=attempt, at=at)
-        return self.model_copy(update={"last": last, "underway": None, "progression": None})
+        over = {} if self.is_of_another(attempt) else {"underway": None, "progression": None}
+        return self.model_copy(update={"last": Ended(outcome=End.ABORTED, attempt=attempt, at=at), **over})
 
     def replacing(self, previous: Served) -> Self:
         """A promotion replaced an online deployment."""
@@ -270,6 +270,10 @@ class EndpointRecord(Frozen):
     def is_held(self) -> bool:
         """True if a person told rollouts to hold, and nobody has resumed since then."""
         return self.command is not None and self.command.order is Order.HOLD
+
+    def is_of_another(self, attempt: str) -> bool:
+        """Return True if the progressive rollout of another run is under way."""
+        return self.underway is not None and not self.underway.is_of(attempt)
 
     def has_promoted(self, attempt: str) -> bool:
         """Return True if the last rollout was this attempt, and it succeeded."""

@@ -52,7 +52,9 @@ def removals(
             yield from _replaced(spec, endpoint, one, now)
         elif _is_abandoned(spec, endpoint, one, attempt, now, ended):
             why = f"an earlier rollout left it without traffic, {one.provisioning_state}"
-            yield Removal(name=one.name, why=why, is_leftover=True)
+            # It may have shared the traffic until the last promotion.
+            in_seconds = (_time(endpoint.record.promoted_at) - now).total_seconds() + SETTLE_SECONDS
+            yield Removal(name=one.name, why=why, in_seconds=max(0.0, in_seconds), is_leftover=True)
 
 
 def replaced_stays_until(rollout: RolloutFile, promoted_at: str | None) -> datetime:
@@ -65,10 +67,10 @@ def _replaced(
     spec: RolloutSpec, endpoint: EndpointState, one: OnlineDeploymentState, now: datetime
 ) -> Iterator[Removal]:
     keep = spec.rollout.keep_replaced_seconds
-    seconds = (replaced_stays_until(spec.rollout, endpoint.record.promoted_at) - now).total_seconds()
+    seconds = max(keep, SETTLE_SECONDS) - (now - _time(endpoint.record.promoted_at)).total_seconds()
     why = f"it was replaced, and rollout.yml keeps it for {keep} s"
-    if keep == 0 and seconds + SETTLE_SECONDS > 0:
-        yield Removal(name=one.name, why=why, in_seconds=seconds + SETTLE_SECONDS)
+    if keep == 0 and seconds > 0:
+        yield Removal(name=one.name, why=why, in_seconds=seconds)
     elif seconds <= 0:
         yield Removal(name=one.name, why=why)
 
@@ -82,6 +84,8 @@ def _is_abandoned(
     ended: frozenset[str],
 ) -> bool:
     record = one.record
+    if not one.is_ours and not one.is_failed:  # nobody knows what it is for
+        return False
     is_newer_than_promotion = (record.created_at or "") > (endpoint.record.promoted_at or "")
     if one.is_failed and spec.rollout.failed == "keep" and is_newer_than_promotion:
         return False

@@ -109,7 +109,10 @@ def answer(
     )
     canary = endpoint.online_deployment(record.underway.canary) if record.underway else None
     if canary is not None and not _replaces(spec, request, wanted, canary, endpoint):
-        return Answer(wanted=wanted_to_go_on(canary, request.requested_by), choice=choice)
+        going_on = wanted_to_go_on(canary, request.requested_by)
+        from_today = candidate_of(spec, wanted.model_copy(update={"model": going_on.model, "force": ""}), endpoint)
+        has_other_files = from_today.name.lower() != canary.name.lower()
+        return Answer(wanted=going_on.model_copy(update={"has_other_files": has_other_files}), choice=choice)
     return Answer(wanted=wanted, choice=choice, superseded_because=superseded)
 
 
@@ -117,10 +120,10 @@ def _replaces(
     spec: RolloutSpec, request: Request, wanted: Wanted, canary: OnlineDeploymentState, endpoint: EndpointState
 ) -> bool:
     """Return True if a request ends the progressive rollout that is under way, because it wants something else."""
-    if request.is_rollback or request.force or request.weight < FULL_WEIGHT:
-        return True
     if request.requested_by.is_automatic and wanted.stays_because:
         return False
+    if request.is_rollback or request.force or request.weight < FULL_WEIGHT:
+        return True
     is_asked_for = request.version is not None and not request.requested_by.is_automatic
     is_other = candidate_of(spec, wanted, endpoint).name.lower() != canary.name.lower()
     return is_other and (is_asked_for or spec.rollout.on_newer == "supersede")

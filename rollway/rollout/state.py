@@ -135,14 +135,15 @@ class EndpointState(Frozen):
     def stable_traffic(self) -> dict[str, int]:
         """The traffic to return to if the rollout fails: today's, unless Rollway moved it and did not promote it.
 
-        Traffic that somebody else set since then counts as stable, unless a progressive rollout is under way. So does
-        today's if an online deployment of the stable traffic is gone.
+        Traffic that somebody else set since then counts as stable, unless a progressive rollout has begun its steps. So
+        does today's if an online deployment of the stable traffic is gone.
         """
         today, record = self.serving, self.record
         written, stable = record.written_traffic, record.stable_traffic
         if written is None or stable is None:
             return today
-        if record.underway is None and not traffic.is_same(written, today):
+        has_steps = record.underway is not None and record.underway.number > 0
+        if not has_steps and not traffic.is_same(written, today):
             return today
         is_there = not self.is_complete or all(self.online_deployment(name) for name in stable)
         return stable if is_there else today

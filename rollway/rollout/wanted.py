@@ -35,6 +35,7 @@ class Wanted(Frozen):
             and differs between runs.
         goes_on: The canary of the progressive rollout that is under way and goes on; None if there is none.
         is_progressive: True if traffic moves in the steps of rollout.yml.
+        has_other_files: True if the folder has changed since the canary was created that goes on.
         goes_back_to: An online deployment that exists and takes over as it is; None if the folder decides.
         stays_because: Why the run rolls nothing out and only repairs and tidies; empty if it does.
         pause_reason: Why automation must leave the endpoint alone afterwards; empty if it need not.
@@ -48,6 +49,7 @@ class Wanted(Frozen):
     force: str = ""
     goes_on: str | None = None
     is_progressive: bool = False
+    has_other_files: bool = False
     goes_back_to: str | None = None
     stays_because: str = ""
     pause_reason: str = ""

@@ -109,12 +109,42 @@ def test_one_with_an_operation_running_on_it_is_left_alone() -> None:
 
 
 def test_a_hand_made_one_is_deleted_only_if_the_folder_adopts() -> None:
-    idle = endpoint(LIVE, hand_made("blue"))
+    failed = endpoint(LIVE, hand_made("blue", provisioning_state="Failed"))
     replaced = endpoint(LIVE, hand_made("blue"), record=REPLACED_BLUE)
     later = NOW + timedelta(hours=2)
 
-    assert (names(idle), names(replaced, now=later)) == ([], [])
-    assert (names(idle, ADOPTS), names(replaced, ADOPTS, now=later)) == (["blue"], ["blue"])
+    assert (names(failed), names(replaced, now=later)) == ([], [])
+    assert (names(failed, ADOPTS), names(replaced, ADOPTS, now=later)) == (["blue"], ["blue"])
+
+
+def test_a_hand_made_one_that_was_never_replaced_is_never_deleted() -> None:
+    state = endpoint(hand_made("blue"), hand_made("experiment"))
+
+    made = run(ADOPTS, wanted("1"), state)
+
+    assert Kind.DELETE not in made.kinds
+    assert {one.name for one in made.endpoint.online_deployments} == {"blue", "experiment", V1}
+
+
+@pytest.mark.parametrize("keep", [0, 5, 3600])
+def test_requests_to_a_former_canary_can_end_before_it_is_deleted(keep: int) -> None:
+    spec = spec_with({"keep_replaced_seconds": keep})
+    canary = run(SPEC, wanted("2", weight=10), rolled_out("1")).endpoint
+
+    made = run(spec, wanted("3"), canary, facts(attempt="next/1", ended=frozenset({"run/1", "before0/1"})))
+
+    assert V2 in [move.target for move in made.moves if move.kind is Kind.DELETE]
+    assert made.kinds.index(Kind.SETTLE) < made.kinds.index(Kind.DELETE)
+
+
+def test_requests_to_what_was_replaced_can_end_even_if_it_need_not_stay_that_long() -> None:
+    spec = spec_with({"keep_replaced_seconds": 5})
+    made = run(spec, wanted("2"), rolled_out("1"))
+
+    def later(seconds: int) -> list[str]:
+        return names(made.endpoint, spec, now=NOW + timedelta(seconds=seconds), candidate=V2)
+
+    assert (later(6), later(31)) == ([], [V1])
 
 
 def test_a_leftover_of_a_rollout_that_has_ended_is_deleted() -> None:

@@ -16,6 +16,7 @@ from rollway.rollout.steering import promotable
 from rollway.rollout.wanted import RequestedBy
 from rollway.spec import AssetSpec, Follow, FreezeWindow, RolloutSpec
 from tests.support.builders import WORKSPACE_ID, asset
+from tests.unit.rollout.courses import half_way, progressive
 from tests.unit.rollout.examples import (
     ABSENT,
     EARLIER,
@@ -294,6 +295,34 @@ def test_a_model_that_is_given_by_its_path_needs_no_choice() -> None:
     found = answer(FOLLOWS, Request(folder="diabetes"), Models(fixed=fixed), ENVIRONMENT, ABSENT, NOW)
 
     assert (found.wanted.model, found.choice, found.wanted.stays_because) == (fixed, None, "")
+
+
+# A progressive rollout is under way
+
+UNDER_WAY = half_way().endpoint  # of version 2
+
+
+@pytest.mark.parametrize("code", ["as it was", "changed"])
+def test_a_run_that_goes_on_knows_if_the_folder_has_changed_since_its_canary(code: str) -> None:
+    spec = progressive()
+    if code == "changed":
+        spec = spec.model_copy(
+            update={"online_deployment": spec.online_deployment.model_copy(update={"code_sha256": "f" * 64})}
+        )
+
+    found = answered(UNDER_WAY, by=RequestedBy.PERSON, spec=spec).wanted
+
+    assert (found.goes_on, found.has_other_files) == (V2, code == "changed")
+
+
+@pytest.mark.parametrize("weight", [10, 100])
+@pytest.mark.parametrize("by", AUTOMATION)
+def test_automation_that_is_held_back_never_ends_the_rollout_of_another_run(by: RequestedBy, weight: int) -> None:
+    paused = with_changes(UNDER_WAY, UNDER_WAY.record.paused("why"))
+
+    found = answered(paused, by=by, spec=progressive(), weight=weight).wanted
+
+    assert found.goes_on == V2
 
 
 # Rollbacks

@@ -10,7 +10,7 @@ DOCS = Path(__file__).parents[3] / "docs"
 
 
 def documented_keys(page: str, heading: str, column: int) -> dict[str, str]:
-    """Return the keys of the table below a heading with what another column says of each; `steps[].weight` is `steps`."""
+    """Return the keys of a table with what a column says of each; `steps[].weight` belongs to `steps`."""
     _, found, rest = (DOCS / page).read_text().partition(f"{heading}\n")
     assert found, f"{page} has no table {heading}"
     table, _, _ = rest.partition("\n\n")

@@ -230,6 +230,15 @@ def test_a_run_that_was_cancelled_says_nothing_about_its_model(failing: Failing,
     assert "green" in failing.azure.online_deployments
 
 
+def test_a_folder_that_has_changed_since_the_canary_was_made_is_not_rejected_with_it(failing: Failing) -> None:
+    going_on = failing.run.rollout.wanted.model_copy(update={"has_other_files": True})
+    failing.run.rollout = failing.run.rollout.model_copy(update={"wanted": going_on})
+
+    failing(SMOKE)
+
+    assert not {REJECTED, FAILURES} & set(failing.azure.tags)
+
+
 def test_the_target_of_a_rollback_is_neither_deleted_nor_rejected(failing: Failing) -> None:
     failing.run.rollout = failing.run.rollout.model_copy(update={"wanted": wanted("2", goes_back_to="green")})
 
