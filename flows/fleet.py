@@ -6,6 +6,7 @@ from prefect import flow
 from pydantic import Field
 
 from rollway.prefect.parameters import Requester
+from rollway.prefect.run import requester
 from rollway.rollout.fleet import DEFAULT_SIZE, DEFAULT_STOP, Fleet, require_good_end
 from tasks.fleet import choose_folders, report_fleet, roll_out_wave
 
@@ -32,7 +33,7 @@ async def deploy_fleet(
     """
     fleet = await choose_folders(pattern, at_most, stop_after, waves or ())
     while fleet.due:
-        fleet = await roll_out_wave(fleet, fleet.due[0].wave, requested_by)
+        fleet = await roll_out_wave(fleet, fleet.due[0].wave, requester(requested_by).value)
     await report_fleet(fleet, pattern)
     require_good_end(fleet)
     return fleet
