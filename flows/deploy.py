@@ -4,6 +4,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from rollway.prefect.concurrency import one_at_a_time
+from rollway.prefect.ending import ended
 from rollway.prefect.parameters import BlockName, ModelVersion, Requester, RolloutName, Weight
 from rollway.prefect.run import requester, run_name
 from rollway.prefect.task import together
@@ -76,4 +77,4 @@ async def roll_out(request: Request) -> RolloutReport:
             while not rollout.is_over and not (move := await next_move(rollout)).is_end:
                 await end_if_it_waits_long(rollout, move)
                 await MOVES[move.kind](rollout, move)
-            return await write_report(rollout)
+            return ended(await write_report(rollout))

@@ -7,15 +7,30 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 from prefect import Flow
+from prefect.client.schemas.objects import State
 from prefect.events.worker import EventsWorker
 from prefect.logging import get_logger
+from prefect.states import Completed
 
 from rollway.errors import RollwayError
+from rollway.reports.rollout import RolloutOutcome, RolloutReport
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 DRAIN_SECONDS = 5.0
+HELD = f"{RolloutOutcome.HELD.value}: "  # begins the message of a run that ended like that
+
+
+def ended(report: RolloutReport) -> RolloutReport:
+    """Return what a flow returns to end with a report: if that is held, the state of the run says so, and why.
+
+    The state is still Completed by type and by name, which alerts, automations and filters of the UI match. Its message
+    cannot be lost without the end itself, unlike a label. Prefect gives the report back to who called the flow.
+    """
+    if report.outcome is not RolloutOutcome.HELD:
+        return report
+    return cast("RolloutReport", Completed(message=f"{HELD}{report.end}", data=report))
 
 
 async def run_here(flow: Flow[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -59,7 +74,7 @@ def _noted(
         except RollwayError as error:
             failures.append(error)
             raise
-        results.append(result)
+        results.append(cast("R", result.data) if isinstance(result, State) else result)  # see `ended`
         return result
 
     return noted

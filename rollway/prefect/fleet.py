@@ -13,6 +13,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.utilities.urls import url_for
 
 from rollway.errors import ConfigurationError, NotFound
+from rollway.prefect.ending import HELD
 from rollway.prefect.pages import PAGE, all_pages
 from rollway.prefect.silence import crash_never_started
 from rollway.prefect.waiting import WAITING
@@ -81,8 +82,12 @@ def after(one: Member, run: FlowRun) -> Member:
     if state is None or not state.is_final():
         is_held = state is not None and state.name == WAITING and message.startswith(_WAITS_FOR_A_PERSON)
         progress = Progress.HELD if is_held else Progress.RUNNING
+    elif not state.is_completed():
+        progress = Progress.FAILED
+    elif message.startswith(HELD):
+        progress, message = Progress.HELD, message.removeprefix(HELD)
     else:
-        progress = Progress.DONE if state.is_completed() else Progress.FAILED
+        progress = Progress.DONE
     return one.model_copy(
         update={
             "run": str(run.id),

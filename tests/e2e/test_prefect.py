@@ -1,5 +1,6 @@
 """Task runs, tags and artifacts of a rollout in Prefect."""
 
+import subprocess
 from typing import Any
 
 import httpx
@@ -22,6 +23,33 @@ TASKS = {
     "promote",
     "report",
 }
+
+ENDS_HELD = """
+import asyncio
+from datetime import UTC, datetime
+from prefect import flow
+from prefect.runtime import flow_run
+from rollway.prefect import fleet
+from rollway.prefect.ending import ended, run_here
+from rollway.reports.rollout import RolloutOutcome, RolloutReport
+from rollway.rollout.fleet import Member
+from tests.support.builders import a_plan
+
+ids = []
+
+@flow
+async def end_held() -> RolloutReport:
+    ids.append(str(flow_run.id))
+    report = dict(rollout="a", plan=a_plan(), scoring_uri=None, traffic_after={}, end="told to hold by ann")
+    return ended(RolloutReport(outcome=RolloutOutcome.HELD, **report))
+
+async def main():
+    report = await run_here(end_held)
+    (member,) = await fleet.read([Member(rollout="a", wave=1, run=ids[0])], datetime.now(UTC))
+    print(ids[0], type(report).__name__, report.outcome.value, member.progress.value, member.why, sep=" | ")
+
+asyncio.run(main())
+"""
 
 
 def ask(world: World, what: str, **filters: Any) -> list[dict[str, Any]]:
@@ -69,3 +97,15 @@ def test_a_failed_rollout_shows_the_abort_and_leaves_its_reason_as_an_artifact(w
     assert "RuntimeError: broken_init" in artifacts[f"failure-{rollout.name}"]
     assert "online deployment main-" in artifacts[f"failure-{rollout.name}"]
     assert "prefect/task_engine.py" not in logs, "our own errors come without Prefect's traceback"
+
+
+def test_a_run_that_ends_held_is_completed_for_prefect_and_held_for_a_fleet(world: World) -> None:
+    command = [world.python, "-c", ENDS_HELD]
+    done = subprocess.run(command, env=world.variables, capture_output=True, text=True, timeout=120, check=False)
+
+    assert done.returncode == 0, done.stderr
+    run_id, *told = done.stdout.strip().split(" | ")
+    assert told == ["RolloutReport", "held", "held", "told to hold by ann"]
+    (run,) = ask(world, "flow_runs", flow_runs={"id": {"any_": [run_id]}})
+    assert (run["state_type"], run["state_name"]) == ("COMPLETED", "Completed")
+    assert run["state"]["message"] == "held: told to hold by ann"

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 from prefect import Flow, flow
+from prefect.client.schemas.objects import StateType
 from prefect.events.worker import EventsWorker
 from prefect.exceptions import Pause
 
 from rollway.errors import SmokeTestFailed
 from rollway.prefect import ending
-from rollway.prefect.ending import leave, run_here
+from rollway.prefect.ending import ended, leave, run_here
+from rollway.reports.rollout import RolloutOutcome
+from tests.unit.reports.test_rollout import a_report
 
 AWAY = OSError("All connection attempts failed")
 FAILED = SmokeTestFailed("the smoke test failed")
@@ -22,11 +25,11 @@ FAILED = SmokeTestFailed("the smoke test failed")
 
 def roll_out(
     monkeypatch: pytest.MonkeyPatch,
-    work: Callable[[str], Coroutine[Any, Any, str]],
+    work: Callable[[str], Coroutine[Any, Any, Any]],
     *,
     starting: BaseException | None = None,
     recording: BaseException | None = None,
-) -> str:
+) -> Any:
     """Run a flow with an engine that raises what Prefect's raises when it starts and when it records the end."""
 
     async def run(started: Flow[Any, Any], *args: Any) -> Any:
@@ -79,6 +82,32 @@ def test_a_rollout_that_failed_raises_its_own_error_whatever_prefect_raises_on_t
         roll_out(monkeypatch, fail, recording=recording)
 
     assert raised.value is FAILED
+
+
+@pytest.mark.parametrize("outcome", RolloutOutcome)
+def test_a_run_ends_completed_and_its_message_says_if_it_is_held(outcome: RolloutOutcome) -> None:
+    report = a_report(outcome).model_copy(update={"end": "told to hold by ann"})
+
+    state: Any = ended(report)
+
+    if outcome is RolloutOutcome.HELD:
+        assert (state.type, state.name, state.message) == (
+            StateType.COMPLETED,
+            "Completed",
+            "held: told to hold by ann",
+        )
+        assert state.data is report
+    else:
+        assert state is report
+
+
+def test_a_held_run_whose_end_cannot_be_recorded_answers_with_its_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = a_report(RolloutOutcome.HELD)
+
+    async def hold(rollout: str) -> Any:
+        return ended(report)
+
+    assert roll_out(monkeypatch, hold, recording=AWAY) is report
 
 
 def test_an_error_of_the_start_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

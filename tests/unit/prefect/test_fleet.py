@@ -35,6 +35,8 @@ def run_in(state: StateType, name: str, message: str | None = None, **values: An
             "wait for confirmation: 5 %",
         ),
         (StateType.COMPLETED, "Completed", "All states completed.", Progress.DONE, ""),
+        (StateType.COMPLETED, "Completed", None, Progress.DONE, ""),
+        (StateType.COMPLETED, "Completed", "held: told to hold by ann", Progress.HELD, "told to hold by ann"),
         (StateType.FAILED, "Failed", "it failed\n  try: again", Progress.FAILED, "it failed"),
         (StateType.CRASHED, "Crashed", None, Progress.FAILED, "Crashed"),
         (StateType.CANCELLED, "Cancelled", None, Progress.FAILED, "Cancelled"),
