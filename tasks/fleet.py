@@ -26,9 +26,14 @@ MOST_UNANSWERED = 60  # questions in a row that Prefect does not answer
 async def choose_folders(pattern: str, at_most: int, stop_after: int, groups: Sequence[str]) -> Fleet:
     """Choose the folders and their waves."""
     runs.require_workers()
-    chosen = matching(pattern, await in_thread(known_rollouts))
+    known = await in_thread(known_rollouts)
     fleet = fleet_of(
-        chosen, at_most=at_most, stop_after=stop_after, groups=groups, blocks=await watching.workspace_blocks()
+        matching(pattern, known),
+        at_most=at_most,
+        stop_after=stop_after,
+        groups=groups,
+        blocks=await watching.workspace_blocks(),
+        known=known,
     )
     get_run_logger().info("%d folders in %d waves", len(fleet.members), fleet.waves)
     return fleet

@@ -1,7 +1,7 @@
 """Rollouts of many folders in waves: which are next, and whether they may begin."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -10,7 +10,7 @@ from typing import Self
 from pydantic import AwareDatetime
 
 from rollway.errors import ConfigurationError, FleetIncomplete
-from rollway.spec import Frozen
+from rollway.spec import Frozen, did_you_mean
 
 REST = "rest"
 DEFAULT_SIZE, DEFAULT_STOP = 20, 1  # folders of a wave; regressions that stop a fleet
@@ -153,8 +153,11 @@ def fleet_of(
     stop_after: int = DEFAULT_STOP,
     groups: Sequence[str] = (),
     blocks: Mapping[str, str | None] | None = None,
+    known: Sequence[str] = (),
 ) -> Fleet:
     """Return the fleet of some folders, of which at most so many are rolled out at once.
+
+    Raises ConfigurationError for a group that nothing can belong to: a misspelt one would silently change the order.
 
     Args:
         rollouts: Names of the folders.
@@ -163,7 +166,9 @@ def fleet_of(
         groups: Patterns of workspace blocks or folders, in the order in which they are rolled out; `rest` stands for
             all others, and comes last if it is missing. No wave has folders of two groups.
         blocks: The workspace block of each folder that has one.
+        known: All folders that there are, if the fleet has only some of them: a group may be absent from a fleet.
     """
+    _require_groups(groups, {*rollouts, *known}, {one for one in (blocks or {}).values() if one})
     left, waves = list(rollouts), 0
     members: list[Member] = []
     ordered = [*groups, *([] if REST in groups else [REST])]
@@ -180,3 +185,18 @@ def fleet_of(
             waves += 1
             members += [Member(rollout=one, wave=waves) for one in of_group[start : start + at_most]]
     return Fleet(members=tuple(members), stop_after=stop_after)
+
+
+def _require_groups(groups: Sequence[str], folders: Set[str], blocks: Set[str]) -> None:
+    """Raise ConfigurationError for a group that is empty, or that matches no folder and no workspace block."""
+    for group in groups:
+        if group == REST or any(fnmatchcase(one, group) for one in folders | blocks):
+            continue
+        close = did_you_mean(group, {*folders, *blocks, REST})
+        raise ConfigurationError(
+            f"no folder and no workspace block matches {group!r}{close}" if group else "the pattern of a wave is empty",
+            where="waves",
+            why=f"there are the folders {', '.join(sorted(folders))}, and "
+            + (f"the workspace blocks {', '.join(sorted(blocks))}" if blocks else "no workspace blocks"),
+            hint="correct the pattern, or leave it out; `rest` stands for all folders that no other wave has",
+        )

@@ -11,6 +11,7 @@ from rollway.rollout.fleet import Fleet, Member, Progress, fleet_of, matching, r
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 NAMES = ("a-1", "a-2", "b-1", "b-2", "b-3")
+BLOCKS = {"a-2": "canary-region", "b-3": "canary-region", "b-1": None, "b-2": "other", "c-1": "east"}
 
 
 def waves_of(fleet: Fleet) -> list[list[str]]:
@@ -48,16 +49,47 @@ def test_a_wave_has_at_most_so_many_folders() -> None:
         (["b-*"], [["b-1", "b-2"], ["b-3"], ["a-1", "a-2"]]),
         (["rest", "a-*"], [["b-1", "b-2"], ["b-3"], ["a-1", "a-2"]]),
         (["canary-region", "rest"], [["a-2", "b-3"], ["a-1", "b-1"], ["b-2"]]),
-        (["nobody"], [["a-1", "a-2"], ["b-1", "b-2"], ["b-3"]]),
+        (["c-1", "east"], [["a-1", "a-2"], ["b-1", "b-2"], ["b-3"]]),
     ],
-    ids=["folders", "rest first", "workspace block", "a group without folders"],
+    ids=["folders", "rest first", "workspace block", "groups that only other fleets have"],
 )
 def test_groups_are_rolled_out_in_their_order_and_never_share_a_wave(
     groups: list[str], expected: list[list[str]]
 ) -> None:
-    blocks = {"a-2": "canary-region", "b-3": "canary-region", "b-1": None, "b-2": "other"}
+    fleet = fleet_of(NAMES, at_most=2, groups=groups, blocks=BLOCKS, known=(*NAMES, "c-1"))
 
-    assert waves_of(fleet_of(NAMES, at_most=2, groups=groups, blocks=blocks)) == expected
+    assert waves_of(fleet) == expected
+
+
+@pytest.mark.parametrize(
+    ("groups", "what"),
+    [
+        (
+            ["canary-regoin"],
+            "no folder and no workspace block matches 'canary-regoin', did you mean 'canary-region'?",
+        ),
+        (["canary-region", "rset"], "no folder and no workspace block matches 'rset', did you mean 'rest'?"),
+        (["A-*"], "no folder and no workspace block matches 'A-*'"),
+        (["zz*"], "no folder and no workspace block matches 'zz*'"),
+        ([""], "the pattern of a wave is empty"),
+    ],
+    ids=["workspace block", "rest", "case", "nothing like it", "empty"],
+)
+def test_a_group_that_nothing_can_belong_to_is_refused_before_anything_starts(groups: list[str], what: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        fleet_of(NAMES[:2], at_most=2, groups=groups, blocks=BLOCKS, known=NAMES)
+
+    assert str(caught.value).splitlines() == [
+        what,
+        "  where: waves",
+        "  why: there are the folders a-1, a-2, b-1, b-2, b-3, and the workspace blocks canary-region, east, other",
+        "  try: correct the pattern, or leave it out; `rest` stands for all folders that no other wave has",
+    ]
+
+
+def test_without_workspace_blocks_a_group_names_folders() -> None:
+    with pytest.raises(ConfigurationError, match="there are the folders a-1, a-2, and no workspace blocks"):
+        fleet_of(NAMES[:2], at_most=2, groups=["canary-region"])
 
 
 @given(
@@ -68,7 +100,7 @@ def test_groups_are_rolled_out_in_their_order_and_never_share_a_wave(
 def test_every_folder_is_in_one_wave_and_no_wave_is_larger_than_told(
     names: list[str], at_most: int, groups: list[str]
 ) -> None:
-    waves = waves_of(fleet_of(names, at_most=at_most, groups=groups, blocks={"a-1": "block"}))
+    waves = waves_of(fleet_of(names, at_most=at_most, groups=groups, blocks={"a-1": "block"}, known=NAMES))
 
     assert sorted(one for wave in waves for one in wave) == sorted(names)
     assert all(0 < len(wave) <= at_most for wave in waves)
