@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from rollway.spec.progressive import (
     DAY,
@@ -29,9 +29,9 @@ from rollway.spec.smoke_test import (
     without_tags,
 )
 from rollway.spec.values import Frozen, Problem, did_you_mean
-from rollway.spec.wording import in_words
+from rollway.spec.wording import in_words, shown
 
-_CHANNEL, _CLOCK_TIME = "^([a-z0-9-]+/)?[a-z0-9-]+$", r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$"
+_CHANNEL, _CLOCK_TIME = "^([a-z0-9-]+/)?[a-z0-9-]+$", r"^(([01]?\d|2[0-3]):[0-5]\d|24:00)$"
 _PATTERNS = {  # what a text must be that matches them
     **PATTERNS,
     _CHANNEL: "the name of a Prefect block: lower-case letters, digits and '-', or block-type/name",
@@ -54,11 +54,16 @@ class Alerts(Frozen):
 
 
 def _clock_time(value: object) -> object:
-    # YAML 1.1 reads an unquoted 16:00 as the number 960, sixteen times sixty.
-    return f"{value // 60:02}:{value % 60:02}" if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(value, str):  # a number may be meant as hours or as minutes
+        raise ValueError(f"{shown(value)} is not {_PATTERNS[_CLOCK_TIME]}")
+    return value
 
 
-ClockTime = Annotated[str, BeforeValidator(_clock_time), Field(pattern=_CLOCK_TIME)]
+def _two_digits(time: str) -> str:
+    return time.zfill(len("HH:MM"))
+
+
+ClockTime = Annotated[str, BeforeValidator(_clock_time), Field(pattern=_CLOCK_TIME), AfterValidator(_two_digits)]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 

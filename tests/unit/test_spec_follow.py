@@ -4,17 +4,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollway.files.yaml_files import parse_own_yaml
 from rollway.spec import Day, Follow, FreezeWindow, RolloutFile, parse_rollout_file
 
 MONDAY = datetime(2026, 11, 16, tzinfo=UTC)
 
 
 def parse(follow: str) -> RolloutFile | list[str]:
-    parsed = parse_rollout_file(yaml.safe_load(f"smoke_test: {{request_file: r}}\nfollow: {follow}"), "rollout.yml")
+    parsed = parse_rollout_file(parse_own_yaml(f"smoke_test: {{request_file: r}}\nfollow: {follow}"), "rollout.yml")
     return [str(problem) for problem in parsed] if isinstance(parsed, list) else parsed
 
 
@@ -31,6 +31,14 @@ def test_times_may_be_written_without_quotes() -> None:
     )
 
 
+def test_an_hour_of_one_digit_is_the_same_time() -> None:
+    parsed = parse("{freeze: [{from: 9:00, to: '9:30'}]}")
+
+    assert isinstance(parsed, RolloutFile)
+    assert parsed.follow == Follow(freeze=(window(start="09:00", end="09:30"),))
+    assert window(start="9:00", end="17:00").covers(MONDAY + timedelta(hours=12))
+
+
 def test_the_section_survives_serialization() -> None:
     parsed = parse("{tags: {approved: 'yes'}, stage: Production, minimum_age_seconds: 60, freeze: [{to: 08:00}]}")
 
@@ -45,7 +53,15 @@ def test_the_section_survives_serialization() -> None:
         ("{freeze: [{form: 08:00}]}", "follow.freeze.0.form: unknown key, did you mean 'from'?"),
         ("{freeze: [{days: []}]}", "follow.freeze.0.days: has 0 entries, needed are 1"),
         ("{freeze: [{from: 25:00}]}", "follow.freeze.0.from: '25:00' is not a time of day: write HH:MM"),
-        ("{freeze: [{from: -5}]}", "follow.freeze.0.from: '-1:55' is not a time of day"),
+        ("{freeze: [{from: 9, to: '17:00'}]}", "follow.freeze.0.from: 9 is not a time of day: write HH:MM"),
+        ("{freeze: [{from: '22:00', to: 6}]}", "follow.freeze.0.to: 6 is not a time of day: write HH:MM"),
+        ("{freeze: [{from: 600}]}", "follow.freeze.0.from: 600 is not a time of day: write HH:MM"),
+        ("{freeze: [{from: 0900}]}", "follow.freeze.0.from: '0900' is not a time of day: write HH:MM"),
+        ("{freeze: [{from: 9.30}]}", "follow.freeze.0.from: 9.3 is not a time of day: write HH:MM"),
+        ("{freeze: [{from: !!int '16:00'}]}", "follow.freeze.0.from: 960 is not a time of day: write HH:MM"),
+        ("{freeze: [{from: null}]}", "follow.freeze.0.from: nothing is not a time of day: write HH:MM"),
+        ("{freeze: [{from: -5}]}", "follow.freeze.0.from: -5 is not a time of day"),
+        ("{freeze: [{from: 16:00:00}]}", "follow.freeze.0.from: '16:00:00' is not a time of day"),
         (
             "{freeze: [{timezone: Europe/Berln}]}",
             "follow.freeze.0.timezone: there is no time zone 'Europe/Berln', did you mean 'Europe/Berlin'?",
