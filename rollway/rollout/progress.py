@@ -22,9 +22,8 @@ from rollway.rollout.switch import (
     untested,
 )
 from rollway.rollout.wanted import Candidate, Wanted
-from rollway.spec import Frozen, Progression, RolloutSpec, Step, probes_of
+from rollway.spec import Frozen, Progression, RolloutSpec, Step, late_seconds, probes_of
 
-MINUTE_SECONDS = 60  # of a metric: its requests count when it is over
 GRACE = timedelta(minutes=15)  # after which a rollout that has not advanced has lost its run
 ANSWER, GATE = "rollway promote, abort or hold", "gate"
 
@@ -66,11 +65,6 @@ def until_of(progression: Progression, number: int, at: datetime) -> datetime:
     """
     step = progression.steps[number - 1]
     return at + timedelta(seconds=2 * step.bake_seconds + late_seconds(progression))
-
-
-def late_seconds(progression: Progression) -> float:
-    """Return how long after a minute its evidence is complete, in seconds."""
-    return 0.0 if progression.judge.source == "probes" else progression.judge.lag_seconds + MINUTE_SECONDS
 
 
 def evidence_of(found: Underway, progression: Progression, minutes: Sequence[Minute]) -> Evidence:

@@ -30,6 +30,7 @@ from rollway.spec.progressive import (
     Progression,
     Step,
     Tolerance,
+    late_seconds,
     probes_of,
 )
 from rollway.spec.rollout_file import (
@@ -97,6 +98,7 @@ __all__ = [
     "is_json",
     "is_remote",
     "json_text",
+    "late_seconds",
     "media_type_of",
     "missing_functions",
     "no_reference",

@@ -13,6 +13,7 @@ FULL_WEIGHT, MOST_MIRROR = 100, 50
 DAY = 86_400
 MOST_STEPS = 12
 MOST_PATTERNS, MOST_PATTERN, MOST_PATH = 4, 48, 100  # the record keeps them
+MINUTE_SECONDS = 60  # of a metric: its requests count when it is over
 _MIN_REQUESTS_PER_SECOND = 0.01
 
 
@@ -157,8 +158,7 @@ class Progression(Frozen):
     @property
     def seconds(self) -> int:
         """The time that its steps take at least, in seconds."""
-        late = 0 if self.judge.source == "probes" else self.judge.lag_seconds
-        return sum(step.bake_seconds + late for step in self.steps)
+        return sum(step.bake_seconds + late_seconds(self) for step in self.steps)
 
     @classmethod
     def parse(cls, text: str | None) -> Self | None:
@@ -170,6 +170,11 @@ class Progression(Frozen):
 
     def __str__(self) -> str:
         return self.model_dump_json(exclude_defaults=True)
+
+
+def late_seconds(progression: Progression) -> int:
+    """Return how long after a minute its evidence is complete, in seconds."""
+    return 0 if progression.judge.source == "probes" else progression.judge.lag_seconds + MINUTE_SECONDS
 
 
 def check_progression(found: Progression, kind: str) -> Iterator[tuple[str, str]]:
@@ -209,8 +214,8 @@ def _check_times(found: Progression, kind: str) -> Iterator[tuple[str, str]]:
                 yield f"steps.{number}.bake_seconds", message
     if judge.source != "probes" and kind == "kubernetes":
         yield "judge.source", "Azure Monitor has no metrics of Kubernetes online endpoints; use probes"
-    if found.seconds > found.deadline_seconds:
-        yield "deadline_seconds", f"is shorter than the steps, which take {found.seconds} s at least"
+    if found.deadline_seconds <= found.seconds:
+        yield "deadline_seconds", f"must be longer than the steps, which take {found.seconds} s at least"
 
 
 def shapes() -> dict[str, Any]:

@@ -19,7 +19,7 @@ from tests.support.lab import Lab, RunResult, Seen
 from tests.support.rest import Client
 
 BAKE_SECONDS = 600  # in which clients send enough requests
-SHORT_DEADLINE_SECONDS = 1400  # soon after the first step has been extended
+SHORT_DEADLINE_SECONDS = 1500  # soon after the first step has been extended
 METRICS = "/microsoft.insights/metrics$"
 
 

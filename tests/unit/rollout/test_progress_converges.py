@@ -17,8 +17,10 @@ from rollway.rollout.rollback import wanted_to_go_on
 from rollway.rollout.state import EndpointState
 from rollway.rollout.wanted import RequestedBy, Wanted
 from rollway.spec import Judge, Progression, RolloutSpec, Step
-from tests.unit.rollout.courses import V1, V2, progressive, verdict
+from rollway.spec.progressive import check_progression
+from tests.unit.rollout.courses import V1, V2, Told, go, progressive, verdict
 from tests.unit.rollout.examples import (
+    NOW,
     facts,
     is_refused_by_azure,
     order,
@@ -149,3 +151,27 @@ def test_the_progression_comes_back_from_the_tags_as_it_was_written(progression:
 
     assert EndpointRecord.of(record.tags()).progression == progression
     assert all(len(value) <= 256 for value in record.tags().values())
+
+
+@settings(max_examples=40, deadline=None)
+@given(folders, st.integers(0, 3600))
+def test_the_shortest_deadline_that_is_accepted_is_the_shortest_that_a_good_rollout_meets(
+    spec: RolloutSpec, lag_seconds: int
+) -> None:
+    asked = spec.rollout
+    steps = tuple(one.model_copy(update={"gate": False}) for one in asked.steps)
+    judge = asked.judge.model_copy(update={"lag_seconds": lag_seconds})
+
+    def within(deadline_seconds: int) -> Told:
+        return go(progressive(steps=steps, judge=judge, deadline_seconds=deadline_seconds), rolled_out("1"))
+
+    def is_accepted(deadline_seconds: int) -> bool:
+        found = Progression(steps=steps, judge=judge, deadline_seconds=deadline_seconds)
+        return "deadline_seconds" not in dict(check_progression(found, "managed"))
+
+    seconds = int((within(100_000).facts.now - NOW).total_seconds())
+
+    assert (is_accepted(seconds), is_accepted(seconds + 1)) == (False, True)
+    assert within(seconds + 1).endpoint.serving == {V2: 100}
+    if seconds:
+        assert within(seconds).last.outcome is Outcome.LATE
