@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
@@ -82,9 +82,9 @@ class FreezeWindow(Frozen):
     def _is_known(cls, timezone: str) -> str:
         try:
             ZoneInfo(timezone)
-        except (ZoneInfoNotFoundError, ValueError) as error:
+        except (LookupError, OSError, ValueError) as error:  # OSError: a folder of zones, such as Europe
             known = did_you_mean(timezone, available_timezones())
-            raise ValueError(f"there is no time zone {timezone!r}{known}") from error
+            raise ValueError(f"there is no time zone {shown(timezone)}{known}") from error
         return timezone
 
     def covers(self, moment: datetime) -> bool:

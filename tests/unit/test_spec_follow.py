@@ -66,6 +66,17 @@ def test_the_section_survives_serialization() -> None:
             "{freeze: [{timezone: Europe/Berln}]}",
             "follow.freeze.0.timezone: there is no time zone 'Europe/Berln', did you mean 'Europe/Berlin'?",
         ),
+        (
+            "{freeze: [{timezone: Europe}]}",
+            "follow.freeze.0.timezone: there is no time zone 'Europe', did you mean 'Eur",
+        ),
+        (
+            "{freeze: [{timezone: America/Argentina}]}",
+            "follow.freeze.0.timezone: there is no time zone 'America/Argentina', did you mean 'America/Arg",
+        ),
+        (f"{{freeze: [{{timezone: {'a' * 5000}}}]}}", "follow.freeze.0.timezone: there is no time zone 'aaaaaaa"),
+        ("{freeze: [{timezone: ''}]}", "follow.freeze.0.timezone: there is no time zone ''"),
+        ("{freeze: [{timezone: tzdata.zi}]}", "follow.freeze.0.timezone: there is no time zone 'tzdata.zi'"),
         ("{freeze: [{timezone: ../etc/passwd}]}", "follow.freeze.0.timezone: there is no time zone '../etc/passwd'"),
         ("{minimum_age_seconds: -1}", "follow.minimum_age_seconds: -1 is too small, allowed is 0 or more"),
         ("{stage: ''}", "follow.stage: is empty"),
