@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
-from jsonschema import SchemaError
-from jsonschema.validators import validator_for
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -18,8 +16,8 @@ from pydantic import (
     field_validator,
 )
 
+from rollway.spec.json_schema import require_json_schema
 from rollway.spec.values import Frozen, SecretText
-from rollway.spec.wording import not_allowed
 
 JSON = "application/json"
 MOST_REQUESTS = 20
@@ -121,23 +119,8 @@ class Expectation(Frozen):
     @classmethod
     def _is_json_schema(cls, body: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
         if body is not None:
-            try:
-                validator_for(body).check_schema(body)
-            except SchemaError as error:
-                raise ValueError(f"is not a valid JSON Schema: {_schema_fault(error)}") from error
+            require_json_schema(body)
         return body
-
-
-def _schema_fault(error: SchemaError) -> str:
-    """Return the fault of a JSON Schema: where it is, what is there, and what may be there."""
-    # Of alternatives the one that lists its values says most.
-    deepest: Any = next((one for one in error.context or () if one.validator == "enum"), error)
-    place = ".".join(map(str, error.absolute_path))
-    if deepest.validator == "enum":
-        fault = not_allowed(deepest.instance, list(map(str, deepest.validator_value)))
-    else:
-        fault = str(deepest.message)
-    return f"{place}: {fault}" if place else fault
 
 
 class _Request(Frozen):
