@@ -44,9 +44,12 @@ def progress(spec: RolloutSpec, wanted: Wanted, endpoint: EndpointState, candida
         wanted: Its `goes_on` names the canary of a rollout that has begun.
         candidate: The canary.
     """
-    found, progression = endpoint.record.underway, endpoint.record.progression or spec.rollout.progression
+    found, progression = endpoint.record.underway, endpoint.record.progression
+    if found is None:
+        progression = progression or spec.rollout.progression  # the folder may have other steps since it began
     if progression is None:
-        return end(Outcome.BLOCKED, candidate.name, "the steps of its rollout are not in the record; abort it")
+        why = "the steps of its rollout cannot be read from the record, so it cannot go on"
+        return end(Outcome.GONE, candidate.name, why)
     if found is None:
         if facts.owned:
             return end(Outcome.SUPERSEDED, candidate.name, "somebody else ended its rollout")

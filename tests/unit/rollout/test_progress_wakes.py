@@ -15,11 +15,12 @@ from rollway.rollout.plan import plan
 from rollway.rollout.rollback import wanted_to_go_on
 from rollway.rollout.state import EndpointState
 from rollway.rollout.wanted import RequestedBy, Wanted
-from rollway.spec import Judge
+from rollway.spec import Judge, Step
 from tests.support.builders import planned_rollout
 from tests.unit.rollout.courses import (
     GATED,
     GOOD,
+    STEPS,
     V1,
     V2,
     Told,
@@ -162,3 +163,25 @@ def test_probes_are_not_judged_again_and_again_while_a_person_is_asked() -> None
 
     assert told.last.outcome is Outcome.LATE
     assert [move.kind for move in told.moves].count(Kind.LOOK) == 1
+
+
+@pytest.mark.parametrize("steps", [(Step(weight=100),), STEPS, (Step(weight=5), Step(weight=100))])
+@pytest.mark.parametrize("attempt", ["run/2", "other/1"])
+def test_a_rollout_whose_steps_cannot_be_read_does_not_go_on_with_those_of_the_folder_but_back_to_stable(
+    steps: tuple[Step, ...], attempt: str
+) -> None:
+    left = half_way()
+    state = with_changes(left.endpoint, left.endpoint.record.model_copy(update={"progression": None}))
+    known = woken(left, attempt=attempt, owned=attempt == "run/2", ended=frozenset({"run/"}))
+
+    due = decide(progressive(steps=steps), goes_on(left), state, known)
+
+    assert (due.kind, due.outcome, due.target) == (Kind.END, Outcome.GONE, V2)
+    assert due.why == "the steps of its rollout cannot be read from the record, so it cannot go on"
+    failure, moves = Failure(attempt=attempt, at=known.at, is_recorded=True), list[Move]()
+    while not (move := decide_abort(state, failure)).is_end:
+        moves.append(move)
+        state = with_changes(state, move.record, traffic=move.traffic or state.traffic)
+    assert state.serving == {V1: 100}
+    assert state.record.underway is None
+    assert len(moves) <= 2
