@@ -60,7 +60,8 @@ def decide_abort(endpoint: EndpointState, failure: Failure) -> Move:
 def _due(endpoint: EndpointState, record: EndpointRecord, failure: Failure) -> Move:
     ended = _ended(record, failure)
     underway = record.underway
-    is_ours_to_end = underway is not None and underway.is_of(failure.attempt)
+    # No run can go on with a rollout whose steps cannot be read.
+    is_ours_to_end = underway is not None and (underway.is_of(failure.attempt) or record.progression is None)
     is_to_undo = failure.undoes_canary and (underway is not None or endpoint.is_canary)
     is_to_restore = endpoint.is_unproven or is_ours_to_end or is_to_undo
     if is_to_restore and not failure.keeps_traffic:
