@@ -6,12 +6,14 @@ is written, and the caller decides again. So every function is safe to repeat.
 
 import functools
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 from azure.ai.ml.entities import ManagedOnlineEndpoint, OnlineEndpoint
 
 from rollway.azure.errors.known import BUSY
 from rollway.azure.errors.translate import azure_errors, operation_failed
 from rollway.azure.folder import load_endpoint_entity
+from rollway.azure.operations import delete_until_gone, try_again
 from rollway.azure.session import Session
 from rollway.azure.state import (
     CHANGE_ENDPOINT,
@@ -20,11 +22,14 @@ from rollway.azure.state import (
     read_reason,
     state_of,
 )
-from rollway.azure.threads import in_thread, write_in_thread
+from rollway.azure.threads import get_existing, in_thread, write_in_thread
+from rollway.azure.unpolled import Accepted
 from rollway.azure.waiting import (
+    LAG_SECONDS,
     OPERATION_TIMEOUT_SECONDS,
     SHORTEST_INTERVAL_SECONDS,
     SYSTEM_CLOCK,
+    UNKNOWN,
     Clock,
     Usual,
     now,
@@ -38,9 +43,6 @@ from rollway.rollout.moves import Move
 from rollway.rollout.record import EndpointRecord, with_record
 from rollway.rollout.state import EndpointState
 from rollway.spec import RolloutSpec
-
-# Reads may lag behind a write that has ended; then the endpoint still shows the state before it.
-LAG_SECONDS = 60
 
 
 async def create_endpoint(session: Session, spec: RolloutSpec, attempt: str, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -75,8 +77,12 @@ async def change_endpoint(
         if spec.endpoint.description is not None:
             entity.description = spec.endpoint.description
 
-    if await _write(session, before, is_as_described, functools.partial(_put, session, change), clock):
-        await _wait_until(session, before, is_as_described, CHANGE_ENDPOINT, clock)
+    async def change_once() -> None:
+        found = await _write(session, before, is_as_described, functools.partial(_put, session, change), clock)
+        if found is not None:
+            await _wait_until(session, found, is_as_described, CHANGE_ENDPOINT, clock)
+
+    await try_again(change_once, clock)
 
 
 async def write_endpoint(session: Session, before: EndpointState, move: Move, clock: Clock = SYSTEM_CLOCK) -> bool:
@@ -106,9 +112,16 @@ async def write_endpoint(session: Session, before: EndpointState, move: Move, cl
         await write_in_thread(session.patch_endpoint_tags, before.name, with_record(entity.tags or {}, record))
 
     write = patch if move.traffic is None else functools.partial(_put, session, change)
-    if not await _write(session, before, is_made, write, clock):
+
+    async def write_once() -> EndpointState | None:
+        found = await _write(session, before, is_made, write, clock)
+        if found is None:
+            return None
+        return await _wait_until(session, found, lambda state: state.record == record, CHANGE_ENDPOINT, clock)
+
+    after = await try_again(write_once, clock)
+    if after is None:
         return False
-    after = await _wait_until(session, before, lambda state: state.record == record, CHANGE_ENDPOINT, clock)
     if move.traffic is None or traffic.is_same(after.traffic, wanted):
         return True
     if after.record not in (before.record, record):
@@ -128,26 +141,22 @@ async def delete_failed_endpoint(session: Session, name: str, clock: Clock = SYS
     """
     is_failed = True
 
-    async def delete() -> None:
+    async def delete() -> Accepted | None:
         nonlocal is_failed
         with azure_errors(f"cannot delete the endpoint {name!r}", where=f"endpoint {name}"):
             today = await read_bare_endpoint(session, name)
             is_failed = not today.exists or today.is_failed or not today.is_settled
-            if today.exists and is_failed:
-                await write_in_thread(session.ml.online_endpoints.begin_delete, name)
+            if not today.exists or not is_failed:
+                return None
+            return cast(Accepted, await write_in_thread(session.ml.online_endpoints.begin_delete, name))
 
-    await write_when_free(delete, what=f"endpoint {name}", clock=clock)
-    if not is_failed:
-        return False
-    await wait_for(
-        lambda: read_bare_endpoint(session, name),
-        lambda state: not state.exists,
-        what=f"deleting the endpoint {name}",
-        timeout_seconds=OPERATION_TIMEOUT_SECONDS,
-        describe=lambda state: state.provisioning_state,
-        clock=clock,
+    async def read_state() -> str:
+        return (await read_bare_endpoint(session, name)).provisioning_state
+
+    await delete_until_gone(
+        session, delete, read_state, what=f"the endpoint {name}", endpoint=name, usual=UNKNOWN, clock=clock
     )
-    return True
+    return is_failed
 
 
 async def _write(
@@ -156,23 +165,22 @@ async def _write(
     is_made: Callable[[EndpointState], bool],
     write: Callable[[OnlineEndpoint], Awaitable[None]],
     clock: Clock,
-) -> bool:
-    """Read the endpoint and write it; return False if it is no longer as it was before.
+) -> EndpointState | None:
+    """Read the endpoint and write it; return the reading, or None if it is no longer as it was before.
 
     Args:
         is_made: Returns True if the endpoint is as it shall be: an earlier try wrote it, and its answer was lost.
         write: Called with the endpoint as it is now.
     """
-    is_written = False
 
-    async def attempt() -> None:
-        nonlocal is_written
+    async def attempt() -> EndpointState | None:
         with azure_errors(f"cannot change the endpoint {before.name!r}", where=f"endpoint {before.name}"):
-            entity = await in_thread(session.ml.online_endpoints.get, before.name)
+            entity = await get_existing(session.ml.online_endpoints.get, before.name)
             today = state_of(entity)
-            is_written = is_made(today) or _is_as(before, today)
-            if not is_written or is_made(today):
-                return
+            if is_made(today) and not today.is_failed:
+                return today
+            if not is_made(today) and not _is_as(before, today):
+                return None
             if not today.is_settled:  # what is running hides its changes, and may end before the write arrives
                 raise Busy(
                     f"cannot change the endpoint {before.name!r}",
@@ -181,9 +189,9 @@ async def _write(
                     hint=BUSY,
                 )
             await write(entity)
+            return today
 
-    await write_when_free(attempt, what=f"endpoint {before.name}", clock=clock)
-    return is_written
+    return await write_when_free(attempt, what=f"endpoint {before.name}", clock=clock)
 
 
 async def _put(session: Session, change: Callable[[OnlineEndpoint], None], entity: OnlineEndpoint) -> None:
@@ -206,16 +214,24 @@ async def _wait_until(
     usual: Usual,
     clock: Clock,
 ) -> EndpointState:
-    """Wait until the operation on the endpoint has ended and the write is visible, or reads have lagged too long."""
-    name, started = before.name, clock.now()
+    """Wait until the operation on the endpoint has ended and the write is visible, or reads have lagged too long.
+
+    Args:
+        before: The endpoint just before the write.
+    """
+    name = before.name
     await clock.sleep(SHORTEST_INTERVAL_SECONDS)  # it has just begun
     settled_since: float | None = None
+    absent_since: float | None = None
 
     def is_done(state: EndpointState) -> bool:
-        nonlocal settled_since
-        if not state.exists:
-            return clock.now() - started >= LAG_SECONDS
+        nonlocal settled_since, absent_since
+        if not state.exists:  # one 404 does not prove that it is gone
+            absent_since = clock.now() if absent_since is None else absent_since
+            return is_late(absent_since)
+        absent_since = None
         if not state.is_settled:
+            settled_since = None
             return False
         settled_since = clock.now() if settled_since is None else settled_since
         has_failed = state.is_failed and not before.is_failed  # a read that lags shows an earlier failure
@@ -246,7 +262,7 @@ async def _require_succeeded(session: Session, state: EndpointState) -> Endpoint
     if state.is_failed:
         where = f"endpoint {state.name}"
         with azure_errors(f"cannot read the endpoint {state.name!r}", where=where):
-            entity = await in_thread(session.ml.online_endpoints.get, state.name)
+            entity = await get_existing(session.ml.online_endpoints.get, state.name)
         raise operation_failed(
             EndpointFailed,
             f"the operation on the endpoint {state.name!r} failed",

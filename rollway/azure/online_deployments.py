@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from typing import Any, cast, get_args
 
 from azure.ai.ml.entities import OnlineDeployment
-from azure.core.exceptions import AzureError
+from azure.core.exceptions import AzureError, ResourceNotFoundError
 
-from rollway.azure.endpoints import LAG_SECONDS
 from rollway.azure.entities import text_of
 from rollway.azure.errors.translate import NO_REASON, azure_errors, first_line, operation_failed
 from rollway.azure.folder import load_unchanged
+from rollway.azure.operations import Operation, delete_until_gone, has_failed
 from rollway.azure.session import Session
 from rollway.azure.state import (
+    ABSENT,
     CREATE_ONLINE_DEPLOYMENT,
     OPERATION_ADDRESS,
     list_online_deployments,
@@ -22,9 +23,19 @@ from rollway.azure.state import (
     read_online_deployment,
     read_operation,
 )
-from rollway.azure.threads import in_thread, write_in_thread
+from rollway.azure.threads import get_existing, in_thread, write_in_thread
 from rollway.azure.unpolled import Accepted
-from rollway.azure.waiting import SYSTEM_CLOCK, Clock, OnProgress, Usual, now, wait_for, write_when_free
+from rollway.azure.waiting import (
+    LAG_SECONDS,
+    OPERATION_TIMEOUT_SECONDS,
+    SYSTEM_CLOCK,
+    Clock,
+    OnProgress,
+    Usual,
+    now,
+    wait_for,
+    write_when_free,
+)
 from rollway.errors import DeadlineExceeded, ForeignChange, ProvisioningFailed
 from rollway.masking import mask
 from rollway.rollout.choice import Container
@@ -35,7 +46,6 @@ from rollway.rollout.state import OnlineDeploymentState, is_settled
 from rollway.rollout.wanted import Wanted
 from rollway.spec import RolloutSpec
 
-DELETE_TIMEOUT_SECONDS = 1800
 LOG_LINES = 100
 UNKNOWN_REASON = (
     "Azure gives the reason only in the operation that failed, and this run does not know which one that was"
@@ -51,10 +61,8 @@ async def create_online_deployment(
     another rollout of the same content was faster.
     """
     endpoint, name = spec.endpoint.name, move.target
-    operation: str | None = None
 
-    async def put() -> None:
-        nonlocal operation
+    async def put() -> str | None:
         where = f"endpoint {endpoint}, {spec.folder}/deployment.yml"
         with azure_errors(f"cannot create the online deployment {name!r}", where=where):
             entity = await in_thread(load_unchanged, spec)
@@ -65,11 +73,11 @@ async def create_online_deployment(
             entity.instance_count = move.instances
             made = move.made or OnlineDeploymentRecord()
             entity.tags = with_record(spec.online_deployment.tags, made.created(attempt, now("milliseconds")))
-            if await read_online_deployment(session, endpoint, name) is None:
-                # See rollway.files.scripts.
-                operation = await _put(session, entity, skip_script_validation=True)
+            if await read_online_deployment(session, endpoint, name) is not None:
+                return None
+            return await _put(session, entity, skip_script_validation=True)  # see rollway.files.scripts
 
-    await write_when_free(put, what=f"endpoint {endpoint}", clock=clock)
+    operation = await write_when_free(put, what=f"endpoint {endpoint}", clock=clock)
     await _wait_until_listed(session, endpoint, name, clock)
     return operation
 
@@ -81,19 +89,16 @@ async def change_online_deployment(
 
     Return the address of the operation.
     """
-    operation: str | None = None
 
-    async def put() -> None:
-        nonlocal operation
+    async def put() -> str | None:
         with azure_errors(f"cannot change {move.target!r}", where=f"endpoint {endpoint}"):
-            entity = await in_thread(session.ml.online_deployments.get, move.target, endpoint)
+            entity = await get_existing(session.ml.online_deployments.get, move.target, endpoint)
             entity.instance_count = move.instances
             record = move.made or OnlineDeploymentRecord.of(entity.tags or {})
             entity.tags = with_record({**(entity.tags or {}), **tags}, record)
-            operation = await _put(session, entity)
+            return await _put(session, entity)
 
-    await write_when_free(put, what=f"endpoint {endpoint}", clock=clock)
-    return operation
+    return await write_when_free(put, what=f"endpoint {endpoint}", clock=clock)
 
 
 async def _put(session: Session, entity: OnlineDeployment, **options: bool) -> str | None:
@@ -108,7 +113,10 @@ async def _wait_until_listed(session: Session, endpoint: str, name: str, clock: 
 
     async def read() -> bool:
         with azure_errors(f"cannot list the online deployments of {endpoint!r}", where=f"endpoint {endpoint}"):
-            return any(one.name == name for one in await list_online_deployments(session, endpoint))
+            try:
+                return any(one.name == name for one in await list_online_deployments(session, endpoint))
+            except ResourceNotFoundError:  # a list that lags, or a wrong answer
+                return False
 
     try:
         await wait_for(read, bool, what=f"the first sight of {name}", timeout_seconds=LAG_SECONDS, clock=clock)
@@ -149,17 +157,19 @@ async def wait_until_ready(
         lambda _: reads.is_over,
         what=f"the provisioning of {name}",
         timeout_seconds=timeout_seconds,
-        describe=lambda entity: text_of(entity.provisioning_state),
+        describe=lambda entity: text_of(entity.provisioning_state) if entity else ABSENT,
         hint="allow more time (ready_timeout_seconds in rollout.yml), or find out in Azure what delays it",
         usual=Usual.like(like_seconds, CREATE_ONLINE_DEPLOYMENT),
         since_seconds=since_seconds,
         on_progress=on_progress,
         clock=clock,
     )
+    if entity is None:
+        raise AssertionError("a wait for what is absent raises")
     state = online_deployment_state_of(entity)
     if state.is_succeeded:
         return state
-    error, unknown = await _reason(session, entity, reads.operation)
+    error, unknown = await _reason(session, entity, reads.operation.document)
     failed = operation_failed(
         ProvisioningFailed,
         f"the online deployment {name!r} did not become ready",
@@ -176,31 +186,32 @@ class _Reads:
     """Readings of an online deployment, and of the operation that this run started on it once it seems to fail."""
 
     def __init__(self, session: Session, endpoint: str, name: str, address: str | None, clock: Clock) -> None:
-        self._session, self._endpoint, self._name, self._address = session, endpoint, name, address
-        self._clock = clock
-        self._succeeded_since: float | None = None
-        self.operation: dict[str, Any] = {}
+        self._session, self._endpoint, self._name, self._clock = session, endpoint, name, clock
+        self._absent_since: float | None = None
+        self.operation = Operation(session, address, clock)
         self.is_over = False
 
-    async def read(self) -> OnlineDeployment:
-        """Read it, and find out whether the wait is over."""
+    async def read(self) -> OnlineDeployment | None:
+        """Read it, and find out whether the wait is over; None if reads do not show it, for as long as they may lag."""
         with azure_errors(f"cannot read the online deployment {self._name!r}", where=f"endpoint {self._endpoint}"):
-            entity: OnlineDeployment = await in_thread(
-                self._session.ml.online_deployments.get, self._name, self._endpoint
-            )
+            try:
+                entity: OnlineDeployment = await in_thread(
+                    self._session.ml.online_deployments.get, self._name, self._endpoint
+                )
+            except ResourceNotFoundError:
+                self._absent_since = self._clock.now() if self._absent_since is None else self._absent_since
+                if self._clock.now() - self._absent_since >= LAG_SECONDS:
+                    raise
+                return None
+        self._absent_since = None
         state = text_of(entity.provisioning_state)
         self.is_over = is_settled(state) and (state.lower() == "succeeded" or await self._is_final())
         return entity
 
     async def _is_final(self) -> bool:
         """Return True unless the failure that was read is older than the operation."""
-        self.operation = await read_operation(self._session, self._address)
-        status = str(self.operation.get("status") or "Failed")
-        if status.lower() != "succeeded":
-            return is_settled(status)
-        if self._succeeded_since is None:
-            self._succeeded_since = self._clock.now()
-        return self._clock.now() - self._succeeded_since >= LAG_SECONDS
+        await self.operation.look()
+        return self.operation.has_ended
 
 
 async def _reason(
@@ -211,15 +222,11 @@ async def _reason(
     Args:
         operation: Status of the operation that this run started last; empty if it started none, or not this attempt.
     """
-    if not _has_failed(operation):
+    if not has_failed(operation):
         # The resource names the operation that created it, even after an update. If the creation failed there was no
         # update: Azure refuses to change what has failed at first.
         operation = await read_operation(session, (entity.properties or {}).get(OPERATION_ADDRESS))
-    return (operation.get("error"), NO_REASON) if _has_failed(operation) else (None, UNKNOWN_REASON)
-
-
-def _has_failed(operation: Mapping[str, Any]) -> bool:
-    return str(operation.get("status")).lower() in ("failed", "canceled")
+    return (operation.get("error"), NO_REASON) if has_failed(operation) else (None, UNKNOWN_REASON)
 
 
 async def read_logs(session: Session, endpoint: str, name: str, lines: int = LOG_LINES) -> str:
@@ -242,20 +249,31 @@ async def fetch_log(session: Session, endpoint: str, name: str, lines: int, cont
 
 
 async def delete_online_deployment(session: Session, endpoint: str, name: str, *, clock: Clock = SYSTEM_CLOCK) -> None:
-    """Delete an online deployment if it exists and wait until it is gone; Azure refuses if it has traffic."""
+    """Delete an online deployment if it exists and wait until it is gone; Azure refuses if it has traffic.
 
-    async def delete() -> None:
+    Another one of the same name, which somebody creates meanwhile, is not deleted.
+    """
+    decided: OnlineDeploymentRecord | None = None
+
+    async def delete() -> Accepted | None:
+        nonlocal decided
         with azure_errors(f"cannot delete the online deployment {name!r}", where=f"endpoint {endpoint}"):
-            if await read_online_deployment(session, endpoint, name) is not None:
-                await write_in_thread(session.ml.online_deployments.begin_delete, name, endpoint)
+            today = await read_online_deployment(session, endpoint, name)
+            if today is None or today.record != (decided or today.record):
+                return None
+            decided = today.record
+            return cast(Accepted, await write_in_thread(session.ml.online_deployments.begin_delete, name, endpoint))
 
-    await write_when_free(delete, what=f"endpoint {endpoint}", clock=clock)
-    await wait_for(
-        lambda: read_online_deployment(session, endpoint, name),
-        lambda state: state is None,
-        what=f"deleting {name}",
-        timeout_seconds=DELETE_TIMEOUT_SECONDS,
-        describe=lambda state: state.provisioning_state if state else "gone",
-        usual=Usual(least=DELETE_TIMEOUT_SECONDS),  # nobody waits for it: the new version serves
+    async def read_state() -> str:
+        today = await read_online_deployment(session, endpoint, name)
+        return today.provisioning_state if today else ABSENT
+
+    await delete_until_gone(
+        session,
+        delete,
+        read_state,
+        what=f"the online deployment {name}",
+        endpoint=endpoint,
+        usual=Usual(least=OPERATION_TIMEOUT_SECONDS),  # nobody waits for it: the new version serves
         clock=clock,
     )

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 import anyio
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
 from rollway.errors import DeadlineExceeded
 
@@ -21,6 +22,16 @@ MOST_AT_ONCE = 8  # requests; far below Azure's limits for a subscription
 async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a blocking SDK call without blocking the event loop."""
     return await asyncio.to_thread(call, *args, **kwargs)
+
+
+async def get_existing(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a blocking SDK call that reads what should exist; a single 404 does not prove that it does not."""
+    try:
+        return await in_thread(call, *args, **kwargs)
+    except HttpResponseError as error:  # a registry's 404 has no class of its own, azure/ai/ml/_utils
+        if not isinstance(error, ResourceNotFoundError) and error.status_code != 404:
+            raise
+    return await in_thread(call, *args, **kwargs)
 
 
 async def limited(call: Callable[[V], Awaitable[T]], values: Iterable[V]) -> list[T]:

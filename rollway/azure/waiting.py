@@ -25,6 +25,8 @@ EARLY_LATE_SHARE, EARLY_LATE_SECONDS = 1.0, 40.0
 USUAL_LATE_SECONDS = 2.5
 MOST_FAILED_WRITES = 3  # the SDK has already retried each of them
 OPERATION_TIMEOUT_SECONDS = 1800  # x-ms-async-operation-timeout of the service is PT30M
+# Reads may lag behind a write that has ended; then a resource still shows the state before it.
+LAG_SECONDS = 60
 
 
 class Clock(Protocol):
@@ -145,8 +147,8 @@ async def wait_for(
         await clock.sleep(min(next_look(waited, usual), timeout_seconds) - waited)
 
 
-async def write_when_free(write: Callable[[], Awaitable[None]], *, what: str, clock: Clock = SYSTEM_CLOCK) -> None:
-    """Write, and try again while another operation is running on the resource (Busy).
+async def write_when_free(write: Callable[[], Awaitable[T]], *, what: str, clock: Clock = SYSTEM_CLOCK) -> T:
+    """Write, and try again while another operation is running on the resource (Busy); return what `write` returns.
 
     AzureUnavailable is retried twice, because the write may have succeeded. Every other error is raised at once.
 
@@ -155,9 +157,11 @@ async def write_when_free(write: Callable[[], Awaitable[None]], *, what: str, cl
         what: The resource, for the error.
     """
 
+    written: list[T] = []
+
     async def attempt() -> bool:
         try:
-            await write()
+            written.append(await write())
         except Busy:
             return False
         return True
@@ -173,3 +177,4 @@ async def write_when_free(write: Callable[[], Awaitable[None]], *, what: str, cl
         usual=Usual(least=OPERATION_TIMEOUT_SECONDS),  # a try is more than one request, and nobody knows what it is
         clock=clock,
     )
+    return written[0]

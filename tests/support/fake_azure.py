@@ -6,6 +6,7 @@ every other write is refused meanwhile, and reads may lag behind a write that ha
 
 import asyncio
 import copy
+import itertools
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -43,13 +44,33 @@ def refuse(*_: Any, **__: Any) -> Any:
     raise HttpResponseError("it says no")
 
 
+def answer_with_404_once(azure: "FakeAzure", call: str, *, after: int = 0) -> None:
+    """Let one call of that name, such as `get_endpoint` or `list`, be answered as if nothing were there.
+
+    `after` is the number of such calls that come before it.
+    """
+    azure.instead(**{call: not_found_once(getattr(azure, f"_{call}"), after=after)})
+
+
+def not_found_once(answer: Callable[..., Any], *, after: int = 0) -> Callable[..., Any]:
+    """Return the same call, of which one is answered as if nothing were there."""
+    numbers = itertools.count()
+
+    def answered(*args: Any, **kwargs: Any) -> Any:
+        if next(numbers) == after:
+            raise ResourceNotFoundError("no such resource")
+        return answer(*args, **kwargs)
+
+    return answered
+
+
 class FakeAzure:
     """The endpoint `diabetes`, or none; `writes` tells every write that was made, in order, `requests` all requests.
 
     Attributes:
         operation: What Azure says about operations that `operations` does not have.
-        operations: What it says about others, by address. A write of an online deployment starts the operation
-            `https://arm/operations/<number of the write, from 1>`.
+        operations: What it says about others, by address. A write of an online deployment, and a delete, start the
+            operation `https://arm/operations/<number of the write, from 1>`.
         first_state: The state of a new online deployment.
         lost_answers: So many of the next writes are made, and their answers lost.
         lost_requests: So many of the next writes never arrive.
@@ -231,13 +252,14 @@ class FakeAzure:
 
         self._write("patch endpoint", make)
 
-    def _delete_endpoint(self, name: str) -> None:
+    def _delete_endpoint(self, name: str) -> Accepted:
         def make() -> None:
             self.writes.append(f"delete endpoint {name}")
             self.endpoint = None
             self.online_deployments = {}
 
         self._write("delete endpoint", make)
+        return Accepted(self._last_operation)
 
     def _get(self, name: str, _: str) -> ManagedOnlineDeployment:
         self._note(f"get {name}")
@@ -274,7 +296,7 @@ class FakeAzure:
     def _last_operation(self) -> str:
         return f"https://arm/operations/{len(self.writes)}"
 
-    def _delete(self, name: str, _: str) -> None:
+    def _delete(self, name: str, _: str) -> Accepted:
         def make() -> None:
             if name not in self.online_deployments:
                 raise ResourceNotFoundError(f"no online deployment {name}")
@@ -284,6 +306,7 @@ class FakeAzure:
             del self.online_deployments[name]
 
         self._write(f"delete {name}", make)
+        return Accepted(self._last_operation)
 
     def _note(self, request: str) -> None:
         """Take in a request; a running operation comes closer to its end."""

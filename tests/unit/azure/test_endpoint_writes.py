@@ -4,16 +4,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from azure.core.exceptions import ResourceNotFoundError
 
-from rollway.azure.endpoints import LAG_SECONDS, write_endpoint
-from rollway.azure.waiting import MOST_FAILED_WRITES
+from rollway.azure.endpoints import write_endpoint
+from rollway.azure.waiting import LAG_SECONDS, MOST_FAILED_WRITES
 from rollway.errors import AzureUnavailable, Cause, DeadlineExceeded, ForeignChange, RequestRefused
 from rollway.rollout.entries import Command, Lease, Order
 from rollway.rollout.moves import Kind, Move
 from rollway.rollout.record import LEASE, PAUSED, RUN, STABLE_TRAFFIC, VERSION, WRITTEN_TRAFFIC
 from rollway.rollout.state import EndpointState
 from tests.support.builders import Clock
-from tests.support.fake_azure import OURS, THEIRS, FakeAzure, refuse, run
+from tests.support.fake_azure import OURS, THEIRS, FakeAzure, answer_with_404_once, refuse, run
 
 TO_GREEN = "put endpoint {'green': 100}"
 CLAIM = Lease(holder=OURS, ttl_seconds=300, renewed_at="now")
@@ -259,3 +260,47 @@ def test_an_operation_that_ends_between_the_read_and_the_write_is_not_overwritte
     assert not write(azure, to_green(azure), before)
 
     assert (azure.writes, azure.traffic) == ([], {"red": 100})
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_single_404_ends_no_write(azure: FakeAzure, after: int) -> None:
+    before = azure.state
+    answer_with_404_once(azure, "get_endpoint", after=after)
+
+    assert write(azure, to_green(azure), before)
+
+    assert azure.traffic == {"green": 100}
+
+
+def test_single_404s_during_a_long_operation_do_not_mean_that_the_endpoint_is_gone(azure: FakeAzure) -> None:
+    before, clock = azure.state, Clock()
+    azure.duration = 60  # requests, so that it takes longer than reads lag
+    get, times = azure._get_endpoint, [20, 20 + 2 * LAG_SECONDS]
+
+    def get_or_not(name: str) -> Any:
+        if times and clock.seconds > times[0]:
+            times.pop(0)
+            raise ResourceNotFoundError("no such endpoint")
+        return get(name)
+
+    azure.instead(get_endpoint=get_or_not)
+
+    assert write(azure, to_green(azure), before, clock)
+    assert (times, azure.traffic) == ([], {"green": 100})
+
+
+def test_a_read_that_lags_at_the_start_does_not_shorten_the_wait_for_one_that_lags_at_the_end(azure: FakeAzure) -> None:
+    before, clock = azure.state, Clock()
+    azure.duration, azure.lagging_reads = 60, 1
+    get = azure._get_endpoint
+
+    def get_before_its_start(name: str) -> Any:
+        found = get(name)
+        if clock.seconds < 1:
+            found._provisioning_state = "Succeeded"
+        return found
+
+    azure.instead(get_endpoint=get_before_its_start)
+
+    assert write(azure, to_green(azure), before, clock)
+    assert clock.seconds > LAG_SECONDS

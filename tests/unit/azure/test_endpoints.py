@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from rollway.azure.endpoints import (
-    LAG_SECONDS,
     change_endpoint,
     create_endpoint,
     delete_failed_endpoint,
 )
+from rollway.azure.unpolled import Accepted
+from rollway.azure.waiting import LAG_SECONDS
 from rollway.errors import DeadlineExceeded, EndpointFailed, NotFound, RequestRefused
 from rollway.rollout.record import CREATED_AT, CREATED_BY
 from rollway.rollout.state import EndpointState
@@ -232,7 +233,7 @@ def test_deleting_a_failed_endpoint_that_is_busy_waits_until_it_is_free(azure: F
 
 def test_an_endpoint_that_does_not_go_away_ends_with_the_deadline(azure: FakeAzure) -> None:
     azure.have_endpoint("Failed")
-    azure.instead(delete_endpoint=lambda _: None)
+    azure.instead(delete_endpoint=lambda _: Accepted())
 
     with pytest.raises(DeadlineExceeded) as caught:
         run(delete_failed_endpoint(azure.session, "diabetes", Clock()))

@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 
-from rollway.azure.endpoints import LAG_SECONDS
 from rollway.azure.online_deployments import (
     change_online_deployment,
     create_online_deployment,
     delete_online_deployment,
     read_logs,
 )
+from rollway.azure.unpolled import Accepted
+from rollway.azure.waiting import LAG_SECONDS
 from rollway.errors import (
     ConfigurationError,
     ForeignChange,
@@ -20,7 +21,7 @@ from rollway.errors import (
 from rollway.rollout.moves import Kind, Move
 from rollway.rollout.record import OnlineDeploymentRecord, with_record
 from tests.support.builders import Clock, RolloutFolder
-from tests.support.fake_azure import OURS, THEIRS, FakeAzure, refuse, run
+from tests.support.fake_azure import OURS, THEIRS, FakeAzure, answer_with_404_once, refuse, run
 from tests.unit.azure.conftest import Planned
 
 
@@ -104,6 +105,14 @@ def test_a_list_that_lags_is_waited_for_so_that_the_next_decision_sees_it(empty:
     assert empty.requests.count("list") == 4
     assert [one.name for one in empty.state.online_deployments] == [planned.name]
     assert 0 < clock.seconds < LAG_SECONDS
+
+
+def test_a_list_that_is_a_404_once_is_read_again(empty: FakeAzure, planned: Planned) -> None:
+    answer_with_404_once(empty, "list")
+
+    create(empty, planned)
+
+    assert [one.name for one in empty.state.online_deployments] == [planned.name]
 
 
 def test_one_that_no_list_ever_shows_has_disappeared(empty: FakeAzure, planned: Planned) -> None:
@@ -213,6 +222,14 @@ def test_a_change_waits_until_the_endpoint_is_free(changeable: FakeAzure) -> Non
     assert changeable.writes == ["put green"]
 
 
+def test_one_that_a_single_read_does_not_show_is_changed(changeable: FakeAzure) -> None:
+    answer_with_404_once(changeable, "get")
+
+    change(changeable)
+
+    assert changeable.online_deployments["green"].instance_count == 3
+
+
 def test_one_that_is_gone_cannot_be_changed(changeable: FakeAzure) -> None:
     del changeable.online_deployments["green"]
 
@@ -244,7 +261,7 @@ def test_deleting_waits_until_it_is_gone(azure: FakeAzure) -> None:
             azure.have(name, state)
         return get(name, endpoint)
 
-    azure.instead(get=look, delete=lambda *_: None)
+    azure.instead(get=look, delete=lambda *_: Accepted())
 
     delete(azure, "green")
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollway.azure import autoscale, endpoints, online_deployments, state
+from rollway.azure import autoscale, endpoints, online_deployments, state, threads
 from rollway.azure.abort import abort
 from rollway.azure.endpoints import write_endpoint
 from rollway.azure.online_deployments import delete_online_deployment
@@ -55,7 +55,7 @@ async def call(act: Any, *args: Any, **kwargs: Any) -> Any:
 def turns() -> Iterator[None]:
     """Every request of the adapter is a turn."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (autoscale, endpoints, online_deployments, state):
+        for module in (autoscale, endpoints, online_deployments, state, threads):
             patch.setattr(module, "in_thread", call)
             if hasattr(module, "write_in_thread"):
                 patch.setattr(module, "write_in_thread", call)

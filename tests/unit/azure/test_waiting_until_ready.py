@@ -1,19 +1,21 @@
 """The wait for an online deployment, and the reason of its failure: that of its last operation, or none."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from azure.core.exceptions import ResourceNotFoundError
 
-from rollway.azure.endpoints import LAG_SECONDS
 from rollway.azure.online_deployments import wait_until_ready
-from rollway.errors import DeadlineExceeded, ProvisioningFailed
+from rollway.azure.waiting import LAG_SECONDS
+from rollway.errors import DeadlineExceeded, NotFound, ProvisioningFailed
 from tests.support.builders import Clock
 from tests.support.fake_azure import FakeAzure, run
 
 
-def wait(azure: FakeAzure, timeout_seconds: float = 60, **options: Any) -> str:
+def wait(azure: FakeAzure, timeout_seconds: float = 60, clock: Clock | None = None, **options: Any) -> str:
     ready = wait_until_ready(
-        azure.session, "diabetes", "green", timeout_seconds=timeout_seconds, clock=Clock(), **options
+        azure.session, "diabetes", "green", timeout_seconds=timeout_seconds, clock=clock or Clock(), **options
     )
     return run(ready).provisioning_state
 
@@ -169,3 +171,71 @@ def test_one_that_does_not_get_ready_ends_with_its_state_and_the_setting_to_chan
     assert caught.value.what == "the provisioning of green took longer than 9 s"
     assert (caught.value.why, caught.value.exit_code) == ("it was last seen as: Creating", 5)
     assert "ready_timeout_seconds" in str(caught.value.hint)
+
+
+# Reads that lag, and single wrong answers
+
+
+class Unseen:
+    """Reads of `green` that are answered with 404 as long as `hides` says, by the number of the read and the time."""
+
+    def __init__(self, azure: FakeAzure, clock: Clock, hides: Callable[[int, float], bool]) -> None:
+        self._get, self._clock, self._hides = azure._get, clock, hides
+        self.reads = 0
+        azure.instead(get=self.get)
+
+    def get(self, name: str, endpoint: str) -> Any:
+        self.reads += 1
+        if self._hides(self.reads, self._clock.seconds):
+            raise ResourceNotFoundError("no such online deployment")
+        return self._get(name, endpoint)
+
+
+@pytest.mark.parametrize(
+    "hides",
+    [lambda read, _: read == 1, lambda _, seconds: seconds < 40, lambda read, seconds: read % 2 and seconds < 400],
+    ids=["once", "as long as reads may lag", "now and then, for longer"],
+)
+def test_one_that_reads_do_not_show_for_a_while_is_waited_for(
+    azure: FakeAzure, hides: Callable[[int, float], bool]
+) -> None:
+    clock = Clock()
+    unseen = Unseen(azure, clock, hides)
+    azure.have("green", "Creating")
+    told = []
+
+    async def on_progress(state: str, waited: float) -> None:
+        told.append(state)
+        if waited >= 400 or unseen.reads == 9:
+            azure.have("green", "Succeeded")
+
+    assert wait(azure, timeout_seconds=1800, clock=clock, on_progress=on_progress) == "Succeeded"
+    assert (told[0], told[-1]) == ("Absent", "Succeeded")
+
+
+def test_one_that_no_read_shows_for_longer_than_reads_lag_is_gone(azure: FakeAzure) -> None:
+    del azure.online_deployments["green"]
+    clock = Clock()
+
+    with pytest.raises(NotFound) as caught:
+        wait(azure, timeout_seconds=1800, clock=clock)
+
+    assert (caught.value.what, caught.value.exit_code) == ("cannot read the online deployment 'green'", 2)
+    assert LAG_SECONDS <= clock.seconds < 2 * LAG_SECONDS
+
+
+def test_an_earlier_failure_is_not_taken_for_the_change_of_which_the_status_cannot_be_read_once(
+    azure: FakeAzure,
+) -> None:
+    have_failed(azure, change="Updating")
+    status = azure.operations.pop(CHANGE)
+    looks = []
+
+    async def on_progress(state: str, _: float) -> None:
+        looks.append(state)
+        azure.operations[CHANGE] = status
+        if len(looks) == 3:
+            azure.have("green", "Succeeded")
+
+    assert wait(azure, operation=CHANGE, on_progress=on_progress) == "Succeeded"
+    assert looks == ["Failed", "Failed", "Failed", "Succeeded"]
