@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from rollway.azure.errors.translate import azure_errors
 from rollway.azure.folder import load_online_deployment_entity
 from rollway.azure.session import Session
-from rollway.azure.threads import in_thread
+from rollway.azure.threads import get_existing, in_thread
 from rollway.errors import ConfigurationError, NotFound, RequestRefused
 from rollway.rollout.state import ResolvedAsset
 from rollway.spec import ROUTE_KINDS, RolloutSpec, did_you_mean
@@ -91,7 +91,7 @@ async def _resolve(operations: Any, reference: str, version: str | None, kind: s
     where = f"{kind} {name}:{chosen}" if version else f"{kind} {reference}"
     try:
         with azure_errors(what, where=where):
-            found = await in_thread(operations.get, name, **({"version": chosen} if chosen else {"label": label}))
+            found = await get_existing(operations.get, name, **({"version": chosen} if chosen else {"label": label}))
     except (NotFound, RequestRefused) as error:  # an empty list of versions is a validation error in the SDK
         raise NotFound(
             what,
@@ -107,7 +107,7 @@ async def _version_by_label(session: Session, registry: str, name: str, label: s
     try:
         with azure_errors(what, where=f"azureml://registries/{registry}/models/{name}/labels/{label}"):
             models = (await in_thread(session.registry, registry)).models
-            return str((await in_thread(models.get, name, label=label)).version)
+            return str((await get_existing(models.get, name, label=label)).version)
     except RequestRefused as error:  # an empty list of versions is a validation error in the SDK
         raise NotFound(
             what,
@@ -138,7 +138,7 @@ async def _known_versions_hint(operations: Any, name: str, kind: str) -> str:
 async def _versions(operations: Any, name: str) -> list[Any]:
     """Return every active version, newest first; empty for an unknown name."""
     try:
-        found: Iterable[Any] = await in_thread(lambda: list(operations.list(name)))
+        found: Iterable[Any] = await get_existing(lambda: list(operations.list(name)))
     except ResourceNotFoundError:
         return []
     return sorted(
@@ -185,7 +185,7 @@ async def _candidates(operations: Any, entity: Any) -> list[Any]:
     if entity.version is None:
         return await _versions(operations, entity.name)
     try:
-        return [await in_thread(operations.get, entity.name, version=str(entity.version))]
+        return [await get_existing(operations.get, entity.name, version=str(entity.version))]
     except ResourceNotFoundError:
         return []
 

@@ -15,7 +15,7 @@ from rollway.azure.assets import resolve_model
 from rollway.azure.entities import tags_of
 from rollway.azure.errors.translate import azure_errors, first_line
 from rollway.azure.session import Session
-from rollway.azure.threads import in_thread
+from rollway.azure.threads import get_existing, in_thread
 from rollway.rollout.follow import NEVER, ModelSource, ModelVersion, followed_model, live_models, parse_reference
 from rollway.rollout.request import Models, Request
 from rollway.rollout.state import EndpointState
@@ -64,18 +64,15 @@ async def with_live_versions(session: Session, models: Models, endpoint: Endpoin
 
 async def list_model_versions(session: Session, source: ModelSource) -> tuple[ModelVersion, ...]:
     """Return every active version, unsorted; none for an unknown model. Raises NotFound for an unknown registry."""
-
-    def read() -> list[Model]:
-        models = _models(session, source)
-        try:
-            return list(models.list(source.name))
-        except HttpResponseError as error:  # a registry's 404 has no class of its own, azure/ai/ml/_utils
-            if error.status_code == 404:
-                return []
-            raise
-
     with azure_errors(f"cannot list the versions of the model {source.name!r}", where=_where(source)):
-        return tuple(_version(one) for one in await in_thread(read))
+        models = await in_thread(_models, session, source)
+        try:
+            found = await get_existing(lambda: list(models.list(source.name)))
+        except HttpResponseError as error:  # a registry's 404 has no class of its own, azure/ai/ml/_utils
+            if error.status_code != 404:
+                raise
+            return ()
+        return tuple(_version(one) for one in found)
 
 
 async def list_latest_versions(session: Session, sources: Sequence[ModelSource]) -> dict[ModelSource, str]:
@@ -115,7 +112,7 @@ async def read_model_version(session: Session, source: ModelSource, version: str
     with azure_errors(f"cannot read version {version} of the model {source.name!r}", where=where):
         try:
             models = await in_thread(_models, session, source)
-            return _version(await in_thread(models.get, source.name, version))
+            return _version(await get_existing(models.get, source.name, version))
         except ResourceNotFoundError:
             return None
 

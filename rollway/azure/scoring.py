@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from rollway.azure.errors.translate import azure_errors
 from rollway.azure.session import DATA_PLANE_SCOPE, Session
-from rollway.azure.threads import in_thread
+from rollway.azure.threads import get_existing, in_thread
 from rollway.azure.waiting import SYSTEM_CLOCK, Clock
 from rollway.errors import CouldNotMeasure
 from rollway.rollout.smoke import (
@@ -210,7 +210,7 @@ class Scorer:
             with azure_errors("cannot get a token for scoring", where=where):
                 return (await in_thread(self._session.credential.get_token, DATA_PLANE_SCOPE)).token
         with azure_errors("cannot read the endpoint's keys", where=where):
-            keys: Any = await in_thread(self._session.ml.online_endpoints.get_keys, self._endpoint.name)
+            keys: Any = await get_existing(self._session.ml.online_endpoints.get_keys, self._endpoint.name)
         return str(keys.primary_key if self._endpoint.auth_mode == "key" else keys.access_token)
 
 

@@ -24,7 +24,7 @@ from azure.mgmt.core import ARMPipelineClient
 from rollway.azure.errors.translate import azure_errors
 from rollway.azure.mount_path import keep_mount_paths
 from rollway.azure.pace import Pace
-from rollway.azure.threads import in_thread
+from rollway.azure.threads import get_existing, in_thread
 from rollway.azure.unpolled import without_extra_requests
 from rollway.errors import CredentialsRejected
 from rollway.rollout.preflight import NetworkFacts
@@ -255,7 +255,7 @@ async def connect(workspace: Workspace, identity: Identity = DEFAULT_IDENTITY) -
         hint = f"check the Prefect block {workspace.block!r}"
     with azure_errors(what, where=str(workspace), hint=hint):
         opened = await open_session(workspace, identity)
-        found = await in_thread(opened.read_workspace)
+        found = await get_existing(opened.read_workspace)
     properties = found.get("properties") or {}
     network = properties.get("managedNetwork") or {}
     return WorkspaceFacts(

@@ -26,8 +26,10 @@ UNAVAILABLE_SECONDS, MOST_UNAVAILABLE = 600, 12  # each of them after the retrie
 
 
 async def read_endpoint(session: Session, name: str) -> EndpointState:
-    """Return the endpoint with all its online deployments; `exists` is False if there is none of that name."""
+    """Return the endpoint with all its online deployments; `exists` is False if two reads say that there is none."""
     bare = await read_bare_endpoint(session, name)
+    if not bare.exists:  # a single 404 does not prove it, and nobody restores traffic that is not there
+        bare = await read_bare_endpoint(session, name)
     if not bare.exists:
         return bare
     with azure_errors(f"cannot read the endpoint {name!r}", where=f"endpoint {name}"):

@@ -13,7 +13,7 @@ from rollway.errors import RequestRefused
 from rollway.rollout.state import ResolvedAsset
 from tests.support.builders import WORKSPACE_ID, RolloutFolder
 from tests.support.fake_assets import FakeEnvironments
-from tests.support.fake_azure import run
+from tests.support.fake_azure import not_found_once, run
 
 DEPLOYMENT = "deployment.yml"
 NAMELESS: dict[str, Any] = {"image": "mcr.microsoft.com/base", "conda_file": "conda.yaml"}
@@ -57,6 +57,20 @@ def test_every_reading_of_an_environment_gives_what_its_id_says(
     assert again == planned == created.model_copy(update={"is_new": False})
     assert created.id == f"{WORKSPACE_ID}/environments/{created.name}/versions/{created.version}"
     assert azure.writes == 1
+
+
+@pytest.mark.parametrize(("environment", "call"), [(NAMED, "list"), ({**NAMED, "version": "7"}, "get")])
+def test_a_single_404_does_not_register_an_environment_again(
+    azure: FakeEnvironments,
+    register: Callable[..., ResolvedAsset],
+    monkeypatch: pytest.MonkeyPatch,
+    environment: Any,
+    call: str,
+) -> None:
+    created = register(environment)
+    monkeypatch.setattr(azure, call, not_found_once(getattr(azure, call)))
+
+    assert (register(environment).id, azure.writes) == (created.id, 1)
 
 
 ROUTES = {f"{kind}_route": {"port": 8501, "path": "/"} for kind in ("liveness", "readiness", "scoring")}

@@ -15,7 +15,7 @@ from rollway.rollout.rollback import Target
 from rollway.rollout.wanted import RequestedBy
 from tests.support.builders import WORKSPACE_ID, RolloutFolder
 from tests.support.fake_assets import FIRST, FakeModels
-from tests.support.fake_azure import FakeAzure, run
+from tests.support.fake_azure import FakeAzure, not_found_once, run
 from tests.support.fake_monitor import forbidden
 
 DIABETES = ModelSource(name="diabetes")
@@ -98,6 +98,27 @@ def test_an_online_deployment_that_takes_over_as_it_is_needs_no_model(
 
     assert find(workspace, folder, LATEST, is_rollback=True, target=target) == Models()
     assert workspace.all_requests == []
+
+
+def test_a_single_404_hides_no_version_that_the_folder_names(
+    workspace: FakeAzure, folder: RolloutFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace.models, "get", not_found_once(workspace.models.get))
+
+    assert fixed(find(workspace, folder, FIXED)) == "diabetes:1"
+
+
+def test_a_single_404_hides_no_versions_and_no_live_one_that_is_archived(
+    workspace: FakeAzure, folder: RolloutFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for call in ("list", "get"):
+        monkeypatch.setattr(workspace.models, call, not_found_once(getattr(workspace.models, call)))
+    workspace.models.archived = ["2"]
+
+    found = find(workspace, folder, LATEST)
+
+    assert versions(found) == ["1", "3"]
+    assert versions(run(with_live_versions(workspace.session, found, workspace.state))) == ["1", "3", "2"]
 
 
 def test_a_model_without_versions_is_an_error_that_says_what_there_is(

@@ -123,7 +123,7 @@ def test_the_first_rollout_plans_everything_and_reads_no_autoscale_settings(
     assert str(planned.plan.model) == "diabetes:2"
     assert planned.plan.traffic_after == {planned.plan.online_deployment: 100}
     assert workspace.monitor.requests == []
-    assert sorted(workspace.requests) == ["get endpoint", "sizes", "usage"]
+    assert sorted(workspace.requests) == ["get endpoint", "get endpoint", "sizes", "usage"]
 
 
 def test_a_dry_run_plans_the_same_and_is_over_after_it(workspace: FakeAzure, folder: RolloutFolder) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError, ServiceRequestError
 
+from rollway.azure.abort import abort
 from rollway.azure.state import (
     MOST_UNAVAILABLE,
     read_bare_endpoint,
@@ -13,8 +14,9 @@ from rollway.azure.state import (
     read_online_deployment,
 )
 from rollway.errors import AzureUnavailable, NotFound, RequestRefused
+from rollway.rollout.abort import Failure
 from tests.support.builders import Clock
-from tests.support.fake_azure import FakeAzure, refuse, run
+from tests.support.fake_azure import OURS, FakeAzure, answer_with_404_once, refuse, run
 
 
 def test_an_endpoint_is_read_with_everything_behind_it(azure: FakeAzure) -> None:
@@ -38,11 +40,31 @@ def test_an_endpoint_that_is_not_there_is_a_value_and_not_an_error() -> None:
     state = run(read_endpoint(azure.session, "diabetes"))
 
     assert (state.exists, state.name, state.provisioning_state) == (False, "diabetes", "Absent")
-    assert azure.requests == ["get endpoint"]
+    assert azure.requests == ["get endpoint"] * 2
+
+
+def test_a_single_404_does_not_mean_that_there_is_no_endpoint(azure: FakeAzure) -> None:
+    answer_with_404_once(azure, "get_endpoint")
+
+    state = run(read_endpoint(azure.session, "diabetes"))
+
+    assert (state.exists, state.serving, len(state.online_deployments)) == (True, {"blue": 100}, 2)
 
 
 def not_found(*_: Any) -> Any:
     raise ResourceNotFoundError("no endpoint diabetes")
+
+
+@pytest.mark.parametrize("call", ["get_endpoint", "list"])
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_single_404_does_not_keep_traffic_on_a_failed_canary(azure: FakeAzure, call: str, after: int) -> None:
+    azure.set_traffic(green=100)
+    azure.remember(lambda record: record.moved(OURS, {"green": 100}, {"blue": 100}))
+    answer_with_404_once(azure, call, after=after)
+
+    run(abort(azure.session, "diabetes", Failure(attempt=OURS, at="2026-01-02T03:04:05Z"), clock=Clock()))
+
+    assert azure.traffic == {"blue": 100}
 
 
 def test_a_list_that_knows_no_endpoint_does_not_mean_that_there_is_none(azure: FakeAzure) -> None:

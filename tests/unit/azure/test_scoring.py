@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from azure.core.exceptions import HttpResponseError, ServiceRequestError
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError, ServiceRequestError
 from pydantic import SecretStr
 
 from rollway.azure.scoring import ROUTING_HEADER
@@ -117,6 +117,12 @@ def test_keys_that_cannot_be_read_are_a_rollway_error(error: Exception) -> None:
         score("http://127.0.0.1:1/score", a_session(error))
 
     assert isinstance(caught.value, AzureUnavailable) is isinstance(error, ServiceRequestError)
+
+
+def test_keys_that_a_single_404_hides_are_read_again(gateway: Gateway) -> None:
+    measured(gateway.url, a_session(ResourceNotFoundError("no such endpoint"), "key-1"))
+
+    assert gateway.requests[0][0]["authorization"] == "Bearer key-1"
 
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\xff"

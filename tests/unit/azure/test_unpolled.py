@@ -26,7 +26,7 @@ from rollway.azure.unpolled import Accepted, Unpolled
 from rollway.rollout.moves import Kind, Move
 from rollway.settings import Workspace
 from tests.support.builders import Clock
-from tests.support.fake_azure import run
+from tests.support.fake_azure import not_found_once, run
 
 WORKSPACE = Workspace(subscription_id="sub", resource_group="rg", name="ws")
 ROOT = "/subscriptions/sub/resourceGroups/rg/providers/Microsoft.MachineLearningServices/workspaces/ws"
@@ -193,6 +193,12 @@ def test_signing_in_is_one_request_and_tells_the_facts(arm: Arm) -> None:
     assert (facts.region, facts.is_v1_legacy, facts.public_network_access) == ("westeurope", True, "Enabled")
 
 
+def test_a_single_404_does_not_mean_that_there_is_no_workspace(arm: Arm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Session, "read_workspace", not_found_once(Session.read_workspace))
+
+    assert run(connect(WORKSPACE)).region == "westeurope"
+
+
 def test_an_endpoint_with_its_online_deployments_is_two_requests(session: Session, arm: Arm) -> None:
     state = run(read_endpoint(session, "diabetes"))
 
@@ -217,13 +223,13 @@ def test_the_endpoint_alone_is_one_request(session: Session, arm: Arm) -> None:
     assert arm.requests == ["GET /onlineEndpoints/diabetes"]
 
 
-def test_an_endpoint_that_does_not_exist_is_one_request_and_absent(session: Session, arm: Arm) -> None:
+def test_an_endpoint_that_does_not_exist_is_absent_if_a_second_request_confirms_it(session: Session, arm: Arm) -> None:
     arm.has_endpoint = False
 
     state = run(read_endpoint(session, "diabetes"))
 
     assert (state.exists, state.provisioning_state) == (False, "Absent")
-    assert arm.requests == ["GET /onlineEndpoints/diabetes"]
+    assert arm.requests == ["GET /onlineEndpoints/diabetes"] * 2
 
 
 @pytest.mark.parametrize(("traffic", "method"), [({"green": 100}, "PUT"), (None, "PATCH")])
