@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from rollway.azure.errors.known import READ_METRICS
 from rollway.azure.metrics import read_minutes, requests_of_last_hour
 from rollway.azure.session import Session
-from rollway.errors import AccessDenied, AzureUnavailable
+from rollway.errors import AccessDenied, AzureUnavailable, NotFound, RequestRefused
 from rollway.rollout.entries import Underway
 from rollway.rollout.evidence import Minute, could_not_measure, hours_needed
 from rollway.rollout.preflight import Finding, Severity
@@ -21,7 +21,7 @@ SOURCE = "rollout.yml: judge.source"
 async def read_rollout_minutes(
     session: Session, endpoint: EndpointState, found: Underway, progression: Progression
 ) -> Sequence[Minute]:
-    """Return the minutes of a rollout that has begun, from Azure Monitor; raises AccessDenied and AzureUnavailable."""
+    """Return the minutes of a rollout that has begun, from Azure Monitor."""
     limits, mirrors = progression.judge, sum(step.mirror is not None for step in progression.steps)
     return await read_minutes(
         session,
@@ -39,7 +39,7 @@ async def judge_read(found: Underway, progression: Progression, reading: Awaitab
     """Return the evidence that a reading gives, or the verdict that it could not be read."""
     try:
         return evidence_of(found, progression, await reading)
-    except (AccessDenied, AzureUnavailable) as error:
+    except (AccessDenied, AzureUnavailable, NotFound, RequestRefused) as error:  # none of them is the canary's fault
         judged = could_not_measure(f"{error.what}: {error.why or 'Azure is unavailable'}")
         return Evidence(found=found, progression=progression, judgement=judged)
 
@@ -61,7 +61,7 @@ async def check_evidence(session: Session, spec: RolloutSpec, today: EndpointSta
         hourly = await requests_of_last_hour(session, today.name)
     except AccessDenied as error:
         return (Finding(severity=Severity.BLOCKER, field=SOURCE, message=error.why or error.what, hint=READ_METRICS),)
-    except AzureUnavailable as error:
+    except (AzureUnavailable, NotFound) as error:
         message = f"the metrics could not be read: {error.why or error.what}"
         return (Finding(severity=Severity.WARNING, field=SOURCE, message=message, hint="run it again in a minute"),)
     if progression.judge.source == "both":
