@@ -196,6 +196,19 @@ async def test_the_container_sees_the_users_variables_and_nothing_of_the_emulato
     assert not hidden & environment.keys()
 
 
+async def test_the_app_root_is_the_code_as_the_api_shows_it(
+    make_spec: Callable[..., ContainerSpec], tmp_path: Path
+) -> None:
+    code = tmp_path / "onlinescoring"
+    code.mkdir()
+    (code / "beside.py").write_text("import os\nROOT = os.environ['AML_APP_ROOT']\n")
+    script = "from beside import ROOT\ndef init(): pass\ndef run(_): return [ROOT, open(ROOT + '/score.py').read()]\n"
+    (code / "score.py").write_text(script)
+
+    async with running(spec := make_spec(code)) as container:
+        assert (await score(container, {})).json() == [str(spec.layout.place("/var/azureml-app/onlinescoring")), script]
+
+
 async def test_a_raising_init_crashes_the_container_and_its_traceback_is_in_the_logs(
     make_spec: Callable[..., ContainerSpec],
 ) -> None:

@@ -65,6 +65,11 @@ class ContainerSpec:
         """The container's AZUREML_MODEL_DIR. It contains the model's file or folder under its own name."""
         return self.layout.model_dir(self.model_name, self.model_version)
 
+    @property
+    def code_dir(self) -> Path:
+        """The container's AML_APP_ROOT: its copy of the code, recorded as `/var/azureml-app/onlinescoring`."""
+        return self.app_root if self.code is None else self.app_root / self.code.name
+
 
 class Container:
     """A process that runs a ContainerSpec. It can be started again after it has ended.
@@ -120,8 +125,7 @@ class Container:
         spec = self.spec
         command = [str(spec.python), str(Path(__file__).with_name("bootstrap.py"))]
         if spec.entry_script is not None:
-            code = spec.app_root if spec.code is None else spec.app_root / spec.code.name
-            command += ["--entry_script", str(code / spec.entry_script)]
+            command += ["--entry_script", str(spec.code_dir / spec.entry_script)]
         # Bound here and passed on, so that the port is known at once and no other process can take it.
         with socket.socket() as listener, _log_file(spec).open("ab") as log:
             listener.bind(("127.0.0.1", 0))
@@ -244,7 +248,7 @@ def _copy_files(spec: ContainerSpec) -> None:
     if spec.model is not None:
         _replace_copy(spec.model, spec.model_dir / spec.model.name, _link_or_copy)
     if spec.code is not None:
-        _replace_copy(spec.code, spec.app_root / spec.code.name, shutil.copy2)
+        _replace_copy(spec.code, spec.code_dir, shutil.copy2)
 
 
 def _replace_copy(source: Path, destination: Path, copy: Callable[[str, str], object]) -> None:
@@ -267,7 +271,10 @@ def _link_or_copy(source: str, destination: str) -> None:
 
 
 def _environment(spec: ContainerSpec) -> dict[str, str]:
-    """Return the container's environment variables: the inherited ones, Azure's, the image's, and the user's."""
+    """Return the container's environment variables: the inherited ones, the image's, the user's, and Azure's.
+
+    The inference server puts AML_APP_ROOT on sys.path, so scripts can import what is beside them.
+    """
     environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     environment |= {
         "PATH": os.pathsep.join([str(spec.python.parent), os.environ.get("PATH", os.defpath)]),
@@ -277,10 +284,7 @@ def _environment(spec: ContainerSpec) -> dict[str, str]:
     }
     given = {**spec.program.variables, **spec.environment_variables}
     environment |= {name: spec.layout.with_places(value) for name, value in given.items()}
-    environment |= {"AML_APP_ROOT": str(spec.app_root), "AZUREML_MODEL_DIR": str(spec.model_dir)}
-    if spec.code is not None:
-        environment["AZUREML_SOURCE_DIRECTORY"] = spec.code.name  # the server puts it on sys.path
-    return environment
+    return environment | {"AML_APP_ROOT": str(spec.code_dir), "AZUREML_MODEL_DIR": str(spec.model_dir)}
 
 
 def _program_environment(spec: ContainerSpec, ports: Mapping[int, int], python_path: str | None) -> dict[str, str]:
@@ -290,9 +294,5 @@ def _program_environment(spec: ContainerSpec, ports: Mapping[int, int], python_p
         "PYTHONPATH": os.pathsep.join(filter(None, (str(_LOOPBACK), python_path))),
     }
     if spec.code is not None and spec.entry_script is not None:
-        # Azure's own paths: a recorded deployment has AML_APP_ROOT=/var/azureml-app/onlinescoring.
-        environment |= {
-            "AML_APP_ROOT": str(spec.app_root / spec.code.name),
-            "AZUREML_ENTRY_SCRIPT": spec.entry_script,
-        }
+        environment["AZUREML_ENTRY_SCRIPT"] = spec.entry_script
     return environment
