@@ -1,17 +1,20 @@
 """The gateway on the wire: headers, bodies, status codes of the model, and copies to a mirror."""
 
 import json
+import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Environment, Model, OnlineRequestSettings
 
-from tests.contract.conftest import Served, create_endpoint, describe, serving, set_traffic
+from tests.contract.conftest import Arm, Served, create_endpoint, describe, serving, set_traffic
 from tests.support.emulator_process import EmulatorProcess
+from tests.support.waiting import wait_for
 
 SETTINGS = OnlineRequestSettings(request_timeout_ms=20_000, max_concurrent_requests_per_instance=20)
 
@@ -113,6 +116,42 @@ def test_a_body_sent_in_chunks_arrives(served: Served) -> None:
         answer = http.post(served.uri, content=chunks(), headers={"Authorization": f"Bearer {served.key}"})
 
     assert (answer.status_code, answer.json()["echo"]) == (200, {"x": 1})
+
+
+def hang_up(served: Served, length: str, part: bytes) -> None:
+    """Send the beginning of a scoring request, and close the connection when the emulator has its headers."""
+    url, seen = urlsplit(served.uri), len(served.emulator.get("requests"))
+    lines = [f"POST {url.path} HTTP/1.1", f"Host: {url.netloc}", f"Authorization: Bearer {served.key}", length]
+    head = "\r\n".join([*lines, "azureml-model-deployment: live", "", ""]).encode()
+    with (
+        socket.create_connection((str(url.hostname), int(url.port or 443))) as plain,
+        served.emulator.tls.wrap_socket(plain, server_hostname=url.hostname) as connection,
+    ):
+        connection.sendall(head + part)
+        wait_for(lambda: len(served.emulator.get("requests")) > seen, "request")
+
+
+@pytest.mark.parametrize(
+    ("length", "part"),
+    [("Content-Length: 100", b'{"half": 1}'), ("Transfer-Encoding: chunked", b'b\r\n{"half": 1}\r\n')],
+    ids=["length", "chunked"],
+)
+def test_a_request_whose_client_hangs_up_is_neither_scored_nor_counted(
+    client: MLClient, arm: Arm, open_minded: Served, length: str, part: bytes
+) -> None:
+    def scored() -> tuple[int, float]:
+        logs = client.online_deployments.get_logs("live", open_minded.name, 10_000)
+        query = "metricnames=RequestsPerMinute&aggregation=Total"
+        path = f"/onlineEndpoints/{open_minded.name}/deployments/live/providers/Microsoft.Insights/metrics?{query}"
+        (series,) = arm.send("GET", path).raise_for_status().json()["value"][0]["timeseries"]
+        return str(logs).count("POST /score 200"), sum(one.get("total", 0) for one in series["data"])
+
+    assert ask(open_minded).status_code == 200
+    before = scored()
+    hang_up(open_minded, length, part)
+    assert ask(open_minded).status_code == 200  # its one worker has answered all earlier ones
+
+    assert scored() == (before[0] + 1, before[1] + 1)
 
 
 @pytest.mark.parametrize(("version", "key"), [("", "swagger"), ("?version=2", "swagger"), ("?version=3", "openapi")])

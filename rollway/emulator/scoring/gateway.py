@@ -108,6 +108,10 @@ class ScoringRequest:
         return None if value is None else value.decode("latin-1")
 
 
+class ClientLeft(Exception):
+    """The client hung up before its request was complete."""
+
+
 class Responder:
     """The response to one request, with the headers that the gateway adds to every response."""
 
@@ -191,6 +195,8 @@ class Gateway:
             await self._serve(request, route, receive, responder)
         except errors.GatewayError as exc:
             await responder.send_error(exc)
+        except ClientLeft:
+            return  # no model has seen the request, and nobody reads a response
         self._add_sample(route.endpoint, responder)
 
     def _add_sample(self, endpoint: Resource, responder: Responder, is_copy: bool = False) -> None:
@@ -282,13 +288,15 @@ class Gateway:
 
 
 async def _read_body(receive: Receive, limit_bytes: int) -> bytes:
-    """Return the body of a request. Raise GatewayError beyond `limit_bytes`.
+    """Return the body of a request. Raise GatewayError beyond `limit_bytes`, or ClientLeft if it breaks off.
 
     A body that is too large is still read to its end, because some clients read no response before that.
     """
     content, size = bytearray(), 0
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
         chunk = message.get("body", b"")
         size += len(chunk)
         if size <= limit_bytes:
