@@ -132,15 +132,17 @@ class Dated:
         await self._app(scope, receive, send_dated)
 
 
-async def handle_error(_: Request, error: Exception) -> Response:
+async def handle_error(request: Request, error: Exception) -> Response:
     """Return the response of an error that the emulator raises on purpose."""
     assert isinstance(error, errors.EmulatedError)  # noqa: S101 - registered for this type only
+    if isinstance(error, errors.ArmError):
+        error.origin = request.app.state.emulator.origin
     return error.response()
 
 
-async def handle_bug(_: Request, __: Exception) -> Response:
+async def handle_bug(request: Request, _: Exception) -> Response:
     """Return Azure's InternalServerError for a bug. Starlette logs the traceback."""
-    return errors.internal_error().response()
+    return await handle_error(request, errors.internal_error())
 
 
 async def get_cloud_metadata(request: Request) -> Response:

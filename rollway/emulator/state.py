@@ -12,7 +12,7 @@ from secrets import token_hex
 
 from rollway.emulator.blob.blobs import Blobs
 from rollway.emulator.core.clock import Clock, Profile
-from rollway.emulator.core.errors import Document
+from rollway.emulator.core.errors import Document, Origin
 from rollway.emulator.core.faults import Faults
 from rollway.emulator.core.operations import Operations
 from rollway.emulator.core.samples import Samples
@@ -54,6 +54,16 @@ class Emulator:
     request_numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     faults: Faults = field(default_factory=Faults)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def region(self) -> str:
+        """The region of the first workspace, in which the service's own responses arise."""
+        return self.seed.workspaces[0].location.lower()
+
+    @property
+    def origin(self) -> Origin:
+        """Where and when an error of now arises."""
+        return Origin(self.region, self.clock.now())
 
     def spawn(self, work: Coroutine[None, None, None], name: str) -> None:
         """Run `work` as a task. An unexpected error is logged."""

@@ -12,6 +12,7 @@ import pytest
 from rollway.emulator.core.clock import Profile
 from tests.contract.conftest import Arm
 from tests.support.emulator_process import EmulatorProcess
+from tests.support.plain_rest import PlainRest
 
 BODY = {"location": "westeurope", "properties": {"authMode": "Key"}}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}\+00:00")
@@ -132,6 +133,66 @@ def test_answers_have_the_headers_of_2026(arm: Arm, name: str, method: str, is_o
     assert wrong == {}
     assert headers["x-ms-routing-request-id"].endswith(headers["x-ms-correlation-request-id"])
     assert bool(re.fullmatch(OPERATION, headers.get("x-ms-operation-identifier", ""))) is is_of_an_endpoint
+
+
+def test_errors_of_azure_ml_have_the_same_headers_and_counters(arm: Arm, name: str) -> None:
+    path = f"/onlineEndpoints/{name}"
+    arm.send("PUT", path, BODY).raise_for_status()
+    refused = {**BODY, "properties": {"authMode": "Key", "traffic": {"absent": 100}}}
+
+    absent = arm.send("GET", f"/models/{name}")
+    invalid = arm.send("PUT", path, refused)
+
+    assert (absent.status_code, invalid.status_code) == (404, 400)
+    expected = {**SERVICE_HEADERS, "x-ms-response-type": "error", "x-ms-operation-identifier": OPERATION}
+    del expected["strict-transport-security"]
+    for answer in (absent, invalid):
+        headers = answer.headers
+        assert {key for key, form in expected.items() if not re.fullmatch(form, headers.get(key, ""))} == set()
+        assert headers["x-ms-routing-request-id"].endswith(headers["x-ms-correlation-request-id"])
+        assert "x-ms-failure-cause" not in headers
+    assert counters(absent) == {"reads": "249", "global-reads": "3749"}
+    assert counters(invalid) == {"writes": "199", "global-writes": "2999"}
+
+
+@pytest.mark.parametrize("kind", ["models", "environments"])
+def test_the_404_of_an_asset_has_the_recorded_body_with_the_time_of_the_moved_clock(
+    own: EmulatorProcess, name: str, kind: str
+) -> None:
+    own.advance_clock(10 * 86400)
+
+    answer = PlainRest(own).send("GET", f"/{kind}/{name}")
+    error = answer.json()["error"]
+    info = {one["type"]: one["info"]["value"] for one in error.pop("additionalInfo")}
+
+    detail = {"code": "ModelNotFound", "message": f"Model container with name: {name} not found."}
+    of_a_model = {
+        "code": "UserError",
+        "message": "The specified resource was not found.",
+        "details": [{**detail, "details": [], "additionalInfo": []}],
+    }
+    message = f"No environment exists for name: {name}, version: , label: "
+    of_an_environment = {"code": "UserError", "message": message, "details": []}
+    inner = {"InnerError": {"code": "NotFoundError", "innerError": None}}
+    assert error == (of_a_model if kind == "models" else of_an_environment)
+    time_of_the_error, correlation = info.pop("Time"), info.pop("Correlation")
+    assert info == {
+        "ComponentName": "managementfrontend",
+        "Environment": "westeurope",
+        "Location": "westeurope",
+        **({} if kind == "models" else inner),
+    }
+    assert TIME.fullmatch(time_of_the_error)
+    assert datetime.fromisoformat(time_of_the_error).timestamp() > time.time() + 9 * 86400
+    assert [len(correlation[key]) for key in ("operation", "request")] == [32, 16]
+
+
+def test_errors_of_resource_manager_itself_have_counters_and_no_headers_of_azure_ml(arm: Arm, name: str) -> None:
+    answer = arm.send("GET", f"/{name}")
+
+    assert (answer.status_code, counters(answer)) == (501, {"reads": "249", "global-reads": "3749"})
+    assert answer.headers["x-ms-failure-cause"] == "gateway"
+    assert "azureml-served-by-cluster" not in answer.headers
 
 
 def test_errors_have_an_id_and_never_tell_a_browser_to_use_tls_for_all_of_localhost(arm: Arm, name: str) -> None:

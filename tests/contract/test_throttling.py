@@ -55,6 +55,13 @@ def test_remaining_requests_are_counted_down_and_then_refused(rest: PlainRest) -
     assert refused.headers[READS] == "0"
 
 
+def test_an_error_tells_what_remains_after_it(rest: PlainRest) -> None:
+    answers = [rest.send("GET", f"/{path}") for path in ("onlineEndpoints/absent", "models/absent", "unknown")]
+
+    assert [answer.status_code for answer in answers] == [404, 404, 501]
+    assert [answer.headers[READS] for answer in answers] == ["2", "1", "0"]
+
+
 def test_after_the_time_of_retry_after_a_request_passes(rest: PlainRest, throttled: EmulatorProcess) -> None:
     while (refused := rest.send("GET", "")).status_code == 200:
         pass

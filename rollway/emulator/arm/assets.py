@@ -208,7 +208,7 @@ def _creation_headers(call: Call, kind: AssetKind, version: Resource) -> dict[st
 def _get(kind: AssetKind, call: Call) -> Response:
     found = call.emulator.store.get(kind.id(call, "/{name}/versions/{version}"))
     if found is None:
-        raise errors.asset_not_found(kind.label, f"{call.params['name']}:{call.params['version']}")
+        raise errors.asset_not_found(kind.label, call.params["name"], call.params["version"])
     return JSONResponse(found.document)
 
 

@@ -29,15 +29,12 @@ def service_headers(
 ) -> dict[str, str]:
     """Return the headers that only responses of Azure ML have.
 
-    Strict-Transport-Security must be on no response that a browser can get. It would no longer open
-    `http://localhost`, on any port.
-
     Args:
         common: The response's common headers.
         seconds: Time that the request took.
         is_workspace: True if the response is a workspace, which is recorded without an operation.
     """
-    region, now = emulator.seed.workspaces[0].location.lower(), format_iso_seconds(emulator.clock.now())
+    region, now = emulator.region, format_iso_seconds(emulator.clock.now())
     at = now.replace("-", "").replace(":", "")
     headers = {
         "azureml-served-by-cluster": f"vienna-{region}-01",
@@ -53,6 +50,17 @@ def service_headers(
         who = f"tenantId={emulator.seed.tenant_id},objectId={client_id}"
         headers["x-ms-operation-identifier"] = f"{who}/{region}/{uuid4()}"
     return headers
+
+
+def error_headers(emulator: Emulator, common: Mapping[str, str], client_id: str, seconds: float) -> dict[str, str]:
+    """Return the headers of an error of Azure ML, which are those of its other responses (recorded).
+
+    Strict-Transport-Security must be on no response that a browser can get. It would no longer open
+    `http://localhost`, on any port.
+    """
+    headers = service_headers(emulator, common, client_id, seconds, is_workspace=False)
+    del headers["Strict-Transport-Security"]
+    return headers | {"x-ms-response-type": "error"}
 
 
 def signed(url: str, now: float) -> str:

@@ -38,13 +38,14 @@ async def provision(emulator: Emulator, operation: Operation) -> None:
     try:
         revision = await _start_revision(emulator, operation.result)
     except _FAILURES as exc:
-        emulator.operations.set_outcome(operation, _operation_error(exc))
+        emulator.operations.set_outcome(operation, _operation_error(exc, emulator.origin))
         return
     except Exception as exc:
         log.exception("provisioning of %s failed with an unexpected error", operation.resource)
         reason = f"{exc.strerror}: {exc.filename}. " if isinstance(exc, OSError) and exc.strerror else ""
         text = f"{reason}See the emulator's log."
-        emulator.operations.set_outcome(operation, errors.failed_operation("InternalServerError", text))
+        error = errors.failed_operation("InternalServerError", text, emulator.origin)
+        emulator.operations.set_outcome(operation, error)
         return
     await emulator.fleet.replace(operation.resource, revision)
     emulator.operations.set_outcome(operation)
@@ -63,15 +64,15 @@ async def restore(emulator: Emulator, deployment: Resource) -> None:
 _FAILURES = (ImageBuildFailed, ContainerFailed, DownloadFailed)
 
 
-def _operation_error(failure: Exception) -> Document:
+def _operation_error(failure: Exception, origin: errors.Origin) -> Document:
     """Return the operation's error, with Azure's code for the failure."""
     if isinstance(failure, ImageBuildFailed):
         tail = "\n".join(failure.log.splitlines()[-SHOWN_BUILD_LINES:])
-        return errors.failed_operation(failure.code, f"{failure}\n{tail}\n", [failure.log])
+        return errors.failed_operation(failure.code, f"{failure}\n{tail}\n", origin, [failure.log])
     if isinstance(failure, DownloadFailed):
-        return errors.failed_operation("ResourceNotFound", str(failure))
+        return errors.failed_operation("ResourceNotFound", str(failure), origin)
     text = f"{failure} Please see the container's log with getLogs."
-    return errors.failed_operation("ResourceNotReady", text)
+    return errors.failed_operation("ResourceNotReady", text, origin)
 
 
 async def remove_deployment(emulator: Emulator, operation: Operation) -> None:

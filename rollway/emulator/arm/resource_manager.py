@@ -13,7 +13,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from rollway.emulator.arm.headers import common_headers, service_headers, signed
+from rollway.emulator.arm.headers import common_headers, error_headers, service_headers, signed
 from rollway.emulator.core import errors, faults
 from rollway.emulator.core.clock import format_iso, format_iso_offset
 from rollway.emulator.core.errors import Document
@@ -130,6 +130,7 @@ class ResourceManager:
         try:
             response = await self.call(request, headers)
         except errors.ArmError as exc:
+            exc.origin = self._emulator.origin
             response = exc.response()
         response.headers.update(headers)
         return response
@@ -147,18 +148,28 @@ class ResourceManager:
             audiences = (*audiences, AZURE_ML)
         client_id = emulator.identity.check_token(request.headers.get("authorization"), audiences)
         remaining = emulator.throttle.acquire(client_id, request.method, path)
-        route, params = self._find(request.method, path)
-        _check_names(params)
-        self._authorize(client_id, route, path)
-        _check_api_version(request)
-        self._check_scope(params)
-        call = Call(emulator, request, params, await _read_body(request), client_id)
-        emulator.operations.end_due()
-        response = route.handler(call)
-        await asyncio.sleep(0)  # lets tasks that the handler created start
+        try:
+            route, params = self._find(request.method, path)
+            response = await self._call_route(route, params, request, client_id)
+        except errors.ArmError as exc:
+            if exc.from_service:
+                exc.headers.update(error_headers(emulator, common, client_id, time.perf_counter() - started))
+            exc.headers.update(remaining)
+            raise
         seconds, is_workspace = time.perf_counter() - started, route.path == WORKSPACE_PATH
         response.headers.update(service_headers(emulator, common, client_id, seconds, is_workspace=is_workspace))
         response.headers.update(remaining)
+        return response
+
+    async def _call_route(self, route: ArmRoute, params: dict[str, str], request: Request, client_id: str) -> Response:
+        _check_names(params)
+        self._authorize(client_id, route, request.url.path.removeprefix(DATA_PLANE).rstrip("/"))
+        _check_api_version(request)
+        self._check_scope(params)
+        call = Call(self._emulator, request, params, await _read_body(request), client_id)
+        self._emulator.operations.end_due()
+        response = route.handler(call)
+        await asyncio.sleep(0)  # lets tasks that the handler created start
         return response
 
     def _find(self, method: str, path: str) -> tuple[ArmRoute, dict[str, str]]:

@@ -4,7 +4,7 @@ Every error that the emulator returns on purpose is an EmulatedError. Any other 
 Azure's InternalServerError. The rooms `login`, `blob` and `scoring` define their own subclasses:
 
 EmulatedError
-├── ArmError                {"error": {"code", "message", "target", "details", "additionalInfo"}}
+├── ArmError                {"error": {"code", "message", "details", "additionalInfo"}}
 ├── LoginError              {"error", "error_description", "error_codes", ...} of the token endpoint
 ├── ManagedIdentityError    {"error", "error_description"} of IMDS, {"statusCode", "message"} of App Service
 ├── StorageError            <Error><Code/><Message/></Error> plus x-ms-error-code
@@ -13,13 +13,28 @@ EmulatedError
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 from starlette.responses import JSONResponse, Response
 
+from rollway.emulator.core.clock import format_iso_offset
+
 Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where and when Azure ML raised an error.
+
+    Args:
+        region: Region of the workspace.
+        seconds: Time on the emulator's clock, in seconds since the epoch.
+    """
+
+    region: str
+    seconds: float
 
 
 class EmulatedError(Exception):
@@ -37,7 +52,10 @@ class EmulatedError(Exception):
 class ArmError(EmulatedError):
     """An error of Azure Resource Manager, or of Azure ML behind it.
 
-    Errors of Azure ML (`from_service`) carry `additionalInfo`.
+    Errors of Azure ML (`from_service`) have `details` and `additionalInfo`, as recorded.
+
+    Args:
+        inner_code: Code of the `InnerError` in `additionalInfo`, which only some errors have.
     """
 
     def __init__(
@@ -49,32 +67,38 @@ class ArmError(EmulatedError):
         details: Sequence[Document] = (),
         headers: Mapping[str, str] | None = None,
         from_service: bool = True,
+        inner_code: str = "",
     ) -> None:
         super().__init__(status, code, message)
-        self.details, self.headers, self.from_service = details, headers, from_service
+        self.details, self.from_service, self.inner_code = details, from_service, inner_code
+        self.headers: dict[str, str] = dict(headers or {})
+        self.origin: Origin | None = None  # set by the code that responds, which knows the emulator
 
     def response(self) -> Response:
         error: Document = {"code": self.code, "message": self.message}
-        headers = {"x-ms-failure-cause": "service" if self.from_service else "gateway", **(self.headers or {})}
-        if self.from_service:
-            error |= {"target": None, "details": list(self.details), "innererror": None}
-            error["additionalInfo"] = additional_info()
-            headers |= {"x-ms-response-type": "error"}
-        return JSONResponse({"error": error}, self.status, headers)
+        if not self.from_service:
+            return JSONResponse({"error": error}, self.status, {"x-ms-failure-cause": "gateway", **self.headers})
+        error |= {"details": list(self.details), "additionalInfo": additional_info(self.origin)}
+        if self.inner_code:
+            inner = {"code": self.inner_code, "innerError": None}
+            error["additionalInfo"].append({"type": "InnerError", "info": {"value": inner}})
+        return JSONResponse({"error": error}, self.status, {"x-ms-response-type": "error", **self.headers})
 
 
-def additional_info() -> list[Document]:
+def additional_info(origin: Origin | None) -> list[Document]:
     """Return the `additionalInfo` that Azure ML adds to each of its errors."""
-    return [
-        {"type": "ComponentName", "info": {"value": "managementfrontend"}},
-        {"type": "Correlation", "info": {"value": {"operation": uuid4().hex, "request": uuid4().hex[:16]}}},
-        {"type": "Environment", "info": {"value": "local"}},
-        {"type": "Time", "info": {"value": datetime.now(UTC).isoformat()}},
-    ]
+    values: Document = {
+        "ComponentName": "managementfrontend",
+        "Correlation": {"operation": uuid4().hex, "request": uuid4().hex[:16]},
+    }
+    if origin is not None:
+        at = format_iso_offset(origin.seconds)
+        values |= {"Environment": origin.region, "Location": origin.region, "Time": at}
+    return [{"type": name, "info": {"value": value}} for name, value in values.items()]
 
 
 def _detail(code: str, message: str) -> Document:
-    return {"code": code, "message": message, "target": None, "details": [], "additionalInfo": []}
+    return {"code": code, "message": message, "details": [], "additionalInfo": []}
 
 
 # Azure Resource Manager itself
@@ -224,14 +248,18 @@ def not_found(kind: str, name: str) -> ArmError:
     return ArmError(404, "UserError", f"{kind} {name} not found.", details=[_detail("NotFound", f"{kind} {name}")])
 
 
-def asset_not_found(kind: str, name: str) -> ArmError:
-    """Return the 404 for an asset without registered versions. `kind` is `Model`, `Environment` or `Code`."""
-    return ArmError(
-        404,
-        "UserError",
-        f"Could not find asset with ID or container: {kind.lower()} {name}.",
-        details=[_detail(f"{kind}NotFound", f"{kind} container with name: {name} not found.")],
-    )
+def asset_not_found(kind: str, name: str, version: str = "") -> ArmError:
+    """Return the 404 for an asset without registered versions, or without `version`. The texts are recorded.
+
+    Args:
+        kind: `Model`, `Environment`, `Code` or `Data`.
+    """
+    if kind == "Environment":
+        message = f"No environment exists for name: {name}, version: {version}, label: "
+        return ArmError(404, "UserError", message, inner_code="NotFoundError")
+    full_name = f"{name}:{version}" if version else name
+    details = [_detail(f"{kind}NotFound", f"{kind} container with name: {full_name} not found.")]
+    return ArmError(404, "UserError", "The specified resource was not found.", details=details)
 
 
 def asset_is_immutable(kind: str, name: str, version: str, field: str) -> ArmError:
@@ -348,13 +376,12 @@ def deployment_has_traffic(name: str, weight: int, kind: str) -> ArmError:
     return invalid_request({"Deployment": [text]})
 
 
-def failed_operation(code: str, text: str, details: Sequence[str] = ()) -> Document:
+def failed_operation(code: str, text: str, origin: Origin, details: Sequence[str] = ()) -> Document:
     """Return the `error` of a failed operation. Its `code` is null; the message starts with the code."""
-    message = f"{code}: {text} For help, see https://aka.ms/oe-tsg#error-{code.lower()}"
     return {
         "code": None,
-        "message": message,
+        "message": f"{code}: {text} For help, see https://aka.ms/oe-tsg#error-{code.lower()}",
         "target": None,
         "details": [_detail(code, detail) for detail in details],
-        "additionalInfo": additional_info(),
+        "additionalInfo": additional_info(origin),
     }

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive
 
-from rollway.emulator.core.errors import failed_operation
+from rollway.emulator.core.errors import Origin, failed_operation
 from rollway.emulator.core.lags import LagSeconds
 from rollway.emulator.core.operations import ForcedOutcome, Operation
 
@@ -150,7 +150,7 @@ def apply_to_operation(faults: Faults, method: str, path: str, operation: Operat
         return
     operation.not_before += fault.delay_seconds
     if fault.operation == "failed":
-        error = failed_operation(fault.code, fault.message)
+        error = failed_operation(fault.code, fault.message, Origin(operation.region.lower(), operation.started))
         operation.forced = ForcedOutcome(ends_as="Failed", reported="Failed", error=error)
     elif fault.operation == "failed_body":
         operation.forced = ForcedOutcome(ends_as="Failed", reported="Succeeded")
