@@ -1,13 +1,25 @@
 """Autoscale settings at work, set through azure-mgmt-monitor."""
 
+import asyncio
 import time
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Environment, Model
+from starlette.requests import Request
+from starlette.responses import Response
 
-from rollway.emulator.monitor.autoscaler import choose_capacity
+from rollway.emulator.arm.endpoints import DEPLOYMENT_TYPE
+from rollway.emulator.arm.resource_manager import ResourceManager
+from rollway.emulator.core.clock import Profile
+from rollway.emulator.core.seed import Seed
+from rollway.emulator.core.store import Resource, Store
+from rollway.emulator.monitor import autoscaler
+from rollway.emulator.monitor.autoscale import SETTING_TYPE
+from rollway.emulator.monitor.autoscaler import Autoscaler, choose_capacity
+from rollway.emulator.state import create_emulator
 from tests.contract.conftest import Arm, create_endpoint, describe, serving, set_traffic
 from tests.support.emulator_process import EmulatorProcess
 from tests.support.other_clients import OtherClient
@@ -146,3 +158,49 @@ def test_minimum_and_maximum_hold_without_rules(capacity: int, expected: int) ->
     profile = {"capacity": {"minimum": "2", "default": "4", "maximum": "6"}, "rules": []}
 
     assert choose_capacity(profile, capacity, 0, lambda _: None) == expected
+
+
+class RecordingArm:
+    """Takes the autoscaler's requests, and says when there is one."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+        self.has_request = asyncio.Event()
+
+    async def call(self, request: Request, _: dict[str, str]) -> Response:
+        self.paths.append(request.url.path)
+        self.has_request.set()
+        return Response()
+
+
+def test_a_setting_that_cannot_be_applied_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(autoscaler, "INTERVAL_SECONDS", 0)
+    monkeypatch.setattr(autoscaler, "read_metric", lambda *_: 50.0)
+    store = Store(tmp_path / "state.db")
+    emulator = create_emulator(
+        tmp_path, store, Seed(), url="https://localhost", profile=Profile.parse("instant"), images=None
+    )
+    # An earlier version accepted such a number.
+    huge = rule("Increase", "GreaterThan", -1, type="PercentChangeCount", value="9" * 400)
+    for endpoint, minimum, rules in (("broken", 1, [huge]), ("good", 2, [])):
+        target = f"/w/onlineEndpoints/{endpoint}/deployments/blue"
+        document = {"id": target, "name": "blue", "sku": {"capacity": 1}, "properties": {}}
+        store.put(Resource(DEPLOYMENT_TYPE, document))
+        wanted = {**setting(target, minimum, 3, *rules), "id": f"/settings/{endpoint}", "name": endpoint}
+        store.put(Resource(SETTING_TYPE, wanted))
+
+    async def watch() -> RecordingArm:
+        arm = RecordingArm()
+        work = [Autoscaler(emulator, cast("ResourceManager", arm)).watch(), arm.has_request.wait()]
+        tasks = [asyncio.ensure_future(one) for one in work]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return arm
+
+    assert set(asyncio.run(watch()).paths) == {"/w/onlineEndpoints/good/deployments/blue"}
+    assert [one.getMessage() for one in caplog.records if one.exc_info] == ["autoscale broken cannot be applied"]
+    store.close()

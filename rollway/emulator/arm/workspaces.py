@@ -21,6 +21,7 @@ from rollway.emulator.blob.blobs import SUFFIX
 from rollway.emulator.core import errors
 from rollway.emulator.core.clock import format_iso
 from rollway.emulator.core.errors import Document
+from rollway.emulator.core.numbers import parse_number
 from rollway.emulator.core.operations import Operation
 from rollway.emulator.core.store import Resource
 from rollway.emulator.state import Emulator
@@ -28,7 +29,7 @@ from rollway.emulator.state import Emulator
 WORKSPACE_TYPE = f"{PROVIDER}/workspaces"
 DATASTORE = "workspaceblobstore"
 LOCATION_PATH = f"/subscriptions/{{subscription}}/providers/{PROVIDER}/locations/{{location}}"
-MAX_SAS_HOURS = 24
+DEFAULT_SAS_HOURS, MAX_SAS_HOURS = 1.0, 24.0
 
 
 def create_seeded_workspaces(emulator: Emulator) -> None:
@@ -122,12 +123,12 @@ def _datastore_document(call: Call) -> Document:
 def list_datastore_secrets(call: Call) -> Response:
     if call.params["datastore"].lower() != DATASTORE:
         raise errors.not_found("Datastore", call.params["datastore"])
-    try:
-        hours = min(float(call.body.get("expireAfterHours") or 1), MAX_SAS_HOURS)
-    except (TypeError, ValueError) as exc:
-        raise errors.invalid_content(f"expireAfterHours: {exc}") from exc
-    container = default_container(call.workspace)
-    token = call.emulator.blobs.shared_access_signature(container, "racwdl", hours * 3600)
+    given = call.body.get("expireAfterHours")
+    hours = DEFAULT_SAS_HOURS if given is None else parse_number(given)
+    if hours is None or hours <= 0:
+        raise errors.invalid_content("expireAfterHours: a number of hours above 0 is expected")
+    container, seconds = default_container(call.workspace), min(hours, MAX_SAS_HOURS) * 3600
+    token = call.emulator.blobs.shared_access_signature(container, "racwdl", seconds)
     return JSONResponse({"secretsType": "Sas", "sasToken": token})
 
 

@@ -35,13 +35,18 @@ class Clock:
 
 def format_iso(seconds: float) -> str:
     """Return a time as ARM writes it: `2026-01-31T12:00:00.0000000Z`."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f0Z")
+    return f"{_utc(seconds).isoformat(timespec='microseconds')}0Z"
 
 
 def format_iso_offset(seconds: float) -> str:
     """Return a time as endpoints, online deployments and operations have it: `2026-01-31T12:00:00.0000000+00:00`."""
     whole, ticks = divmod(round(seconds * TICKS_PER_SECOND), TICKS_PER_SECOND)
-    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{ticks:07}+00:00"
+    return f"{_utc(whole).isoformat()}.{ticks:07}+00:00"
+
+
+def _utc(seconds: float) -> datetime:
+    """Return a time without its time zone. `strftime` does not pad years before 1000."""
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
 
 
 def ticks(seconds: float) -> int:

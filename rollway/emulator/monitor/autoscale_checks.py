@@ -5,6 +5,7 @@ from typing import Any
 
 from rollway.emulator.core.durations import parse_duration
 from rollway.emulator.core.errors import Document
+from rollway.emulator.core.numbers import MAX_DIGITS, parse_number, parse_whole
 
 MAX_PROFILES, MAX_RULES = 20, 10
 SHORTEST_SECONDS, LONGEST_SECONDS = 60, 7 * 86400  # of a cooldown
@@ -45,11 +46,10 @@ def _find_capacity_problems(where: str, capacity: Any) -> Iterator[str]:
     """Yield the problems with a profile's numbers of instances, which are strings."""
     names = ("minimum", "default", "maximum")
     given = capacity if isinstance(capacity, dict) else {}
-    values = [one for name in names if isinstance(one := given.get(name), str) and one.isdecimal()]
-    if len(values) != len(names):
-        yield f"{where}: minimum, default and maximum must be whole numbers as strings."
+    least, default, most = (parse_whole(given.get(name)) for name in names)
+    if least is None or default is None or most is None:
+        yield f"{where}: minimum, default and maximum must be whole numbers as strings, of at most {MAX_DIGITS} digits."
         return
-    least, default, most = (int(one) for one in values)
     if not 1 <= least <= default <= most:
         yield f"{where}: minimum {least}, default {default} and maximum {most} must be in this order, and 1 or more."
 
@@ -68,14 +68,15 @@ def _find_rule_problems(where: str, rule: Any) -> Iterator[str]:
         if seconds is None or not (parse_duration(shortest) or 0) <= seconds <= LONGEST_WINDOW_SECONDS:
             yield f"{where}.metricTrigger.{name} must be between {shortest} and PT12H."
     yield from _find_dimension_problems(f"{where}.metricTrigger.dimensions", trigger.get("dimensions") or [])
-    if not isinstance(trigger.get("threshold"), int | float):
+    threshold = trigger.get("threshold")
+    if not isinstance(threshold, int | float) or parse_number(threshold) is None:
         yield f"{where}.metricTrigger.threshold must be a number."
     yield from _find_unknown_words(f"{where}.metricTrigger", trigger, {"statistic": STATISTICS, "operator": OPERATORS})
     yield from _find_unknown_words(f"{where}.metricTrigger", trigger, {"timeAggregation": AGGREGATIONS})
     yield from _find_unknown_words(f"{where}.scaleAction", action, {"direction": DIRECTIONS, "type": TYPES})
-    value = action.get("value", "1")
-    if not isinstance(value, str) or not value.isdecimal() or int(value) < 1:
-        yield f"{where}.scaleAction.value must be a whole number as a string, and 1 or more."
+    if not parse_whole(action.get("value", "1")):
+        limits = f"and 1 or more, of at most {MAX_DIGITS} digits"
+        yield f"{where}.scaleAction.value must be a whole number as a string, {limits}."
     cooldown = parse_duration(action.get("cooldown"))
     if cooldown is None or not SHORTEST_SECONDS <= cooldown <= LONGEST_SECONDS:
         yield f"{where}.scaleAction.cooldown must be between PT1M and P7D."

@@ -53,14 +53,26 @@ class Autoscaler:
     def __init__(self, emulator: Emulator, arm: ResourceManager) -> None:
         self._emulator, self._arm = emulator, arm
         self._scaled_at: dict[str, float] = {}  # by id of the setting, on the emulator's clock
+        self._failed: set[str] = set()  # ids of settings that failed the last time
 
     async def watch(self) -> None:
         """Apply all settings forever, every `INTERVAL_SECONDS`."""
         while True:
             await asyncio.sleep(INTERVAL_SECONDS)
-            for setting in self._emulator.store.find(SETTING_TYPE):
-                if setting.properties["enabled"]:
-                    await self._apply_setting(setting)
+            await self._apply_settings()
+
+    async def _apply_settings(self) -> None:
+        """Apply the enabled settings. One that fails does not stop the others, and is logged once."""
+        for setting in self._emulator.store.find(SETTING_TYPE):
+            if not setting.properties["enabled"]:
+                continue
+            try:
+                await self._apply_setting(setting)
+                self._failed.discard(setting.id)
+            except Exception:
+                if setting.id not in self._failed:
+                    log.exception("autoscale %s cannot be applied", setting.name)
+                self._failed.add(setting.id)
 
     async def _apply_setting(self, setting: Resource) -> None:
         """Scale the target of a setting if its rules ask for it, and no operation runs on the endpoint."""

@@ -11,6 +11,7 @@ from rollway.emulator.arm.resource_manager import PROVIDER, Call, workspace_rout
 from rollway.emulator.core.clock import format_iso_seconds
 from rollway.emulator.core.durations import parse_duration
 from rollway.emulator.core.errors import ArmError, Document
+from rollway.emulator.core.numbers import parse_whole
 from rollway.emulator.core.store import Resource
 from rollway.emulator.monitor.metrics import (
     AGGREGATIONS,
@@ -129,9 +130,9 @@ def _aggregations(call: Call) -> list[str]:
 
 def _top(call: Call) -> int:
     text = call.query("top") or str(DEFAULT_TOP)
-    if not text.isdecimal() or int(text) == 0:
-        raise _bad_request(f"Invalid top '{text}': use a number of series above 0.")
-    return int(text)
+    if not (top := parse_whole(text)):
+        raise _bad_request(f"Invalid top '{text[:80]}': use a number of series above 0.")
+    return top
 
 
 def _timespan(call: Call) -> tuple[float, float]:
@@ -142,7 +143,7 @@ def _timespan(call: Call) -> tuple[float, float]:
         return now - min(seconds, MAX_SPAN_SECONDS), now
     try:
         start, end = (_parse_time(part) for part in text.split("/"))
-    except ValueError as exc:
+    except (ValueError, OverflowError) as exc:
         raise _bad_request(f"Invalid timespan '{text}': use start/end, such as 2026-01-31T12:00:00Z/...") from exc
     if not 0 < end - start <= MAX_SPAN_SECONDS:
         raise _bad_request(f"Invalid timespan '{text}': its end must follow its start, within 30 days.")
@@ -150,8 +151,11 @@ def _timespan(call: Call) -> tuple[float, float]:
 
 
 def _parse_time(text: str) -> float:
+    """Return a time in seconds since the epoch. Raise ValueError or OverflowError if it has no date in UTC."""
     at = datetime.fromisoformat(text)
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    datetime.fromtimestamp(seconds, UTC)  # years 1 to 9999
+    return seconds
 
 
 def _find(kind: str, name: str) -> Metric:
