@@ -2,9 +2,11 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from azure.ai.ml import MLClient
+from azure.ai.ml.constants import ListViewType
 from azure.ai.ml.entities import BuildContext, Environment, Model
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 
@@ -62,6 +64,33 @@ def test_tags_of_a_version_can_change(client: MLClient, name: str, tmp_path: Pat
     client.models.create_or_update(registered)
 
     assert client.models.get(name, "1").tags == {"stage": "production"}
+
+
+def test_an_archived_model_hides_all_its_versions_until_it_is_restored(
+    client: MLClient, name: str, tmp_path: Path
+) -> None:
+    for version, stage in (("1", "Production"), ("2", "Development")):
+        (tmp_path / "weights.txt").write_text(version)
+        model = Model(name=name, version=version, path=str(tmp_path / "weights.txt"), stage=stage)
+        client.models.create_or_update(model)
+
+    def listed(**keywords: Any) -> list[str]:
+        return [str(one.version) for one in client.models.list(name, **keywords)]
+
+    by_stage = listed(stage="Production")
+    client.models.archive(name)
+    client.models.restore(name, version="1")  # has no effect while the model itself is archived
+    hidden, archived = listed(), listed(list_view_type=ListViewType.ARCHIVED_ONLY)
+    names = {one.name for one in client.models.list()}
+    still_used = client.models.get(name, "2")
+    client.models.restore(name)
+
+    assert (by_stage, hidden, archived) == (["1"], [], ["2", "1"])
+    assert name not in names
+    assert still_used.version == "2"
+    assert listed() == ["2", "1"]
+    assert name in {one.name for one in client.models.list()}
+    assert client.models.get(name, label="latest").version == "2"
 
 
 def test_an_archived_version_is_not_the_latest(client: MLClient, name: str, tmp_path: Path) -> None:

@@ -117,6 +117,24 @@ def test_versions_in_a_registry_are_listed_and_the_last_created_is_the_latest(
     assert name in {one.name for one in team.models.list()}
 
 
+def test_a_model_in_a_registry_is_archived_with_all_its_versions(team: MLClient, name: str, tmp_path: Path) -> None:
+    register(team, name, tmp_path, "1")
+
+    team.models.archive(name)
+    hidden = [one.version for one in team.models.list(name)]
+    team.models.restore(name)
+
+    assert hidden == []
+    assert [one.version for one in team.models.list(name)] == ["1"]
+
+
+def test_nobody_archives_an_environment_of_the_public_registry(registry: MLClient) -> None:
+    with pytest.raises(HttpResponseError, match=r"action 'Microsoft\S+/registries/environments/write'") as caught:
+        registry.environments.archive("sklearn-1.5")
+
+    assert caught.value.status_code == 403
+
+
 def test_a_model_that_a_registry_has_not_is_a_404_and_has_no_versions(team: MLClient, name: str) -> None:
     with pytest.raises(ResourceNotFoundError):
         team.models.get(name, "1")

@@ -90,8 +90,14 @@ class World:
         return "\n".join((problem, "The last requests were:", *self.history))
 
 
+extreme = st.sampled_from(["nan", "inf", "-1", "0", "9" * 5000, "9" * 400, "\N{SUPERSCRIPT TWO}", -2e9, 1e300, 10**400])
 any_json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20)
+    | extreme,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
     max_leaves=6,
 )
@@ -135,6 +141,13 @@ PATHS = """
     /codes/{}/versions/1 /codes/{}/versions/1/startPendingUpload /datastores/{} /datastores/{}/listSecrets /{}
 """.split()  # noqa: SIM905 - readable
 
+QUERIES = (
+    "",
+    *("&$top=1", "&$top=-1", "&$top=x", "&$skipToken=-9", "&$orderBy=x", "&hash=", "&$skip=-1", "&description=x"),
+    "&stage=a&tags=b=c&properties=d",
+    f"&$top={'9' * 5000}",
+    f"&offset={'9' * 5000}",
+)
 METRIC_QUERIES = (
     "RequestsPerMinute",
     "RequestLatency,RequestLatency_P99",
@@ -144,6 +157,9 @@ METRIC_QUERIES = (
     "P9999Y",
     "2026-01-01T00:00:00Z/2026-01-01T01:00:00Z",
     "0001-01-01T00:00:00Z/9999-12-31T23:59:59Z",
+    "0001-01-01T00:00:00+14:00/0001-01-01T01:00:00+14:00",
+    "9999-12-31T23:00:00Z/9999-12-31T23:59:59.999999Z",
+    "9" * 5000,
     "deployment eq 'blue' and statusCodeClass ne '2xx'",
     "deployment eq",
 )
@@ -163,7 +179,7 @@ AUTOSCALE: dict[str, Any] = {
 AUTOSCALE_FIELDS = """
     location tags properties properties.enabled properties.targetResourceUri properties.profiles
     properties.profiles.name properties.profiles.capacity properties.profiles.capacity.minimum
-    properties.profiles.capacity.default
+    properties.profiles.capacity.default properties.profiles.capacity.maximum
     properties.profiles.rules properties.profiles.rules.metricTrigger properties.profiles.rules.scaleAction
     properties.profiles.rules.metricTrigger.timeGrain properties.profiles.rules.metricTrigger.threshold
     properties.profiles.rules.metricTrigger.dimensions properties.profiles.rules.scaleAction.value
@@ -257,7 +273,7 @@ class Calls(RuleBasedStateMachine):
     @rule(
         where=st.sampled_from(["", "/deployments/blue"]),
         query=st.dictionaries(
-            st.sampled_from(["metricnames", "timespan", "interval", "aggregation", "$filter"]),
+            st.sampled_from(["metricnames", "timespan", "interval", "aggregation", "$filter", "top"]),
             st.sampled_from(METRIC_QUERIES) | st.text(max_size=20),
             max_size=4,
         ),
@@ -283,7 +299,7 @@ class Calls(RuleBasedStateMachine):
         path=st.sampled_from(PATHS),
         name=names,
         body=st.none() | raw_json | st.binary(max_size=30),
-        query=st.sampled_from(["", "&$top=1", "&$top=-1", "&$top=x", "&$skipToken=-9", "&$orderBy=x", "&hash="]),
+        query=st.sampled_from(QUERIES),
     )
     def send_anything(self, method: str, path: str, name: str, body: bytes | None, query: str) -> None:
         target = path.format(quote(name, safe="") or "x")

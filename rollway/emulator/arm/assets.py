@@ -1,21 +1,20 @@
 """Registered assets: versions of models, environments and codes, in the order of creation."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
-from typing import Any
 from uuid import uuid4
 
 from starlette.responses import JSONResponse, Response
 
+from rollway.emulator.arm.asset_kinds import CODES, DATA, ENVIRONMENTS, MODELS, AssetKind
+from rollway.emulator.arm.asset_lists import get_container, list_containers, list_versions, put_container
 from rollway.emulator.arm.conda_files import as_json_text
 from rollway.emulator.arm.resource_manager import (
-    PROVIDER,
     WORKSPACE_PATH,
     ArmRoute,
     Call,
     lags_of,
-    paginate,
     workspace_route,
 )
 from rollway.emulator.arm.storage_uris import read_flavors, replicate, spell_as_azure
@@ -28,79 +27,7 @@ from rollway.emulator.runtime.routes import problems_of
 from rollway.emulator.state import Emulator
 
 UPLOAD_SECONDS = 24 * 3600
-REGISTRIES = "azureml://registries"  # prefix of the ids of assets in registries
 MLFLOW = "mlflow_model"
-
-
-@dataclass(frozen=True)
-class AssetKind:
-    """A kind of asset.
-
-    Args:
-        label: Name of the kind in error texts.
-        segment: Name of the kind in paths.
-        content: Properties that cannot change once a version is registered.
-        needs: Properties of which one is required.
-        defaults: Default properties of a version.
-        status_again: Status of the response to a PUT of a version that exists already.
-    """
-
-    label: str
-    segment: str
-    content: tuple[str, ...]
-    needs: tuple[str, ...]
-    defaults: Mapping[str, Any]
-    status_again: int = 200
-    is_in_registry: bool = False
-
-    @property
-    def type(self) -> str:
-        return f"{PROVIDER}/{'registries' if self.is_in_registry else 'workspaces'}/{self.segment}/versions"
-
-    def id(self, call: Call, tail: str = "") -> str:
-        """Return the id of an asset of this kind. `tail` is a template with the path's parameters."""
-        if not self.is_in_registry:
-            return call.id(f"/{self.segment}{tail}")
-        return f"{REGISTRIES}/{call.params['registry']}/{self.segment}{tail.format(**call.params)}"
-
-
-COMMON: Document = {"description": None, "isAnonymous": False, "isArchived": False, "provisioningState": "Succeeded"}
-MODELS = AssetKind(
-    "Model",
-    "models",
-    content=("modelUri", "modelType"),
-    needs=("modelUri",),
-    # azure-ai-ml crashes on responses without flavors.
-    defaults={
-        **COMMON,
-        "modelType": "custom_model",
-        "flavors": {},
-        "jobName": None,
-        "stage": "Logged",
-        "intellectualProperty": None,
-        "autoDeleteSetting": None,
-    },
-)
-ENVIRONMENTS = AssetKind(
-    "Environment",
-    "environments",
-    content=("image", "condaFile", "build", "inferenceConfig", "osType"),
-    needs=("image", "build"),
-    defaults={**COMMON, "environmentType": "UserCreated", "osType": "Linux", "image": None, "condaFile": None},
-    status_again=201,
-)
-DATA = AssetKind(
-    "Data",
-    "data",
-    content=("dataUri", "dataType"),
-    needs=("dataUri",),
-    defaults={**COMMON, "dataType": "uri_folder"},
-)
-CODES = AssetKind("Code", "codes", content=("codeUri",), needs=("codeUri",), defaults=COMMON)
-REGISTRY_MODELS = replace(MODELS, is_in_registry=True)
-REGISTRY_ENVIRONMENTS = replace(ENVIRONMENTS, is_in_registry=True)
-
-
 FIELD_TYPES: dict[str, type] = {
     "properties": dict,
     "properties.tags": dict,
@@ -212,74 +139,6 @@ def _get(kind: AssetKind, call: Call) -> Response:
     return JSONResponse(found.document)
 
 
-def _list(kind: AssetKind, call: Call) -> Response:
-    """List the versions of one name, newest first unless `$orderBy` says `asc`.
-
-    A name without versions is a 404, but an empty list in a registry: azure-ai-ml lists the versions before it
-    registers the first one, and fails on a 404.
-    """
-    versions = call.emulator.store.find(kind.type, kind.id(call, "/{name}"))
-    if not versions and kind is not CODES and not kind.is_in_registry:
-        raise errors.asset_not_found(kind.label, call.params["name"])
-    if (digest := call.query("hash")) is not None:  # the search covers all names of the workspace
-        versions = [
-            one
-            for one in call.emulator.store.find(kind.type, kind.id(call))
-            if one.properties.get("properties", {}).get("hash_sha256") == digest
-        ]
-    if (version := call.query("version")) is not None:
-        versions = [one for one in versions if one.name.lower() == version.lower()]
-    if not (call.query("$orderBy") or "").lower().endswith(" asc"):
-        versions.reverse()
-    return paginate(call, [one.document for one in versions if is_listed(call, one)])
-
-
-def is_listed(call: Call, version: Resource) -> bool:
-    """Return True if a list contains a version. `listViewType` selects active versions, archived ones, or both."""
-    view = (call.query("listViewType") or "ActiveOnly").lower()
-    is_archived = bool(version.properties.get("isArchived"))
-    return view == "all" or is_archived == (view == "archivedonly")
-
-
-def _get_container(kind: AssetKind, call: Call) -> Response:
-    versions = call.emulator.store.find(kind.type, kind.id(call, "/{name}"))
-    if not versions:
-        raise errors.asset_not_found(kind.label, call.params["name"])
-    return JSONResponse(container_document(kind, versions))
-
-
-def _list_containers(kind: AssetKind, call: Call) -> Response:
-    """List the names in pages of `count`, in the order of their creation. New versions show late in `latestVersion`."""
-    names: dict[str, list[Resource]] = {}
-    for version in call.emulator.operations.views["lists"].find(kind.type, kind.id(call)):
-        if not version.properties.get("isAnonymous") and is_listed(call, version):
-            names.setdefault(version.id.rsplit("/", 2)[0].lower(), []).append(version)
-    documents = [container_document(kind, versions) for versions in names.values()]
-    return paginate(call, documents, size="count", continued_by="$skip")
-
-
-def container_document(kind: AssetKind, versions: list[Resource]) -> Document:
-    """Return the document of an asset name. Clients that give no version register `nextVersion`."""
-    first, latest = versions[0], versions[-1]
-    numbers = [int(one.name) for one in versions if one.name.isdecimal()]
-    id_ = first.id.rsplit("/", 2)[0]
-    return {
-        "id": id_,
-        "name": id_.rpartition("/")[2],
-        "type": kind.type.removesuffix("/versions"),
-        "properties": {
-            "latestVersion": latest.name,
-            "nextVersion": str(max(numbers, default=0) + 1),
-            "isArchived": all(one.properties.get("isArchived") for one in versions),
-            "description": latest.properties.get("description"),
-            "tags": {},
-            "properties": {},
-            "provisioningState": "Succeeded",
-        },
-        "systemData": {**first.document["systemData"]},
-    }
-
-
 def _start_pending_upload(call: Call) -> Response:
     """Create a blob container for one asset, with a signature to write to it."""
     group = call.workspace.id.partition("/providers/")[0]
@@ -320,9 +179,10 @@ def asset_routes(kind: AssetKind, root: str, check: Callable[[Call], None] = lam
         return handle
 
     return [
-        ArmRoute("GET", names, of_kind(_list_containers)),
-        ArmRoute("GET", f"{names}/{{name}}", of_kind(_get_container)),
-        ArmRoute("GET", f"{names}/{{name}}/versions", of_kind(_list)),
+        ArmRoute("GET", names, of_kind(list_containers)),
+        ArmRoute("GET", f"{names}/{{name}}", of_kind(get_container)),
+        ArmRoute("PUT", f"{names}/{{name}}", of_kind(put_container)),
+        ArmRoute("GET", f"{names}/{{name}}/versions", of_kind(list_versions)),
         ArmRoute("GET", f"{names}/{{name}}/versions/{{version}}", of_kind(_get)),
         ArmRoute("PUT", f"{names}/{{name}}/versions/{{version}}", of_kind(_put)),
     ]

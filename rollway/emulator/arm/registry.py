@@ -5,14 +5,9 @@ import re
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from rollway.emulator.arm.assets import (
-    ENVIRONMENTS,
-    REGISTRIES,
-    REGISTRY_ENVIRONMENTS,
-    REGISTRY_MODELS,
-    asset_routes,
-    blob_reference,
-)
+from rollway.emulator.arm.asset_kinds import ENVIRONMENTS, REGISTRIES, REGISTRY_ENVIRONMENTS, REGISTRY_MODELS
+from rollway.emulator.arm.asset_lists import is_archived
+from rollway.emulator.arm.assets import asset_routes, blob_reference
 from rollway.emulator.arm.resource_manager import DATA_PLANE, PROVIDER, ArmRoute, Call
 from rollway.emulator.core import errors
 from rollway.emulator.core.clock import format_iso
@@ -69,7 +64,7 @@ def find_asset(emulator: Emulator, reference: str) -> Resource | None:
         return emulator.store.get(reference)
     type_ = f"{PROVIDER}/registries/{kind.lower()}/versions"
     versions = emulator.store.find(type_, f"{REGISTRIES}/{registry}/{kind}/{name}")
-    active = [one for one in versions if not one.properties.get("isArchived")]
+    active = [one for one in versions if not is_archived(emulator, one)]
     return active[-1] if active and value.lower() == "latest" else None
 
 
@@ -105,8 +100,8 @@ def _check_access(call: Call) -> None:
     _check_registry(call.emulator, call.params["registry"])
     if call.request.method == "PUT" and call.params["registry"].lower() == PUBLIC_REGISTRY:
         path = call.request.url.path.removeprefix(DATA_PLANE)
-        kind = path.split("/")[-4]
-        raise errors.authorization_failed(call.client_id, f"{PROVIDER}/registries/{kind}/versions/write", path)
+        kind = "/".join(path.split("/")[9::2])  # `models`, or `models/versions`
+        raise errors.authorization_failed(call.client_id, f"{PROVIDER}/registries/{kind}/write", path)
 
 
 def _put_temporary_data_reference(call: Call) -> Response:

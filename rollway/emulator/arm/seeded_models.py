@@ -3,7 +3,8 @@
 import shutil
 from pathlib import Path
 
-from rollway.emulator.arm.assets import MODELS, new_version
+from rollway.emulator.arm.asset_kinds import MODELS
+from rollway.emulator.arm.assets import new_version
 from rollway.emulator.arm.resource_manager import WORKSPACE_PATH
 from rollway.emulator.arm.workspaces import DATASTORE, default_container
 from rollway.emulator.blob.requests import OCTET_STREAM
