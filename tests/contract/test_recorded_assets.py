@@ -157,6 +157,27 @@ def test_an_mlflow_model_has_the_flavors_of_its_file_and_is_copied_by_the_servic
     assert next((tmp_path / "down").rglob("model.pkl")).read_bytes() == b"\x80\x04pickle"
 
 
+def test_an_mlflow_model_keeps_the_flavors_that_the_client_sends_and_stays_where_it_is(
+    client: MLClient, arm: Arm, name: str, mlflow_folder: Path
+) -> None:
+    sent = {
+        "sklearn": {"sklearn_version": "0.23.2"},
+        "python_function": {"loader_module": "office.plrmodel", "python_version": "3.8.5"},
+    }
+    wanted = Model(
+        name=name, version="3", path=str(mlflow_folder), type="mlflow_model", flavors=sent, stage="Production"
+    )
+    client.models.create_or_update(wanted)
+    (listed,) = arm.send("GET", f"/models/{name}/versions?stage=Production").json()["value"]
+    client.models.archive(name, version="3")  # a PUT of all that the client has read
+
+    properties = arm.send("GET", f"/models/{name}/versions/3").json()["properties"]
+    assert properties["flavors"] == {flavor: {"data": settings} for flavor, settings in sent.items()}
+    assert (properties["stage"], properties["isArchived"]) == ("Production", True)
+    assert "/paths/LocalUpload/" in properties["modelUri"]
+    assert listed["properties"] == {**properties, "isArchived": False}
+
+
 def test_an_mlflow_model_that_is_put_again_stays_where_it_is_and_cannot_change(
     client: MLClient, arm: Arm, name: str, mlflow_folder: Path
 ) -> None:

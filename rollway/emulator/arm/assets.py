@@ -38,6 +38,7 @@ FIELD_TYPES: dict[str, type] = {
     "properties.dataType": str,
     "properties.image": str,
     "properties.condaFile": str,
+    "properties.flavors": dict,
     "properties.build": dict,
     "properties.build.contextUri": str,
     "properties.build.dockerfilePath": str,
@@ -86,11 +87,13 @@ def _as_answered(kind: AssetKind, properties: Document) -> Document:
 def new_version(emulator: Emulator, kind: AssetKind, id_: str, given: Document, system_data: Document) -> Resource:
     """Return a new version of an asset, which is not stored yet.
 
-    The service copies an MLflow model to a folder of its own, and reads its flavors.
+    The service copies an MLflow model to a folder of its own and reads its flavors, unless the client sends them
+    (both recorded).
     """
     properties: Document = {**kind.defaults, **given, "provisioningState": "Succeeded"}
     private: Document = {}
-    if kind.segment == MODELS.segment and str(properties["modelType"]).lower() == MLFLOW:
+    is_mlflow = kind.segment == MODELS.segment and str(properties["modelType"]).lower() == MLFLOW
+    if is_mlflow and not properties["flavors"]:
         private["modelUri"] = properties["modelUri"]
         properties["flavors"] = read_flavors(emulator, properties["modelUri"])
         properties["modelUri"] = replicate(emulator, properties["modelUri"])
