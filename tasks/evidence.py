@@ -104,6 +104,7 @@ async def end_if_it_waits_long(rollout: PlannedRollout, move: Move) -> None:
     if seconds <= IN_PROCESS_SECONDS:
         return
     await _tell(rollout, move)
+    await current_run().labels_written()  # the attempt that is woken reads when this one started
     try:
         await wake_in(seconds, f"{move.kind.value}: {move.why}")
     except PrefectUnavailable as error:  # the rollout is healthy: wait here, and ask again later

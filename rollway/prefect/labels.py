@@ -10,6 +10,7 @@ CAUSE = "rollway.cause"
 NEXT = "rollway.next"  # what to do about the failure
 TRAFFIC = "rollway.traffic"
 HELD = "rollway.held"  # why people were told last that it waits for them; it outlives an attempt
-ORDER = "rollway.order"  # of a person, written by another process
+ORDER = "rollway.order"  # of a person, written by another process; it outlives an attempt
+STARTED = "rollway.started"  # when the run started to work on the endpoint; a woken attempt reads it
 
 LABELS = (ENDPOINT, WORKSPACE, STUDIO, MODEL, TASK, FAILED_TASK, CAUSE, NEXT, TRAFFIC)

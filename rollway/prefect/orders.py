@@ -26,6 +26,7 @@ from prefect.utilities.urls import url_for
 from rollway.prefect.best_effort import best_effort
 from rollway.prefect.concurrency import limit_name
 from rollway.prefect.labels import ORDER
+from rollway.prefect.run import current_run
 from rollway.prefect.waiting import WAITING, wake_now
 from rollway.rollout.entries import Command, Order
 
@@ -96,11 +97,15 @@ async def answer_links() -> dict[str, str]:
 
 
 async def order_to_this_run() -> Command | None:
-    """Return the order that this flow run was given, or None."""
+    """Return the order that this flow run was given, or None.
+
+    The label outlives an attempt. A retry does not carry out what the attempt before it was told.
+    """
 
     async def read() -> Command | None:
         async with get_client() as client:
             labels = (await client.read_flow_run(UUID(str(flow_run.id)))).labels or {}
-        return Command.parse(str(labels.get(ORDER) or ""))
+        command = Command.parse(str(labels.get(ORDER) or ""))
+        return command if command is not None and current_run().obeys(command) else None
 
     return await best_effort("orders to this run are read later", read())

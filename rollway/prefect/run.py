@@ -17,10 +17,11 @@ from prefect.utilities.urls import url_for
 
 from rollway.prefect.arrows import Arrows
 from rollway.prefect.best_effort import best_effort, run_logger
-from rollway.prefect.labels import CAUSE, ENDPOINT, FAILED_TASK, HELD, LABELS, NEXT, TASK
+from rollway.prefect.labels import CAUSE, ENDPOINT, FAILED_TASK, HELD, LABELS, NEXT, STARTED, TASK
 from rollway.prefect.waiting import Woken
 from rollway.reports.dossier import cause_and_next_action
 from rollway.reports.timeline import TaskTime
+from rollway.rollout.entries import Command, time_text
 from rollway.rollout.facts import Facts, Look
 from rollway.rollout.moves import Kind, Move
 from rollway.rollout.plan import facts_after
@@ -49,6 +50,7 @@ class Run:
     def __init__(self, flow_run_id: str, attempt: int) -> None:
         self.attempt_id = f"{flow_run_id}/{attempt}"  # as in tags in Azure
         self.flow_run_id = flow_run_id
+        self._began = datetime.now(UTC)
         self.arrows = Arrows()
         self._timeline: list[TaskTime] = []
         # All labels are written every time: those of an earlier attempt must go.
@@ -125,7 +127,13 @@ class Run:
             now=now,
             lease_seconds=seconds,
         )
+        self._began = woken.began if woken else self._began
+        self._labels[STARTED] = time_text(self.facts.started)
         return self.facts
+
+    def obeys(self, command: Command) -> bool:
+        """Return True if a command is for this run: one that an earlier attempt was given is not for a retry."""
+        return command.at > time_text(self._began)
 
     def look(self, endpoint: EndpointState, now: datetime, ended: frozenset[str]) -> None:
         """Take in a reading of the endpoint."""
@@ -241,11 +249,12 @@ async def is_news(reason: str) -> bool:
 
     async def note() -> bool:
         run_id = UUID(str(flow_run.id))
+        news = f"{reason}, since {time_text(current_run().facts.started)}"  # a retry tells them again
         async with get_client() as client:
             labels = (await client.read_flow_run(run_id)).labels or {}
-            if labels.get(HELD) == reason:
+            if labels.get(HELD) == news:
                 return False
-            await client.update_flow_run_labels(run_id, {HELD: reason})
+            await client.update_flow_run_labels(run_id, {HELD: news})
         return True
 
     return await best_effort("it is unknown whether people know that it waits", note()) is not False

@@ -1,5 +1,7 @@
 """Long waits: the process ends, and the same flow run starts again at a time that it set itself."""
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
@@ -7,7 +9,7 @@ from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas import OrchestrationResult
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.context import FlowRunContext
 from prefect.exceptions import Abort, Pause
@@ -17,6 +19,8 @@ from prefect.states import AwaitingRetry
 
 from rollway.errors import PrefectUnavailable
 from rollway.prefect.best_effort import best_effort
+from rollway.prefect.labels import STARTED
+from rollway.rollout.moves import WAITS
 
 WAITING = "AwaitingRetry"  # of this name, because the UI hides the tasks of other waiting runs
 IN_PROCESS_SECONDS = 120.0  # a start of a process costs five seconds of a processor
@@ -58,30 +62,49 @@ async def wake_in(seconds: float, message: str) -> NoReturn:
 
 @dataclass(frozen=True)
 class Woken:
-    """The wake of an attempt: since when its run works, in UTC, and the kind of move for which it waited."""
+    """The wake of an attempt that goes on with what earlier attempts of its run began.
 
+    Attributes:
+        began: When the first of these attempts began, in UTC, by Prefect's clock.
+        started: When it started to work on the endpoint, in UTC: after it queued behind other rollouts.
+        waited_for: The kind of move for which it waited last.
+    """
+
+    began: datetime
     started: datetime
     waited_for: str
 
 
 async def woken() -> Woken | None:
-    """Return how this attempt was woken if its run set its own wake-up; a retry by Prefect has no such message.
+    """Return how this attempt was woken; None if it begins afresh, or if Prefect does not answer.
 
-    None if Prefect does not answer.
+    It begins afresh if it is the first, or a retry. A retry comes after a final state, and a retry in Prefect's UI has
+    the name of a wait, but the message of none.
     """
 
     async def read() -> Woken | None:
         run_id = UUID(str(flow_run.id))
         async with get_client() as client:
             states, run = await client.read_flow_run_states(run_id), await client.read_flow_run(run_id)
-        last = max((one for one in states if one.name == WAITING), key=lambda one: one.timestamp, default=None)
-        if last is None or not last.message:
-            return None
-        return Woken(run.start_time or last.timestamp, last.message.partition(":")[0])
+        return _wake_of(states, str((run.labels or {}).get(STARTED) or ""))
 
     if not can_wake():
         return None
     return await best_effort("it is unknown whether this run has waited", read())
+
+
+def _wake_of(states: Sequence[State[Any]], labelled: str) -> Woken | None:
+    """Return the wake of the last attempt in the states of a run; `labelled` is when the run started to work."""
+    ended = max((one.timestamp for one in states if one.is_final()), default=datetime.min.replace(tzinfo=UTC))
+    since = sorted((one for one in states if one.timestamp > ended), key=lambda one: one.timestamp)
+    waits = [one.message or "" for one in since if one.name == WAITING]
+    kind = waits[-1].partition(": ")[0] if waits else ""
+    if kind not in WAITS:
+        return None
+    began = next((one.timestamp for one in since if one.is_running()), since[0].timestamp)
+    with contextlib.suppress(ValueError):  # no label if Prefect was away; that of an attempt before a retry is older
+        return Woken(began, max(began, datetime.fromisoformat(labelled)), kind)
+    return Woken(began, began, kind)
 
 
 async def wake_now(waiting: FlowRun) -> None:

@@ -67,6 +67,10 @@ WRITES = frozenset(
 )
 
 
+# A run that waits long for one of these has no process.
+WAITS = frozenset({Kind.WAIT_UNTIL_READY, Kind.BAKE, Kind.GATE, Kind.HOLD})
+
+
 class Outcome(StrEnum):
     """Ends of a run that has nothing more to do."""
 

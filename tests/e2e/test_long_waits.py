@@ -162,7 +162,7 @@ def test_a_long_provisioning_holds_no_process_and_one_worker_goes_on(world: Worl
     )
 
 
-def test_a_run_that_is_cancelled_while_it_waits_is_aborted_by_the_check(
+def test_a_run_that_is_cancelled_while_it_waits_is_aborted_by_the_check_and_a_retry_begins_afresh(
     world: World, api: PrefectApi, waiting: tuple[Rollout, str, str]
 ) -> None:
     rollout, run, stable = waiting
@@ -174,6 +174,13 @@ def test_a_run_that_is_cancelled_while_it_waits_is_aborted_by_the_check(
 
     assert api.wait(check)["name"] == "Completed", api.logs(check)
     assert serving(world, rollout) == {stable: 100}
+
+    api.retry(run)
+    world.wait_for(lambda: api.flow_run(run)["run_count"] == 2, "start of the retry")
+    world.wait_for(lambda: api.flow_run(run)["state"]["name"] != "Running", "end of its process")
+
+    assert (api.flow_run(run)["state"]["message"] or "").startswith("bake: step 1 of 2"), api.logs(run)
+    assert sorted(serving(world, rollout).values()) == [50, 50]
 
 
 def test_an_abort_reaches_a_run_that_waits(world: World, api: PrefectApi, waiting: tuple[Rollout, str, str]) -> None:

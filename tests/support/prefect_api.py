@@ -57,10 +57,9 @@ class PrefectApi:
         return str(run["id"])
 
     def retry(self, run_id: str) -> None:
-        """The Retry button."""
-        answer = self.post(
-            f"/flow_runs/{run_id}/set_state", {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": True}
-        )
+        """The Retry button, with the message that both UIs send."""
+        state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the UI"}
+        answer = self.post(f"/flow_runs/{run_id}/set_state", {"state": state, "force": True})
         assert answer["status"] == "ACCEPT", answer
 
     def cancel(self, run_id: str) -> None:

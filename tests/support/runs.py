@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from types import SimpleNamespace
 from typing import Any, Self
 from uuid import uuid4
 
@@ -21,6 +22,9 @@ class SlowServer:
 
     async def __aexit__(self, *_: object) -> None:
         pass
+
+    async def read_flow_run(self, _: object) -> Any:
+        return SimpleNamespace(labels={name: value for one in self.labels for name, value in one.items()})
 
     async def update_flow_run_labels(self, _: object, labels: dict[str, Any]) -> None:
         await self.is_free.wait()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, Self
 from urllib.parse import parse_qs
@@ -13,7 +14,10 @@ from prefect.settings import PREFECT_UI_URL, temporary_settings
 
 from rollway.prefect import orders
 from rollway.prefect.labels import ORDER
+from rollway.prefect.run import Run
+from rollway.prefect.waiting import Woken
 from rollway.rollout.entries import Command, Order
+from tests.support.builders import rollout_spec
 
 HOLD = Command(order=Order.HOLD, by="ann", at="2026-01-02T03:04:05.678+00:00", reason="month end")
 
@@ -41,6 +45,9 @@ class Server:
     async def read_flow_runs(self, flow_run_filter: Any) -> list[Any]:
         self.asked.append(flow_run_filter)
         return self.runs
+
+    async def read_flow_run(self, run: UUID) -> Any:
+        return next(one for one in self.runs if one.id == run)
 
     async def update_flow_run_labels(self, run: Any, labels: dict[str, Any]) -> None:
         self.labels.append((run, labels))
@@ -125,3 +132,25 @@ def test_a_server_that_is_away_is_no_error(
 
     assert asyncio.run(orders.try_to_tell_runs("ws", "diabetes", HOLD)) == 0
     assert "running rollouts learn of it later: no server" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("label", "began", "expected"),
+    [
+        (str(HOLD), "2026-01-02T03:00:00.000+00:00", HOLD),
+        (str(HOLD), "2026-01-02T03:05:00.000+00:00", None),
+        ("", "2026-01-02T03:00:00.000+00:00", None),
+    ],
+    ids=["to this attempt", "to the attempt before a retry", "none"],
+)
+def test_a_run_reads_the_order_that_it_was_given(
+    server: Server, monkeypatch: pytest.MonkeyPatch, label: str, began: str, expected: Command | None
+) -> None:
+    server.runs = [SimpleNamespace(id=uuid4(), labels={ORDER: label})]
+    monkeypatch.setattr(orders, "flow_run", SimpleNamespace(id=server.runs[0].id))
+    this = Run(str(server.runs[0].id), 2)
+    now = datetime.fromisoformat(began)
+    this.start(rollout_spec(), now, Woken(now, now, "wait until ready"))
+    monkeypatch.setattr(orders, "current_run", lambda: this)
+
+    assert asyncio.run(orders.order_to_this_run()) == expected

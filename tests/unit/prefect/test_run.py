@@ -13,9 +13,10 @@ from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 
 from rollway.errors import RollwayError
 from rollway.prefect import best_effort, run
-from rollway.prefect.labels import CAUSE, FAILED_TASK, NEXT
+from rollway.prefect.labels import CAUSE, FAILED_TASK, NEXT, STARTED
 from rollway.prefect.run import Run, current_run, rename_run, title
 from rollway.prefect.waiting import Woken
+from rollway.rollout.entries import Command, Order, time_text
 from rollway.rollout.moves import Kind
 from rollway.rollout.record import EndpointRecord, OnlineDeploymentRecord
 from rollway.rollout.state import EndpointState, OnlineDeploymentState, ResolvedAsset
@@ -36,6 +37,10 @@ def test_a_run_is_named_after_what_it_rolls_out(
     version: str | None, weight: int, is_dry_run: bool, expected: str
 ) -> None:
     assert title("diabetes", version, weight=weight, is_dry_run=is_dry_run) == expected
+
+
+def woken_after(seconds: float, now: datetime, waited_for: str) -> Woken:
+    return Woken(now - timedelta(seconds=seconds), now - timedelta(seconds=seconds), waited_for)
 
 
 @pytest.fixture
@@ -72,11 +77,67 @@ def test_a_woken_run_began_with_its_first_attempt_and_owns_the_steps_in_which_it
 ) -> None:
     now, began = datetime(2026, 1, 2, 12, tzinfo=UTC), datetime(2026, 1, 2, 11, tzinfo=UTC)
 
-    woken = Run(str(uuid4()), 2).start(rollout_spec(), now, Woken(began, waited_for))
+    woken = Run(str(uuid4()), 2).start(rollout_spec(), now, Woken(began, began, waited_for))
     fresh = Run(str(uuid4()), 1).start(rollout_spec(), now)
 
     assert (woken.started, woken.is_woken, woken.owned) == (began, True, is_owner)
     assert (fresh.started, fresh.is_woken, fresh.owned) == (now, False, False)
+
+
+def test_the_start_of_the_work_is_a_label_that_the_next_attempt_reads(server: SlowServer) -> None:
+    async def work(woken: Woken | None) -> None:
+        one, now = a_run(), datetime(2026, 1, 2, 12, tzinfo=UTC)
+        server.is_free.set()
+        one.label(model="diabetes:1")
+        await one.labels_written()
+        one.start(rollout_spec(), now, woken)
+        one.label(model="diabetes:2")
+        await one.labels_written()
+
+    asyncio.run(work(None))
+    asyncio.run(work(Woken(datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 2, 11, tzinfo=UTC), Kind.BAKE.value)))
+
+    assert [one.get(STARTED) for one in server.labels] == [
+        None,
+        "2026-01-02T12:00:00.000+00:00",
+        None,
+        "2026-01-02T11:00:00.000+00:00",
+    ], "not before it is read"
+
+
+def test_people_are_told_once_that_a_run_waits_for_them_and_again_after_a_retry(
+    monkeypatch: pytest.MonkeyPatch, server: SlowServer
+) -> None:
+    began, retried = datetime(2026, 1, 2, 11, tzinfo=UTC), datetime(2026, 1, 2, 12, tzinfo=UTC)
+    given: list[tuple[int, datetime, Woken | None]] = [
+        (1, began, None),
+        (2, retried, Woken(began, began, Kind.GATE.value)),
+        (3, retried, None),
+    ]
+    flow_run = str(uuid4())
+
+    async def ask(attempt: int, now: datetime, woken: Woken | None) -> list[bool]:
+        server.is_free.set()
+        monkeypatch.setattr(run, "flow_run", SimpleNamespace(id=flow_run, run_count=attempt))
+        current_run().start(rollout_spec(), now, woken)
+        return [await run.is_news("1 a person must confirm"), await run.is_news("1 a person must confirm")]
+
+    assert [asyncio.run(ask(*one)) for one in given] == [[True, False], [False, False], [True, False]]
+
+
+def test_a_retry_does_not_obey_what_the_attempt_before_it_was_told() -> None:
+    flow_run, now = str(uuid4()), datetime.now(UTC)
+    woken, retry = Run(flow_run, 3), Run(flow_run, 3)
+    woken.start(rollout_spec(), now, woken_after(600, now, Kind.WAIT_UNTIL_READY.value))
+    retry.start(rollout_spec(), now)
+
+    def told(seconds: float) -> Command:
+        return Command(order=Order.ABORT, by="ann", at=time_text(now + timedelta(seconds=seconds)))
+
+    assert [[one.obeys(told(seconds)) for seconds in (-700, -300, 60)] for one in (woken, retry)] == [
+        [False, True, True],
+        [False, False, True],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +151,7 @@ def test_only_a_run_that_waited_for_its_online_deployment_learns_that_it_was_fas
     made = OnlineDeploymentState(name="blue", provisioning_state="Succeeded", instance_count=1, tags=created.tags())
     known = EndpointRecord(provisioning_seconds=600)
     one = Run(flow_run, 2)
-    one.start(rollout_spec(), now, Woken(now - timedelta(seconds=600), waited_for))
+    one.start(rollout_spec(), now, woken_after(600, now, waited_for))
 
     one.look(EndpointState(name="diabetes", tags=known.tags(), online_deployments=(made,)), now, frozenset())
 
@@ -103,7 +164,7 @@ def test_the_time_without_a_process_counts_for_the_deadline_of_what_the_run_itse
     made = OnlineDeploymentState(name="blue", provisioning_state="Creating", instance_count=1, tags=created.tags())
     woken, fresh, other = Run(flow_run, 2), Run(flow_run, 2), Run(str(uuid4()), 2)
     for one in (woken, other):
-        one.start(rollout_spec(), now, Woken(now - timedelta(seconds=600), Kind.WAIT_UNTIL_READY.value))
+        one.start(rollout_spec(), now, woken_after(600, now, Kind.WAIT_UNTIL_READY.value))
     fresh.start(rollout_spec(), now)
 
     assert woken.waited_without_process(made) == pytest.approx(570, abs=60)

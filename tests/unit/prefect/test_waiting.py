@@ -7,13 +7,15 @@ from typing import Any, Self
 from uuid import UUID, uuid4
 
 import pytest
+from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import Abort, Pause
 
 from rollway.errors import PrefectUnavailable
 from rollway.prefect import waiting
+from rollway.prefect.labels import STARTED
 
-RUN, STARTED = uuid4(), datetime(2026, 1, 2, 11, 0, tzinfo=UTC)
+RUN = uuid4()
 
 
 class Server:
@@ -23,7 +25,8 @@ class Server:
         self.status = SetStateStatus.ACCEPT
         self.patched: list[tuple[str, dict[str, Any]]] = []
         self.states: list[Any] = []
-        self.before: list[Any] = []
+        self.before: list[State[Any]] = []
+        self.labels: dict[str, str] = {}
         self._client = self
 
     async def __aenter__(self) -> Self:
@@ -41,7 +44,7 @@ class Server:
 
     async def read_flow_run(self, run: UUID) -> Any:
         assert run == RUN
-        return SimpleNamespace(start_time=STARTED)
+        return SimpleNamespace(labels=self.labels)
 
     async def set_flow_run_state(self, run: UUID, state: Any) -> Any:
         assert run == RUN
@@ -93,29 +96,75 @@ def test_a_server_that_is_away_is_an_error_after_which_the_rollout_can_wait_here
     assert (caught.value.why, server.states) == ("connection refused", [])
 
 
-def state(name: str, minute: int, message: str | None = None) -> Any:
-    return SimpleNamespace(name=name, message=message, timestamp=datetime(2026, 1, 2, 12, minute, tzinfo=UTC))
+def at(minute: int) -> datetime:
+    return datetime(2026, 1, 2, 12, minute, tzinfo=UTC)
+
+
+def state(name: str, minute: int, message: str | None = None) -> State[Any]:
+    kind = StateType.SCHEDULED if name == "AwaitingRetry" else StateType(name.upper())
+    return State(type=kind, name=name, message=message, timestamp=at(minute))
+
+
+BAKE = [state("Running", 1), state("AwaitingRetry", 2, "bake: step 1 of 3")]
+FROM_THE_UI = "Retry from the UI"  # its message in both of Prefect's UIs
 
 
 @pytest.mark.parametrize(
-    ("before", "waited_for"),
+    ("before", "wake"),
     [
         ([], None),
-        ([state("AwaitingRetry", 2, "bake: step 1 of 3")], "bake"),
+        (BAKE, (1, "bake")),
+        ([state("Running", 1), state("AwaitingRetry", 2, "wait until ready: it is Creating")], (1, "wait until ready")),
+        ([*BAKE, state("Running", 3), state("AwaitingRetry", 4, "hold: no verdict")], (1, "hold")),
+        ([*BAKE[::-1], state("AwaitingRetry", 0, "wait until ready: Creating"), state("Running", 0)], (0, "bake")),
+        ([state("Running", 1), state("Failed", 3), state("AwaitingRetry", 4, FROM_THE_UI)], None),
+        ([*BAKE, state("Running", 3), state("Failed", 4), state("AwaitingRetry", 5, FROM_THE_UI)], None),
+        ([*BAKE, state("Cancelled", 3), state("AwaitingRetry", 4)], None),
+        ([*BAKE, state("Crashed", 3), state("Scheduled", 4, "Retried via CLI")], None),
         (
-            [state("AwaitingRetry", 4, "bake: step 1 of 3"), state("AwaitingRetry", 2, "wait until ready: Creating")],
-            "bake",
+            [
+                *BAKE,
+                state("Failed", 3),
+                state("AwaitingRetry", 4, FROM_THE_UI),
+                state("Running", 5),
+                state("AwaitingRetry", 6, "bake: step 1 of 3"),
+            ],
+            (5, "bake"),
         ),
-        ([state("AwaitingRetry", 4), state("AwaitingRetry", 2, "bake: step 1 of 3"), state("Failed", 3)], None),
     ],
-    ids=["the first attempt", "a wake", "a second wake", "a retry by a person"],
+    ids=[
+        "the first attempt",
+        "a wake",
+        "a wake after provisioning",
+        "a second wake",
+        "states in any order",
+        "the Retry button",
+        "the Retry button after a wait",
+        "a retry by the API",
+        "prefect flow-run retry",
+        "a wake after a retry",
+    ],
 )
-def test_an_attempt_knows_for_what_its_run_has_waited_and_since_when_it_works(
-    server: Server, before: list[Any], waited_for: str | None
+def test_an_attempt_that_was_woken_knows_for_what_its_run_has_waited_and_a_retry_begins_afresh(
+    server: Server, before: list[State[Any]], wake: tuple[int, str] | None
 ) -> None:
     server.before = [*before, state("Pending", 8), state("Running", 9)]
 
-    assert asyncio.run(waiting.woken()) == (waiting.Woken(STARTED, waited_for) if waited_for else None)
+    found = asyncio.run(waiting.woken())
+
+    assert found == (waiting.Woken(at(wake[0]), at(wake[0]), wake[1]) if wake else None)
+
+
+@pytest.mark.parametrize(
+    ("labelled", "started"), [(at(1).isoformat(), at(1)), ("", at(0)), ("2026-01-01T00:00:00+00:00", at(0))]
+)
+def test_the_time_in_the_queue_before_the_work_started_does_not_count(
+    server: Server, labelled: str, started: datetime
+) -> None:
+    server.labels[STARTED] = labelled
+    server.before = [state("Running", 0), state("AwaitingRetry", 2, "wait until ready: it is Creating")]
+
+    assert asyncio.run(waiting.woken()) == waiting.Woken(at(0), started, "wait until ready")
 
 
 def test_a_run_without_a_prefect_deployment_has_never_waited(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
