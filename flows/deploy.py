@@ -67,7 +67,7 @@ async def roll_out(request: Request) -> RolloutReport:
         connected = await connect(request.workspace_block)
         if request.is_rollback:
             await make_room(connected, spec)
-        async with one_at_a_time(connected.workspace.name, spec.endpoint.name, comes_first=request.is_rollback):
+        async with one_at_a_time(connected.workspace, spec.endpoint.name, comes_first=request.is_rollback):
             if request.is_rollback:
                 request = await choose_target(connected, spec, request)
             models, environment = await together(

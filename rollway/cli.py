@@ -343,7 +343,7 @@ def _steer(order: Order, endpoint: str, reason: str, as_json: bool) -> None:
 
     async def give() -> "Steered":
         # Side by side: a Prefect server that is away must not delay an abort.
-        telling = asyncio.create_task(try_to_tell_runs(workspace.name, found.endpoint, command))
+        telling = asyncio.create_task(try_to_tell_runs(workspace, found.endpoint, command))
         steered = await steering.steer(found.endpoint, command, where)
         await telling
         return steered

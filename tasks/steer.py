@@ -22,14 +22,13 @@ async def give_order(connected: WorkspaceFacts, spec: RolloutSpec, order: str, r
     An abort that no run carries out is carried out here.
     """
     session, run = await open_session(connected.workspace), current_run()
-    workspace = connected.workspace.name
     command = Command(
         order=Order(order),
         by="-".join(by.split()) or "the-Prefect-UI",
         at=time_text(session.now()),  # Azure's clock, like the steps of a rollout
         reason=reason,
     )
-    told = await try_to_tell_runs(workspace, spec.endpoint.name, command, [run.flow_run_id])
+    told = await try_to_tell_runs(connected.workspace, spec.endpoint.name, command, [run.flow_run_id])
     endpoint, done = await steering.give_order(session, spec.endpoint.name, command, run.attempt_id)
     get_run_logger().info("%s; %d runs are working and were told", command.sentence, told)
     for line in (*done.cleaned_up, *done.kept) if done else ():
@@ -41,7 +40,7 @@ async def give_order(connected: WorkspaceFacts, spec: RolloutSpec, order: str, r
 @task("make room", run_name="abort what is running", timeout_seconds=300)
 async def make_room(connected: WorkspaceFacts, spec: RolloutSpec) -> None:
     """Tell the running rollout of the endpoint to abort, because this run comes first."""
-    run, workspace = current_run(), connected.workspace.name
+    run = current_run()
     command = Command(order=Order.ABORT, by=run.attempt_id, at=now("milliseconds"), reason="a rollback comes first")
-    told = await try_to_tell_runs(workspace, spec.endpoint.name, command, [run.flow_run_id])
+    told = await try_to_tell_runs(connected.workspace, spec.endpoint.name, command, [run.flow_run_id])
     get_run_logger().info("%d running rollouts were told to abort", told)

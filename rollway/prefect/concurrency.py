@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from uuid import UUID
@@ -19,26 +20,32 @@ from rollway.prefect.silence import has_fallen_silent
 from rollway.prefect.triggers import DEFAULT_TIMING
 from rollway.rollout.record import is_same_run
 from rollway.rollout.state import EndpointState
+from rollway.settings import Workspace
 
 ROOM_SECONDS = 120  # that a rollback waits for the rollout that it told to abort
 TAKING_SECONDS = 30  # a server that is only slow should not cost the queue
 SLOT_LEASE_SECONDS = 60  # Prefect's minimum; a killed process keeps its slot for this long
 
 
-def limit_name(workspace: str, endpoint: str) -> str:
-    """Return the name of the concurrency limit of an endpoint; Prefect allows no `/` in it."""
-    return f"endpoint:{workspace}:{endpoint}"
+def limit_name(workspace: Workspace, endpoint: str) -> str:
+    """Return the name of the concurrency limit of an endpoint, which its runs have as a tag.
+
+    Such as `endpoint:ml:diabetes:1f3a9c2e`. It ends with a hash of the workspace's resource id, because workspaces in
+    two resource groups may have the same name. Azure compares ids and names without case, and Prefect allows no `/`.
+    """
+    digest = hashlib.sha256(workspace.resource_id.lower().encode()).hexdigest()
+    return f"endpoint:{workspace.name}:{endpoint}:{digest[:8]}".lower()
 
 
 @contextlib.asynccontextmanager
-async def one_at_a_time(workspace: str, endpoint: str, *, comes_first: bool = False) -> AsyncIterator[None]:
+async def one_at_a_time(workspace: Workspace, endpoint: str, *, comes_first: bool = False) -> AsyncIterator[None]:
     """Wait until no other rollout of the endpoint is running on this Prefect server; others wait for this block.
 
     This only makes rollouts queue. The lease on the endpoint makes them safe, so the rollout goes on without a slot if
     the server is away.
 
     Args:
-        workspace: Name of the workspace.
+        workspace: The workspace.
         endpoint: Name of the endpoint.
         comes_first: True to wait only a little: the other rollout was told to abort.
     """

@@ -29,6 +29,7 @@ from rollway.prefect.labels import ORDER
 from rollway.prefect.run import current_run
 from rollway.prefect.waiting import WAITING, wake_now
 from rollway.rollout.entries import Command, Order
+from rollway.settings import Workspace
 
 STEERING = "steer-rollout/steer"  # Prefect deployment
 
@@ -36,7 +37,7 @@ _ANSWER = {"reason": "answer to the alert"}
 _WORKING = [StateType.RUNNING, StateType.PENDING, StateType.PAUSED]
 
 
-async def try_to_tell_runs(workspace: str, endpoint: str, command: Command, but: Sequence[str] = ()) -> int:
+async def try_to_tell_runs(workspace: Workspace, endpoint: str, command: Command, but: Sequence[str] = ()) -> int:
     """Tell the runs that work on an endpoint, as far as Prefect answers; return how many were told."""
     if not PREFECT_API_URL.value():  # a temporary server knows no other runs
         return 0
@@ -44,11 +45,11 @@ async def try_to_tell_runs(workspace: str, endpoint: str, command: Command, but:
     return await best_effort("running rollouts learn of it later", telling) or 0
 
 
-async def tell_runs(workspace: str, endpoint: str, command: Command, but: Sequence[str] = ()) -> int:
+async def tell_runs(workspace: Workspace, endpoint: str, command: Command, but: Sequence[str] = ()) -> int:
     """Tell the runs that work on an endpoint, and wake those that wait; return how many there are.
 
     Args:
-        workspace: Name of the workspace.
+        workspace: The workspace.
         endpoint: Name of the endpoint.
         command: The order.
         but: Ids of flow runs that are not told.

@@ -33,6 +33,9 @@ from rollway.prefect.concurrency import has_ended, one_at_a_time
 from rollway.prefect.ending import leave, run_here
 from rollway.prefect.run import current_run, rename_run
 from rollway.prefect.task import task
+from rollway.settings import Workspace
+
+WORKSPACE = Workspace(subscription_id="sub", resource_group="rg", name="ml")
 
 @task("wait", run_name="wait", timeout_seconds=300)
 async def wait():
@@ -62,7 +65,7 @@ async def restore():
 @flow
 async def roll_out(rollout: str):
     try:
-        async with one_at_a_time("workspace", rollout):
+        async with one_at_a_time(WORKSPACE, rollout):
             await wait()
             await act(rollout)
             return f"{rollout} is promoted"

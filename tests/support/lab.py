@@ -18,7 +18,7 @@ import pytest
 
 from rollway.local.stack import Stack
 from rollway.prefect.concurrency import limit_name
-from rollway.settings import PREFECT_PATIENCE
+from rollway.settings import PREFECT_PATIENCE, Workspace
 from tests.support.emulator_process import REPOSITORY, EmulatorProcess, running_emulator
 from tests.support.prefect_api import Patient
 from tests.support.rest import Rest
@@ -242,7 +242,10 @@ class Lab:
 
     def free_slot(self) -> None:
         """Let the next rollout of the endpoint begin at once."""
-        name = limit_name(self.variables["AZUREML_WORKSPACE"], self.rollout.name)
+        variables = ("AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP", "AZUREML_WORKSPACE")
+        subscription, group, workspace = map(self.variables.__getitem__, variables)
+        where = Workspace(subscription_id=subscription, resource_group=group, name=workspace)
+        name = limit_name(where, self.rollout.name)
         self.prefect.patch(f"/v2/concurrency_limits/{name}", json={"active_slots": 0}).raise_for_status()
 
 

@@ -15,6 +15,7 @@ from rollway.prefect import orders
 from rollway.reports.rollout import RolloutOutcome, RolloutReport
 from rollway.rollout.entries import Command, Order
 from rollway.rollout.steering import Steered
+from rollway.settings import Workspace
 from tests.support.builders import RolloutFolder
 from tests.support.command_line import code_of
 from tests.unit.test_cli import a_report, plain  # noqa: F401 (a fixture that every test here uses)
@@ -42,7 +43,7 @@ class Azure:
         self.error: ConfigurationError | None = None
         self.remarks: tuple[str, ...] = ()
         self.given: list[tuple[str, Command]] = []
-        self.told: list[tuple[str, str, Command]] = []
+        self.told: list[tuple[Workspace, str, Command]] = []
 
     async def steer(self, endpoint: str, command: Command, _: None) -> Steered:
         self.given.append((endpoint, command))
@@ -52,7 +53,7 @@ class Azure:
             endpoint=endpoint, order=command.order, outcome="done", traffic_now={"blue": 100}, remarks=self.remarks
         )
 
-    async def tell(self, workspace: str, endpoint: str, command: Command) -> int:
+    async def tell(self, workspace: Workspace, endpoint: str, command: Command) -> int:
         self.told.append((workspace, endpoint, command))
         return 1
 
@@ -75,7 +76,7 @@ def test_an_order_reaches_azure_and_the_working_run_and_is_answered_in_one_line(
     assert capsys.readouterr().out == "diabetes: done; traffic now blue 100 %\n"
     ((endpoint, command),) = azure.given
     assert (endpoint, command.sentence) == ("diabetes", f"{order.value} by ann: wrong answers")
-    assert azure.told == [("ws", "diabetes", command)]
+    assert azure.told == [(Workspace(subscription_id="ws", resource_group="ws", name="ws"), "diabetes", command)]
 
 
 @pytest.mark.parametrize("name", ["diabetes", "Diabetes", "risk"])

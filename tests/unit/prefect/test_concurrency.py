@@ -10,6 +10,7 @@ from typing import Any, Self
 from uuid import UUID, uuid4
 
 import pytest
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.concurrency.context import ConcurrencyContext
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -17,6 +18,10 @@ from prefect.states import Completed, Running
 
 from rollway.prefect import best_effort, concurrency
 from rollway.prefect.concurrency import find_ended, has_ended, limit_name, one_at_a_time
+from rollway.settings import Workspace
+
+ML_PROD = Workspace(subscription_id="sub", resource_group="rg", name="ml-prod")
+NAME = "endpoint:ml-prod:diabetes:e90ada98"
 
 
 class Server:
@@ -67,7 +72,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
 
 
 async def roll_out() -> str:
-    async with one_at_a_time("ml-prod", "diabetes"):
+    async with one_at_a_time(ML_PROD, "diabetes"):
         return "done"
 
 
@@ -76,15 +81,30 @@ def test_a_rollout_holds_the_slot_of_its_endpoint_in_its_workspace(monkeypatch: 
 
     assert asyncio.run(roll_out()) == "done"
     assert server.calls == [
-        ("upsert", "endpoint:ml-prod:diabetes", "1"),
-        ("acquire", "endpoint:ml-prod:diabetes"),
-        ("tag", "endpoint:ml-prod:diabetes"),
-        ("release", "endpoint:ml-prod:diabetes"),
+        ("upsert", NAME, "1"),
+        ("acquire", NAME),
+        ("tag", NAME),
+        ("release", NAME),
     ]
 
 
-def test_endpoints_of_the_same_name_in_two_workspaces_do_not_queue_behind_each_other() -> None:
-    assert limit_name("one", "diabetes") != limit_name("two", "diabetes")
+def test_endpoints_of_the_same_name_in_workspaces_of_the_same_name_do_not_queue_behind_each_other() -> None:
+    here, there = (ML_PROD.model_copy(update={"resource_group": name}) for name in ("rg-weu", "rg-eus"))
+
+    assert limit_name(here, "diabetes") != limit_name(there, "diabetes")
+
+
+def test_the_same_endpoint_has_one_queue_however_its_workspace_is_spelled_and_found() -> None:
+    spelled = Workspace(subscription_id="SUB", resource_group="Rg", name="ML-Prod", block="production")
+
+    assert limit_name(spelled, "Diabetes") == limit_name(ML_PROD, "diabetes") == NAME
+
+
+def test_prefect_takes_the_name_of_the_longest_endpoint() -> None:
+    longest = limit_name(ML_PROD.model_copy(update={"name": "w" * 33, "resource_group": "g" * 90}), "e" * 32)
+
+    assert GlobalConcurrencyLimitCreate(name=longest, limit=1).name == longest
+    assert len(longest) < 90
 
 
 def test_a_rollout_that_waits_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -105,7 +125,7 @@ def test_two_runs_that_make_the_limit_at_the_same_time_both_queue(monkeypatch: p
     monkeypatch.setattr(server, "upsert_global_concurrency_limit_by_name", create_second)
 
     assert asyncio.run(roll_out()) == "done"
-    assert ("acquire", "endpoint:ml-prod:diabetes") in server.calls
+    assert ("acquire", NAME) in server.calls
 
 
 @pytest.mark.parametrize(
@@ -134,7 +154,7 @@ def test_the_error_of_a_rollout_is_not_hidden_by_a_slot_that_cannot_be_released(
     serve(monkeypatch, Server("release"))
 
     async def fail() -> None:
-        async with one_at_a_time("ml-prod", "diabetes"):
+        async with one_at_a_time(ML_PROD, "diabetes"):
             raise ValueError("the rollout failed")
 
     with pytest.raises(ValueError, match="the rollout failed"):

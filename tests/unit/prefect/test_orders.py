@@ -13,13 +13,16 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_UI_URL, temporary_settings
 
 from rollway.prefect import orders
+from rollway.prefect.concurrency import limit_name
 from rollway.prefect.labels import ORDER
 from rollway.prefect.run import Run
 from rollway.prefect.waiting import Woken
 from rollway.rollout.entries import Command, Order
+from rollway.settings import Workspace
 from tests.support.builders import rollout_spec
 
 HOLD = Command(order=Order.HOLD, by="ann", at="2026-01-02T03:04:05.678+00:00", reason="month end")
+ML = Workspace(subscription_id="sub", resource_group="rg", name="ml")
 
 
 class Server:
@@ -65,11 +68,11 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
 def test_every_run_that_works_on_the_endpoint_but_this_one_is_told(server: Server) -> None:
     this, other = server.runs
 
-    told = asyncio.run(orders.try_to_tell_runs("ws", "diabetes", HOLD, [str(this.id)]))
+    told = asyncio.run(orders.try_to_tell_runs(ML, "diabetes", HOLD, [str(this.id)]))
 
     assert (told, server.labels) == (1, [(other.id, {ORDER: str(HOLD)})])
     (asked,) = server.asked
-    assert asked.tags.all_ == ["endpoint:ws:diabetes"]
+    assert asked.tags.all_ == [limit_name(ML, "diabetes")]
     assert {one.value for one in asked.state.type.any_} == {"RUNNING", "PENDING", "PAUSED"}
     assert (asked.state.operator.value, asked.state.name.any_) == ("or_", ["AwaitingRetry"])
 
@@ -83,7 +86,7 @@ def test_a_run_that_waits_is_told_and_woken(server: Server, monkeypatch: pytest.
 
     monkeypatch.setattr(orders, "wake_now", wake)
 
-    assert asyncio.run(orders.tell_runs("ws", "diabetes", HOLD)) == 1
+    assert asyncio.run(orders.tell_runs(ML, "diabetes", HOLD)) == 1
     assert (woken, server.labels) == (server.runs, [(server.runs[0].id, {ORDER: str(HOLD)})])
 
 
@@ -118,7 +121,7 @@ def test_without_the_form_there_are_no_links(server: Server) -> None:
 def test_without_a_server_no_run_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orders, "PREFECT_API_URL", SimpleNamespace(value=lambda: None))
 
-    assert asyncio.run(orders.try_to_tell_runs("ws", "diabetes", HOLD)) == 0
+    assert asyncio.run(orders.try_to_tell_runs(ML, "diabetes", HOLD)) == 0
     assert server.asked == []
 
 
@@ -130,7 +133,7 @@ def test_a_server_that_is_away_is_no_error(
 
     monkeypatch.setattr(orders, "get_client", away)
 
-    assert asyncio.run(orders.try_to_tell_runs("ws", "diabetes", HOLD)) == 0
+    assert asyncio.run(orders.try_to_tell_runs(ML, "diabetes", HOLD)) == 0
     assert "running rollouts learn of it later: no server" in caplog.text
 
 
