@@ -20,10 +20,11 @@ from rollway.errors import RollwayError, ToldToAbort, TrafficNotRestored
 from rollway.prefect.artifacts import publish_result
 from rollway.prefect.best_effort import best_effort
 from rollway.prefect.blocks import find_workspace
+from rollway.prefect.labels import NOT_RESTORED
 from rollway.prefect.run import current_run, run_url
 from rollway.prefect.task import task
 from rollway.reports import dossier
-from rollway.reports.dossier import Dossier
+from rollway.reports.dossier import Dossier, cause_and_next_action
 from rollway.rollout import traffic
 from rollway.rollout.abort import Failure
 from rollway.rollout.follow import content_digest, rejection
@@ -64,7 +65,8 @@ async def report_abort(spec: RolloutSpec, error: BaseException, done: AbortResul
     """Tell what the abort did: the dossier as an artifact, the log, and the labels that alerts read."""
     run = current_run()
     if isinstance(error, TrafficNotRestored):
-        run.label(traffic="not restored, look at once")
+        cause, next_action = cause_and_next_action(error)
+        run.label(traffic=NOT_RESTORED, cause=cause, next=next_action)
     elif done.traffic_now is not None:
         run.label(traffic=traffic.describe(done.traffic_now))
     await run.labels_written()

@@ -10,7 +10,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rollway.errors import ConfigurationError
-from rollway.prefect.labels import CAUSE, ENDPOINT, FAILED_TASK, MODEL, NEXT, STUDIO, TASK, TRAFFIC, WORKSPACE
+from rollway.prefect.labels import (
+    CAUSE,
+    ENDPOINT,
+    FAILED_TASK,
+    MODEL,
+    NEXT,
+    NOT_RESTORED,
+    STUDIO,
+    TASK,
+    TRAFFIC,
+    WORKSPACE,
+)
 from rollway.prefect.triggers import PENDING_SECONDS, Automation, Message, SilenceCheck, Timing, duration, event, tag
 from rollway.prefect.watcher_alerts import PREFIX, watcher_back, watcher_late
 from rollway.spec import Frozen, RolloutSpec
@@ -252,10 +263,12 @@ def _facts_of_event(*names: str, next_action: str = "") -> str:
     return f"{facts}{next_line}{studio}Run: {{{{ flow_run|ui_url }}}}"
 
 
-# The error of a task counts only if the run ended with it: a killed process has a cause of its own.
+# The error of a task counts only if the run ended with it: a killed process has a cause of its own. Traffic that is not
+# restored is worse than any other cause.
 _CAUSE_AND_NEXT = f"""\
 {{%- set type = flow_run.state.type.value | default('') -%}}
-{{%- set said = flow_run.labels['{CAUSE}'] if type == 'FAILED' -%}}
+{{%- set is_worst = flow_run.labels['{TRAFFIC}'] == '{NOT_RESTORED}' -%}}
+{{%- set said = flow_run.labels['{CAUSE}'] if type == 'FAILED' or is_worst -%}}
 {{%- set text = said or (flow_run.state.message | default('', true) | string).partition('\\n\\n')[0] -%}}
 Cause: {{{{ text[:{MOST_CAUSE_CHARACTERS}] or 'unknown' }}}}
 Next: {{% if said %}}{{{{ flow_run.labels['{NEXT}'] }}}}

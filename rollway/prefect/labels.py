@@ -9,6 +9,7 @@ FAILED_TASK = "rollway.failed-task"
 CAUSE = "rollway.cause"
 NEXT = "rollway.next"  # what to do about the failure
 TRAFFIC = "rollway.traffic"
+NOT_RESTORED = "not restored, look at once"  # as traffic: the abort failed, and cause and next are those of that
 HELD = "rollway.held"  # why people were told last that it waits for them; it outlives an attempt
 ORDER = "rollway.order"  # of a person, written by another process; it outlives an attempt
 STARTED = "rollway.started"  # when the run started to work on the endpoint; a woken attempt reads it

@@ -200,7 +200,7 @@ class Run:
         self.facts = self.facts.model_copy(update=changes)
 
     def label(self, **facts: str) -> None:
-        """Set labels: `endpoint`, `workspace`, `studio`, `model` or `traffic`."""
+        """Set labels: `endpoint`, `workspace`, `studio`, `model`, `traffic`, `cause` or `next`."""
         self._label({f"rollway.{name}": value for name, value in facts.items()})
 
     async def labels_written(self) -> None:
@@ -212,7 +212,8 @@ class Run:
     def _end(self, task: str, started: datetime, *, is_completed: bool) -> None:
         self._timeline.append(TaskTime(name=task, started=started, ended=datetime.now(UTC), is_completed=is_completed))
         failed = self.failed_task
-        self._labels |= {FAILED_TASK: failed or ""} | ({} if failed else {CAUSE: "", NEXT: ""})
+        has_recovered = self._labels[FAILED_TASK] and not failed
+        self._labels |= {FAILED_TASK: failed or ""} | ({CAUSE: "", NEXT: ""} if has_recovered else {})
 
     def _label(self, labels: dict[str, str]) -> None:
         self._labels |= labels
