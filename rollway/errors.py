@@ -22,7 +22,7 @@ error has a `cause`: that of its class, or the one that Azure's answer implies::
     │   └── ForeignChange               somebody else changed the endpoint
     ├── DeadlineExceeded       exit 5   a wait exceeded its deadline
     ├── TrafficNotRestored     exit 4   the abort failed: a person must look at the traffic
-    ├── PrefectUnavailable     exit 1   the Prefect server cannot be reached, or lacks the Prefect deployment
+    ├── PrefectUnavailable     exit 1   the Prefect server is away, or lacks the Prefect deployment (retryable)
     ├── WatchIncomplete        exit 1   some rollouts could not be watched; the others were handled
     ├── FleetIncomplete        exit 4   some rollouts of a fleet failed or are held: a person must look
     └── AzureUnavailable       exit 1   429, 5xx or no connection after the client's retries (retryable)
@@ -272,6 +272,7 @@ class TrafficNotRestored(RollwayError):
 class PrefectUnavailable(RollwayError):
     """The Prefect server cannot be reached, or does not know the Prefect deployment."""
 
+    retryable = True
     cause = Cause.TRANSIENT
 
 

@@ -82,7 +82,7 @@ async def _abort(error: BaseException) -> AbortResult:
     rollout = current_run().rollout
     if rollout is None or rollout.is_over:  # nothing is to be restored
         return AbortResult()
-    session = await open_session(rollout.workspace)
+    session = await open_session(rollout.workspace, is_known_enough=True)
     return await abort.abort(session, rollout.endpoint, _failure(rollout, error))
 
 

@@ -29,6 +29,12 @@ async def connect(workspace_block: str | None = None) -> WorkspaceFacts:
     return facts
 
 
-async def open_session(workspace: Workspace) -> Session:
-    """Return the process's session for a workspace, signed in with the identity that its block has now."""
-    return await session.open_session(workspace, await load_identity(workspace))
+async def open_session(workspace: Workspace, *, is_known_enough: bool = False) -> Session:
+    """Return the process's session for a workspace, signed in with the identity that its block has now.
+
+    While Prefect is away that is the identity that the block had last.
+
+    Args:
+        is_known_enough: True to take that one also if somebody deleted or emptied the block.
+    """
+    return await session.open_session(workspace, await load_identity(workspace, is_known_enough=is_known_enough))

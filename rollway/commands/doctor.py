@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 
 from rollway.commands.shared import AsJson, configure_prefect, workspace_of_block
-from rollway.errors import ConfigurationError, RollwayError, known
+from rollway.errors import ConfigurationError, known
 from rollway.rollout.checkup import Check, Checkup, State
 from rollway.settings import (
     DefaultIdentity,
@@ -45,8 +45,8 @@ def _checks() -> Iterator[Check]:
     yield _folders()
     try:
         where = workspace_of_block() or (workspace_from_environment(), DefaultIdentity())
-    except RollwayError as error:
-        yield Check.failed("workspace", error)
+    except Exception as error:  # noqa: BLE001 (the other checks are shown all the same)
+        yield Check.failed("workspace", known(error))
         for name in ("credentials", "network", "access", "roles"):
             yield Check(name=name, state=State.UNKNOWN, found="needs a workspace")
     else:

@@ -68,6 +68,7 @@ def workspace_of_block() -> tuple[Workspace, Identity] | None:
     # Importing Prefect takes seconds, and only a block needs it.
     if block_from_environment() is None:
         return None
+    configure_prefect()
     from rollway.prefect.blocks import find_workspace
 
     return asyncio.run(find_workspace())

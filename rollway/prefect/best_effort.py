@@ -17,7 +17,12 @@ _lost: set[str] = set()  # what calls have lost since the last one that succeede
 
 
 async def best_effort(
-    what: str, call: Awaitable[T], *, deadline_seconds: float | None = DEADLINE_SECONDS, is_needed: bool = False
+    what: str,
+    call: Awaitable[T],
+    *,
+    deadline_seconds: float | None = DEADLINE_SECONDS,
+    is_needed: bool = False,
+    passes: type[Exception] | tuple[()] = (),
 ) -> T | None:
     """Make a call to Prefect; if it fails or is too slow, log a warning and return None.
 
@@ -29,6 +34,7 @@ async def best_effort(
         deadline_seconds: The longest time that it may take; None for a call that waits for other runs.
         is_needed: True if people depend on it: it gets its whole time even after calls that failed, because the server
             may be only slow.
+        passes: Errors that are an answer of Prefect; they are raised.
     """
     if deadline_seconds is not None and _lost and not is_needed:
         deadline_seconds = AWAY_DEADLINE_SECONDS
@@ -37,6 +43,8 @@ async def best_effort(
             result = await call
         if deadline.expired():  # the release of a concurrency slot ignores that it is cancelled
             raise TimeoutError
+    except passes:
+        raise
     except Exception as error:  # noqa: BLE001 (no failure of Prefect may end a rollout)
         # Once for each loss: a wait updates its progress every few seconds.
         level = logging.DEBUG if what in _lost else logging.WARNING

@@ -52,8 +52,8 @@ def task(
         name: Name of the task in the Prefect UI.
         run_name: Name of its task runs; may contain `{parameters}`.
         timeout_seconds: Deadline of one try.
-        retries: Number of further tries, only for errors that are `retryable` (Azure was unavailable for longer than
-            its own client retries).
+        retries: Number of further tries, only for errors that are `retryable` (Azure or Prefect was unavailable for
+            longer than its own client retries).
     """
 
     def decorate(act: Callable[P, Coroutine[Any, Any, R]]) -> Task[P, Coroutine[Any, Any, R]]:

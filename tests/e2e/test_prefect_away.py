@@ -29,16 +29,22 @@ from prefect import flow
 from rollway.azure.threads import in_thread, shielded
 from rollway.errors import RollwayError, SmokeTestFailed
 from rollway.prefect.artifacts import Progress, publish_markdown
+from rollway.prefect.blocks import AzureMLWorkspace, find_workspace, load_identity
 from rollway.prefect.concurrency import has_ended, one_at_a_time
 from rollway.prefect.ending import leave, run_here
 from rollway.prefect.run import current_run, rename_run
 from rollway.prefect.task import task
-from rollway.settings import Workspace
+from rollway.settings import ManagedIdentity, Workspace
 
-WORKSPACE = Workspace(subscription_id="sub", resource_group="rg", name="ml")
+WORKSPACE = Workspace(subscription_id="sub", resource_group="rg", name="ml", block="production")
+WHO = ManagedIdentity(client_id="client")
 
 @task("wait", run_name="wait", timeout_seconds=300)
 async def wait():
+    address = {"subscription_id": "sub", "resource_group": "rg", "workspace": "ml"}
+    block = AzureMLWorkspace(**address, identity="managed identity", client_id="client")
+    await block.save("production", overwrite=True)
+    assert await find_workspace("production") == (WORKSPACE, WHO)
     progress = Progress()
     await progress.show(0, "begun")
     print("in the middle", flush=True)
@@ -49,6 +55,7 @@ async def wait():
 async def act(rollout):
     current_run().label(model=rollout)
     await rename_run(None)
+    assert await load_identity(WORKSPACE) == WHO
     await publish_markdown("plan", rollout, "# Plan", "Plan")
     assert not await has_ended("0195e9a0-0000-7000-8000-000000000000/1")
     if rollout == "broken":
@@ -59,7 +66,7 @@ async def abort():
     print("the abort has an artifact", flush=True)
 
 async def restore():
-    await asyncio.sleep(0)
+    assert await load_identity(WORKSPACE, is_known_enough=True) == WHO
     print("traffic is restored", flush=True)
 
 @flow
@@ -193,6 +200,7 @@ def test_a_run_whose_server_dies_ends_with_its_own_result(away: dict[str, Ended]
     assert (run.exit_code, run.answer) == (0, ["fine is promoted"]), run.log
     assert "Prefect did not answer, so the progress artifact is out of date" in run.log
     assert "Prefect did not answer, so this run keeps its name and tags" in run.log
+    assert "Prefect did not answer, so the block production is used as it was loaded last" in run.log
     assert "Prefect did not answer, so the artifact plan-fine is missing" in run.log
     assert "Prefect did not answer, so the next rollout waits a minute longer" in run.log
     assert "The flow has ended, but Prefect could not record it" in run.log

@@ -1,5 +1,6 @@
 """Prefect's server dies at any task of a real rollout: traffic ends where it must, and so does the process."""
 
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,14 @@ MOMENTS = [  # lines of the log, one for each task of a first rollout
     "Next: smoke-test live traffic",
     "Next: promote",
 ]
+WITH_A_BLOCK = ("Plan: ", "Next: smoke-test live traffic")  # the workspace of these is in Prefect, too
+SAVE_BLOCK = """
+import os
+from rollway.prefect.blocks import AzureMLWorkspace
+names = {"subscription_id": "AZURE_SUBSCRIPTION_ID", "resource_group": "AZURE_RESOURCE_GROUP",
+         "workspace": "AZUREML_WORKSPACE"}
+AzureMLWorkspace(**{field: os.environ[name] for field, name in names.items()}).save("away", overwrite=True)
+"""
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,10 @@ def roll_out_without(world: World, rollout: Rollout, moment: str) -> Ended:
     assert server.port
     with Severable(server.hostname, server.port) as proxy:
         api = f"http://127.0.0.1:{proxy.port}/api"
-        process = world.start("deploy", rollout.write(), PREFECT_API_URL=api, PREFECT_CLIENT_MAX_RETRIES="1")
+        variables = {"ROLLWAY_WORKSPACE_BLOCK": "away"} if moment in WITH_A_BLOCK else {}
+        process = world.start(
+            "deploy", rollout.write(), PREFECT_API_URL=api, PREFECT_CLIENT_MAX_RETRIES="1", **variables
+        )
         assert process.stderr is not None
         log = []
         for line in process.stderr:
@@ -57,6 +69,12 @@ def pool() -> Iterator[ThreadPoolExecutor]:
     """Threads for rollouts side by side: most of their time is waiting for a server that is away."""
     with ThreadPoolExecutor(3) as pool:
         yield pool
+
+
+@pytest.fixture(autouse=True)
+def block(world: World) -> None:
+    """The block `away`, with the workspace of the tests."""
+    subprocess.run([world.python, "-c", SAVE_BLOCK], env=world.variables, capture_output=True, check=True)
 
 
 def test_a_healthy_rollout_is_promoted_at_whichever_task_the_server_dies(

@@ -9,6 +9,7 @@ import pytest
 
 from rollway.azure import checkup, live
 from rollway.errors import AzureUnavailable, NotFound
+from rollway.prefect import blocks
 from rollway.rollout.checkup import Check, Checkup, State
 from rollway.rollout.smoke import Measurement
 from rollway.settings import DefaultIdentity, Workspace
@@ -176,6 +177,26 @@ def test_the_doctor_works_without_any_configuration_and_says_how_to_get_it(
     assert {found[name].state for name in ("credentials", "network", "access", "roles")} == {State.UNKNOWN}
     assert found["prefect server"].state is State.OPTIONAL
     assert [name for name, one in found.items() if one.state is State.MISSING] == ["workspace"]
+
+
+@pytest.mark.usefixtures("nothing")
+@pytest.mark.parametrize("error", [OSError("connection refused"), ZeroDivisionError("a bug")])
+def test_a_block_that_cannot_be_read_does_not_hide_the_other_checks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    async def find_workspace() -> None:
+        raise error
+
+    monkeypatch.setenv("ROLLWAY_WORKSPACE_BLOCK", "production")
+    monkeypatch.setattr(blocks, "find_workspace", find_workspace)
+
+    assert code_of("doctor", "--json") == 2
+
+    found = checks_of(capsys)
+    assert found["workspace"].state is State.MISSING
+    assert str(error) in found["workspace"].found
+    assert found["versions"].state is State.OK
+    assert "prefect server" in found
 
 
 @pytest.mark.usefixtures("nothing")

@@ -64,8 +64,8 @@ def test_the_exit_code_tells_what_happened(kind: type[RollwayError], code: int) 
     assert kind("it").exit_code == code
 
 
-def test_only_an_unavailable_azure_is_retryable() -> None:
-    assert [one for one in TREE if one.retryable] == [AzureUnavailable, Busy]
+def test_only_azure_and_prefect_that_are_away_are_retryable() -> None:
+    assert {one for one in TREE if one.retryable} == {AzureUnavailable, Busy, PrefectUnavailable}
 
 
 def test_only_three_errors_are_the_candidates_fault() -> None:

@@ -209,6 +209,24 @@ def test_a_workspace_block_that_is_not_there_is_named(
     assert_explained(mistake, answer_to(mistake.arguments(folder.path), capsys))
 
 
+@pytest.mark.parametrize("arguments", ["status", "abort diabetes"])
+def test_a_workspace_block_that_cannot_be_read_because_prefect_is_away_is_explained(
+    folder: RolloutFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: str
+) -> None:
+    from prefect.settings import (  # noqa: PLC0415 - takes a second
+        PREFECT_API_URL,
+        PREFECT_CLIENT_MAX_RETRIES,
+        temporary_settings,
+    )
+
+    monkeypatch.setenv("ROLLWAY_WORKSPACE_BLOCK", "production")
+    what, hint = "block azureml-workspace/production cannot be read", "unset ROLLWAY_WORKSPACE_BLOCK, and set AZURE_"
+    mistake = Mistake("forgot the server", arguments, what, f"PREFECT_API_URL={AWAY}", hint, 1)
+
+    with temporary_settings({PREFECT_API_URL: AWAY, PREFECT_CLIENT_MAX_RETRIES: 0}):
+        assert_explained(mistake, answer_to(mistake.arguments(folder.path), capsys))
+
+
 def test_stopping_what_does_not_run_is_no_error_and_says_what_starts_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of("local", "down") == 0
     assert capsys.readouterr().out == "nothing is running here; `make up` starts it\n"

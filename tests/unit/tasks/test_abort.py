@@ -120,7 +120,8 @@ class Failing:
             asyncio.run(fail())
         return caught.value
 
-    async def _open_session(self, _: Workspace) -> Any:
+    async def _open_session(self, _: Workspace, *, is_known_enough: bool = False) -> Any:
+        assert is_known_enough
         return self.azure.session
 
     async def _publish(
