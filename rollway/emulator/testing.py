@@ -24,8 +24,10 @@ import httpx
 import pytest
 import yaml
 
-READY_SECONDS = 30
-STOP_SECONDS = 30
+# Long, because a busy machine may stop for a minute: what works takes a few seconds.
+READY_SECONDS = 120
+STOP_SECONDS = 120
+RESPONSE_SECONDS = 180
 CLIENT_PREFIXES = ("AZURE_", "AZUREML_", "ARM_CLOUD_", "REQUESTS_CA_BUNDLE")
 
 
@@ -96,7 +98,7 @@ class EmulatorProcess:
 
     def http(self) -> httpx.Client:
         """Return a new client that trusts the emulator's certificate."""
-        return httpx.Client(verify=self.tls, trust_env=False, timeout=30)
+        return httpx.Client(verify=self.tls, trust_env=False, timeout=RESPONSE_SECONDS)
 
     def _read_url(self) -> str:
         """Return the URL that the emulator prints when it is ready. Raise RuntimeError with its log if it does not."""
