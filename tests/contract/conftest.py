@@ -17,16 +17,21 @@ from azure.ai.ml.entities import (
     ManagedOnlineDeployment,
     ManagedOnlineEndpoint,
     Model,
+    OnlineRequestSettings,
 )
 from azure.core.exceptions import HttpResponseError, ODataV4Format
 from azure.identity import ClientSecretCredential
 
 from rollway.azure.session import Session
+from rollway.emulator.core.clock import Clock
 from rollway.settings import DefaultIdentity, Workspace
 from tests.support.emulator_process import EmulatorProcess, running_emulator
 from tests.support.other_clients import OtherClient, monitor_client
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
+# The longest request timeout of Azure. With its default of 5 s, a machine that stops for as long answers with a 408.
+PATIENT_MS = 180_000
+PATIENT = OnlineRequestSettings(request_timeout_ms=PATIENT_MS)
 TAKEN_NAME = "taken-by-others"
 SEED = f"""
 taken_endpoint_names: [{TAKEN_NAME}]
@@ -144,6 +149,18 @@ def session_with(emulator: EmulatorProcess, client_id: str = "") -> Iterator[Ses
         yield Session(where, DefaultIdentity())
 
 
+class StoppedClock(Clock):
+    """A clock that only a test moves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stopped_at = super().now()
+
+    def now(self) -> float:
+        """Return the time of its creation, and what it was moved by since."""
+        return self._stopped_at + self.ahead_seconds
+
+
 @dataclass
 class Arm:
     """Plain REST on the workspace, for what the SDK does not show."""
@@ -234,7 +251,7 @@ def describe(
     **settings: Any,
 ) -> ManagedOnlineDeployment:
     """An online deployment of one of the scoring scripts in tests/fixtures."""
-    wanted = {"instance_type": "Standard_DS3_v2", "instance_count": 1, **settings}
+    wanted = {"instance_type": "Standard_DS3_v2", "instance_count": 1, "request_settings": PATIENT, **settings}
     return ManagedOnlineDeployment(
         name=name,
         endpoint_name=endpoint,

@@ -11,6 +11,7 @@ from azure.core.exceptions import HttpResponseError
 
 from tests.contract.conftest import (
     FIXTURES,
+    PATIENT,
     Arm,
     Served,
     create_endpoint,
@@ -37,7 +38,9 @@ def describe_custom(model: Model, name: str) -> Describe:
 
     def make(environment: Environment, **settings: Any) -> ManagedOnlineDeployment:
         wanted = {"model": model, "instance_type": "Standard_DS3_v2", "instance_count": 1, **settings}
-        return ManagedOnlineDeployment(name="blue", endpoint_name=name, environment=environment, **wanted)
+        return ManagedOnlineDeployment(
+            name="blue", endpoint_name=name, environment=environment, request_settings=PATIENT, **wanted
+        )
 
     return make
 
@@ -140,7 +143,7 @@ def test_a_startup_probe_is_kept_with_its_defaults_and_asks_its_own_route(
     document["name"] = "green"
 
     started = arm.send("PUT", f"/onlineEndpoints/{name}/deployments/green", document)
-    wait_for(lambda: state_of(arm, name, "green") == "Succeeded", "end of the creation", 20)
+    wait_for(lambda: state_of(arm, name, "green") == "Succeeded", "end of the creation")
 
     assert started.status_code == 201
     probe = arm.send("GET", f"/onlineEndpoints/{name}/deployments/green").json()["properties"]["startupProbe"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from azure.ai.ml import MLClient
-from azure.ai.ml.entities import Environment, ManagedOnlineEndpoint, Model
+from azure.ai.ml.entities import Environment, ManagedOnlineEndpoint, Model, OnlineRequestSettings
 from azure.core.exceptions import (
     ClientAuthenticationError,
     HttpResponseError,
@@ -16,7 +16,7 @@ from azure.core.exceptions import (
 )
 from azure.identity import ClientSecretCredential
 
-from tests.contract.conftest import Arm, Served, create_endpoint, describe, error_of
+from tests.contract.conftest import Arm, Served, create_endpoint, describe, error_of, serving
 from tests.support.emulator_process import EmulatorProcess
 from tests.support.waiting import wait_for
 
@@ -83,11 +83,11 @@ def test_a_late_answer_comes_at_once_when_faults_are_deleted(
 
     with ThreadPoolExecutor() as threads:
         late = threads.submit(client.online_endpoints.get, name)
-        wait_for(lambda: emulator.get("faults") == [], "request that meets the fault", 20)
+        wait_for(lambda: emulator.get("faults") == [], "request that meets the fault")
         is_late = not late.done()
         emulator.delete_faults()
 
-        assert late.result(timeout=60).name == name
+        assert late.result(timeout=180).name == name
     assert is_late
 
 
@@ -97,10 +97,11 @@ def test_a_slow_answer_runs_into_the_clients_read_timeout(
     create_endpoint(client, name)
     subscription = os.environ["AZURE_SUBSCRIPTION_ID"]
     hasty = MLClient(credential(emulator), subscription, "rollway", "local", read_timeout=0.5, retry_total=0)
-    emulator.fail(method="GET", path=f"/onlineEndpoints/{name}$", delay_seconds=3)
+    emulator.fail(method="GET", path=f"/onlineEndpoints/{name}$", delay_seconds=3600)
 
     with pytest.raises(ServiceResponseError, match="Read timed out"):
         hasty.online_endpoints.get(name)
+    emulator.delete_faults()
 
 
 def test_a_token_endpoint_that_is_down_is_an_authentication_error(emulator: EmulatorProcess) -> None:
@@ -220,10 +221,18 @@ def test_a_container_that_cuts_the_connection_is_not_ready(served: Served, emula
     assert (answer.status_code, answer.headers["ms-azureml-model-error-reason"]) == (424, "model_not_ready")
 
 
-def test_a_slow_container_runs_into_the_request_timeout(served: Served, emulator: EmulatorProcess) -> None:
-    emulator.fail(at="container", path=f"^/{served.name}/blue/", delay_seconds=60)
+def test_a_slow_container_runs_into_the_request_timeout(
+    client: MLClient, emulator: EmulatorProcess, model: Model, environment: Environment, name: str
+) -> None:
+    create_endpoint(client, name)
+    hasty = OnlineRequestSettings(request_timeout_ms=500)
+    wanted = describe(name, model, environment, request_settings=hasty)
+    client.online_deployments.begin_create_or_update(wanted).result()
+    emulator.fail(at="container", path=f"^/{name}/blue/", delay_seconds=3600)
 
-    assert served.score({}).status_code == 408
+    answer = serving(client, emulator, name).score({}, azureml_model_deployment="blue")
+
+    assert answer.status_code == 408
 
 
 @pytest.mark.parametrize(

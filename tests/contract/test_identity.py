@@ -9,11 +9,10 @@ from azure.ai.ml import MLClient
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
 from azure.identity import ClientSecretCredential, DefaultAzureCredential
 
-from rollway.emulator.core.clock import Clock
 from rollway.emulator.core.errors import ArmError
 from rollway.emulator.core.seed import Seed
 from rollway.emulator.login.identity import Identity
-from tests.contract.conftest import Arm, error_of
+from tests.contract.conftest import Arm, StoppedClock, error_of
 from tests.support.emulator_process import EmulatorProcess, running_emulator
 from tests.support.plain_rest import PlainRest
 
@@ -73,7 +72,7 @@ def test_a_token_with_a_wrong_signature_is_refused_by_arm(arm: Arm, token: Calla
 
 
 def test_a_token_expires_when_its_hour_has_passed_on_the_clock() -> None:
-    clock = Clock()
+    clock = StoppedClock()
     identity = Identity(Seed(), "k" * 64, clock, "https://localhost:1")
     bearer = f"Bearer {identity.issue_token('https://localhost:1', 'someone')}"
     assert identity.check_token(bearer, identity.arm_audiences) == "someone"
@@ -85,7 +84,7 @@ def test_a_token_expires_when_its_hour_has_passed_on_the_clock() -> None:
 
 
 def test_tokens_are_valid_for_as_long_as_the_seed_says() -> None:
-    clock = Clock()
+    clock = StoppedClock()
     seed = Seed.model_validate({"token_seconds": 60, "principals": [{"client_id": "deployer", "client_secret": "s"}]})
     identity = Identity(seed, "k" * 64, clock, "https://localhost:1")
     form = {"grant_type": "client_credentials", "client_id": "deployer", "client_secret": "s"}
@@ -102,7 +101,7 @@ def test_tokens_are_valid_for_as_long_as_the_seed_says() -> None:
 
 
 def test_an_expired_token_is_refused_and_the_credential_gets_a_new_one(tmp_path: Path) -> None:
-    (tmp_path / "seed.yaml").write_text("token_seconds: 60")
+    (tmp_path / "seed.yaml").write_text("token_seconds: 240")  # of less than 300 seconds the credential keeps none
     with running_emulator(tmp_path / "state", "--seed", str(tmp_path / "seed.yaml")) as emulator:
         credential = ClientSecretCredential(
             emulator.environment["AZURE_TENANT_ID"],
@@ -113,7 +112,7 @@ def test_an_expired_token_is_refused_and_the_credential_gets_a_new_one(tmp_path:
             connection_verify=emulator.environment["REQUESTS_CA_BUNDLE"],
         )
         first = credential.get_token(f"{emulator.url}/.default").token
-        emulator.advance_clock(60)
+        emulator.advance_clock(240)
 
         late = PlainRest(emulator, first).send("GET", "/onlineEndpoints")
         second = credential.get_token(f"{emulator.url}/.default").token

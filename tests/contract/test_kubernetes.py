@@ -16,7 +16,7 @@ from azure.ai.ml.entities import (
 )
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
-from tests.contract.conftest import FIXTURES, create_endpoint, describe, fields, serving, set_traffic
+from tests.contract.conftest import FIXTURES, PATIENT, create_endpoint, describe, fields, serving, set_traffic
 from tests.support.emulator_process import EmulatorProcess
 
 
@@ -35,6 +35,7 @@ def describe_kubernetes(
         model=model,
         environment=environment,
         code_configuration=CodeConfiguration(code=str(FIXTURES / "good"), scoring_script="score.py"),
+        request_settings=PATIENT,
         **settings,
     )
 

@@ -97,7 +97,9 @@ class Watched:
 @pytest.fixture(scope="module")
 def body(late: EmulatorProcess) -> dict[str, Any]:
     """The body of an online deployment whose model answers with the status that the request asks for."""
-    return register_assets(PlainRest(late), "any_answer")
+    body = register_assets(PlainRest(late), "any_answer")
+    body["properties"]["requestSettings"]["maxConcurrentRequestsPerInstance"] = 100  # no copy is refused
+    return body
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from azure.storage.blob import ContainerClient
 
 from tests.contract.conftest import (
     FIXTURES,
+    PATIENT,
     Arm,
     Served,
     create_endpoint,
@@ -31,7 +32,13 @@ COLLECTED = ("model_inputs", "model_outputs", "request", "response")
 
 def describe_no_code(endpoint: str, model: Model | str, **settings: Any) -> ManagedOnlineDeployment:
     return ManagedOnlineDeployment(
-        name="blue", endpoint_name=endpoint, model=model, instance_type="Standard_DS3_v2", instance_count=1, **settings
+        name="blue",
+        endpoint_name=endpoint,
+        model=model,
+        instance_type="Standard_DS3_v2",
+        instance_count=1,
+        request_settings=PATIENT,
+        **settings,
     )
 
 
@@ -150,7 +157,7 @@ def collected(store: ContainerClient, served: Served, collection: str, value: An
         found[:] = [one for one in read_events(store, prefix) if one["data"] == value]
         return bool(found)
 
-    wait_for(is_there, "event of the request", 20)
+    wait_for(is_there, "event of the request")
     (event,) = found
     return event
 

@@ -25,8 +25,13 @@ from tests.support.emulator_process import EmulatorProcess
 from tests.support.waiting import wait_for
 
 
-def test_a_deployment_succeeds_with_the_services_defaults(client: MLClient, arm: Arm, served: Served) -> None:
-    properties = arm.send("GET", f"/onlineEndpoints/{served.name}/deployments/blue").json()["properties"]
+def test_a_deployment_succeeds_with_the_services_defaults(
+    client: MLClient, arm: Arm, model: Model, environment: Environment, served: Served, name: str
+) -> None:
+    create_endpoint(client, name)
+    wanted = describe(name, model, environment, request_settings=None)
+    client.online_deployments.begin_create_or_update(wanted).result()
+    properties = arm.send("GET", f"/onlineEndpoints/{name}/deployments/blue").json()["properties"]
 
     assert properties["provisioningState"] == "Succeeded"
     assert properties["requestSettings"]["requestTimeout"] == "PT5S"
@@ -174,13 +179,15 @@ def test_a_deployment_of_no_endpoint_is_a_404(arm: Arm, name: str) -> None:
 
 
 def test_a_write_while_an_operation_runs_is_a_conflict(
-    client: MLClient, model: Model, environment: Environment, name: str
+    client: MLClient, model: Model, environment: Environment, emulator: EmulatorProcess, name: str
 ) -> None:
     endpoint = create_endpoint(client, name)
+    emulator.fail(method="PUT", path=f"{name}/deployments/blue$", operation="stuck")
     running = client.online_deployments.begin_create_or_update(describe(name, model, environment))
 
     with pytest.raises(ResourceExistsError, match="Already running method PUT") as caught:
         client.online_endpoints.begin_create_or_update(endpoint)
+    emulator.delete_faults()
 
     assert error_of(caught.value).code == "Conflict"
     assert running.result().provisioning_state == "Succeeded"
@@ -238,16 +245,18 @@ def test_a_single_file_model_keeps_its_name_in_the_model_directory(
 
 
 def test_deleting_a_deployment_lets_its_requests_in_flight_end(
-    client: MLClient, model: Model, environment: Environment, emulator: EmulatorProcess, name: str
+    client: MLClient, model: Model, environment: Environment, emulator: EmulatorProcess, name: str, tmp_path: Path
 ) -> None:
     endpoint = create_endpoint(client, name)
-    wanted = describe(name, model, environment, script="slow", environment_variables={"SLOW_SECONDS": "2"})
+    started = tmp_path / "started"
+    variables = {"SLOW_SECONDS": "2", "STARTED": str(started)}
+    wanted = describe(name, model, environment, script="slow", environment_variables=variables)
     client.online_deployments.begin_create_or_update(wanted).result()
     blue = serving(client, emulator, name)
     answers: list[httpx.Response] = []
     request = threading.Thread(target=lambda: answers.append(blue.score({}, azureml_model_deployment="blue")))
     request.start()
-    wait_for(lambda: any(one["path"].endswith(f"{name}/score") for one in emulator.get("requests")), "request", 20)
+    wait_for(started.exists, "request in the model")
 
     client.online_deployments.begin_delete("blue", name).result()
     request.join()

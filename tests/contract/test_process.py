@@ -19,6 +19,7 @@ from rollway.emulator.folder import LOCK
 from tests.support.emulator_process import REPOSITORY, EmulatorProcess, own_environment, read_env, running_emulator
 from tests.support.processes import is_running
 
+DEADLINE_SECONDS = 180
 SETUP = """
 import os, sys
 from azure.ai.ml import MLClient
@@ -32,6 +33,7 @@ client.online_deployments.begin_create_or_update(ManagedOnlineDeployment(
     name="blue", endpoint_name="kept-endpoint", model=Model(path=fixtures + "/conda.yaml"),
     environment=Environment(image="docker.io/library/python", conda_file=fixtures + "/conda.yaml"),
     code_configuration=CodeConfiguration(code=fixtures + "/good", scoring_script="score.py"),
+    request_settings=OnlineRequestSettings(request_timeout_ms=180_000),
     instance_type="Standard_DS3_v2", instance_count=1)).result()
 endpoint = client.online_endpoints.get("kept-endpoint")
 endpoint.traffic = {"blue": 100}
@@ -53,7 +55,7 @@ def set_up_endpoint(emulator: EmulatorProcess) -> tuple[str, str]:
 
 def score_until_200(emulator: EmulatorProcess, key: str, uri: str) -> httpx.Response:
     """Containers take a few seconds to serve again."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + DEADLINE_SECONDS
     with emulator.http() as http:
         while True:
             answer = http.post(uri, json={}, headers={"Authorization": f"Bearer {key}"})
@@ -88,7 +90,7 @@ def test_a_killed_emulator_leaves_no_process_and_has_lost_nothing(tmp_path: Path
         key, uri = set_up_endpoint(first)
         containers = children(first.pid)
         first.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while any(map(is_running, containers)):
         assert time.monotonic() < deadline, "a container has outlived the emulator"
         time.sleep(0.05)
@@ -104,7 +106,7 @@ def test_a_crashed_container_is_started_again(tmp_path: Path) -> None:
 
         os.kill(crashed[0], signal.SIGKILL)
 
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while not (now := children(emulator.pid)) or now == crashed:
             assert time.monotonic() < deadline, "the container was not started again"
             time.sleep(0.05)

@@ -1,7 +1,6 @@
 """Microsoft's walk-through of a safe rollout, step by step with the SDK: how-to-safely-rollout-online-endpoints."""
 
 import json
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ from azure.ai.ml.entities import (
 )
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
-from tests.contract.conftest import FIXTURES, create_endpoint, describe
+from tests.contract.conftest import FIXTURES, PATIENT, create_endpoint, describe
 from tests.support.emulator_process import EmulatorProcess
+from tests.support.waiting import wait_for
 
 REQUESTS = 200
 
@@ -153,12 +153,10 @@ def on_kubernetes(
         environment=environment,
         code_configuration=CodeConfiguration(code=str(FIXTURES / script), scoring_script="score.py"),
         instance_count=1,
+        request_settings=PATIENT,
     )
 
 
 def wait_for_copies(walk: WalkThrough, before: int) -> None:
     """Mirrored copies are sent beside the requests. That none of 200 is one has a chance of 1e-9."""
-    deadline = time.monotonic() + 20
-    while not before < walk.scored("green") <= before + 60:
-        assert time.monotonic() < deadline, f"{walk.scored('green') - before} copies have arrived"
-        time.sleep(0.1)
+    wait_for(lambda: before < walk.scored("green") <= before + 60, "copy, or fewer of them than 60")

@@ -10,6 +10,8 @@ from tests.support.emulator_process import EmulatorProcess
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 NO_LAGS = FIXTURES / "no-lags.yaml"
+# The longest request timeout of Azure. With its default of 5 s, a machine that stops for as long answers with a 408.
+PATIENT = {"requestTimeout": "PT3M"}
 ENDPOINT = {"location": "westeurope", "properties": {"authMode": "Key"}}
 
 
@@ -50,7 +52,7 @@ def get_token(emulator: EmulatorProcess, client_id: str = "") -> str:
     return str(emulator.http().post(url, data=form).raise_for_status().json()["access_token"])
 
 
-def wait_for(rest: PlainRest, path: str, seconds: float = 60) -> str:
+def wait_for(rest: PlainRest, path: str, seconds: float = 180) -> str:
     """The provisioning state of a resource once no operation runs on it; containers start in real time."""
     deadline = time.monotonic() + seconds
     while (state := rest.state(path)) not in ("Succeeded", "Failed"):
@@ -76,5 +78,6 @@ def register_assets(rest: PlainRest, script: str = "good") -> dict[str, Any]:
         "codeConfiguration": {"codeId": f"{rest.root}/codes/{script}/versions/1", "scoringScript": "score.py"},
         "instanceType": "Standard_DS3_v2",
         "endpointComputeType": "Managed",
+        "requestSettings": dict(PATIENT),
     }
     return {"location": "westeurope", "sku": {"name": "Default", "capacity": 1}, "properties": properties}
