@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import pytest
 from azure.ai.ml import MLClient
@@ -91,11 +91,17 @@ def test_a_model_that_is_too_slow_is_a_408(troubled: Served) -> None:
 
 
 def test_more_pending_requests_than_allowed_are_429(troubled: Served) -> None:
+    held = {"at": "container", "path": f"^/{troubled.name}/other/", "delay_seconds": 3600, "count": None}
+    troubled.emulator.fail(**held)
     with ThreadPoolExecutor(6) as pool:
-        answers = list(pool.map(lambda _: troubled.score({}, azureml_model_deployment="slow"), range(6)))
+        requests = [pool.submit(troubled.score, {}, azureml_model_deployment="other") for _ in range(6)]
+        ended = as_completed(requests)
+        refused = [next(ended).result() for _ in range(4)]
+        troubled.emulator.delete_faults()
+        answered = [one.result() for one in ended]
 
-    refused = [answer for answer in answers if answer.status_code == 429]
-    assert Counter(answer.status_code for answer in answers) == {408: 2, 429: 4}
+    assert [one.status_code for one in refused] == [429] * 4
+    assert [one.status_code for one in answered] == [200] * 2
     assert {(one.headers["ms-azureml-model-error-reason"], one.text) for one in refused} == {
         ("too_many_pending_request", "")
     }

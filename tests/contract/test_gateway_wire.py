@@ -12,11 +12,20 @@ import pytest
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Environment, Model, OnlineRequestSettings
 
-from tests.contract.conftest import Arm, Served, create_endpoint, describe, serving, set_traffic
+from tests.contract.conftest import (
+    PATIENT_MS,
+    Arm,
+    Served,
+    create_endpoint,
+    describe,
+    serving,
+    set_traffic,
+)
 from tests.support.emulator_process import EmulatorProcess
 from tests.support.waiting import wait_for
 
-SETTINGS = OnlineRequestSettings(request_timeout_ms=20_000, max_concurrent_requests_per_instance=20)
+SETTINGS = OnlineRequestSettings(request_timeout_ms=PATIENT_MS, max_concurrent_requests_per_instance=20)
+ATTEMPTS = 10
 
 
 @pytest.fixture(scope="module")
@@ -90,14 +99,18 @@ def test_a_body_is_passed_on_while_the_model_still_writes_it(open_minded: Served
 
 def test_a_body_that_outlasts_the_request_timeout_is_cut(open_minded: Served, tmp_path: Path) -> None:
     headers = {"Authorization": f"Bearer {open_minded.key}", "azureml-model-deployment": "hasty"}
-    url = f"{open_minded.uri}?wait_for={tmp_path / 'never'}"
     received: list[str] = []
-    with (
-        open_minded.emulator.http() as http,
-        http.stream("POST", url, content=b"{}", headers=headers) as answer,
-        pytest.raises(httpx.RemoteProtocolError, match="incomplete"),
-    ):
-        received += answer.iter_text()
+    for attempt in range(ATTEMPTS):
+        later = tmp_path / f"later-{attempt}"
+        with (
+            open_minded.emulator.http() as http,
+            http.stream("POST", f"{open_minded.uri}?wait_for={later}", content=b"{}", headers=headers) as answer,
+        ):
+            if answer.status_code != 408:  # on a busy machine the time may be over before the body begins
+                with pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
+                    received += answer.iter_text()
+                break
+        later.touch()  # the one worker can take the next request
 
     assert answer.status_code == 200  # it had begun
     assert "second" not in "".join(received)
@@ -203,4 +216,5 @@ def test_a_failing_copy_does_not_touch_the_live_answer(
     answers = [served.score({}) for _ in range(30)]
 
     assert {answer.status_code for answer in answers} == {200}
-    assert "raises: this request cannot be scored" in client.online_deployments.get_logs("broken", name, 1000)
+    error = "raises: this request cannot be scored"
+    wait_for(lambda: error in client.online_deployments.get_logs("broken", name, 1000), "failed copy")
