@@ -100,7 +100,7 @@ def test_an_identity_that_the_endpoint_has_not_gives_no_token(user: Served) -> N
 def test_the_token_service_of_azure_ml_wants_its_secret(system: Served) -> None:
     url, secret = (system.score({"variable": one}).json()["body"] for one in ("MSI_ENDPOINT", "MSI_SECRET"))
     query = {"api-version": "2017-09-01", "resource": "https://storage.azure.com/"}
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, timeout=120) as client:
         answer = client.get(url, params=query, headers={"secret": secret})
         guessed = client.get(url, params=query, headers={"secret": "guessed"})
 

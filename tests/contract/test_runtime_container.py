@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from rollway.emulator.runtime.images import ImageRecipe, build_image
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "tests/fixtures"
 CONDA = (FIXTURES / "conda.yaml").read_text()
-DEADLINE_SECONDS = 60
+DEADLINE_SECONDS = 180
 
 pytestmark = pytest.mark.anyio
 
@@ -54,7 +54,7 @@ def make_spec(python: Path, tmp_path: Path) -> Callable[..., ContainerSpec]:
             "model_name": "model",
             "model_version": "7",
             "environment_variables": {},
-            "request_timeout_seconds": 5,
+            "request_timeout_seconds": 180,
         }
         return ContainerSpec(**(defaults | changes))
 
@@ -78,6 +78,25 @@ async def running(spec: ContainerSpec) -> AsyncIterator[Container]:
         yield container
     finally:
         await container.stop()
+
+
+@pytest.fixture
+def make_slow(make_spec: Callable[..., ContainerSpec], tmp_path: Path) -> Callable[[int], ContainerSpec]:
+    """The spec of a container whose model takes so many seconds, and tells `busy` when a request has arrived."""
+
+    def make(seconds: int) -> ContainerSpec:
+        variables = {"SLOW_SECONDS": str(seconds), "STARTED": str(tmp_path / "started")}
+        return make_spec("slow", environment_variables=variables)
+
+    return make
+
+
+async def busy(container: Container) -> None:
+    """Return once the model has the request that has been sent."""
+    started = Path(container.spec.environment_variables["STARTED"])
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not await asyncio.to_thread(started.exists):
+            await asyncio.sleep(0.01)
 
 
 async def score(container: Container, body: object) -> httpx.Response:
@@ -187,7 +206,8 @@ async def test_the_container_sees_the_users_variables_and_nothing_of_the_emulato
     for name in hidden:
         monkeypatch.setenv(name, "of the emulator")
 
-    async with running(make_spec(code, environment_variables={"MINE": "yes"})) as container:
+    spec = make_spec(code, environment_variables={"MINE": "yes"}, request_timeout_seconds=5)
+    async with running(spec) as container:
         environment = (await score(container, {})).json()
 
     assert environment["MINE"] == "yes"
@@ -284,9 +304,10 @@ async def test_a_raising_run_answers_500_and_the_container_goes_on(make_spec: Ca
 
 
 async def test_stopping_finishes_the_request_in_flight_and_leaves_no_process(
-    make_spec: Callable[..., ContainerSpec],
+    make_slow: Callable[[int], ContainerSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running(make_spec("slow", environment_variables={"SLOW_SECONDS": "1"})) as container:
+    monkeypatch.setattr(container_module, "_STOP_GRACE_SECONDS", DEADLINE_SECONDS)
+    async with running(make_slow(1)) as container:
         request = asyncio.create_task(score(container, {}))
         await busy(container)
 
@@ -298,10 +319,10 @@ async def test_stopping_finishes_the_request_in_flight_and_leaves_no_process(
 
 
 async def test_stopping_kills_what_does_not_end_within_the_grace_time(
-    make_spec: Callable[..., ContainerSpec], monkeypatch: pytest.MonkeyPatch
+    make_slow: Callable[[int], ContainerSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(container_module, "_STOP_GRACE_SECONDS", 0.1)
-    async with running(make_spec("slow", environment_variables={"SLOW_SECONDS": "600"})) as container:
+    async with running(make_slow(600)) as container:
         request = asyncio.create_task(score(container, {}))
         await busy(container)
 
@@ -334,18 +355,10 @@ async def test_a_container_stopped_while_it_is_probed_stays_stopped(
     assert await refresh is ContainerState.STOPPED
 
 
-async def busy(container: Container) -> None:
-    """Returns once the only worker is in the request that has been sent: it no longer answers on its health route."""
-    async with asyncio.timeout(DEADLINE_SECONDS), httpx.AsyncClient(trust_env=False, timeout=0.1) as client:
-        with suppress(httpx.TimeoutException):
-            while True:
-                await client.get(f"http://127.0.0.1:{container.port}/")
-
-
 async def test_a_server_killed_from_outside_is_found_crashed_and_its_busy_worker_goes_too(
-    make_spec: Callable[..., ContainerSpec],
+    make_slow: Callable[[int], ContainerSpec],
 ) -> None:
-    async with running(make_spec("slow", environment_variables={"SLOW_SECONDS": "600"})) as container:
+    async with running(make_slow(600)) as container:
         request = asyncio.create_task(score(container, {}))
         await busy(container)
         os.kill(process_id(container), signal.SIGKILL)
@@ -370,7 +383,7 @@ from pathlib import Path
 from rollway.emulator.runtime.container import *
 async def main():
     container = Container(ContainerSpec("e/d/0", Path({str(spec.python)!r}), Path({str(spec.app_root)!r}),
-        Path({str(spec.code)!r}), "score.py", None, "model", "7", {{}}, 5))
+        Path({str(spec.code)!r}), "score.py", None, "model", "7", {{}}, 180))
     await container.start()
     while await container.refresh() is not ContainerState.READY:
         await asyncio.sleep(0.02)

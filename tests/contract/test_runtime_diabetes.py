@@ -16,7 +16,7 @@ from rollway.emulator.runtime.images import ImageRecipe, build_image
 
 SCORING = Path(__file__).parents[2] / "scoring/diabetes"
 SAMPLE = json.loads((SCORING / "sample-request.json").read_text())
-DEADLINE_SECONDS = 60
+DEADLINE_SECONDS = 180
 NAMES = ["age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"]
 ROW = SAMPLE["data"][0]
 
@@ -49,7 +49,7 @@ def start(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
 
     def run(model: Path | None, version: str) -> Container:
         root = tmp_path_factory.mktemp("container")
-        spec = ContainerSpec("diabetes", python, root, SCORING, "score.py", model, "diabetes", version, {}, 5)
+        spec = ContainerSpec("diabetes", python, root, SCORING, "score.py", model, "diabetes", version, {}, 180)
         started.append(Container(spec))
         asyncio.run(settle(started[-1]))
         return started[-1]

@@ -17,7 +17,7 @@ from rollway.emulator.runtime import bootstrap
 from rollway.emulator.runtime.container import Container, ContainerSpec, ContainerState
 from rollway.emulator.runtime.images import ImageRecipe, build_image
 
-DEADLINE_SECONDS = 60
+DEADLINE_SECONDS = 180
 SCRIPT = """
 import sys
 from importlib.metadata import version

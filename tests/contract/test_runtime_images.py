@@ -138,12 +138,13 @@ def test_a_killed_build_leaves_no_process(tmp_path: Path) -> None:
             "asyncio.run(build_image(recipe, pathlib.Path(sys.argv[1]), print))"
         )
         command = [sys.executable, "-c", code, str(tmp_path)]
-        with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}) as process:
+        environ = os.environ | {"PYTHONPATH": str(ROOT), "UV_HTTP_TIMEOUT": "3600"}
+        with subprocess.Popen(command, env=environ) as process:
             asked, _ = never_answers.accept()  # uv waits for the package, for ever
             process.kill()
 
         with asked:
-            asked.settimeout(10)  # uv itself gives up after 30
+            asked.settimeout(120)  # uv itself would give up after an hour
             while asked.recv(4096):
                 pass  # its request; then the end of the connection, which is the end of uv
 

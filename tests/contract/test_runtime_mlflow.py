@@ -17,7 +17,7 @@ from rollway.emulator.state import environment_cache
 from tests.contract.conftest import FIXTURES
 
 MODEL = FIXTURES / "mlflow_folder" / "model"
-DEADLINE_SECONDS = 60
+DEADLINE_SECONDS = 180
 SPLIT = {"columns": ["x"], "index": [0, 1], "data": [[0.0], [2.5]]}
 MAKE_MODELS = """
 import sys
@@ -77,7 +77,7 @@ def start(models: Path, python: Path, tmp_path_factory: pytest.TempPathFactory) 
             code = write_script(tmp_path_factory.mktemp("code"))
             root, model = tmp_path_factory.mktemp(name), models / name
             variables = {"MLFLOW_MODEL_FOLDER": name}
-            running[name] = Container(ContainerSpec(name, python, root, code, SCRIPT, model, name, "1", variables, 5))
+            running[name] = Container(ContainerSpec(name, python, root, code, SCRIPT, model, name, "1", variables, 180))
             asyncio.run(settle(running[name]))
         return f"http://127.0.0.1:{running[name].port}"
 
@@ -167,7 +167,7 @@ def test_a_model_without_a_signature_takes_each_documented_form(score: Score, va
 
 
 def test_the_swagger_document_describes_the_input_by_the_signature(start: Callable[[str], str]) -> None:
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, timeout=DEADLINE_SECONDS) as client:
         document = client.get(f"{start('columns')}/swagger.json").json()
 
     described = document["definitions"]["ServiceInput"]["properties"]["input_data"]
