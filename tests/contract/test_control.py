@@ -13,13 +13,14 @@ from tests.support.emulator_process import EmulatorProcess, running_emulator
 from tests.support.plain_rest import NO_LAGS, PlainRest
 
 HOUR = 3600
+SCALE = 20
 ENDPOINT = {"location": "westeurope", "properties": {"authMode": "Key"}}
 
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorProcess]:
-    """An emulator that takes as long as Azure does, on its clock."""
-    with running_emulator(tmp_path, "--profile", "azure", "--seed", str(NO_LAGS)) as emulator:
+    """An emulator that takes twenty times as long as Azure does, on its clock: longer than any test lasts."""
+    with running_emulator(tmp_path, "--profile", f"azure:{SCALE}", "--seed", str(NO_LAGS)) as emulator:
         for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
             monkeypatch.setenv(name, emulator.environment[name])
         yield emulator
@@ -35,9 +36,9 @@ def test_an_operation_ends_when_the_clock_has_moved_past_its_time(own: EmulatorP
     rest.send("PUT", "/onlineEndpoints/patient", ENDPOINT).raise_for_status()
     before = rest.state("/onlineEndpoints/patient")
 
-    advance(own, 60)
+    advance(own, 60 * SCALE)
     meanwhile = rest.state("/onlineEndpoints/patient")
-    advance(own, 60)
+    advance(own, 60 * SCALE)
 
     assert (before, meanwhile, rest.state("/onlineEndpoints/patient")) == ("Creating", "Creating", "Succeeded")
 
@@ -45,11 +46,11 @@ def test_an_operation_ends_when_the_clock_has_moved_past_its_time(own: EmulatorP
 def test_deleting_an_endpoint_without_online_deployments_takes_eight_seconds(own: EmulatorProcess) -> None:
     rest = PlainRest(own)
     rest.send("PUT", "/onlineEndpoints/patient", ENDPOINT).raise_for_status()
-    advance(own, 120)
+    advance(own, 120 * SCALE)
     rest.send("DELETE", "/onlineEndpoints/patient").raise_for_status()
 
     before = rest.state("/onlineEndpoints/patient")
-    advance(own, 9)
+    advance(own, 8 * SCALE + 1)
 
     assert (before, rest.send("GET", "/onlineEndpoints/patient").status_code) == ("Deleting", 404)
 
@@ -61,7 +62,7 @@ def test_a_slow_operation_takes_its_seconds_longer(own: EmulatorProcess) -> None
 
     states = []
     for _ in range(2):
-        advance(own, 660)
+        advance(own, 1600)  # a usual creation takes 1500
         states.append(rest.state("/onlineEndpoints/slowly"))
 
     assert states == ["Creating", "Succeeded"]

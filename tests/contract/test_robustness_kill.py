@@ -15,6 +15,7 @@ from tests.support.plain_rest import ENDPOINT, PlainRest, register_assets, wait_
 from tests.support.processes import is_running
 
 ROUNDS = 3
+DEADLINE_SECONDS = 180
 WRITERS = 4
 
 
@@ -52,11 +53,11 @@ def test_no_acknowledged_write_is_lost_in_a_kill(tmp_path: Path, seed: int) -> N
         for writer in writers:
             writer.start()
         for writer in writers:
-            assert writer.started.wait(30)
+            assert writer.started.wait(DEADLINE_SECONDS)
         time.sleep(random.Random(seed).random())  # noqa: S311 - the moment of the kill is what varies
         first.kill()
         for writer in writers:
-            writer.join(30)
+            writer.join(DEADLINE_SECONDS)
 
     lost = []
     with running_emulator(tmp_path) as second:
@@ -86,13 +87,14 @@ def test_a_deployment_killed_at_any_moment_is_finished_by_the_next_start(tmp_pat
         rest.send("PUT", "/onlineEndpoints/survivor", ENDPOINT).raise_for_status()
         body = register_assets(rest)
         assert rest.send("PUT", path, body).status_code == 201
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while moment != "accepted" and not children(first.pid):
             assert time.monotonic() < deadline
         if moment == "ending":
             wait_for(rest, path)
         containers = children(first.pid)
         first.kill()
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while any(map(is_running, containers)):
         assert time.monotonic() < deadline, "a container has outlived the emulator"
 
@@ -105,14 +107,14 @@ def test_a_deployment_killed_at_any_moment_is_finished_by_the_next_start(tmp_pat
 
 
 def test_a_delete_killed_on_its_way_is_finished_by_the_next_start(tmp_path: Path) -> None:
-    with running_emulator(tmp_path, "--profile", "azure:10") as first:
+    with running_emulator(tmp_path, "--profile", "azure:25") as first:
         rest = PlainRest(first)
         rest.send("PUT", "/onlineEndpoints/leaving", ENDPOINT).raise_for_status()
         advance(first, 2000)
         assert rest.send("DELETE", "/onlineEndpoints/leaving").status_code == 202
         first.kill()
 
-    with running_emulator(tmp_path, "--profile", "azure:10") as second:
+    with running_emulator(tmp_path, "--profile", "azure:25") as second:
         rest = PlainRest(second)
         before = rest.state("/onlineEndpoints/leaving")
         advance(second, 2000)

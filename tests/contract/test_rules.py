@@ -12,6 +12,7 @@ from azure.ai.ml.entities import Environment, Model
 from azure.core.exceptions import HttpResponseError
 
 from tests.contract.conftest import Arm, create_endpoint, describe, set_traffic
+from tests.support.emulator_process import EmulatorProcess
 
 Change = Callable[[str, dict[str, Any]], httpx.Response]
 
@@ -109,8 +110,10 @@ def test_entries_of_the_bag_of_properties_are_added_and_not_removed(client: MLCl
 
 
 def test_a_deployment_answers_with_its_new_settings_only_when_the_update_has_ended(
-    arm: Arm, change: Change, pair: str
+    arm: Arm, change: Change, emulator: EmulatorProcess, pair: str
 ) -> None:
+    emulator.fail(method="PUT", path=f"/{pair}/deployments/blue$", operation="stuck")
+
     def read() -> dict[str, Any]:
         document: dict[str, Any] = arm.send("GET", f"/onlineEndpoints/{pair}/deployments/blue").json()["properties"]
         return document
@@ -118,6 +121,7 @@ def test_a_deployment_answers_with_its_new_settings_only_when_the_update_has_end
     started = change("/deployments/blue", {"environmentVariables": {"CHANGED": "1"}})
 
     during = read()
+    emulator.delete_faults()
     while arm.http.get(started.headers["Azure-AsyncOperation"]).json()["status"] == "Updating":
         pass
     after = read()
@@ -126,11 +130,15 @@ def test_a_deployment_answers_with_its_new_settings_only_when_the_update_has_end
     assert (after["provisioningState"], after["environmentVariables"]["CHANGED"]) == ("Succeeded", "1")
 
 
-def test_a_patch_is_answered_with_202_and_a_location_that_gives_the_resource(arm: Arm, pair: str) -> None:
+def test_a_patch_is_answered_with_202_and_a_location_that_gives_the_resource(
+    arm: Arm, emulator: EmulatorProcess, pair: str
+) -> None:
     path = f"/onlineEndpoints/{pair}/deployments/green"
+    emulator.fail(method="PATCH", path=f"{path}$", operation="stuck")
 
     started = arm.send("PATCH", path, {"sku": {"capacity": 2}})
     during = arm.send("GET", path).json()
+    emulator.delete_faults()
     while (polled := arm.http.get(started.headers["Location"])).status_code == 202:
         pass
 

@@ -11,16 +11,17 @@ from tests.support.emulator_process import EmulatorProcess, running_emulator
 from tests.support.other_clients import OtherClient
 from tests.support.plain_rest import PlainRest, get_token
 
+ATTEMPTS = 10
 READS, ALL_READS = (f"x-ms-ratelimit-remaining-subscription-{part}reads" for part in ("", "global-"))
 SEED = """
 principals:
   - {client_id: busy, client_secret: busy-secret}
   - {client_id: calm, client_secret: calm-secret}
 throttling:
-  reads: {size: 3, per_second: 0.02}
-  writes: {size: 3, per_second: 0.02}
-  deletes: {size: 1, per_second: 1}
-  resource_requests: {size: 2, per_second: 0.02}
+  reads: {size: 3, per_second: 0.001}
+  writes: {size: 3, per_second: 0.001}
+  deletes: {size: 1, per_second: 0.2}
+  resource_requests: {size: 2, per_second: 0.001}
 """
 
 
@@ -51,7 +52,7 @@ def test_remaining_requests_are_counted_down_and_then_refused(rest: PlainRest) -
 
     assert remaining == ["2", "1", "0"]
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "SubscriptionRequestsThrottled")
-    assert 40 <= int(refused.headers["Retry-After"]) <= 50
+    assert 800 <= int(refused.headers["Retry-After"]) <= 1000
     assert refused.headers[READS] == "0"
 
 
@@ -113,12 +114,14 @@ def test_a_reset_fills_the_buckets(rest: PlainRest, throttled: EmulatorProcess) 
 
 def test_the_management_client_waits_as_long_as_it_is_told(rest: PlainRest, throttled: EmulatorProcess) -> None:
     management = OtherClient(REQUIREMENTS, MANAGEMENT_CLIENT, throttled.environment)
-    for number in range(2):
-        management("online_endpoints.begin_delete", **PLACE, endpoint_name=f"absent-{number}")
+    statuses: list[int] = []
+    while 429 not in statuses and len(statuses) < ATTEMPTS:  # on a busy machine the bucket may be full again
+        management("online_endpoints.begin_delete", **PLACE, endpoint_name="absent")
+        statuses = [one["status"] for one in throttled.get("requests") if one["method"] == "DELETE"]
     management.close()
 
-    statuses = [one["status"] for one in throttled.get("requests") if one["method"] == "DELETE"]
-    assert statuses == [204, 429, 204]
+    assert statuses[-3:] == [204, 429, 204]
+    assert statuses.count(429) == 1
 
 
 def test_rollways_session_slows_down_before_it_is_refused(tmp_path: Path) -> None:
