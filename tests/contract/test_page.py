@@ -20,7 +20,7 @@ from azure.ai.ml import MLClient
 from playwright.sync_api import expect, sync_playwright
 
 from rollway.emulator.control import page
-from tests.contract.conftest import Served, create_endpoint
+from tests.contract.conftest import PATIENT_MS, Served, create_endpoint
 from tests.support.emulator_process import EmulatorProcess, running_emulator
 from tests.support.looks import NOTHING, measure
 
@@ -233,13 +233,14 @@ def test_the_page_fits_a_browser_in_both_themes_and_breaks_none_of_its_own_rules
     served: Served, width: int, theme: Literal["dark", "light"]
 ) -> None:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENT_MS)
         page = browser.new_page(
             viewport={"width": width, "height": 700},
             ignore_https_errors=True,
             color_scheme=theme,
             permissions=["clipboard-write"],
         )
+        page.set_default_timeout(PATIENT_MS)
         problems: list[str] = []
         page.on("console", lambda message: problems.append(message.text))
         page.goto(served.emulator.url)
@@ -248,9 +249,10 @@ def test_the_page_fits_a_browser_in_both_themes_and_breaks_none_of_its_own_rules
             summary.click()
         section.get_by_role("textbox", name="request").fill('{"data": [1]}')
         section.get_by_role("button", name="Send").click()
-        expect(section.locator("output")).to_have_text(re.compile("200 from blue"))
+        expect(section.locator("output")).to_have_text(re.compile("200 from blue"), timeout=PATIENT_MS)
+        page.evaluate("window.setTimeout = () => 0")  # after two seconds the button is called "Copy" again
         section.get_by_role("button", name="Copy").click()
-        expect(section.get_by_role("button", name="Copied")).to_be_visible()
+        expect(section.get_by_role("button", name="Copied")).to_be_visible(timeout=PATIENT_MS)
         found = measure(page.locator("main"))
         overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         browser.close()
