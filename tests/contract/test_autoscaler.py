@@ -25,7 +25,7 @@ from tests.support.emulator_process import EmulatorProcess
 from tests.support.other_clients import OtherClient
 from tests.support.waiting import wait_for
 
-DEADLINE_SECONDS = 60
+DEADLINE_SECONDS = 180
 
 
 def rule(direction: str, operator: str, threshold: float, resource: str = "", **action: str) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def test_an_operation_that_fails_is_named_with_its_class_and_next_action(
     session.ml.online_deployments.begin_create_or_update(describe(endpoint, model, environment, name))
 
     with pytest.raises(ProvisioningFailed) as caught:
-        asyncio.run(wait_until_ready(session, endpoint, name, timeout_seconds=60))
+        asyncio.run(wait_until_ready(session, endpoint, name, timeout_seconds=180))
 
     found = dossier_of(caught.value, "wait until ready")
     artifact = dossier.markdown(found)
@@ -110,7 +110,7 @@ def test_a_script_that_raises_is_shown_with_its_own_traceback(
     session.ml.online_deployments.begin_create_or_update(broken)
 
     with pytest.raises(ProvisioningFailed) as caught:
-        asyncio.run(wait_until_ready(session, endpoint, "broken", timeout_seconds=120))
+        asyncio.run(wait_until_ready(session, endpoint, "broken", timeout_seconds=180))
 
     found = dossier_of(caught.value, "wait until ready")
     assert (found.code, found.cause) == ("ResourceNotReady", Cause.PERMANENT)
@@ -129,7 +129,7 @@ def test_one_that_failed_although_its_operation_succeeded_says_that_the_reason_i
     session.ml.online_deployments.begin_create_or_update(describe(endpoint, model, environment, "silent"))
 
     with pytest.raises(ProvisioningFailed, match="this run does not know which one that was; the state is") as caught:
-        asyncio.run(wait_until_ready(session, endpoint, "silent", timeout_seconds=60))
+        asyncio.run(wait_until_ready(session, endpoint, "silent", timeout_seconds=180))
 
     assert "read the log, fix what" in dossier_of(caught.value, "wait until ready").next_action
 

@@ -32,14 +32,12 @@ def put_blue(arm: Arm, served: Served, endpoint: str) -> None:
     path = f"/onlineEndpoints/{endpoint}/deployments/blue"
     arm.send("PUT", path, source).raise_for_status()
     ended = ("Succeeded", "Failed")
-    wait_for(
-        lambda: arm.send("GET", path).json()["properties"]["provisioningState"] in ended, "end of the creation", 60
-    )
+    wait_for(lambda: arm.send("GET", path).json()["properties"]["provisioningState"] in ended, "end of the creation")
 
 
 def reason(session: Session, endpoint: str, operation: str | None = None) -> ProvisioningFailed:
     """The error of a wait; `operation` is the address that the start of the change gave, if that is known."""
-    waiting = wait_until_ready(session, endpoint, "blue", timeout_seconds=30, operation=operation)
+    waiting = wait_until_ready(session, endpoint, "blue", timeout_seconds=180, operation=operation)
     with pytest.raises(ProvisioningFailed) as caught:
         asyncio.run(waiting)
     return caught.value

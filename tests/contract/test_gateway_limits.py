@@ -40,7 +40,7 @@ class Empty:
 
     def score(self, key: str, content: bytes = b"{}", address: str | None = None) -> httpx.Response:
         transport = httpx.HTTPTransport(verify=self._emulator.tls, local_address=address)
-        with httpx.Client(transport=transport, timeout=30) as http:
+        with httpx.Client(transport=transport, timeout=180) as http:
             return http.post(self.uri, content=content, headers={"Authorization": f"Bearer {key}"})
 
     def wait(self, seconds: float) -> None:

@@ -53,7 +53,7 @@ def recorded(client: MLClient, arm: Arm, served: Served) -> Recorded:
 
     def put(where: str, document: dict[str, Any]) -> tuple[httpx.Response, dict[str, Any]]:
         answer = arm.send("PUT", where, document).raise_for_status()
-        wait_for(lambda: read(where)["properties"]["provisioningState"] == "Succeeded", "end of the creation", 60)
+        wait_for(lambda: read(where)["properties"]["provisioningState"] == "Succeeded", "end of the creation")
         return answer, read(where)
 
     def read(where: str) -> dict[str, Any]:
@@ -196,5 +196,5 @@ def test_a_patch_has_no_body_and_locates_its_result(recorded: Recorded, arm: Arm
 
     assert (answer.status_code, answer.content) == (202, b"")
     assert "/mfeOperationResults/odidp:" in answer.headers["Location"]
-    wait_for(lambda: arm.http.get(answer.headers["Location"]).status_code == 200, "result of the operation", 20)
+    wait_for(lambda: arm.http.get(answer.headers["Location"]).status_code == 200, "result of the operation")
     assert arm.http.get(answer.headers["Location"]).json()["tags"] == {"run": "7"}

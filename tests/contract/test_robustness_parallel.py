@@ -22,7 +22,7 @@ def at_once(work: Callable[[int], Any]) -> list[Any]:
     barrier = Barrier(CLIENTS)
 
     def wait_and_work(number: int) -> Any:
-        barrier.wait(30)
+        barrier.wait(180)
         return work(number)
 
     with ThreadPoolExecutor(CLIENTS) as pool:

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from rollway.emulator.blob.blobs import Blobs
@@ -29,7 +28,7 @@ def start(folder: Path, *arguments: str, secret: str = "") -> subprocess.Complet
     command = [sys.executable, "-m", "rollway.emulator", "up", "--state", str(folder), *arguments]
     variables = {**own_environment(), "ROLLWAY_EMULATOR_SECRET": secret}
     return subprocess.run(
-        command, env=variables, capture_output=True, text=True, check=False, timeout=30, cwd=REPOSITORY
+        command, env=variables, capture_output=True, text=True, check=False, timeout=180, cwd=REPOSITORY
     )
 
 
@@ -273,7 +272,7 @@ def send_raw(emulator: EmulatorProcess, method: str, target: str, headers: dict[
     where = urlsplit(emulator.url)
     lines = [f"{method} {target} HTTP/1.1", f"Host: {where.netloc}", *(f"{k}: {v}" for k, v in headers.items())]
     with (
-        socket.create_connection(("127.0.0.1", where.port or 0), timeout=10) as plain,
+        socket.create_connection(("127.0.0.1", where.port or 0), timeout=120) as plain,
         emulator.tls.wrap_socket(plain, server_hostname="localhost") as connection,
     ):
         connection.sendall("\r\n".join([*lines, "Connection: close", "", body]).encode("latin-1"))
@@ -291,7 +290,7 @@ def test_files_of_the_state_are_for_their_owner_only(emulator: EmulatorProcess) 
 
 
 def test_requests_without_a_token_see_nothing(emulator: EmulatorProcess, arm: Arm) -> None:
-    with httpx.Client(verify=emulator.tls, trust_env=False) as http:
+    with emulator.http() as http:
         answers = [
             http.get(f"{arm.url}{arm.root}{path}?api-version=2023-04-01")
             for path in ("", "/models", "/onlineEndpoints", "/datastores/workspaceblobstore")

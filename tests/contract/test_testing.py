@@ -26,7 +26,7 @@ def test_the_example_of_the_documentation_runs_in_a_project_of_its_own(tmp_path:
 
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(
-        command, env=own_environment(), cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+        command, env=own_environment(), cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -94,7 +94,7 @@ def test_a_seed_with_a_model_that_cannot_be_is_refused(tmp_path: Path, models: s
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=180,
     )
 
     assert (done.returncode, problem in done.stderr) == (2, True), done.stderr

@@ -59,7 +59,7 @@ class OtherClient:
     def close(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=180)
 
 
 def provide_python(requirements: tuple[str, ...]) -> str:
