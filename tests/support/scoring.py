@@ -9,10 +9,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any, cast
 
+import httpx
+
 from rollway.azure.scoring import Scorer
 from rollway.azure.session import Session
 from rollway.azure.waiting import SystemClock
 from rollway.rollout.state import EndpointState
+
+WAIT_SECONDS = 600.0  # far longer than a busy machine stands still
 
 
 @dataclass
@@ -50,7 +54,7 @@ def serving_gateway() -> Iterator[Gateway]:
             gateway.requests.append((headers, json.loads(body) if "json" in headers["content-type"] else body))
             status, extra, answer = gateway.answers.pop(0) if len(gateway.answers) > 1 else gateway.answers[0]
             if "slow" in extra:
-                gateway.release.wait(10)
+                gateway.release.wait(WAIT_SECONDS)
             self.send_response(status)
             for name, value in extra.items():
                 self.send_header(name, value)
@@ -97,6 +101,8 @@ class Latencies(SystemClock):
 
 
 def scorer(url: str, session: Session | None = None, *, auth_mode: str = "key", **settings: Any) -> Scorer:
-    """Return a client of the endpoint `diabetes` at that address."""
+    """Return a client of the endpoint `diabetes` at that address; only answers may time out, no connection does."""
     endpoint = EndpointState(name="diabetes", scoring_uri=url, auth_mode=auth_mode)
-    return Scorer(session or a_session(), endpoint, **{"timeout_seconds": 5.0, **settings})
+    made = Scorer(session or a_session(), endpoint, **{"timeout_seconds": WAIT_SECONDS, **settings})
+    made._client.timeout = httpx.Timeout(WAIT_SECONDS, read=made._client.timeout.read)
+    return made

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from rollway.azure import scoring
 from rollway.azure.folder import load_folder
 from rollway.rollout.facts import Facts
 from rollway.rollout.moves import Kind, Move
@@ -15,7 +16,7 @@ from rollway.rollout.wanted import Wanted
 from rollway.spec import RolloutSpec
 from tests.support.builders import RolloutFolder, asset
 from tests.support.fake_azure import OURS, FakeAzure
-from tests.support.scoring import Gateway, serving_gateway
+from tests.support.scoring import WAIT_SECONDS, Gateway, serving_gateway
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ def planned(folder: RolloutFolder) -> Planned:
 
 
 @pytest.fixture
-def gateway() -> Iterator[Gateway]:
-    """A scoring gateway on a free port."""
+def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
+    """A scoring gateway on a free port; its clients connect even if the machine stands still for a while."""
+    monkeypatch.setattr(scoring, "CONNECT_SECONDS", WAIT_SECONDS)
     with serving_gateway() as gateway:
         yield gateway

@@ -16,7 +16,7 @@ from rollway.azure.session import Session
 from rollway.errors import Cause, CouldNotMeasure
 from rollway.rollout.smoke import EXCERPT_LENGTH, SmokeTestResult
 from rollway.spec import Expectation, ScoringRequest
-from tests.support.scoring import Gateway, Latencies, a_session, scorer
+from tests.support.scoring import WAIT_SECONDS, Gateway, Latencies, a_session, scorer
 
 ATTEMPTS = 4
 NAME = "main-1"
@@ -42,7 +42,7 @@ def smoke_test(
     *,
     expect: Expectation | None = None,
     request: ScoringRequest | None = None,
-    warm_up_seconds: float = 30,
+    warm_up_seconds: float = WAIT_SECONDS,
     is_pinned: bool = True,
     others_may_answer: bool = False,
     **settings: Any,
