@@ -2,11 +2,13 @@
 
 import sys
 import threading
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from rollway import terminal
 from rollway.terminal import as_called, pause_seconds, program, saying
 
 
@@ -60,9 +62,11 @@ def test_commands_in_a_text_can_be_pasted(venv: Path, text: str, shown: str) -> 
     assert as_called(text) == shown
 
 
-def test_what_lasts_says_so_again_and_again_and_how_long_it_took() -> None:
+def test_what_lasts_says_so_again_and_again_and_how_long_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     is_told_twice = threading.Event()
+    moments = chain([100.0], repeat(107.0))
+    monkeypatch.setattr(terminal, "time", SimpleNamespace(monotonic=lambda: next(moments)))
 
     def say(text: str) -> None:
         said.append(text)
@@ -70,10 +74,10 @@ def test_what_lasts_says_so_again_and_again_and_how_long_it_took() -> None:
             is_told_twice.set()
 
     with saying("waiting", ", because", say=say, pause=lambda _: 0.0):
-        assert is_told_twice.wait(30)
+        assert is_told_twice.wait(600)
 
-    assert said[:3] == ["waiting, because", "  still waiting, after 0 s", "  still waiting, after 0 s"]
-    assert said[-1] == "  that took 0 s"
+    assert said[:3] == ["waiting, because", "  still waiting, after 7 s", "  still waiting, after 7 s"]
+    assert said[-1] == "  that took 7 s"
 
 
 def test_what_is_quick_is_one_line() -> None:
