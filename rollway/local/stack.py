@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from rollway.errors import ConfigurationError, RollwayError
+from rollway.local.ports import free_port
 from rollway.local.process import Process
 
 WORK_POOL = "rollway"
@@ -331,10 +332,3 @@ def require_free(port: int, target: str = "up") -> None:
                 why=error.strerror,
                 hint=f"stop what listens there, or choose another one: make {target} PORT={port + 1}",
             ) from error
-
-
-def free_port() -> int:
-    """Return a port of loopback on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

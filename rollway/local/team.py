@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Final
 
 from rollway.errors import ConfigurationError, RollwayError
+from rollway.local.ports import free_port
 from rollway.local.postgres import Postgres, find_programs
 from rollway.local.process import Process
-from rollway.local.stack import Say, Stack, answers, free_port
+from rollway.local.stack import Say, Stack, answers
 from rollway.terminal import saying
 
 # Each of the three processes of Prefect opens up to 15, its pool and the overflow; runs and workers open none.

@@ -11,7 +11,7 @@ import uv
 
 from rollway.emulator.state import environment_cache
 from rollway.emulator.testing import own_environment
-from rollway.local.stack import free_port
+from rollway.local.ports import free_port
 from tests.support import pages
 from tests.support.clone import make_clone
 

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rollway.local import postgres
+from rollway.local.ports import free_port
 from rollway.local.postgres import find_programs
-from rollway.local.stack import free_port
 
-WAIT_SECONDS = 60
+WAIT_SECONDS = 300
 # Nothing in it outlives the tests.
 FAST = ("-F", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "max_connections=200")
 
