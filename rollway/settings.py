@@ -173,12 +173,24 @@ def block_from_environment() -> str | None:
 
 def lease_seconds() -> int:
     """Return how long a lease is valid without renewal, in seconds (ROLLWAY_LEASE_SECONDS, default: 300)."""
-    text = os.environ.get("ROLLWAY_LEASE_SECONDS", "300")
+    return _seconds("ROLLWAY_LEASE_SECONDS", 300, "a lease time")
+
+
+def prefect_seconds() -> int:
+    """Return how long a call to Prefect that a rollout can do without may take (ROLLWAY_PREFECT_SECONDS, default: 10).
+
+    At the end of the process its last logs and events have half of that time.
+    """
+    return _seconds("ROLLWAY_PREFECT_SECONDS", 10, "a time to wait for Prefect")
+
+
+def _seconds(variable: str, default: int, what: str) -> int:
+    text = os.environ.get(variable, str(default))
     if not text.isdecimal() or int(text) < 1:
         raise ConfigurationError(
-            f"{text!r} is not a lease time",
-            where="environment variable ROLLWAY_LEASE_SECONDS",
-            hint="set a whole number of seconds, at least 1, or unset it for 300",
+            f"{text!r} is not {what}",
+            where=f"environment variable {variable}",
+            hint=f"set a whole number of seconds, at least 1, or unset it for {default}",
         )
     return int(text)
 

@@ -3,14 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Awaitable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger, get_run_logger
 
+from rollway.settings import prefect_seconds
+
 T = TypeVar("T")
 
-DEADLINE_SECONDS = 10.0
 AWAY_DEADLINE_SECONDS = 1.0  # as long as the last call failed, so that a server that is away delays a rollout only once
 
 _lost: set[str] = set()  # what calls have lost since the last one that succeeded
@@ -20,7 +21,7 @@ async def best_effort(
     what: str,
     call: Awaitable[T],
     *,
-    deadline_seconds: float | None = DEADLINE_SECONDS,
+    deadline_seconds: float | Literal["usual"] | None = "usual",
     is_needed: bool = False,
     passes: type[Exception] | tuple[()] = (),
 ) -> T | None:
@@ -31,11 +32,15 @@ async def best_effort(
     Args:
         what: What is lost if the call fails, such as "the progress artifact is out of date".
         call: The call.
-        deadline_seconds: The longest time that it may take; None for a call that waits for other runs.
+        deadline_seconds: The longest time that it may take; default: `prefect_seconds()`; None for a call that waits
+            for other runs.
         is_needed: True if people depend on it: it gets its whole time even after calls that failed, because the server
             may be only slow.
         passes: Errors that are an answer of Prefect; they are raised.
     """
+    usual_seconds = prefect_seconds()  # always: a wrong value ends a rollout at its first call, before any write
+    if deadline_seconds == "usual":
+        deadline_seconds = usual_seconds
     if deadline_seconds is not None and _lost and not is_needed:
         deadline_seconds = AWAY_DEADLINE_SECONDS
     try:

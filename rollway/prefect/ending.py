@@ -12,13 +12,13 @@ from prefect.events.worker import EventsWorker
 from prefect.logging import get_logger
 from prefect.states import Completed
 
-from rollway.errors import RollwayError
+from rollway.errors import ConfigurationError, RollwayError
 from rollway.reports.rollout import RolloutOutcome, RolloutReport
+from rollway.settings import prefect_seconds
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-DRAIN_SECONDS = 5.0
 HELD = f"{RolloutOutcome.HELD.value}: "  # begins the message of a run that ended like that
 
 
@@ -55,8 +55,12 @@ async def run_here(flow: Flow[P, Coroutine[Any, Any, R]], *args: P.args, **kwarg
 
 def leave(code: int) -> NoReturn:
     """End the process; send Prefect the last logs and events, but do not wait long for a server that is away."""
+    try:
+        seconds = prefect_seconds() / 2
+    except ConfigurationError:  # which has ended every flow before it did anything
+        seconds = 0.0
     # It stops all queues, also that of the logs, and returns what `concurrent.futures.wait` returns.
-    unsent = cast("tuple[set[object], set[object]]", EventsWorker.drain_all(timeout=DRAIN_SECONDS))[1]
+    unsent = cast("tuple[set[object], set[object]]", EventsWorker.drain_all(timeout=seconds))[1]
     if not unsent:
         sys.exit(code)
     sys.stdout.flush()

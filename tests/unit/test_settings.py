@@ -8,6 +8,7 @@ from rollway.settings import (
     deployments_folder,
     is_debug,
     lease_seconds,
+    prefect_seconds,
     webhook_secret,
     workspace_from_environment,
 )
@@ -77,6 +78,16 @@ def test_anything_but_a_whole_number_of_seconds_is_no_lease_time(monkeypatch: py
         "  where: environment variable ROLLWAY_LEASE_SECONDS\n"
         "  try: set a whole number of seconds, at least 1, or unset it for 300"
     )
+
+
+@pytest.mark.parametrize(("value", "seconds"), [(None, 10), ("240", 240)])
+def test_a_call_to_prefect_takes_ten_seconds_at_most_unless_a_variable_says_more(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, seconds: int
+) -> None:
+    if value is not None:
+        monkeypatch.setenv("ROLLWAY_PREFECT_SECONDS", value)
+
+    assert prefect_seconds() == seconds
 
 
 @pytest.mark.parametrize(("value", "expected"), [("1", True), ("yes", True), ("0", False), ("", False)])

@@ -11,9 +11,10 @@ from uuid import UUID, uuid4
 import pytest
 from prefect.exceptions import Abort, Pause
 
+from rollway.errors import ConfigurationError
 from rollway.prefect import artifacts, best_effort
 from rollway.prefect.artifacts import Progress, publish_markdown, publish_result, publish_table
-from rollway.prefect.best_effort import AWAY_DEADLINE_SECONDS, DEADLINE_SECONDS
+from rollway.prefect.best_effort import AWAY_DEADLINE_SECONDS
 
 RUN = uuid4()
 
@@ -78,18 +79,48 @@ def test_signals_and_cancellations_pass_through(signal: BaseException, log: pyte
     assert warnings(log) == []
 
 
-def test_while_the_server_is_away_calls_are_short_and_each_loss_is_told_once(
-    monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
-) -> None:
-    deadlines: list[float | None] = []
+@pytest.fixture
+def deadlines(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
+    """The deadlines of the calls so far."""
+    found: list[float | None] = []
     timeout = asyncio.timeout
 
     def noted(seconds: float | None) -> asyncio.Timeout:
-        deadlines.append(seconds)
+        found.append(seconds)
         return timeout(seconds)
 
     monkeypatch.setattr(asyncio, "timeout", noted)
+    return found
 
+
+@pytest.mark.parametrize(("value", "seconds"), [(None, 10), ("240", 240)])
+def test_a_variable_gives_a_slow_server_more_time(
+    monkeypatch: pytest.MonkeyPatch, deadlines: list[float | None], value: str | None, seconds: float
+) -> None:
+    if value is not None:
+        monkeypatch.setenv("ROLLWAY_PREFECT_SECONDS", value)
+
+    attempt(answer(7))
+
+    assert deadlines == [seconds]
+
+
+def test_a_variable_that_is_wrong_is_an_error_and_no_loss(
+    monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("ROLLWAY_PREFECT_SECONDS", "soon")
+    call = answer(7)
+
+    with pytest.raises(ConfigurationError, match="'soon' is not a time to wait for Prefect"):
+        attempt(call, deadline_seconds=None)
+
+    call.close()
+    assert warnings(log) == []
+
+
+def test_while_the_server_is_away_calls_are_short_and_each_loss_is_told_once(
+    deadlines: list[float | None], log: pytest.LogCaptureFixture
+) -> None:
     for _ in range(3):
         attempt(fail(OSError("away")))
     attempt(fail(OSError("away")), "an artifact is missing", deadline_seconds=None)
@@ -98,13 +129,13 @@ def test_while_the_server_is_away_calls_are_short_and_each_loss_is_told_once(
     attempt(fail(OSError("away")))
 
     assert deadlines == [
-        DEADLINE_SECONDS,
+        10,
         AWAY_DEADLINE_SECONDS,
         AWAY_DEADLINE_SECONDS,
         None,
         60,
         AWAY_DEADLINE_SECONDS,
-        DEADLINE_SECONDS,
+        10,
     ]
     assert warnings(log) == [
         "Prefect did not answer, so a label is missing: away",

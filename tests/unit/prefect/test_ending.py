@@ -144,3 +144,23 @@ def test_a_process_ends_with_its_code_and_does_not_wait_for_queues_that_nobody_t
 
     with pytest.raises(Ended, match=f"^{expected}$"):
         leave(3)
+
+
+@pytest.mark.parametrize(("value", "seconds"), [(None, 5), ("240", 120), ("soon", 0)])
+def test_the_last_logs_and_events_have_half_of_the_time_of_a_call(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, seconds: float
+) -> None:
+    if value is not None:
+        monkeypatch.setenv("ROLLWAY_PREFECT_SECONDS", value)
+    limits: list[float] = []
+
+    def drain(timeout: float) -> tuple[set[object], set[object]]:
+        limits.append(timeout)
+        return set(), set()
+
+    monkeypatch.setattr(EventsWorker, "drain_all", drain)
+
+    with pytest.raises(SystemExit):
+        leave(3)
+
+    assert limits == [seconds]
