@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +21,7 @@ import pytest
 
 from rollway.local.stack import temporary_stack
 from rollway.settings import PREFECT_PATIENCE
+from tests.support.stalls import Stalls, watching_for_stalls
 
 ROOT = Path(__file__).parents[2]
 END_SECONDS = 120  # from the death of the server to the end of the process, as docs/operations.md promises
@@ -118,13 +120,16 @@ class Run:
 
     def go_on(self) -> None:
         """Let it go on to its end."""
+        self._went_on = time.monotonic()
         assert self._process.stdin is not None
         self._process.stdin.write("go on\n")
         self._process.stdin.flush()
 
-    def end(self) -> Ended:
-        """Wait for its end."""
-        answer, log = self._process.communicate(timeout=END_SECONDS)
+    def end(self, stalls: Stalls) -> Ended:
+        """Wait for its end, which must come in time."""
+        answer, log = self._process.communicate(timeout=600)
+        end = time.monotonic()
+        assert end - self._went_on - stalls.seconds_between(self._went_on, end) < END_SECONDS, log
         return Ended(self._process.returncode, answer.splitlines(), log)
 
 
@@ -168,19 +173,22 @@ class Broken(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def away(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ended]]:
     """Runs that have ended, by name; their server was killed while two of them were in their middle."""
-    with temporary_stack(tmp_path_factory.mktemp("away") / "state", lambda _: None) as stack:
+    with (
+        temporary_stack(tmp_path_factory.mktemp("away") / "state", lambda _: None) as stack,
+        watching_for_stalls() as stalls,
+    ):
         server = stack.start_prefect()
         stack.wait_for_prefect()
         variables = {**os.environ, **stack.prefect_variables(), **PREFECT_PATIENCE, "PYTHONPATH": str(ROOT)}
         with broken(stack.ui_url) as url:
             run = Run("fine", {**variables, "PREFECT_API_URL": f"{url}/api"})
             run.go_on()
-            ended = {"errors": run.end()}
+            ended = {"errors": run.end(stalls)}
         runs = {rollout: Run(rollout, variables) for rollout in ("fine", "broken")}
         os.killpg(server.pid, signal.SIGKILL)
         for run in runs.values():
             run.go_on()
-        ended |= {rollout: run.end() for rollout, run in runs.items()}
+        ended |= {rollout: run.end(stalls) for rollout, run in runs.items()}
         yield ended
 
 
