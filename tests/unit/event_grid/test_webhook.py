@@ -48,7 +48,7 @@ def sender(watcher: Watcher) -> Iterator[httpx.Client]:
         thread.start()
         try:
             with httpx.Client(
-                base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", trust_env=False, timeout=30
+                base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", trust_env=False, timeout=600
             ) as client:
                 yield client
         finally:
@@ -170,7 +170,7 @@ def test_a_body_that_does_not_arrive_in_time_is_refused(sender: httpx.Client, mo
     monkeypatch.setattr(webhook, "READ_TIMEOUT_SECONDS", 0.1)
     request = f"POST /events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SECRET}\r\nContent-Length: 9\r\n\r\n["
 
-    with socket.create_connection((sender.base_url.host, sender.base_url.port or 0), timeout=30) as connection:
+    with socket.create_connection((sender.base_url.host, sender.base_url.port or 0), timeout=600) as connection:
         connection.sendall(request.encode())
         answer = connection.recv(65536)
 
