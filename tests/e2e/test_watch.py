@@ -18,7 +18,7 @@ from rollway.prefect.silence import NEVER_STARTED_MESSAGE
 from rollway.rollout.entries import Command, Lease, Order
 from rollway.rollout.record import with_record
 from tests.support.matrix import IS_FULL
-from tests.support.prefect_api import ENDED, Patient
+from tests.support.prefect_api import ENDED, Patient, store_event
 from tests.support.rest import Rest
 from tests.support.watched import TIMEOUT_SECONDS, Watched
 from tests.support.world import World
@@ -112,8 +112,9 @@ def test_versions_that_come_during_a_rollout_end_with_the_newest_whatever_the_or
 ) -> None:
     first = f"{100 + turn}"
     watched.register(first)
-    assert watched.watch()["verdict"] == "start"
-    watched.wait_for(lambda: any(one["state_type"] == "RUNNING" for one in watched.runs()), "rollout that runs")
+    started = watched.watch()
+    assert started["verdict"] == "start"
+    watched.wait_for(lambda: watched.state_of(started["flow run"]) not in ("SCHEDULED", "PENDING"), "rollout that runs")
     versions = [f"{first}.{number}" for number in (9, 11, 10, 3, 7)]  # the newest is the one created last
     order = random.Random(turn)  # noqa: S311 (the same order in each run of the test)
     watchers = []
@@ -244,15 +245,17 @@ def test_a_schedule_leaves_a_paused_endpoint_alone_and_a_person_does_not(watched
 
     watched.wait_for(ended, "rollout of the schedule that ended")
     watched.api.delete(f"{path}/schedules/{made[0]['id']}").raise_for_status()
-    (run,) = ended()
-    assert (run["auto_scheduled"], run["state_type"]) == (True, "COMPLETED"), run["state"]["message"]
+    watched.wait_until_ended()
+    scheduled = ended()
+    for run in scheduled:
+        assert (run["auto_scheduled"], run["state_type"]) == (True, "COMPLETED"), run["state"]["message"]
+        of_run = {"flow_runs": {"id": {"any_": [run["id"]]}}, "artifacts": {"key": {"like_": "rollout-%"}}}
+        (report,) = watched.ask("artifacts", **of_run)
+        assert "nothing to do" in report["data"]
     assert watched.world.rest.writes(to=f"/{watched.name}", after=last) == []
-    of_run = {"flow_runs": {"id": {"any_": [run["id"]]}}, "artifacts": {"key": {"like_": "rollout-%"}}}
-    (report,) = watched.ask("artifacts", **of_run)
-    assert "nothing to do" in report["data"]
 
     watched.api.post(f"{path}/create_flow_run", json={"parameters": parameters}).raise_for_status()
-    watched.wait_for(lambda: len(ended()) > 1, "rollout of a person that ended")
+    watched.wait_for(lambda: len(ended()) > len(scheduled), "rollout of a person that ended")
     watched.wait_until_ended()
     assert watched.served() == "201"
     assert watched.record().pause_reason == ""
@@ -280,6 +283,7 @@ def test_broken_folders_are_told_once_and_disturb_nobody(watched: Watched, folde
     assert [table[name]["verdict"] for name in ("broken", "orphan")] == ["error", "error"]
     assert "smoke_test: is missing" in table["broken"]["reason"]
     assert table["orphan"]["reason"].startswith("there is no Prefect deployment deploy-endpoint/orphan")
+    store_event(watched.api, "rollway.test.marker", "rollway.test")  # after it the server has stored the others
     told = [one["resource"]["prefect.resource.id"] for one in events(watched, "rollway.folder.broken", began)]
     assert sorted(told) == ["rollway.rollout.broken", "rollway.rollout.orphan"]
     assert len(watched.runs()) == before
@@ -309,6 +313,7 @@ def test_a_workspace_that_cannot_be_read_fails_the_watcher(watched: Watched) -> 
 
 
 def test_each_finding_is_an_event_for_automations(watched: Watched) -> None:
+    store_event(watched.api, "rollway.test.marker", "rollway.test")
     found = events(watched, "rollway.folder.")
 
     started = [one for one in found if one["event"] == "rollway.folder.start"]

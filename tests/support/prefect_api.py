@@ -1,14 +1,17 @@
 """A witness over Prefect's plain REST API: what the UI's buttons do, and what its pages show."""
 
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 
 from rollway.local.stack import Stack
 from tests.support.processes import is_running
+from tests.support.waiting import wait_for
 
 TIMEOUT_SECONDS = 300
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -34,6 +37,24 @@ class Patient(httpx.HTTPTransport):
             response.close()  # back into the pool
             time.sleep(0.5)
         return response
+
+
+def store_event(api: httpx.Client, name: str, resource: str) -> dict[str, Any]:
+    """Send an event; return it as the server has stored it. Then it has stored all that came before, too."""
+    event = {
+        "event": name,
+        "occurred": datetime.now(UTC).isoformat(),
+        "id": str(uuid.uuid4()),
+        "resource": {"prefect.resource.id": resource},
+    }
+    api.post("/events", json=[event]).raise_for_status()
+
+    def stored() -> list[dict[str, Any]]:
+        wanted = {"filter": {"id": {"id": [event["id"]]}}}
+        found: list[dict[str, Any]] = api.post("/events/filter", json=wanted).raise_for_status().json()["events"]
+        return found
+
+    return wait_for(stored, f"event {name}", TIMEOUT_SECONDS)[0]
 
 
 class PrefectApi:

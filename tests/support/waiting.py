@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-TIMEOUT_SECONDS = 120
+TIMEOUT_SECONDS = 300
 T = TypeVar("T")
 
 

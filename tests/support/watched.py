@@ -58,6 +58,10 @@ class Watched:
         """All flow runs of the rollout."""
         return self.ask("flow_runs", deployments={"name": {"any_": [self.name]}})
 
+    def state_of(self, run: str) -> str:
+        """The type of the state of a flow run."""
+        return str(self.ask("flow_runs", flow_runs={"id": {"any_": [run]}})[0]["state_type"])
+
     def ask(self, what: str, **filters: Any) -> list[dict[str, Any]]:
         """Return what Prefect's API finds."""
         answer: list[dict[str, Any]] = self.api.post(f"/{what}/filter", json=filters).raise_for_status().json()
