@@ -212,11 +212,14 @@ def test_smoke_test_that_fails_moves_no_traffic(
 
 def test_a_gateway_that_fails_says_nothing_about_the_model(world: World) -> None:
     rollout = world.make_rollout()
+    usual = rollout.rollout["smoke_test"]
+    rollout.rollout["smoke_test"] = {**usual, "warm_up_seconds": 5}
     world.rest.fault(path=f"/{rollout.name}/score$", status=503, count=None)
 
     done = world.deploy(rollout)
     left = world.rest.online_deployments(rollout.name)
     world.rest.clear_faults()
+    rollout.rollout["smoke_test"] = usual
     again = world.deploy(rollout)
 
     assert_refused(done, 3, "could not be measured: status 503 instead of 200: an error of Azure, not of the model")

@@ -17,6 +17,7 @@ from rollway.rollout.record import EndpointRecord
 from tests.support.calls import ANY, Call, calls_of
 from tests.support.lab import Lab, RunResult, Seen
 from tests.support.matrix import IS_FULL
+from tests.support.world import WARM_UP_SECONDS
 
 EXPIRED = {"error": {"code": "ExpiredAuthenticationToken", "message": "The access token expiry UTC time is earlier."}}
 CONFLICT = {"error": {"code": "Conflict", "message": "Already running method CreateOrUpdate on the resource."}}
@@ -104,7 +105,7 @@ def try_cell(lab: Lab, call: Call, trouble: dict[str, Any]) -> tuple[str, str]:
     at = {"method": call.method, "path": call.path}
     if trouble:
         lab.emulator.fail(**at, after=call.occurrence - 1, **trouble)
-        outcome = lab.roll_out()
+        outcome = lab.roll_out(warm_up_seconds=WARM_UP_SECONDS if trouble.get("count", 1) else 5)
     else:
         outcome = lab.roll_out(away={**at, "path": call.path[1:], "occurrence": call.occurrence})
     lab.emulator.delete_faults()

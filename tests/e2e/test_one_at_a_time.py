@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.prefect_api import PrefectApi
-from tests.support.world import Rollout, World
+from tests.support.world import COMMAND_SECONDS, HELD_SECONDS, Rollout, World
 
 
 @pytest.fixture
@@ -39,7 +39,8 @@ def test_a_foreign_change_of_traffic_is_reported_and_not_overwritten(world: Worl
     assert world.deploy(rollout).returncode == 0
     stable = world.rest.online_deployments(rollout.name)[0]
     rollout.online_deployment["environment_variables"] = {"A": "1"}
-    world.rest.fault(path=f"/{rollout.name}/score$", delay_seconds=50)  # the smoke test would wait for 60 s
+    # Until the faults are cleared; the smoke test waits longer for each of its two answers.
+    world.rest.fault(path=f"/{rollout.name}/score$", delay_seconds=HELD_SECONDS, count=None)
     held = world.start("deploy", rollout.write())
     candidate = world.wait_for(lambda: candidate_of(world, rollout, stable), "candidate")
     world.wait_for(lambda: world.rest.is_ready(rollout.name, candidate), "candidate that is ready")
@@ -47,7 +48,7 @@ def test_a_foreign_change_of_traffic_is_reported_and_not_overwritten(world: Worl
     world.rest.set_traffic(rollout.name, foreign)
     world.rest.clear_faults()
 
-    _, said = held.communicate(timeout=120)
+    _, said = held.communicate(timeout=COMMAND_SECONDS)
 
     assert held.returncode == 3, said
     assert f"somebody else changed {rollout.name!r} during the rollout" in said
@@ -85,9 +86,9 @@ def test_a_rollback_comes_first_and_the_rollout_that_is_running_makes_room(world
     world.wait_for(lambda: len(world.rest.online_deployments(rollout.name)) == 3, "third online deployment")
 
     back = world.start("rollback", rollout.write())
-    _, aborted = running.communicate(timeout=120)
+    _, aborted = running.communicate(timeout=COMMAND_SECONDS)
     world.rest.clear_faults()  # Azure runs one operation at a time
-    report, log = back.communicate(timeout=240)
+    report, log = back.communicate(timeout=COMMAND_SECONDS)
 
     assert running.returncode == 3, aborted
     assert "the rollout was told to abort" in aborted

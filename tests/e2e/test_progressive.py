@@ -34,7 +34,7 @@ def client(lab: Lab) -> Iterator[Client]:
 def begin(lab: Lab) -> None:
     """Let a first version serve, with room for clients and probes at once."""
     lab.use_new_endpoint()
-    lab.rollout.online_deployment["request_settings"] = {"max_concurrent_requests_per_instance": 20}
+    lab.rollout.online_deployment["request_settings"]["max_concurrent_requests_per_instance"] = 20
     lab.rollout.rollout |= PROGRESSIVE
     first = lab.roll_out()
     assert first.exit_code == 0, first.log

@@ -7,7 +7,7 @@ import pytest
 
 from rollway.local.stack import Stack
 from tests.support.prefect_api import PrefectApi
-from tests.support.world import World
+from tests.support.world import HELD_SECONDS, World
 
 FORBIDDEN = {"status": 403, "body": {"error": {"code": "AuthorizationFailed", "message": "not today"}}, "count": None}
 
@@ -80,7 +80,8 @@ def test_cancel_in_any_task_restores_traffic_and_a_retry_continues(world: World,
     rollout = world.make_rollout()
     endpoint = f"/onlineEndpoints/{rollout.name}"
     stuck = {"method": "PUT", "operation": "stuck"}
-    unanswered = {"path": f"/{rollout.name}/score$", "delay_seconds": 50}  # a smoke test would wait for 60 s
+    # Until the faults are cleared; a smoke test waits longer for each of its two answers.
+    unanswered = {"path": f"/{rollout.name}/score$", "delay_seconds": HELD_SECONDS, "count": None}
     holds: list[tuple[str, dict[str, Any]]] = [  # the task to cancel in, and the fault that holds it
         ("create endpoint ", {**stuck, "path": f"{endpoint}$"}),
         ("wait ", {**stuck, "path": f"{endpoint}/deployments/"}),

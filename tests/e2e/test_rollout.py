@@ -6,7 +6,19 @@ import signal
 import pytest
 
 from tests.support.rest import Client
-from tests.support.world import FIXTURES, Rollout, World
+from tests.support.world import COMMAND_SECONDS, FIXTURES, Rollout, World
+
+SLOW_START = """
+import time
+from pathlib import Path
+
+def init():
+    while not Path({may_start!r}).exists():
+        time.sleep(0.1)
+
+def run(data):
+    return {{}}
+"""
 
 
 @pytest.mark.starts_python
@@ -154,17 +166,18 @@ def test_what_was_replaced_can_be_deleted_at_once(world: World) -> None:
 
 @pytest.mark.starts_python
 def test_what_an_interrupted_rollout_left_is_taken_up_by_the_next(world: World) -> None:
-    code = world.tmp_path / "slow_start"
+    code, may_start = world.tmp_path / "slow_start", world.tmp_path / "may_start"
     code.mkdir()
-    (code / "score.py").write_text("import time\n\ndef init():\n    time.sleep(10)\n\ndef run(data):\n    return {}\n")
+    (code / "score.py").write_text(SLOW_START.format(may_start=str(may_start)))
     rollout = world.make_rollout(code_configuration={"code": str(code), "scoring_script": "score.py"})
     process = world.start("deploy", rollout.write())
     assert process.stderr is not None
     next(line for line in process.stderr if ": Creating" in line)
 
     process.send_signal(signal.SIGINT)
-    _, rest = process.communicate(timeout=120)
+    _, rest = process.communicate(timeout=COMMAND_SECONDS)
     left = world.rest.online_deployments(rollout.name)
+    may_start.touch()
     again = world.deploy(rollout)
 
     assert process.returncode == 130, rest

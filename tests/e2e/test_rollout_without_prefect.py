@@ -49,10 +49,10 @@ def roll_out_without(world: World, rollout: Rollout, moment: str) -> Ended:
     assert server.port
     with Severable(server.hostname, server.port) as proxy:
         api = f"http://127.0.0.1:{proxy.port}/api"
-        variables = {"ROLLWAY_WORKSPACE_BLOCK": "away"} if moment in WITH_A_BLOCK else {}
-        process = world.start(
-            "deploy", rollout.write(), PREFECT_API_URL=api, PREFECT_CLIENT_MAX_RETRIES="1", **variables
-        )
+        variables = {"ROLLWAY_PREFECT_SECONDS": "10", "PREFECT_CLIENT_MAX_RETRIES": "1"}  # as for users
+        if moment in WITH_A_BLOCK:
+            variables["ROLLWAY_WORKSPACE_BLOCK"] = "away"
+        process = world.start("deploy", rollout.write(), PREFECT_API_URL=api, **variables)
         assert process.stderr is not None
         log = []
         for line in process.stderr:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.support.world import World
+from tests.support.world import WARM_UP_SECONDS, World
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
 FORM = (
@@ -48,8 +48,10 @@ def test_requests_of_any_content_must_be_answered_as_they_expect(world: World) -
             },
             {"name": "no tenant", "request_file": "request.json", "route": "/score", "expect": {"status": 400}},
         ],
-        "warm_up_seconds": 5,
+        "warm_up_seconds": WARM_UP_SECONDS,
     }
+    for request in rollout.rollout["smoke_test"]["requests"]:
+        request["expect"]["max_latency_seconds"] = 120
     folder = Path(rollout.write())
     (folder / "cat.png").write_bytes(PNG)
     (folder / "form.bin").write_bytes(FORM)

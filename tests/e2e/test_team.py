@@ -14,7 +14,6 @@ import psutil
 import pytest
 
 from rollway.local.process import Process
-from rollway.local.stack import temporary_stack
 from tests.support import pages
 from tests.support.alerting import documented_block
 from tests.support.clone import make_checkout
@@ -24,7 +23,7 @@ from tests.support.prefect_api import PrefectApi
 from tests.support.receiver import Receiver, receiver
 from tests.support.rest import Rest
 from tests.support.waiting import wait_for
-from tests.support.world import Rollout, World, start_prefect
+from tests.support.world import PatientStack, Rollout, World, start_prefect
 
 NAMES = tuple(f"team-{number}" for number in range(1, 8))
 WAIT_SECONDS = 300
@@ -81,7 +80,7 @@ class Team:
 @pytest.fixture
 def team(forks: Forks, postgres: Postgres | None, tmp_path: Path) -> Iterator[Team]:
     checkout = make_checkout(tmp_path / "checkout")
-    with temporary_stack(tmp_path / "state", lambda _: None, forks.python) as stack, receiver() as inbox:
+    with PatientStack(tmp_path / "state", lambda _: None, forks.python) as stack, receiver() as inbox:
         stack.start_emulator()
         start_prefect(stack, postgres)
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -138,7 +137,7 @@ def test_a_fleet_of_seven_ends_well_although_a_worker_dies_with_its_runs(team: T
     assert f"{len(lost)} of 7 rollouts went wrong" in said
     assert all(f"{name}: failed, " in said for name in lost), said
     for name, lost_run in lost.items():
-        assert lost_run in team.inbox.wait_for(f"rollout {name}: crashed", timeout_seconds=120).body
+        assert lost_run in team.inbox.wait_for(f"rollout {name}: crashed", timeout_seconds=WAIT_SECONDS).body
 
     known = {name: {one["id"] for one in team.runs(name)} for name in lost}
     watch = ["prefect", "deployment", "run", "watch-endpoints/watch-endpoints"]

@@ -22,11 +22,13 @@ from rollway.settings import PREFECT_PATIENCE, Workspace
 from tests.support.emulator_process import REPOSITORY, EmulatorProcess, running_emulator
 from tests.support.prefect_api import Patient
 from tests.support.rest import Rest
-from tests.support.world import FIXTURES, Rollout
+from tests.support.world import FIXTURES, MAX_LATENCY_SECONDS, PATIENT, WARM_UP_SECONDS, Rollout
 
 QUICK = FIXTURES / "azureml_inference_server_http"
 SCRIPT = (QUICK / "score.py").read_text()
 RUN_SECONDS = 600
+# A rollout whose Prefect server is away waits no longer for it than a user's.
+AWAY = {**PREFECT_PATIENCE, "ROLLWAY_PREFECT_SECONDS": "10"}
 LEASE_SECONDS = 3000  # of the rollouts' fast time: none is renewed, so that every rollout makes the same writes
 SHORT_BAKE_SECONDS, METRICS_LAG_SECONDS = 120, 90
 LEASE, PROVEN, WRITTEN = "rollway:lease", "rollway:proven-traffic", "rollway:traffic"
@@ -103,13 +105,13 @@ class Lab:
                 "environment": {"name": name, "image": "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04"},
                 "instance_type": "Standard_DS3_v2",
                 "instance_count": 1,
+                "request_settings": dict(PATIENT),
             },
             rollout={
-                # A latency of the rollouts' fast time, on a machine that others use too.
                 "smoke_test": {
                     "request_file": "request.json",
-                    "warm_up_seconds": 60,
-                    "expect": {"max_latency_seconds": 300},
+                    "warm_up_seconds": WARM_UP_SECONDS,
+                    "expect": {"max_latency_seconds": MAX_LATENCY_SECONDS},
                 },
                 "keep_replaced_seconds": 0,
                 "ready_timeout_seconds": 7200,
@@ -129,7 +131,7 @@ class Lab:
         `source` is that of the evidence. Metrics arrive later than rollout.yml says.
         """
         self.use_new_endpoint()
-        self.rollout.online_deployment["request_settings"] = {"max_concurrent_requests_per_instance": 20}
+        self.rollout.online_deployment["request_settings"]["max_concurrent_requests_per_instance"] = 20
         first = self.roll_out()
         assert first.exit_code == 0, first.log
         self.moves_clock = True
@@ -161,14 +163,17 @@ class Lab:
         kill: Mapping[str, Any] | None = None,
         away: Mapping[str, Any] | None = None,
         remember_answers: Path | None = None,
+        warm_up_seconds: float = WARM_UP_SECONDS,
         **parameters: Any,
     ) -> RunResult:
         """One rollout of the folder in a process of its own.
 
         It is killed where `kill` says, and Prefect's server is away from where `away` says.
 
-        `remember_answers` is a file that gets what Azure answers, a JSON document per line.
+        `remember_answers` is a file that gets what Azure answers, a JSON document per line. Where the gateway fails for
+        ever, the rollout takes as long as `warm_up_seconds`.
         """
+        self.rollout.rollout["smoke_test"]["warm_up_seconds"] = warm_up_seconds
         job = {
             "rollout": self.rollout.write(),
             "kill": kill,
@@ -181,7 +186,7 @@ class Lab:
         with log.open("w") as output:
             done = subprocess.run(
                 [self.python, "-m", "tests.support.quick_rollout", json.dumps(job)],
-                env=self.variables,
+                env={**self.variables, **(AWAY if away else {})},
                 cwd=REPOSITORY,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -261,11 +266,10 @@ def running_lab(folder: Path, stack: Stack, *options: str) -> Iterator[Lab]:
             "SSL_CERT_FILE": authority,
             "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential",
             "ROLLWAY_LEASE_SECONDS": str(LEASE_SECONDS),
-            **PREFECT_PATIENCE,
             "NO_COLOR": "1",
             "COLUMNS": "200",
         }
-        with httpx.Client(base_url=f"{stack.ui_url}/api", timeout=30, transport=Patient()) as prefect:
+        with httpx.Client(base_url=f"{stack.ui_url}/api", timeout=240, transport=Patient()) as prefect:
             yield Lab(emulator, variables, folder, stack.python, Rest(variables), prefect)
 
 

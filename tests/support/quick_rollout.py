@@ -4,6 +4,7 @@ What waits in the adapter, in the retries of Azure's client and of Prefect waits
 """
 
 import asyncio
+import functools
 import itertools
 import json
 import os
@@ -30,6 +31,7 @@ import tasks.moves
 import tasks.plan
 import tasks.prepare
 from flows.deploy import deploy_endpoint
+from rollway.azure.scoring import Scorer
 from rollway.azure.waiting import SystemClock
 from rollway.errors import RollwayError
 from rollway.prefect.ending import leave, run_here
@@ -39,8 +41,25 @@ SPEED = 100.0
 UNEXPECTED = 70  # the exit code for an error that is none of Rollway's own
 
 
+class RealTime(SystemClock):
+    """The clock of latencies: a model has as many seconds as rollout.yml allows, and not a `SPEED`th of them."""
+
+    def now(self) -> float:
+        return time.monotonic()
+
+
 def hurry() -> None:
     """Lets everything that waits in a rollout wait less."""
+    for owner, name, replacement in replacements():
+        setattr(owner, name, replacement)
+    for module in (tasks.connect, tasks.moves, tasks.plan, tasks.prepare):
+        for task in tasks_of(module):
+            if isinstance(task.retry_delay_seconds, list):
+                task.retry_delay_seconds = [delay / SPEED for delay in task.retry_delay_seconds]
+
+
+def replacements() -> list[tuple[Any, str, object]]:
+    """Return the attributes that wait, each with what waits less."""
 
     async def sleep(_: SystemClock, seconds: float) -> None:
         await asyncio.sleep(seconds / SPEED)
@@ -53,26 +72,22 @@ def hurry() -> None:
         RetryPolicy.get_retry_after,
         ExponentialRetry.get_backoff_time,
     )
-    for owner, name, replacement in (
+    return [
         (SystemClock, "now", lambda _: time.monotonic() * SPEED),
         (SystemClock, "sleep", sleep),
+        (Scorer, "__init__", functools.partialmethod(Scorer.__init__, clock=RealTime())),
         (RetryPolicy, "get_backoff_time", lambda policy, settings: backoff(policy, settings) / SPEED),
         (RetryPolicy, "get_retry_after", lambda policy, response: (told(policy, response) or 0) / SPEED),
         (prefect.client.base, "anyio", types.SimpleNamespace(**{**vars(anyio), "sleep": nap})),
         (tasks.evidence, "POLL_SECONDS", 30.0),
         (removal, "SETTLE_SECONDS", removal.SETTLE_SECONDS / SPEED),
         (ExponentialRetry, "get_backoff_time", lambda policy, settings: of_storage(policy, settings) / SPEED),
-    ):
-        setattr(owner, name, replacement)
-    for module in (tasks.connect, tasks.moves, tasks.plan, tasks.prepare):
-        for task in tasks_of(module):
-            if isinstance(task.retry_delay_seconds, list):
-                task.retry_delay_seconds = [delay / SPEED for delay in task.retry_delay_seconds]
+    ]
 
 
 def move_clock(url: str) -> None:
     """Let all time be that of waits: Azure's clock and the rollout's own go on by each of them, and stand otherwise."""
-    sleep, cloud, waited = SystemClock.sleep, httpx.Client(timeout=30), [0.0]
+    sleep, cloud, waited = SystemClock.sleep, httpx.Client(timeout=240), [0.0]
 
     async def sleep_and_move(clock: SystemClock, seconds: float) -> None:
         await sleep(clock, seconds)

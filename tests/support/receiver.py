@@ -31,7 +31,7 @@ class Receiver:
         """The deliveries whose subject or body contains a text."""
         return [one for one in self.deliveries if text in f"{one.subject}\n{one.body}"]
 
-    def wait_for(self, text: str, *, count: int = 1, timeout_seconds: float = 60) -> Delivery:
+    def wait_for(self, text: str, *, count: int = 1, timeout_seconds: float = 300) -> Delivery:
         """The latest delivery about a text, once there are so many of them."""
         deadline = time.monotonic() + timeout_seconds
         while len(found := self.about(text)) < count:

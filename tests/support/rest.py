@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 API_VERSION = "2023-04-01-preview"
+TIMEOUT_SECONDS = 300
 
 
 class Rest:
@@ -17,7 +18,7 @@ class Rest:
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = variables
         trust = ssl.create_default_context(cafile=variables["SSL_CERT_FILE"])
-        self.http = httpx.Client(verify=trust, timeout=30)
+        self.http = httpx.Client(verify=trust, timeout=TIMEOUT_SECONDS)
         self._base = variables["ARM_CLOUD_METADATA_URL"].partition("/metadata")[0]
         metadata = self.http.get(variables["ARM_CLOUD_METADATA_URL"]).json()
         self._arm = (metadata[0] if isinstance(metadata, list) else metadata)["resourceManager"].rstrip("/")
@@ -65,7 +66,7 @@ class Rest:
 
     def settled_traffic(self, endpoint: str) -> dict[str, int] | None:
         """The traffic map once no operation is running on the endpoint."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while True:
             answer = self.workspace(f"onlineEndpoints/{endpoint}")
             state = answer.json().get("properties", {}).get("provisioningState", "Absent")
@@ -166,7 +167,7 @@ class Client(threading.Thread):
                 self.versions.append(answer.json()["model_version"])
             self._stopped.wait(self._pause_seconds)
 
-    def stop_after(self, version: str, timeout_seconds: float = 60) -> None:
+    def stop_after(self, version: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         """Waits until that version has answered (or the time is over), then ends the client."""
         deadline = time.monotonic() + timeout_seconds
         while version not in self.versions and time.monotonic() < deadline:

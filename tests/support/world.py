@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from rollway.local.stack import Stack, temporary_stack
+from rollway.local.stack import Stack
 from tests.support.forks import Forks
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.rest import Rest
@@ -19,6 +19,12 @@ from tests.support.waiting import wait_for
 
 T = TypeVar("T")
 FIXTURES = Path(__file__).parents[1] / "fixtures"
+# A machine that stands still for a while must not look like a slow model, so each has as much time as Azure allows.
+PATIENT = {"request_timeout_ms": 180_000}
+HELD_SECONDS = 170  # of an answer that is held back: a smoke test waits a little longer
+WARM_UP_SECONDS = 120
+MAX_LATENCY_SECONDS = 300
+COMMAND_SECONDS = 600
 SEED = {
     "principals": [
         {"client_id": "deployer", "client_secret": "deployer-secret", "role": "contributor"},
@@ -51,7 +57,11 @@ class Rollout:
     request: Any = field(default_factory=lambda: {"data": [[1.0]]})
     rollout: dict[str, Any] = field(
         default_factory=lambda: {
-            "smoke_test": {"request_file": "request.json", "expect": {"max_latency_seconds": 30}, "warm_up_seconds": 5}
+            "smoke_test": {
+                "request_file": "request.json",
+                "expect": {"max_latency_seconds": MAX_LATENCY_SECONDS},
+                "warm_up_seconds": WARM_UP_SECONDS,
+            }
         }
     )
 
@@ -99,7 +109,7 @@ class World:
             env={name: value for name, value in {**self.variables, **(variables or {})}.items() if value is not None},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=COMMAND_SECONDS,
             check=False,
         )
 
@@ -132,6 +142,7 @@ class World:
     def make_rollout(self, fixture: str = "good", **online_deployment: Any) -> Rollout:
         """A folder for an endpoint of a new name, with a scoring script of tests/fixtures; nothing is deployed."""
         name = f"e2e-{uuid.uuid4().hex[:12]}"
+        request_settings = {**PATIENT, **online_deployment.pop("request_settings", {})}
         model = self.tmp_path / name / "model.txt"
         model.parent.mkdir(parents=True)
         model.write_text(f"a model for {name}")
@@ -150,6 +161,7 @@ class World:
                 },
                 "instance_type": "Standard_DS3_v2",
                 "instance_count": 1,
+                "request_settings": request_settings,
                 **online_deployment,
             },
         )
@@ -170,6 +182,15 @@ def postgres() -> Iterator[Postgres | None]:
         yield server
 
 
+class PatientStack(Stack):
+    """A stack for tests: its runs lose nothing while a Prefect server stands still for a while."""
+
+    def prefect_variables(self) -> dict[str, str]:
+        """Return the environment variables of a process that only needs Prefect."""
+        patience = {"ROLLWAY_PREFECT_SECONDS": "240", "PREFECT_API_REQUEST_TIMEOUT": "180"}
+        return {**super().prefect_variables(), **patience}
+
+
 def start_prefect(stack: Stack, postgres: Postgres | None) -> None:
     """Start the Prefect server of a stack, on PostgreSQL if there is one; wait until it and the emulator are ready."""
     stack.database_url = postgres.new_database() if postgres else None
@@ -184,7 +205,7 @@ def stack(forks: Forks, postgres: Postgres | None, tmp_path_factory: pytest.Temp
     folder = tmp_path_factory.mktemp("stack")
     (folder / "seed.yml").write_text(json.dumps(SEED))
     (folder / "no-authority.pem").touch()
-    with temporary_stack(folder / "state", lambda _: None, forks.python) as running:
+    with PatientStack(folder / "state", lambda _: None, forks.python) as running:
         with pytest.MonkeyPatch.context() as patch:
             # Its clients trust no other authority: reading the usual hundred and fifty takes a second per rollout.
             patch.setenv("SSL_CERT_FILE", str(folder / "no-authority.pem"))
