@@ -13,7 +13,7 @@ import pytest
 from tests.support.postgres import Postgres
 from tests.support.processes import is_running
 
-WAIT_SECONDS = 60
+WAIT_SECONDS = 300
 STARTER = """
 import json, sys, time
 from pathlib import Path

@@ -3,8 +3,6 @@
 import subprocess
 from typing import Any
 
-import httpx
-
 from tests.support.prefect_api import PrefectApi
 from tests.support.world import World
 
@@ -53,8 +51,7 @@ asyncio.run(main())
 
 
 def ask(world: World, what: str, **filters: Any) -> list[dict[str, Any]]:
-    answer = httpx.post(f"{world.stack.ui_url}/api/{what}/filter", json=filters).raise_for_status()
-    result: list[dict[str, Any]] = answer.json()
+    result: list[dict[str, Any]] = PrefectApi(world.stack).post(f"/{what}/filter", filters)
     return result
 
 

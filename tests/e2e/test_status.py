@@ -44,7 +44,7 @@ def foreign(world: World, promoted: str) -> str:
 def put(world: World, path: str, body: object) -> None:
     """Creates something and waits until that has ended."""
     world.rest.workspace(path, method="PUT", body=body).raise_for_status()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while world.rest.workspace(path).json()["properties"]["provisioningState"] not in ("Succeeded", "Failed"):
         assert time.monotonic() < deadline, f"{path} does not settle"
         time.sleep(0.1)

@@ -21,7 +21,7 @@ from tests.support.rest import Rest
 from tests.support.world import Rollout, World
 
 ROOT = Path(__file__).parents[2]
-RUN_TIMEOUT_SECONDS = 180
+RUN_TIMEOUT_SECONDS = 300
 PARTS = ("flows", "tasks", "rollway", "scoring", "deployments", "prefect.yaml")
 ADDRESS = ("AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP", "AZUREML_WORKSPACE")
 IDENTITY = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
@@ -72,7 +72,7 @@ def operator(stack: Stack, variables: dict[str, str], tmp_path_factory: pytest.T
     rollout.folder = checkout / "deployments" / rollout.name
     rollout.write()
     worker = stack.start_worker(checkout)
-    yield Operator(checkout, rollout, httpx.Client(base_url=f"{stack.ui_url}/api", timeout=30))
+    yield Operator(checkout, rollout, httpx.Client(base_url=f"{stack.ui_url}/api", timeout=RUN_TIMEOUT_SECONDS))
     worker.stop()
 
 
@@ -158,7 +158,7 @@ def save_block(world: World, name: str, *values: str) -> None:
     subscription, group, workspace, tenant, client, secret = values
     register = [sys.executable, "-m", "prefect", "block", "register", "-m", "rollway.prefect.blocks"]
     subprocess.run(register, env=world.variables, capture_output=True, check=True)
-    api = httpx.Client(base_url=f"{world.stack.ui_url}/api", timeout=30)
+    api = httpx.Client(base_url=f"{world.stack.ui_url}/api", timeout=RUN_TIMEOUT_SECONDS)
     form = api.get("/block_types/slug/azureml-workspace").raise_for_status().json()
     schemas = api.post("/block_schemas/filter", json={"block_schemas": {"block_type_id": {"any_": [form["id"]]}}})
     api.post(
