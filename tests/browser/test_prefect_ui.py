@@ -10,9 +10,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
-import httpx
 import pytest
-from playwright.sync_api import Locator, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 
@@ -25,7 +24,7 @@ from tests.support.rest import Rest
 from tests.support.world import World
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-LOAD_TIMEOUT_MS = 60_000
+LOAD_TIMEOUT_MS = 180_000
 WIDE: ViewportSize = {"width": 1400, "height": 820}
 LOOKS: list[tuple[str, Literal["light", "dark"], int]] = [
     ("/v2", "light", 1400),
@@ -55,11 +54,9 @@ def run(stack: Stack, variables: dict[str, str], tmp_path_factory: pytest.TempPa
     world.register_model(MODEL, train(world.tmp_path, "1", lambda _: None))
     done = world.rollway("deploy", Path(ROLLOUT).name)
     assert done.returncode == 0, done.stderr
-    api = f"{stack.ui_url}/api"
-    by_name = {"flow_runs": {"name": {"like_": MODEL}}}
-    flow_run = httpx.post(f"{api}/flow_runs/filter", json=by_name).json()[0]
-    of_run = {"flow_runs": {"id": {"any_": [flow_run["id"]]}}}
-    artifacts = httpx.post(f"{api}/artifacts/filter", json=of_run).json()
+    api = PrefectApi(stack)
+    flow_run = api.post("/flow_runs/filter", {"flow_runs": {"name": {"like_": MODEL}}})[0]
+    artifacts = api.post("/artifacts/filter", {"flow_runs": {"id": {"any_": [flow_run["id"]]}}})
     return {"id": flow_run["id"], "artifacts": {one["key"]: one["id"] for one in artifacts}}
 
 
@@ -73,7 +70,7 @@ def deployed(stack: Stack, variables: dict[str, str]) -> dict[str, Any]:
         ["block", "register", "-m", "rollway.prefect.blocks"],
     ):
         subprocess.run([*prefect, *arguments], env=variables, capture_output=True, check=True)
-    answer = httpx.get(f"{stack.ui_url}/api/deployments/name/deploy-endpoint/{MODEL}")
+    answer = PrefectApi(stack).http.get(f"/deployments/name/deploy-endpoint/{MODEL}")
     deployment: dict[str, Any] = answer.raise_for_status().json()
     return deployment
 
@@ -86,15 +83,20 @@ def links(stack: Stack, deployed: dict[str, Any], monkeypatch: pytest.MonkeyPatc
         return asyncio.run(orders.answer_links())
 
 
+def open_page(browser: Browser, **options: Any) -> Page:
+    """Open a page that waits as long for everything as it does for its load."""
+    page = browser.new_page(**options)
+    page.set_default_timeout(LOAD_TIMEOUT_MS)
+    return page
+
+
 @pytest.fixture
 def page() -> Iterator[Page]:
     """An empty page of a headless Chromium."""
     switches = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=switches)
-        page = browser.new_page(viewport=WIDE, device_scale_factor=1)
-        page.set_default_timeout(LOAD_TIMEOUT_MS)
-        yield page
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=switches, timeout=LOAD_TIMEOUT_MS)
+        yield open_page(browser, viewport=WIDE, device_scale_factor=1)
         browser.close()
 
 
@@ -138,8 +140,8 @@ def look_at(page: Page, stack: Stack, artifact: str, heading: str) -> None:
     browser = page.context.browser
     assert browser
     for version, theme, width in LOOKS:
-        window = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
-        window.goto(f"{stack.ui_url}{version}/artifacts/artifact/{artifact}", timeout=LOAD_TIMEOUT_MS)
+        window = open_page(browser, viewport={"width": width, "height": 900}, color_scheme=theme)
+        window.goto(f"{stack.ui_url}{version}/artifacts/artifact/{artifact}")
         shown = window.locator(".prose, .artifact-data-markdown").first
         expect(shown.get_by_role("heading", level=2)).to_contain_text(heading)
         assert measure(shown) == NOTHING, (version, theme, width)
@@ -198,7 +200,7 @@ def test_the_page_of_the_local_azure_shows_the_rollout(
     assert run
     browser = page.context.browser
     assert browser
-    window = browser.new_page(viewport=WIDE, color_scheme=theme, ignore_https_errors=True)
+    window = open_page(browser, viewport=WIDE, color_scheme=theme, ignore_https_errors=True)
     window.goto(emulator_url(variables))
     window.get_by_text("Try it").first.click()
     window.get_by_role("button", name="Send").first.click()
@@ -265,7 +267,7 @@ def test_a_workspace_block_is_filled_in_and_hides_its_secret(
     page.get_by_role("button", name="Save").click()
 
     expect(page.get_by_text("from-the-form").first).to_be_visible()
-    blocks = httpx.get(f"{stack.ui_url}/api/block_types/slug/azureml-workspace/block_documents").json()
+    blocks = PrefectApi(stack).http.get("/block_types/slug/azureml-workspace/block_documents").json()
     saved = next(one["data"] for one in blocks if one["name"] == "from-the-form")
     assert saved == {
         "subscription_id": "sub",
