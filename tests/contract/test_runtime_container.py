@@ -19,6 +19,7 @@ import pytest
 from rollway.emulator.runtime import container as container_module
 from rollway.emulator.runtime.container import Container, ContainerSpec, ContainerState
 from rollway.emulator.runtime.images import ImageRecipe, build_image
+from tests.support.processes import group_is_alive, wait_until_gone
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "tests/fixtures"
@@ -102,23 +103,6 @@ async def busy(container: Container) -> None:
 async def score(container: Container, body: object) -> httpx.Response:
     async with httpx.AsyncClient(trust_env=False, timeout=DEADLINE_SECONDS) as client:
         return await client.post(f"http://127.0.0.1:{container.port}/score", json=body)
-
-
-def group_is_alive(process_id: int) -> bool:
-    """Return True if a process of the group is running; zombies do not count."""
-    command = ["ps", "-eo", "pgid=,stat="]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    return any(group == str(process_id) and not state.startswith("Z") for group, state in map(str.split, lines))
-
-
-async def wait_until_gone(process_id: int) -> None:
-    try:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while group_is_alive(process_id):
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        os.killpg(process_id, signal.SIGKILL)
-        pytest.fail(f"process group {process_id} was still there after {DEADLINE_SECONDS} s")
 
 
 def process_id(container: Container) -> int:

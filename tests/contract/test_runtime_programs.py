@@ -27,7 +27,7 @@ from rollway.emulator.runtime.own_ports import choose_ports
 from rollway.emulator.runtime.probes import Probe, ProbeSettings
 from rollway.emulator.runtime.programs import Program
 from rollway.emulator.runtime.routes import Route, Routes
-from tests.contract.test_runtime_container import group_is_alive, wait_until_gone
+from tests.support.processes import group_is_alive, wait_until_gone
 
 ROOT = Path(__file__).parents[2]
 OWN_SERVER = ROOT / "tests/fixtures/own_server"

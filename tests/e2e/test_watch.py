@@ -284,7 +284,7 @@ def test_broken_folders_are_told_once_and_disturb_nobody(watched: Watched, folde
     assert "smoke_test: is missing" in table["broken"]["reason"]
     assert table["orphan"]["reason"].startswith("there is no Prefect deployment deploy-endpoint/orphan")
     store_event(watched.api, "rollway.test.marker", "rollway.test")  # after it the server has stored the others
-    told = [one["resource"]["prefect.resource.id"] for one in events(watched, "rollway.folder.broken", began)]
+    told = [one["resource"]["prefect.resource.id"] for one in watched.events("rollway.folder.broken", began)]
     assert sorted(told) == ["rollway.rollout.broken", "rollway.rollout.orphan"]
     assert len(watched.runs()) == before
 
@@ -314,7 +314,7 @@ def test_a_workspace_that_cannot_be_read_fails_the_watcher(watched: Watched) -> 
 
 def test_each_finding_is_an_event_for_automations(watched: Watched) -> None:
     store_event(watched.api, "rollway.test.marker", "rollway.test")
-    found = events(watched, "rollway.folder.")
+    found = watched.events("rollway.folder.")
 
     started = [one for one in found if one["event"] == "rollway.folder.start"]
     assert {one["resource"]["prefect.resource.id"] for one in started} == {f"rollway.rollout.{watched.name}"}
@@ -386,13 +386,6 @@ def shipped_deployment(api: httpx.Client) -> dict[str, Any]:
         "parameter_openapi_schema",
     )
     return {key: found[key] for key in kept}
-
-
-def events(watched: Watched, prefix: str, since: datetime | None = None) -> list[dict[str, Any]]:
-    occurred = {"occurred": {"since": since.isoformat()}} if since else {}
-    query = {"filter": {"event": {"prefix": [prefix]}, **occurred}, "limit": 50}
-    found: list[dict[str, Any]] = watched.api.post("/events/filter", json=query).raise_for_status().json()["events"]
-    return found
 
 
 def watches(watched: Watched, *states: str) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 import httpx
@@ -66,6 +67,13 @@ class Watched:
         """Return what Prefect's API finds."""
         answer: list[dict[str, Any]] = self.api.post(f"/{what}/filter", json=filters).raise_for_status().json()
         return answer
+
+    def events(self, prefix: str, since: datetime | None = None) -> list[dict[str, Any]]:
+        """Return the stored events whose names begin so."""
+        occurred = {"occurred": {"since": since.isoformat()}} if since else {}
+        query = {"filter": {"event": {"prefix": [prefix]}, **occurred}, "limit": 50}
+        found = self.api.post("/events/filter", json=query).raise_for_status().json()
+        return list(found["events"])
 
     def wait_for(self, read: Callable[[], T | None], what: str) -> T:
         """Wait until `read` returns a true value; return it."""
