@@ -18,7 +18,7 @@ from rollway.prefect.silence import NEVER_STARTED_MESSAGE
 from rollway.rollout.entries import Command, Lease, Order
 from rollway.rollout.record import with_record
 from tests.support.matrix import IS_FULL
-from tests.support.prefect_api import ENDED, Patient, store_event
+from tests.support.prefect_api import ENDED, Patient
 from tests.support.rest import Rest
 from tests.support.watched import TIMEOUT_SECONDS, Watched
 from tests.support.world import World
@@ -215,11 +215,6 @@ def leave_canary(watched: Watched, order: Order) -> tuple[str, str]:
     return stable, canary
 
 
-def serving(watched: Watched) -> dict[str, int]:
-    """The traffic map, without entries of weight 0."""
-    return {name: weight for name, weight in (watched.world.rest.traffic(watched.name) or {}).items() if weight}
-
-
 def test_an_order_to_abort_that_nobody_carried_out_is_carried_out(watched: Watched) -> None:
     stable, _ = leave_canary(watched, Order.ABORT)
 
@@ -227,7 +222,7 @@ def test_an_order_to_abort_that_nobody_carried_out_is_carried_out(watched: Watch
     watched.wait_until_ended()
 
     assert (row["verdict"], row["reason"]) == ("start", "nobody carries out: abort by ann: because")
-    assert serving(watched) == {stable: 100}
+    assert watched.serving() == {stable: 100}
     assert watched.record().command is None
     assert watched.record().pause_reason == "abort by ann: because"
     assert watched.watch()["verdict"] == "held_back"
@@ -283,7 +278,6 @@ def test_broken_folders_are_told_once_and_disturb_nobody(watched: Watched, folde
     assert [table[name]["verdict"] for name in ("broken", "orphan")] == ["error", "error"]
     assert "smoke_test: is missing" in table["broken"]["reason"]
     assert table["orphan"]["reason"].startswith("there is no Prefect deployment deploy-endpoint/orphan")
-    store_event(watched.api, "rollway.test.marker", "rollway.test")  # after it the server has stored the others
     told = [one["resource"]["prefect.resource.id"] for one in watched.events("rollway.folder.broken", began)]
     assert sorted(told) == ["rollway.rollout.broken", "rollway.rollout.orphan"]
     assert len(watched.runs()) == before
@@ -299,7 +293,7 @@ def test_an_order_to_promote_that_nobody_carried_out_is_carried_out(watched: Wat
     assert (row["verdict"], row["reason"]) == ("start", "nobody carries out: promote by ann: because")
     (run,) = watched.ask("flow_runs", **steered)
     assert run["state_type"] == "COMPLETED", run["state"]["message"]
-    assert serving(watched) == {canary: 100}
+    assert watched.serving() == {canary: 100}
     assert (watched.record().command, watched.record().pause_reason) == (None, "")
 
 
@@ -313,7 +307,6 @@ def test_a_workspace_that_cannot_be_read_fails_the_watcher(watched: Watched) -> 
 
 
 def test_each_finding_is_an_event_for_automations(watched: Watched) -> None:
-    store_event(watched.api, "rollway.test.marker", "rollway.test")
     found = watched.events("rollway.folder.")
 
     started = [one for one in found if one["event"] == "rollway.folder.start"]

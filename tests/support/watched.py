@@ -11,7 +11,7 @@ import httpx
 
 from rollway.local.stack import WORK_POOL
 from rollway.rollout.record import EndpointRecord
-from tests.support.prefect_api import ENDED
+from tests.support.prefect_api import ENDED, store_event
 from tests.support.waiting import wait_for
 from tests.support.world import Rollout, World
 
@@ -70,6 +70,7 @@ class Watched:
 
     def events(self, prefix: str, since: datetime | None = None) -> list[dict[str, Any]]:
         """Return the stored events whose names begin so."""
+        store_event(self.api, "rollway.test.marker", "rollway.test")  # then the server has stored the others, too
         occurred = {"occurred": {"since": since.isoformat()}} if since else {}
         query = {"filter": {"event": {"prefix": [prefix]}, **occurred}, "limit": 50}
         found = self.api.post("/events/filter", json=query).raise_for_status().json()
@@ -87,6 +88,10 @@ class Watched:
     def served(self) -> str:
         """The model version that answers."""
         return str(self.world.rest.score(self.name, {"data": [[1.0]]}).json()["model_version"])
+
+    def serving(self) -> dict[str, int]:
+        """The traffic map, without entries of weight 0."""
+        return {name: weight for name, weight in (self.world.rest.traffic(self.name) or {}).items() if weight}
 
     def record(self) -> EndpointRecord:
         """The record of the endpoint."""

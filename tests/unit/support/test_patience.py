@@ -1,4 +1,4 @@
-"""What the end-to-end tests do so that a machine that stands still for a while does not look like a bad model."""
+"""A machine that stands still for a while must not look like a bad model to the end-to-end tests."""
 
 import time
 from pathlib import Path
