@@ -1,4 +1,4 @@
-"""Fixtures for all tests; `tests.support.world` and `tests.support.lab` start servers only for the tests that ask."""
+"""Settings of all tests."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ settings.register_profile(
 )
 settings.load_profile("rollway")
 
-pytest_plugins = ["tests.support.world", "tests.support.lab"]
+pytest.register_assert_rewrite("tests.support.world", "tests.support.lab")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -19,6 +19,7 @@ import pytest
 from rollway.emulator.runtime import container as container_module
 from rollway.emulator.runtime.container import Container, ContainerSpec, ContainerState
 from rollway.emulator.runtime.images import ImageRecipe, build_image
+from rollway.emulator.state import environment_cache
 from tests.support.processes import group_is_alive, wait_until_gone
 
 ROOT = Path(__file__).parents[2]
@@ -35,11 +36,9 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment with the inference server; built once for all workers of pytest-xdist."""
-    base = tmp_path_factory.getbasetemp()
-    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "images"
-    return asyncio.run(build_image(ImageRecipe(None, CONDA), cache, lambda _: None)) / "bin/python"
+def python() -> Path:
+    """The interpreter of an environment with the inference server, which other tests need, too."""
+    return asyncio.run(build_image(ImageRecipe(None, CONDA), environment_cache(), lambda _: None)) / "bin/python"
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """The diabetes model as it is deployed: trained by train.py, served by score.py in the environment of conda.yaml."""
 
 import asyncio
+import functools
 import json
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 
 from rollway.emulator.runtime.container import Container, ContainerSpec, ContainerState
 from rollway.emulator.runtime.images import ImageRecipe, build_image
+from rollway.emulator.state import environment_cache
 
 SCORING = Path(__file__).parents[2] / "scoring/diabetes"
 SAMPLE = json.loads((SCORING / "sample-request.json").read_text())
@@ -24,15 +25,15 @@ Start = Callable[[Path | None, str], Container]
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    base = tmp_path_factory.getbasetemp()
-    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "images"
+def python() -> Path:
+    """The interpreter of the model's environment, which the rollouts of other tests need, too."""
     recipe = ImageRecipe(None, (SCORING / "conda.yaml").read_text())
-    return asyncio.run(build_image(recipe, cache, lambda _: None)) / "bin/python"
+    return asyncio.run(build_image(recipe, environment_cache(), lambda _: None)) / "bin/python"
 
 
 @pytest.fixture(scope="module")
 def train(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], tuple[Path, str]]:
+    @functools.cache
     def run(version: int) -> tuple[Path, str]:
         output = tmp_path_factory.mktemp("trained")
         command = [str(python), str(SCORING / "train.py"), "--version", str(version), "--output", str(output)]

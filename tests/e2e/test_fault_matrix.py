@@ -35,7 +35,7 @@ TROUBLES: dict[str, dict[str, Any]] = {
 LIVE_TEST_PASSED = re.compile(r"smoke test \S+ \(by traffic\)' - Finished in state Completed")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def calls(lab: Lab) -> list[Call]:
     """The calls of the second rollout of an endpoint, which changes everything."""
     lab.start_afresh()
@@ -50,7 +50,7 @@ def test_every_call_with(
     try_cells(trouble, lab, calls, lab.start_afresh, record_property)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def steps_and_looks(lab: Lab, calls: list[Call]) -> list[Call]:
     """The calls of a progressive rollout that no other rollout makes."""
     lab.start_progressive()

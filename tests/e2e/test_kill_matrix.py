@@ -28,14 +28,14 @@ class Undisturbed:
     seen: Seen
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def first(lab: Lab) -> Undisturbed:
     """The first rollout of an endpoint."""
     lab.use_new_endpoint()
     return undisturbed(lab)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def second(lab: Lab) -> Undisturbed:
     """A rollout that replaces what serves."""
     lab.start_afresh()

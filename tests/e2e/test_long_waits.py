@@ -43,7 +43,7 @@ PROGRESSIVE = {
 @pytest.fixture(scope="module")
 def api(stack: Stack) -> Iterator[PrefectApi]:
     """Prefect's API, with two workers of one pool."""
-    workers = [stack.start_worker(), stack.start_worker()]
+    workers = [stack.start_worker(), stack.add_worker()]
     yield PrefectApi(stack)
     for worker in workers:
         worker.stop()

@@ -11,7 +11,7 @@ from tests.support.world import COMMAND_SECONDS, HELD_SECONDS, Rollout, World
 @pytest.fixture
 def api(world: World) -> Iterator[PrefectApi]:
     """Prefect's API, with two workers of one pool."""
-    workers = [world.stack.start_worker(), world.stack.start_worker()]
+    workers = [world.stack.start_worker(), world.stack.add_worker()]
     yield PrefectApi(world.stack)
     for worker in workers:
         worker.stop()

@@ -116,7 +116,7 @@ def test_a_canary_with_other_predictions_is_held_before_any_client_sees_it(lab: 
     assert set(client.statuses) == {200}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def writes_and_looks(lab: Lab) -> list[Call]:
     """The writes and looks of a progressive rollout that nobody disturbs."""
     lab.start_progressive()

@@ -15,7 +15,7 @@ FORBIDDEN = {"status": 403, "body": {"error": {"code": "AuthorizationFailed", "m
 @pytest.fixture(scope="module")
 def workers(stack: Stack, variables: dict[str, str]) -> Iterator[None]:
     """Two workers of one pool: whichever asks first carries an attempt out."""
-    workers = [stack.start_worker(), stack.start_worker()]
+    workers = [stack.start_worker(), stack.add_worker()]
     yield
     for worker in workers:
         worker.stop()

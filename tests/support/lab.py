@@ -273,7 +273,7 @@ def running_lab(folder: Path, stack: Stack, *options: str) -> Iterator[Lab]:
             yield Lab(emulator, variables, folder, stack.python, Rest(variables), prefect)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The lab of this test process; the Prefect server is the one that all share."""
     folder = tmp_path_factory.mktemp("lab")

@@ -1,4 +1,4 @@
-"""A real Prefect server and the local Azure ML, once per test process; rollouts run as a user runs them."""
+"""A real Prefect server and the local Azure ML, for the tests of a folder; rollouts run as a user runs them."""
 
 import json
 import subprocess
@@ -167,7 +167,7 @@ class World:
         )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def forks() -> Iterator[Forks]:
     """The warm processes of this test process."""
     warm = Forks()
@@ -175,7 +175,7 @@ def forks() -> Iterator[Forks]:
     warm.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def postgres() -> Iterator[Postgres | None]:
     """The PostgreSQL server of this test process, if it is installed."""
     with running_postgres() as server:
@@ -199,7 +199,7 @@ def start_prefect(stack: Stack, postgres: Postgres | None) -> None:
     stack.wait_for_prefect()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(forks: Forks, postgres: Postgres | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The local Azure ML and a Prefect server."""
     folder = tmp_path_factory.mktemp("stack")
@@ -214,7 +214,7 @@ def stack(forks: Forks, postgres: Postgres | None, tmp_path_factory: pytest.Temp
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def variables(stack: Stack) -> dict[str, str]:
     """The variables that point a process at the stack, without anything the test runner's own shell may hold."""
     return {
@@ -232,7 +232,7 @@ def world(request: pytest.FixtureRequest, stack: Stack, variables: dict[str, str
     return World(stack, dict(variables), Rest(variables), tmp_path, python)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def live(stack: Stack, variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Rollout]:
     """An endpoint that serves, for the tests that must leave it alone: its name and its folder."""
     world = World(stack, variables, Rest(variables), tmp_path_factory.mktemp("live"))
