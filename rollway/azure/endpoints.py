@@ -25,12 +25,12 @@ from rollway.azure.state import (
 from rollway.azure.threads import get_existing, in_thread, write_in_thread
 from rollway.azure.unpolled import Accepted
 from rollway.azure.waiting import (
-    LAG_SECONDS,
     OPERATION_TIMEOUT_SECONDS,
     SHORTEST_INTERVAL_SECONDS,
     SYSTEM_CLOCK,
     UNKNOWN,
     Clock,
+    Lag,
     Usual,
     now,
     wait_for,
@@ -219,26 +219,16 @@ async def _wait_until(
     Args:
         before: The endpoint just before the write.
     """
-    name = before.name
+    name, absent, settled = before.name, Lag(clock), Lag(clock)
     await clock.sleep(SHORTEST_INTERVAL_SECONDS)  # it has just begun
-    settled_since: float | None = None
-    absent_since: float | None = None
 
     def is_done(state: EndpointState) -> bool:
-        nonlocal settled_since, absent_since
-        if not state.exists:  # one 404 does not prove that it is gone
-            absent_since = clock.now() if absent_since is None else absent_since
-            return is_late(absent_since)
-        absent_since = None
-        if not state.is_settled:
-            settled_since = None
-            return False
-        settled_since = clock.now() if settled_since is None else settled_since
+        is_gone = absent.is_over(is_seen=not state.exists)  # one 404 does not prove it
+        if not state.exists:
+            return is_gone
+        is_late = settled.is_over(is_seen=state.is_settled)
         has_failed = state.is_failed and not before.is_failed  # a read that lags shows an earlier failure
-        return is_visible(state) or has_failed or is_late(settled_since)
-
-    def is_late(since: float) -> bool:
-        return clock.now() - since >= LAG_SECONDS
+        return state.is_settled and (is_visible(state) or has_failed or is_late)
 
     state = await wait_for(
         lambda: read_bare_endpoint(session, name),

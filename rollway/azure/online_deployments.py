@@ -30,6 +30,7 @@ from rollway.azure.waiting import (
     OPERATION_TIMEOUT_SECONDS,
     SYSTEM_CLOCK,
     Clock,
+    Lag,
     OnProgress,
     Usual,
     now,
@@ -186,8 +187,8 @@ class _Reads:
     """Readings of an online deployment, and of the operation that this run started on it once it seems to fail."""
 
     def __init__(self, session: Session, endpoint: str, name: str, address: str | None, clock: Clock) -> None:
-        self._session, self._endpoint, self._name, self._clock = session, endpoint, name, clock
-        self._absent_since: float | None = None
+        self._session, self._endpoint, self._name = session, endpoint, name
+        self._absent = Lag(clock)
         self.operation = Operation(session, address, clock)
         self.is_over = False
 
@@ -199,11 +200,10 @@ class _Reads:
                     self._session.ml.online_deployments.get, self._name, self._endpoint
                 )
             except ResourceNotFoundError:
-                self._absent_since = self._clock.now() if self._absent_since is None else self._absent_since
-                if self._clock.now() - self._absent_since >= LAG_SECONDS:
+                if self._absent.is_over(is_seen=True):
                     raise
                 return None
-        self._absent_since = None
+        self._absent.is_over(is_seen=False)
         state = text_of(entity.provisioning_state)
         self.is_over = is_settled(state) and (state.lower() == "succeeded" or await self._is_final())
         return entity

@@ -10,7 +10,7 @@ from rollway.azure.errors.translate import operation_failed
 from rollway.azure.session import Session
 from rollway.azure.state import ABSENT, read_operation
 from rollway.azure.unpolled import Accepted
-from rollway.azure.waiting import LAG_SECONDS, OPERATION_TIMEOUT_SECONDS, Clock, Usual, wait_for, write_when_free
+from rollway.azure.waiting import OPERATION_TIMEOUT_SECONDS, Clock, Lag, Usual, wait_for, write_when_free
 from rollway.errors import Cause, EndpointFailed
 
 T = TypeVar("T")
@@ -34,8 +34,8 @@ class Operation:
     """
 
     def __init__(self, session: Session, address: str | None, clock: Clock) -> None:
-        self._session, self._address, self._clock = session, address, clock
-        self._not_running_since: float | None = None
+        self._session, self._address = session, address
+        self._not_running = Lag(clock)
         self.document: dict[str, Any] = {}
         self.has_ended = False
 
@@ -52,13 +52,10 @@ class Operation:
     async def look(self) -> None:
         """Read its status. One that cannot be read for as long as reads may lag has ended somehow."""
         self.document = await read_operation(self._session, self._address)
-        if self.document and not self.has_failed and not self.has_succeeded:
-            self._not_running_since = None
-            return
-        if self._not_running_since is None:
-            self._not_running_since = self._clock.now()
-        waited = self._clock.now() - self._not_running_since
-        self.has_ended = self.has_failed or self._address is None or waited >= LAG_SECONDS
+        is_running = bool(self.document) and not self.has_failed and not self.has_succeeded
+        is_late = self._not_running.is_over(is_seen=not is_running)
+        if not is_running:
+            self.has_ended = self.has_failed or self._address is None or is_late
 
 
 async def try_again(act: Callable[[], Awaitable[T]], clock: Clock) -> T:

@@ -49,6 +49,22 @@ class SystemClock:
 SYSTEM_CLOCK = SystemClock()
 
 
+class Lag:
+    """Readings that may only lag behind: they are believed when they have been the same for `LAG_SECONDS`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since: float | None = None
+
+    def is_over(self, *, is_seen: bool) -> bool:
+        """Note a reading; return True if it and all since `LAG_SECONDS` ago have shown it."""
+        if not is_seen:
+            self._since = None
+            return False
+        self._since = self._clock.now() if self._since is None else self._since
+        return self._clock.now() - self._since >= LAG_SECONDS
+
+
 def now(timespec: str = "seconds") -> str:
     """Return the time in UTC for a tag; `timespec` is that of `datetime.isoformat`."""
     return datetime.now(UTC).isoformat(timespec=timespec)

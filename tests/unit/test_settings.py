@@ -1,5 +1,7 @@
 """Settings from environment variables: workspace, folder, lease, webhook secret."""
 
+from collections.abc import Callable
+
 import pytest
 
 from rollway.errors import ConfigurationError
@@ -56,14 +58,23 @@ def test_an_empty_variable_counts_as_missing(monkeypatch: pytest.MonkeyPatch) ->
     assert caught.value.where == "environment variables AZUREML_WORKSPACE"
 
 
-@pytest.mark.parametrize(("value", "seconds"), [(None, 300), ("1", 1), ("3600", 3600)])
-def test_a_lease_is_valid_for_as_long_as_the_variable_says_or_five_minutes(
-    monkeypatch: pytest.MonkeyPatch, value: str | None, seconds: int
+@pytest.mark.parametrize(
+    ("read", "variable", "value", "seconds"),
+    [
+        (lease_seconds, "ROLLWAY_LEASE_SECONDS", None, 300),
+        (lease_seconds, "ROLLWAY_LEASE_SECONDS", "1", 1),
+        (lease_seconds, "ROLLWAY_LEASE_SECONDS", "3600", 3600),
+        (prefect_seconds, "ROLLWAY_PREFECT_SECONDS", None, 10),
+        (prefect_seconds, "ROLLWAY_PREFECT_SECONDS", "240", 240),
+    ],
+)
+def test_a_time_is_as_long_as_its_variable_says_or_its_default(
+    monkeypatch: pytest.MonkeyPatch, read: Callable[[], int], variable: str, value: str | None, seconds: int
 ) -> None:
     if value is not None:
-        monkeypatch.setenv("ROLLWAY_LEASE_SECONDS", value)
+        monkeypatch.setenv(variable, value)
 
-    assert lease_seconds() == seconds
+    assert read() == seconds
 
 
 @pytest.mark.parametrize("value", ["0", "-5", "1.5", "", "five", "²"])
@@ -78,16 +89,6 @@ def test_anything_but_a_whole_number_of_seconds_is_no_lease_time(monkeypatch: py
         "  where: environment variable ROLLWAY_LEASE_SECONDS\n"
         "  try: set a whole number of seconds, at least 1, or unset it for 300"
     )
-
-
-@pytest.mark.parametrize(("value", "seconds"), [(None, 10), ("240", 240)])
-def test_a_call_to_prefect_takes_ten_seconds_at_most_unless_a_variable_says_more(
-    monkeypatch: pytest.MonkeyPatch, value: str | None, seconds: int
-) -> None:
-    if value is not None:
-        monkeypatch.setenv("ROLLWAY_PREFECT_SECONDS", value)
-
-    assert prefect_seconds() == seconds
 
 
 @pytest.mark.parametrize(("value", "expected"), [("1", True), ("yes", True), ("0", False), ("", False)])

@@ -7,9 +7,11 @@ import pytest
 
 from rollway.azure.state import CHANGE_ENDPOINT
 from rollway.azure.waiting import (
+    LAG_SECONDS,
     MOST_FAILED_WRITES,
     SHORTEST_INTERVAL_SECONDS,
     UNKNOWN,
+    Lag,
     Usual,
     next_look,
     wait_for,
@@ -274,3 +276,19 @@ def test_a_write_is_made_as_soon_as_the_other_operation_has_ended() -> None:
     asyncio.run(write_when_free(written, what="endpoint x", clock=Clock()))
 
     assert write.count == 3
+
+
+def test_a_reading_that_may_lag_is_believed_when_it_has_not_changed_for_long_enough() -> None:
+    clock = Clock()
+    lag = Lag(clock)
+
+    def after(seconds: float, *, is_seen: bool) -> bool:
+        asyncio.run(clock.sleep(seconds))
+        return lag.is_over(is_seen=is_seen)
+
+    assert not after(0, is_seen=True)
+    assert not after(LAG_SECONDS - 1, is_seen=True)
+    assert after(1, is_seen=True)
+    assert not after(1, is_seen=False)
+    assert not after(LAG_SECONDS, is_seen=True), "another reading begins it afresh"
+    assert after(LAG_SECONDS, is_seen=True)
