@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -37,136 +38,106 @@ class EmulatorClock(Clock):
         self._emulator.advance_clock(seconds)
 
 
-@pytest.fixture
-def rest(own: EmulatorProcess) -> PlainRest:
-    return PlainRest(own)  # with a new token: a test moves the emulator's clock
+@dataclass(frozen=True)
+class Azure:
+    """An Azure that a test makes unsteady, with a new endpoint.
+
+    Attributes:
+        fail: Declares a fault for as long as the test lasts.
+        wanted: The body of an online deployment whose assets are registered.
+        name: The endpoint, without online deployments.
+    """
+
+    session: Session
+    rest: PlainRest
+    fail: Callable[..., None]
+    clock: EmulatorClock
+    wanted: dict[str, Any]
+    name: str
+
+    def put(self, online_deployment: str) -> str:
+        """Create an online deployment; return its path."""
+        path = f"/onlineEndpoints/{self.name}/deployments/{online_deployment}"
+        self.rest.send("PUT", path, self.wanted).raise_for_status()
+        return path
 
 
 @pytest.fixture(scope="module")
 def wanted(own: EmulatorProcess) -> dict[str, Any]:
-    """The body of an online deployment whose assets are registered."""
     return register_assets(PlainRest(own))
 
 
 @pytest.fixture
-def session(own: EmulatorProcess) -> Iterator[Session]:
+def azure(own: EmulatorProcess, wanted: dict[str, Any]) -> Iterator[Azure]:
+    rest = PlainRest(own)  # with a new token: a test moves the emulator's clock
+    name = f"t-{uuid.uuid4().hex[:12]}"
+    rest.send("PUT", f"/onlineEndpoints/{name}", ENDPOINT).raise_for_status()
     with session_with(own) as session:
-        yield session
-
-
-@pytest.fixture
-def fail(own: EmulatorProcess) -> Iterator[Callable[..., None]]:
-    """Declares faults for as long as a test lasts."""
-    yield own.fail
+        yield Azure(session, rest, own.fail, EmulatorClock(own), wanted, name)
     own.delete_faults()
 
 
-@pytest.fixture
-def clock(own: EmulatorProcess) -> EmulatorClock:
-    return EmulatorClock(own)
-
-
-@pytest.fixture
-def name(rest: PlainRest) -> str:
-    """A new endpoint without online deployments."""
-    name = f"t-{uuid.uuid4().hex[:12]}"
-    rest.send("PUT", f"/onlineEndpoints/{name}", ENDPOINT).raise_for_status()
-    return name
-
-
-def put(rest: PlainRest, name: str, wanted: dict[str, Any], online_deployment: str) -> str:
-    """Create an online deployment; return its path."""
-    path = f"/onlineEndpoints/{name}/deployments/{online_deployment}"
-    rest.send("PUT", path, wanted).raise_for_status()
-    return path
-
-
-def test_a_delete_of_an_online_deployment_that_gave_way_is_made_again_after_a_minute(
-    session: Session,
-    rest: PlainRest,
-    fail: Callable[..., None],
-    clock: EmulatorClock,
-    name: str,
-    wanted: dict[str, Any],
-) -> None:
+def test_a_delete_of_an_online_deployment_that_gave_way_is_made_again_after_a_minute(azure: Azure) -> None:
     # It has no container: one that stops takes its real time.
-    fail(method="PUT", path=f"/{name}/deployments/blue$", operation="failed", code="OutOfQuota")
-    path = put(rest, name, wanted, "blue")
-    assert wait_for(rest, path) == "Failed"
-    fail(method="DELETE", path=f"/{name}/deployments/blue$", **CANCELED)
+    azure.fail(method="PUT", path=f"/{azure.name}/deployments/blue$", operation="failed", code="OutOfQuota")
+    path = azure.put("blue")
+    assert wait_for(azure.rest, path) == "Failed"
+    azure.fail(method="DELETE", path=f"/{azure.name}/deployments/blue$", **CANCELED)
 
-    asyncio.run(delete_online_deployment(session, name, "blue", clock=clock))
+    asyncio.run(delete_online_deployment(azure.session, azure.name, "blue", clock=azure.clock))
 
-    assert rest.send("GET", path).status_code == 404
-    assert 60 <= clock.seconds < 180
+    assert azure.rest.send("GET", path).status_code == 404
+    assert 60 <= azure.clock.seconds < 180
 
 
-def test_a_delete_of_an_online_deployment_that_fails_for_good_ends_at_once_with_azures_reason(
-    session: Session,
-    rest: PlainRest,
-    fail: Callable[..., None],
-    clock: EmulatorClock,
-    name: str,
-    wanted: dict[str, Any],
-) -> None:
-    wait_for(rest, put(rest, name, wanted, "blue"))
-    fail(method="DELETE", path=f"/{name}/deployments/blue$", operation="failed", code="BadArgument", message="No.")
+def test_a_delete_of_an_online_deployment_that_fails_for_good_ends_at_once_with_azures_reason(azure: Azure) -> None:
+    wait_for(azure.rest, azure.put("blue"))
+    azure.fail(
+        method="DELETE", path=f"/{azure.name}/deployments/blue$", operation="failed", code="BadArgument", message="No."
+    )
 
     with pytest.raises(EndpointFailed, match="the online deployment blue could not be deleted") as caught:
-        asyncio.run(delete_online_deployment(session, name, "blue", clock=clock))
+        asyncio.run(delete_online_deployment(azure.session, azure.name, "blue", clock=azure.clock))
 
     assert (caught.value.code, str(caught.value.why).startswith("BadArgument: No.")) == ("BadArgument", True)
-    assert clock.seconds < 60
+    assert azure.clock.seconds < 60
 
 
-def test_a_delete_of_a_failed_endpoint_that_gave_way_is_made_again(
-    session: Session, rest: PlainRest, fail: Callable[..., None], clock: EmulatorClock, name: str
-) -> None:
-    failed = f"{name}-f"
-    fail(method="PUT", path=f"/{failed}$", operation="failed", code="InternalServerError")
-    rest.send("PUT", f"/onlineEndpoints/{failed}", ENDPOINT).raise_for_status()
-    fail(method="DELETE", path=f"/{failed}$", **CANCELED)
+def test_a_delete_of_a_failed_endpoint_that_gave_way_is_made_again(azure: Azure) -> None:
+    failed = f"{azure.name}-f"
+    azure.fail(method="PUT", path=f"/{failed}$", operation="failed", code="InternalServerError")
+    azure.rest.send("PUT", f"/onlineEndpoints/{failed}", ENDPOINT).raise_for_status()
+    azure.fail(method="DELETE", path=f"/{failed}$", **CANCELED)
 
-    assert asyncio.run(delete_failed_endpoint(session, failed, clock))
+    assert asyncio.run(delete_failed_endpoint(azure.session, failed, azure.clock))
 
-    assert rest.send("GET", f"/onlineEndpoints/{failed}").status_code == 404
-    assert clock.seconds < 180
+    assert azure.rest.send("GET", f"/onlineEndpoints/{failed}").status_code == 404
+    assert azure.clock.seconds < 180
 
 
-def test_a_new_online_deployment_that_lists_show_and_reads_do_not_yet_is_waited_for(
-    session: Session,
-    rest: PlainRest,
-    fail: Callable[..., None],
-    clock: EmulatorClock,
-    name: str,
-    wanted: dict[str, Any],
-) -> None:
-    fail(method="PUT", path=f"/{name}/deployments/green$", lag_seconds={"reads": LAG, "lists": 0})
-    put(rest, name, wanted, "green")
-    wait_until(lambda: "Succeeded" in rest.send("GET", f"/onlineEndpoints/{name}/deployments").text, "end", 60)
+def test_a_new_online_deployment_that_lists_show_and_reads_do_not_yet_is_waited_for(azure: Azure) -> None:
+    azure.fail(method="PUT", path=f"/{azure.name}/deployments/green$", lag_seconds={"reads": LAG, "lists": 0})
+    azure.put("green")
+    wait_until(
+        lambda: "Succeeded" in azure.rest.send("GET", f"/onlineEndpoints/{azure.name}/deployments").text, "end", 60
+    )
 
     async def roll_out() -> str:
-        await _wait_until_listed(session, name, "green", clock)
-        return (await wait_until_ready(session, name, "green", timeout_seconds=1800, clock=clock)).provisioning_state
+        await _wait_until_listed(azure.session, azure.name, "green", azure.clock)
+        return (
+            await wait_until_ready(azure.session, azure.name, "green", timeout_seconds=1800, clock=azure.clock)
+        ).provisioning_state
 
     assert asyncio.run(roll_out()) == "Succeeded"
 
 
 @pytest.mark.parametrize("path", ["deployments$", "deployments/green$"])
-def test_a_single_404_ends_no_wait_for_a_new_online_deployment(
-    session: Session,
-    rest: PlainRest,
-    fail: Callable[..., None],
-    clock: EmulatorClock,
-    name: str,
-    wanted: dict[str, Any],
-    path: str,
-) -> None:
-    wait_for(rest, put(rest, name, wanted, "green"))
-    fail(method="GET", path=f"/{name}/{path}", status=404)
+def test_a_single_404_ends_no_wait_for_a_new_online_deployment(azure: Azure, path: str) -> None:
+    wait_for(azure.rest, azure.put("green"))
+    azure.fail(method="GET", path=f"/{azure.name}/{path}", status=404)
 
-    asyncio.run(_wait_until_listed(session, name, "green", clock))
-    ready = asyncio.run(wait_until_ready(session, name, "green", timeout_seconds=1800, clock=clock))
+    asyncio.run(_wait_until_listed(azure.session, azure.name, "green", azure.clock))
+    ready = asyncio.run(wait_until_ready(azure.session, azure.name, "green", timeout_seconds=1800, clock=azure.clock))
 
     assert ready.provisioning_state == "Succeeded"
 
@@ -182,25 +153,21 @@ def test_a_single_404_ends_no_wait_for_a_new_online_deployment(
     ids=["operation", "404", "second 404", "third 404"],
 )
 def test_traffic_moves_and_comes_back_although_an_operation_gives_way_or_a_read_is_wrong(
-    session: Session,
-    rest: PlainRest,
-    fail: Callable[..., None],
-    clock: EmulatorClock,
-    name: str,
-    wanted: dict[str, Any],
-    fault: dict[str, Any],
+    azure: Azure, fault: dict[str, Any]
 ) -> None:
-    wait_for(rest, put(rest, name, wanted, "green"))
-    before = asyncio.run(read_endpoint(session, name))
+    wait_for(azure.rest, azure.put("green"))
+    before = asyncio.run(read_endpoint(azure.session, azure.name))
     record = before.record.moved("ours/1", {"green": 100}, {})
     move = Move(kind=Kind.MOVE_TRAFFIC, target="green", why="it answers", traffic={"green": 100}, record=record)
-    fault = {"path": f"/onlineEndpoints/{name}$", **fault}
+    fault = {"path": f"/onlineEndpoints/{azure.name}$", **fault}
 
-    fail(**fault)
-    assert asyncio.run(write_endpoint(session, before, move, clock))
-    moved = asyncio.run(read_endpoint(session, name)).serving
-    fail(**fault)
-    done = asyncio.run(abort(session, name, Failure(attempt="ours/1", at="2026-01-02T03:04:05Z"), clock=clock))
+    azure.fail(**fault)
+    assert asyncio.run(write_endpoint(azure.session, before, move, azure.clock))
+    moved = asyncio.run(read_endpoint(azure.session, azure.name)).serving
+    azure.fail(**fault)
+    done = asyncio.run(
+        abort(azure.session, azure.name, Failure(attempt="ours/1", at="2026-01-02T03:04:05Z"), clock=azure.clock)
+    )
 
     assert (moved, done.cleaned_up) == ({"green": 100}, ("traffic restored: none",))
-    assert asyncio.run(read_endpoint(session, name)).serving == {}
+    assert asyncio.run(read_endpoint(azure.session, azure.name)).serving == {}
